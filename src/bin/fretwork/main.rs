@@ -1,0 +1,2 @@
+//! The `fretwork` program.
+fn main() {}

@@ -1,0 +1,181 @@
+//! The library's one error: a variant per cause.
+
+use std::path::PathBuf;
+
+/// What every fallible function of this library returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, each cause by name.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No adapter matches, or there is none at all.
+    #[error("{}", no_adapter(.wanted.as_deref(), .found))]
+    NoAdapter {
+        /// The name that was asked for, if one was.
+        wanted: Option<String>,
+        /// The adapters there are.
+        found: Vec<String>,
+    },
+
+    /// The adapter refused to open a device.
+    #[error("adapter {adapter:?} gave no device: {reason}")]
+    NoDevice {
+        /// The adapter's name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+
+    /// The device is gone; nothing on it can be saved and every later call fails.
+    #[error("the device was lost: {reason}")]
+    DeviceLost {
+        /// The driver's words.
+        reason: String,
+    },
+
+    /// The device has no room for a buffer.
+    #[error("out of device memory: no room for {label:?}, {bytes} bytes")]
+    OutOfMemory {
+        /// What the buffer was for.
+        label: String,
+        /// Its size.
+        bytes: u64,
+    },
+
+    /// A shape or size that this device cannot run, found before anything was dispatched.
+    #[error("{label}: {what} is {value}, but this device allows {limit}")]
+    Limit {
+        /// The kernel or buffer.
+        label: String,
+        /// The limit's name.
+        what: &'static str,
+        /// What was needed.
+        value: u64,
+        /// What the device allows.
+        limit: u64,
+    },
+
+    /// A device feature that a kernel needs and this device lacks.
+    #[error("{label}: needs {feature}, which this device does not have")]
+    Unsupported {
+        /// The kernel.
+        label: String,
+        /// What is missing.
+        feature: String,
+    },
+
+    /// A shader that does not compose or validate; `message` carries file and line.
+    #[error("shader {label}: {message}")]
+    Shader {
+        /// The kernel's label.
+        label: String,
+        /// Where and why, with file and line.
+        message: String,
+    },
+
+    /// The graphics layer rejected a call.
+    #[error("{label}: {message}")]
+    Rejected {
+        /// The call or kernel.
+        label: String,
+        /// The layer's words.
+        message: String,
+    },
+
+    /// An argument of an operation that does not fit the others.
+    #[error("{op}: {argument} should be {wanted}, but is {found}")]
+    Argument {
+        /// The operation or kernel label.
+        op: String,
+        /// The argument's name.
+        argument: &'static str,
+        /// What was expected.
+        wanted: String,
+        /// What came.
+        found: String,
+    },
+
+    /// A topology that breaks one of its invariants.
+    #[error("topology: {reason}")]
+    Topology {
+        /// Which invariant, and where.
+        reason: String,
+    },
+
+    /// An option whose value makes no sense.
+    #[error("{option}: {reason}")]
+    Config {
+        /// The option's name.
+        option: &'static str,
+        /// Why it was refused.
+        reason: String,
+    },
+
+    /// A data file that cannot be read as what it should be.
+    #[error("{}: {reason}", .path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+
+    /// A checkpoint that is damaged or belongs to another network.
+    #[error("checkpoint {}: {reason}", .path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The operating system refused a file operation.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A NaN or an infinity appeared in training.
+    #[error("step {step}: {quantity} of {layer} is not finite (NaN or infinity); training stopped")]
+    NotFinite {
+        /// The step at which it was seen, counted from 0.
+        step: u64,
+        /// The layer's name.
+        layer: String,
+        /// "the output" or "the gradient".
+        quantity: &'static str,
+    },
+}
+
+impl Error {
+    /// An argument that does not fit; the most common error, so it has a short way to be made.
+    pub(crate) fn argument(
+        op: impl Into<String>,
+        argument: &'static str,
+        wanted: impl ToString,
+        found: impl ToString,
+    ) -> Self {
+        Self::Argument { op: op.into(), argument, wanted: wanted.to_string(), found: found.to_string() }
+    }
+
+    /// Wraps an operating-system error with the file it was about.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}
+
+fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
+    const HINT: &str = "install a Vulkan, Metal or DX12 driver (on Debian or Ubuntu without a GPU: \
+                        apt-get install mesa-vulkan-drivers libvulkan1)";
+    match (wanted, found.is_empty()) {
+        (_, true) => format!("no adapter found: {HINT}"),
+        (Some(name), false) => format!("no adapter is called {name:?}; there are: {}", found.join(", ")),
+        (None, false) => format!("no usable adapter among: {}", found.join(", ")),
+    }
+}

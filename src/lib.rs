@@ -1,0 +1,43 @@
+//! Training networks that are really sparse, on any GPU.
+//!
+//! Weights are block-sparse from the first step to the last: a block that is absent costs no byte and no
+//! arithmetic, in the forward pass, the backward pass and the optimizer. Kernels are plain WGSL; this
+//! library composes, checks and dispatches them through [`wgpu`], so the same training step runs on Vulkan,
+//! Metal and DX12, and headless on lavapipe.
+//!
+//! # The house
+//!
+//! A room imports only rooms below it.
+//!
+//! | room | what it is |
+//! | --- | --- |
+//! | [`train`] | the step, the loop, evaluation, checkpoints |
+//! | [`nn`] | layers and losses: forward and backward over [`ops`] |
+//! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
+//! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |
+//! | [`sparse`] | what sparsity is, on host and device: topologies, block matrices, initial patterns |
+//! | [`gpu`] | the only room that names wgpu: device, buffers, shaders, recorder |
+//! | [`reference`](mod@reference) | the CPU twin of every kernel, same names, same argument order |
+//! | [`data`] | readers: IDX, CSV, the embedded digits |
+//! | [`random`] | the one generator, bit-identical here and in WGSL |
+//!
+//! # Embedding
+//!
+//! A program that owns its device adopts it with [`gpu::Gpu::adopt`], wraps its buffers as
+//! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
+//! behind its back. `examples/embed.rs` is such a program.
+
+pub mod check;
+pub mod data;
+mod error;
+pub mod gpu;
+pub mod nn;
+pub mod ops;
+pub mod random;
+pub mod reference;
+pub mod sparse;
+pub mod train;
+
+pub use error::{Error, Result};
+/// The very wgpu this library is built on, so that an embedder's types are the same types.
+pub use wgpu;
