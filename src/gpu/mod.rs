@@ -1,1 +1,24 @@
-//! Under construction.
+//! The only room that names wgpu: the device, its buffers, its kernels, and the recorder.
+//!
+//! A kernel is named by a [`Key`]; its text is composed from `shaders/` by [`Sources`]; what it binds is read off
+//! that text. A [`Recorder`] collects dispatches into a [`Plan`], and a plan is encoded as often as wanted.
+
+mod account;
+mod buffer;
+mod compose;
+mod context;
+mod kernel;
+mod key;
+mod readback;
+mod recorder;
+mod reflect;
+mod tensor;
+
+pub use account::{Bytes, Class};
+pub use compose::{Composed, Sources};
+pub use context::{AdapterSummary, Gpu, Options, list_adapters};
+pub use key::{FLAGS, Key, Variant};
+pub use readback::Pending;
+pub(crate) use recorder::Args;
+pub use recorder::{Plan, Recorder};
+pub use tensor::{DType, Element, Tensor};

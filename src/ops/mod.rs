@@ -1,1 +1,41 @@
-//! Under construction.
+//! One file per kernel family: shapes are checked, a variant is chosen, a dispatch is recorded.
+//!
+//! Every function here takes a [`Recorder`](crate::gpu::Recorder) and tensors that the caller has allocated. It
+//! allocates nothing for the caller to free, submits nothing and waits for nothing. Whatever does not fit is an
+//! error that names the kernel and the argument, before anything is recorded.
+
+mod activation;
+mod dds;
+mod dense;
+mod dsd;
+mod epilogue;
+mod finite;
+mod loss;
+mod mask;
+mod matmul;
+mod optimizer;
+mod random;
+mod reduce;
+mod sdd;
+mod step;
+
+pub use activation::{activation_backward, activation_forward};
+pub use dds::dds;
+pub use dense::dense;
+pub use dsd::dsd;
+pub use epilogue::{Dropping, Epilogue};
+pub use finite::finite;
+pub use loss::{mse, softmax_cross_entropy};
+pub use mask::mask;
+pub use optimizer::{AdamW, Sgd, adamw, sgd};
+pub use random::{random_bits, random_uniform};
+pub use reduce::column_sums;
+pub use sdd::sdd;
+pub use step::{Step, StepValues};
+
+pub use crate::reference::{Activation, Dropout, Transpose};
+
+/// Workgroups for one invocation per element, as the element-wise kernels have it.
+fn elementwise(elements: usize) -> u64 {
+    (elements as u64).div_ceil(64)
+}

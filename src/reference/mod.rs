@@ -1,1 +1,64 @@
-//! Under construction.
+//! The CPU twin of every kernel: same names, same argument order, plain scalar loops.
+//!
+//! A twin does what its kernel does in the same order: the contraction ascends, one fused multiply-add at a time. It is
+//! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
+
+mod activation;
+pub mod bound;
+mod dds;
+mod dense;
+mod dsd;
+mod epilogue;
+mod finite;
+mod loss;
+mod mask;
+mod optimizer;
+pub mod oracle;
+mod random;
+mod reduce;
+mod sdd;
+
+pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use dds::dds;
+pub use dense::dense;
+pub use dsd::dsd;
+pub use epilogue::Epilogue;
+pub use finite::finite;
+pub use loss::{IGNORED, mse, softmax_cross_entropy};
+pub use mask::mask;
+pub use optimizer::{adamw, sgd};
+pub use random::{random_bits, random_uniform};
+pub use reduce::{CHUNK, column_sums};
+pub use sdd::sdd;
+
+/// Which operands are stored the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Transpose {
+    /// `lhs` is stored as `[k, m]`.
+    pub lhs: bool,
+    /// `rhs` is stored as `[n, k]`.
+    pub rhs: bool,
+}
+
+impl Transpose {
+    /// Both as they are.
+    pub const NN: Self = Self { lhs: false, rhs: false };
+    /// `rhs` transposed: a layer's forward pass, `x * W^T`.
+    pub const NT: Self = Self { lhs: false, rhs: true };
+    /// `lhs` transposed: the gradient of a layer's weights, `dy^T * x`.
+    pub const TN: Self = Self { lhs: true, rhs: false };
+    /// Both transposed.
+    pub const TT: Self = Self { lhs: true, rhs: true };
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::NN, Self::NT, Self::TN, Self::TT];
+
+    /// Element (i, k) of `op(lhs)[m, k]`.
+    fn lhs(self, lhs: &[f32], [m, k]: [usize; 2], i: usize, kk: usize) -> f32 {
+        if self.lhs { lhs[kk * m + i] } else { lhs[i * k + kk] }
+    }
+
+    /// Element (k, j) of `op(rhs)[k, n]`.
+    fn rhs(self, rhs: &[f32], [k, n]: [usize; 2], kk: usize, j: usize) -> f32 {
+        if self.rhs { rhs[j * k + kk] } else { rhs[kk * n + j] }
+    }
+}

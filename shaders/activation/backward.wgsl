@@ -1,0 +1,34 @@
+// out = grad * activation'(pre), through the same dropout as the forward pass, element by element.
+import package::common::grid::workgroup_index;
+import package::common::activation::derivative;
+import package::common::dropout::kept;
+
+struct Params {
+    n: u32,
+    slope: f32,
+    dropout_rate: f32,
+    dropout_key_0: u32,
+    dropout_key_1: u32,
+}
+
+@group(0) @binding(0) var<storage, read> grad: array<f32>;
+@group(0) @binding(1) var<storage, read> pre: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n {
+        return;
+    }
+    var x = grad[i] * derivative(pre[i], params.slope);
+    @if(dropout) {
+        x *= kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, i);
+    }
+    out[i] = x;
+}

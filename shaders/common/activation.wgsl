@@ -1,0 +1,59 @@
+// The activations and their derivatives, one of them chosen by a conditional.
+//
+// Sigmoid is the one transcendental: GELU in its tanh form is x * sigmoid(2u), since
+// (1 + tanh u) / 2 = sigmoid(2u). The exponent is kept below overflow, because a driver may assume that no
+// infinity ever occurs.
+
+fn sigmoid(x: f32) -> f32 {
+    return 1.0 / (1.0 + exp(min(-x, 80.0)));
+}
+
+const GELU_1: f32 = 1.5957691216057308; // 2 sqrt(2 / pi)
+const GELU_3: f32 = 0.07135481282805884; // GELU_1 * 0.044715
+
+@if(relu)
+fn activate(x: f32, slope: f32) -> f32 {
+    return max(x, 0.0);
+}
+@if(relu)
+fn derivative(x: f32, slope: f32) -> f32 {
+    return select(0.0, 1.0, x > 0.0);
+}
+
+@if(all_relu)
+fn activate(x: f32, slope: f32) -> f32 {
+    return select(slope * x, x, x > 0.0);
+}
+@if(all_relu)
+fn derivative(x: f32, slope: f32) -> f32 {
+    return select(slope, 1.0, x > 0.0);
+}
+
+@if(silu)
+fn activate(x: f32, slope: f32) -> f32 {
+    return x * sigmoid(x);
+}
+@if(silu)
+fn derivative(x: f32, slope: f32) -> f32 {
+    let s = sigmoid(x);
+    return s + x * s * (1.0 - s);
+}
+
+@if(gelu)
+fn activate(x: f32, slope: f32) -> f32 {
+    return x * sigmoid(x * (GELU_1 + GELU_3 * x * x));
+}
+@if(gelu)
+fn derivative(x: f32, slope: f32) -> f32 {
+    let s = sigmoid(x * (GELU_1 + GELU_3 * x * x));
+    return s + x * s * (1.0 - s) * (GELU_1 + 3.0 * GELU_3 * x * x);
+}
+
+@if(!relu && !all_relu && !silu && !gelu)
+fn activate(x: f32, slope: f32) -> f32 {
+    return x;
+}
+@if(!relu && !all_relu && !silu && !gelu)
+fn derivative(x: f32, slope: f32) -> f32 {
+    return 1.0;
+}

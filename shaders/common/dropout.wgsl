@@ -1,0 +1,10 @@
+// Dropout without a stored mask: whether an element is kept is a function of the layer's key, the step and
+// the element, so that the backward pass draws the forward pass's numbers again.
+import package::common::random::{threefry, unit};
+import package::common::step::now;
+
+// 0, or the factor that keeps the mean.
+fn kept(key: vec2<u32>, rate: f32, element: u32) -> f32 {
+    let draw = unit(threefry(key, vec2<u32>(element, now.index)).x);
+    return select(1.0 / (1.0 - rate), 0.0, draw < rate);
+}

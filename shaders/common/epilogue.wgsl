@@ -1,0 +1,95 @@
+// What happens to an element of the product on its way out.
+//
+//   bias       out = sum + bias
+//   forward    pre = sum + bias,  out = dropout(activation(pre))
+//   backward   out = sum * activation'(pre), through the same dropout
+//
+// The backward epilogue needs the pre-activation and the step alone: the dropout mask is drawn again.
+import package::common::matmul::params;
+import package::common::activation::{activate, derivative};
+import package::common::dropout::kept;
+
+@if(!out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@if(out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<f32>;
+
+@if(bias || forward) @group(0) @binding(3) var<storage, read> bias: array<f32>;
+
+@if(forward && !out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+@if(forward && out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<f32>;
+@if(backward && !out_scalar) @group(0) @binding(4) var<storage, read> pre: array<vec4<f32>>;
+@if(backward && out_scalar) @group(0) @binding(4) var<storage, read> pre: array<f32>;
+
+// Stores four neighbours in a row of the product. Those outside it are left out.
+fn store4(row: u32, column: u32, sum: vec4<f32>) {
+    if row >= params.m || column >= params.n {
+        return;
+    }
+    let index = row * params.n + column;
+
+    @if(!out_scalar) {
+        @if(!bias && !forward && !backward) {
+            out[index / 4u] = sum;
+        }
+        @if(bias) {
+            out[index / 4u] = sum + bias4(column);
+        }
+        @if(forward) {
+            let x = sum + bias4(column);
+            pre[index / 4u] = x;
+            out[index / 4u] = vec4<f32>(
+                outward(x.x, index), outward(x.y, index + 1u), outward(x.z, index + 2u), outward(x.w, index + 3u),
+            );
+        }
+        @if(backward) {
+            let x = pre[index / 4u];
+            out[index / 4u] = sum * vec4<f32>(
+                inward(x.x, index), inward(x.y, index + 1u), inward(x.z, index + 2u), inward(x.w, index + 3u),
+            );
+        }
+    }
+    @if(out_scalar) {
+        let count = min(4u, params.n - column);
+        for (var c = 0u; c < count; c++) {
+            let at = index + c;
+            @if(!bias && !forward && !backward) {
+                out[at] = sum[c];
+            }
+            @if(bias) {
+                out[at] = sum[c] + bias[column + c];
+            }
+            @if(forward) {
+                let x = sum[c] + bias[column + c];
+                pre[at] = x;
+                out[at] = outward(x, at);
+            }
+            @if(backward) {
+                out[at] = sum[c] * inward(pre[at], at);
+            }
+        }
+    }
+}
+
+@if(bias || forward)
+fn bias4(column: u32) -> vec4<f32> {
+    return vec4<f32>(bias[column], bias[column + 1u], bias[column + 2u], bias[column + 3u]);
+}
+
+@if(forward || backward)
+fn keep(element: u32) -> f32 {
+    @if(dropout) {
+        return kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, element);
+    }
+    @if(!dropout) {
+        return 1.0;
+    }
+}
+
+@if(forward)
+fn outward(x: f32, element: u32) -> f32 {
+    return activate(x, params.slope) * keep(element);
+}
+
+@if(backward)
+fn inward(x: f32, element: u32) -> f32 {
+    return derivative(x, params.slope) * keep(element);
+}

@@ -1,0 +1,143 @@
+// What the matmul families share: product[m, n] = op(lhs)[m, k] * op(rhs)[k, n].
+//
+// Every variant of every family gives an invocation 8 x 4 elements of the product and adds to them in
+// ascending k, one fused multiply-add at a time. So all variants give the same bits.
+
+struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    // The activation's constant.
+    slope: f32,
+    dropout_rate: f32,
+    dropout_key_0: u32,
+    dropout_key_1: u32,
+}
+
+@group(0) @binding(7) var<uniform> params: Params;
+
+// Operands are read as vectors of four elements along their rows. Where four does not divide a row, they are
+// bound as scalars instead.
+@if(!lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<vec4<f32>>;
+@if(lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<f32>;
+@if(!rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<vec4<f32>>;
+@if(rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<f32>;
+
+@if(!lhs_scalar)
+fn lhs4(index: u32) -> vec4<f32> {
+    return lhs[index / 4u];
+}
+@if(lhs_scalar)
+fn lhs4(index: u32) -> vec4<f32> {
+    let last = arrayLength(&lhs) - 1u;
+    return vec4<f32>(
+        lhs[min(index, last)], lhs[min(index + 1u, last)], lhs[min(index + 2u, last)], lhs[min(index + 3u, last)],
+    );
+}
+
+@if(!rhs_scalar)
+fn rhs4(index: u32) -> vec4<f32> {
+    return rhs[index / 4u];
+}
+@if(rhs_scalar)
+fn rhs4(index: u32) -> vec4<f32> {
+    let last = arrayLength(&rhs) - 1u;
+    return vec4<f32>(
+        rhs[min(index, last)], rhs[min(index + 1u, last)], rhs[min(index + 2u, last)], rhs[min(index + 3u, last)],
+    );
+}
+
+// A 4 x 4 piece of an operand, one contraction index a column: piece[kk] is four elements across.
+alias Piece = mat4x4<f32>;
+
+// Rows i.. of op(lhs) at contraction indices k... Rows past the end repeat the last; nobody stores them.
+@if(!lhs_t)
+fn lhs_piece(i: u32, k: u32) -> Piece {
+    let last = params.m - 1u;
+    return ended(transpose(Piece(
+        lhs4(min(i, last) * params.k + k),
+        lhs4(min(i + 1u, last) * params.k + k),
+        lhs4(min(i + 2u, last) * params.k + k),
+        lhs4(min(i + 3u, last) * params.k + k),
+    )), k);
+}
+@if(lhs_t)
+fn lhs_piece(i: u32, k: u32) -> Piece {
+    let column = min(i, (params.m - 1u) & ~3u);
+    return ended(Piece(
+        lhs4(contraction(k) * params.m + column),
+        lhs4(contraction(k + 1u) * params.m + column),
+        lhs4(contraction(k + 2u) * params.m + column),
+        lhs4(contraction(k + 3u) * params.m + column),
+    ), k);
+}
+
+// Columns j.. of op(rhs) at contraction indices k...
+@if(!rhs_t)
+fn rhs_piece(k: u32, j: u32) -> Piece {
+    let column = min(j, (params.n - 1u) & ~3u);
+    return ended(Piece(
+        rhs4(contraction(k) * params.n + column),
+        rhs4(contraction(k + 1u) * params.n + column),
+        rhs4(contraction(k + 2u) * params.n + column),
+        rhs4(contraction(k + 3u) * params.n + column),
+    ), k);
+}
+@if(rhs_t)
+fn rhs_piece(k: u32, j: u32) -> Piece {
+    let last = params.n - 1u;
+    return ended(transpose(Piece(
+        rhs4(min(j, last) * params.k + k),
+        rhs4(min(j + 1u, last) * params.k + k),
+        rhs4(min(j + 2u, last) * params.k + k),
+        rhs4(min(j + 3u, last) * params.k + k),
+    )), k);
+}
+
+// Where four does not divide k, the last piece ends in zeros, on both sides: 0 * 0 adds nothing.
+@if(k_tail)
+fn ended(piece: Piece, k: u32) -> Piece {
+    let zero = vec4<f32>();
+    return Piece(
+        select(zero, piece[0], k < params.k),
+        select(zero, piece[1], k + 1u < params.k),
+        select(zero, piece[2], k + 2u < params.k),
+        select(zero, piece[3], k + 3u < params.k),
+    );
+}
+@if(!k_tail)
+fn ended(piece: Piece, k: u32) -> Piece {
+    return piece;
+}
+
+@if(k_tail)
+fn contraction(k: u32) -> u32 {
+    return min(k, params.k - 1u);
+}
+@if(!k_tail)
+fn contraction(k: u32) -> u32 {
+    return k;
+}
+
+// What one invocation owns of the product: 8 uniform elements by a vector of four.
+alias Tile = array<vec4<f32>, 8>;
+
+// One contraction index: the outer product of `(a, b)` and `v`.
+fn add_outer(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) {
+    (*tile)[0] = fma(vec4<f32>(a.x), v, (*tile)[0]);
+    (*tile)[1] = fma(vec4<f32>(a.y), v, (*tile)[1]);
+    (*tile)[2] = fma(vec4<f32>(a.z), v, (*tile)[2]);
+    (*tile)[3] = fma(vec4<f32>(a.w), v, (*tile)[3]);
+    (*tile)[4] = fma(vec4<f32>(b.x), v, (*tile)[4]);
+    (*tile)[5] = fma(vec4<f32>(b.y), v, (*tile)[5]);
+    (*tile)[6] = fma(vec4<f32>(b.z), v, (*tile)[6]);
+    (*tile)[7] = fma(vec4<f32>(b.w), v, (*tile)[7]);
+}
+
+// Four contraction indices.
+fn add_pieces(tile: ptr<function, Tile>, a: Piece, b: Piece, v: Piece) {
+    add_outer(tile, a[0], b[0], v[0]);
+    add_outer(tile, a[1], b[1], v[1]);
+    add_outer(tile, a[2], b[2], v[2]);
+    add_outer(tile, a[3], b[3], v[3]);
+}

@@ -1,0 +1,31 @@
+// Dense matmul without workgroup memory: a workgroup is 8 invocations side by side, each with 8 rows by 4
+// columns. The rows are the same for all of them, so `lhs` is loaded once for the workgroup.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
+import package::common::epilogue::store4;
+
+const LANES = 8u;
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
+    let index = workgroup_index(id, count);
+    let i = index / across * 8u;
+    let j = (index % across * LANES + lane) * 4u;
+    if i >= params.m || j >= params.n {
+        return;
+    }
+
+    var tile: Tile;
+    for (var k = 0u; k < params.k; k += 4u) {
+        add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));
+    }
+
+    for (var row = 0u; row < 8u; row++) {
+        store4(i + row, j, tile[row]);
+    }
+}

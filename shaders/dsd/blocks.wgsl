@@ -1,0 +1,26 @@
+// The sparse left operand, as both variants of DSD read it.
+import package::common::matmul::{lhs4, Piece};
+import package::common::topology::{Line, row_line, col_line};
+import package::constants::BLOCK;
+
+// The blocks that a row of blocks of op(S) has: a row of S, or a column where S is stored transposed.
+@if(!lhs_t)
+fn line_of(row: u32) -> Line {
+    return row_line(row);
+}
+@if(lhs_t)
+fn line_of(row: u32) -> Line {
+    return col_line(row);
+}
+
+// Rows i.. and contraction indices k.. within a block of op(S).
+@if(!lhs_t)
+fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
+    let at = (slot * BLOCK + i) * BLOCK + k;
+    return transpose(Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK)));
+}
+@if(lhs_t)
+fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
+    let at = (slot * BLOCK + k) * BLOCK + i;
+    return Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK));
+}

@@ -1,0 +1,63 @@
+// Softmax cross-entropy of one row an invocation: what it adds to the report, and the gradient of the logits.
+//
+// The largest logit is subtracted first, so that no exponential overflows. A row whose label is IGNORED counts
+// for nothing: it pads a batch that is not full.
+import package::common::grid::workgroup_index;
+import package::common::step::now;
+
+struct Params {
+    rows: u32,
+    classes: u32,
+}
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> labels: array<u32>;
+// A row each: the loss; 1 if the largest logit is the label's, the first of equals.
+@group(0) @binding(2) var<storage, read_write> report: array<f32>;
+@group(0) @binding(3) var<storage, read_write> grad: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const IGNORED = 0xFFFFFFFFu;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = workgroup_index(id, count) * 64u + local;
+    if row >= params.rows {
+        return;
+    }
+    let label = labels[row];
+    let first = row * params.classes;
+    let end = first + params.classes;
+
+    if label == IGNORED {
+        report[2u * row] = 0.0;
+        report[2u * row + 1u] = 0.0;
+        for (var i = first; i < end; i++) {
+            grad[i] = 0.0;
+        }
+        return;
+    }
+
+    var largest = logits[first];
+    var winner = first;
+    for (var i = first + 1u; i < end; i++) {
+        if logits[i] > largest {
+            largest = logits[i];
+            winner = i;
+        }
+    }
+    var sum = 0.0;
+    for (var i = first; i < end; i++) {
+        sum += exp(logits[i] - largest);
+    }
+    for (var i = first; i < end; i++) {
+        let probability = exp(logits[i] - largest) / sum;
+        grad[i] = now.row_scale * (probability - select(0.0, 1.0, i == first + label));
+    }
+    report[2u * row] = log(sum) + largest - logits[first + label];
+    report[2u * row + 1u] = select(0.0, 1.0, winner == first + label);
+}

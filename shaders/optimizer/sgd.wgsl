@@ -1,0 +1,44 @@
+// Stochastic gradient descent with momentum, PyTorch's conventions, and weight decay decoupled from the gradient.
+//
+//   velocity = momentum * velocity + grad
+//   value    = (1 - rate * decay) * value - rate * (grad + momentum * velocity   if nesterov, else velocity)
+import package::common::grid::workgroup_index;
+import package::common::step::now;
+
+struct Params {
+    n: u32,
+    momentum: f32,
+    weight_decay: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> values: array<f32>;
+@group(0) @binding(1) var<storage, read> grads: array<f32>;
+@group(0) @binding(2) var<storage, read_write> velocity: array<f32>;
+@if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n {
+        return;
+    }
+    @if(mask) {
+        if ((mask[i / 32u] >> (i % 32u)) & 1u) == 0u {
+            values[i] = 0.0;
+            return;
+        }
+    }
+    let v = fma(params.momentum, velocity[i], grads[i]);
+    velocity[i] = v;
+    var direction = v;
+    @if(nesterov) {
+        direction = fma(params.momentum, v, grads[i]);
+    }
+    let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
+    values[i] = fma(-now.learning_rate, direction, decayed);
+}

@@ -1,0 +1,38 @@
+// Sums of columns, CHUNK rows at a time and one after the other: out[chunk, column]. The host repeats it until one
+// row is left. So the order of every sum is a matter of the shape alone.
+import package::common::grid::workgroup_index;
+
+struct Params {
+    rows: u32,
+    columns: u32,
+}
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const CHUNK = 256u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    let column = i % params.columns;
+    let first = i / params.columns * CHUNK;
+    if first >= params.rows {
+        return;
+    }
+    let end = min(first + CHUNK, params.rows);
+    var sum = 0.0;
+    for (var row = first; row < end; row++) {
+        sum += x[row * params.columns + column];
+    }
+    // Running totals start from what is there already.
+    @if(add) {
+        sum = out[i] + sum;
+    }
+    out[i] = sum;
+}

@@ -1,0 +1,20 @@
+// How both variants of SDD share out the blocks of the product, and how they store them.
+import package::constants::BLOCK;
+
+const QUADS = BLOCK / 4u;
+const OCTETS = BLOCK / 8u;
+
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
+
+// Stores four neighbours within a block; elements whose bit in the mask is 0 are stored as 0.
+fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
+    let at = (slot * BLOCK + row) * BLOCK + column;
+    @if(!mask) {
+        out[at / 4u] = sum;
+    }
+    @if(mask) {
+        let bits = (vec4<u32>(mask[at / 32u] >> (at % 32u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
+        out[at / 4u] = select(vec4<f32>(), sum, bits == vec4<u32>(1u));
+    }
+}

@@ -1,0 +1,70 @@
+// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, through workgroup memory. Small blocks share a
+// workgroup, so that there are at least 64 invocations of 8 x 4 elements.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
+import package::common::topology::{nnz, slot_row, slot_col};
+import package::sdd::blocks::{QUADS, OCTETS, store_block4};
+import package::constants::BLOCK;
+
+const SLOTS = max(1u, 64u / (QUADS * OCTETS));
+const DEPTH = min(BLOCK / 2u, 16u);
+const PANEL = DEPTH * QUADS;
+const PIECES = DEPTH / 4u * QUADS;
+
+// A panel per block in flight.
+var<workgroup> left: array<vec4<f32>, SLOTS * PANEL>;
+var<workgroup> right: array<vec4<f32>, SLOTS * PANEL>;
+
+@compute @workgroup_size(QUADS, OCTETS, SLOTS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    // Invocations past the last block repeat it, so that all reach every barrier, and store nothing.
+    let first = workgroup_index(id, count) * SLOTS;
+    if first >= nnz() {
+        return;
+    }
+    let slot = min(first + local.z, nnz() - 1u);
+    let i = slot_row(slot) * BLOCK;
+    let j = slot_col(slot) * BLOCK;
+    let panel = local.z * PANEL;
+    let within = local.y * QUADS + local.x;
+
+    var tile: Tile;
+    for (var k = 0u; k < params.k; k += DEPTH) {
+        for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
+            let kk = p % PIECES / QUADS * 4u;
+            let quad = p % QUADS;
+            var piece: Piece;
+            if k + kk < params.k {
+                if p < PIECES {
+                    piece = lhs_piece(i + 4u * quad, k + kk);
+                } else {
+                    piece = rhs_piece(k + kk, j + 4u * quad);
+                }
+            }
+            for (var c = 0u; c < 4u; c++) {
+                let at = panel + (kk + c) * QUADS + quad;
+                if p < PIECES {
+                    left[at] = piece[c];
+                } else {
+                    right[at] = piece[c];
+                }
+            }
+        }
+        workgroupBarrier();
+        for (var kk = 0u; kk < DEPTH; kk++) {
+            let at = panel + kk * QUADS;
+            add_outer(&tile, left[at + 2u * local.y], left[at + 2u * local.y + 1u], right[at + local.x]);
+        }
+        workgroupBarrier();
+    }
+
+    if first + local.z < nnz() {
+        for (var row = 0u; row < 8u; row++) {
+            store_block4(slot, 8u * local.y + row, 4u * local.x, tile[row]);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Checks of the four matmul families: every variant, transpose, block size, remainder and epilogue.
+
+use std::sync::Arc;
+
+use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
+use crate::Result;
+use crate::gpu::{Class, Gpu, Variant};
+use crate::ops::{self, Activation, Dropout, Dropping, Step, StepValues, Transpose};
+use crate::random::{Key, Stream};
+use crate::reference::{self, bound::gamma, oracle};
+use crate::sparse::{self, BLOCKS, BlockMask, BlockMatrix, Pattern, Topology, upload_mask};
+
+#[derive(Debug, Clone, Copy)]
+enum Family {
+    Dense,
+    Dds,
+    Dsd,
+    Sdd,
+}
+
+/// What follows the product.
+#[derive(Debug, Clone, Copy)]
+enum Tail {
+    None,
+    Bias,
+    Forward(Activation, f32),
+    Backward(Activation, f32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    family: Family,
+    variant: Variant,
+    transpose: Transpose,
+    /// Sides of the product. Those along blocks are multiples of 64.
+    sizes: [usize; 3],
+    block: usize,
+    tail: Tail,
+    mask: bool,
+    magnitude: f32,
+    number: u32,
+}
+
+pub(super) fn table() -> Vec<Check> {
+    let mut cases = Vec::new();
+    for variant in Variant::ALL {
+        let plain = Case {
+            family: Family::Dense,
+            variant,
+            transpose: Transpose::NN,
+            sizes: [72, 68, 36],
+            block: 0,
+            tail: Tail::None,
+            mask: false,
+            magnitude: 1.0,
+            number: 0,
+        };
+        for transpose in Transpose::ALL {
+            // Sides that four divides, and sides it does not.
+            cases.push(Case { transpose, ..plain });
+            cases.push(Case { transpose, sizes: [37, 10, 27], ..plain });
+            for block in BLOCKS {
+                let sparse = Case { transpose, block, ..plain };
+                cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
+                cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
+                cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+                // The side that no block runs along, ragged.
+                if block == 16 {
+                    cases.push(Case { family: Family::Dds, sizes: [37, 128, 192], ..sparse });
+                    cases.push(Case { family: Family::Dsd, sizes: [128, 37, 192], ..sparse });
+                    cases.push(Case { family: Family::Sdd, sizes: [128, 192, 37], ..sparse });
+                }
+            }
+        }
+        for block in BLOCKS {
+            let sizes = [128, 192, 44];
+            cases.push(Case {
+                family: Family::Sdd,
+                transpose: Transpose::TN,
+                block,
+                sizes,
+                mask: true,
+                ..plain
+            });
+        }
+        let activations =
+            [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: 0.6 }];
+        let mut tails = vec![Tail::Bias, Tail::Forward(Activation::Identity, 0.0)];
+        for activation in activations {
+            tails.push(Tail::Forward(activation, 0.0));
+            tails.push(Tail::Backward(activation, 0.0));
+        }
+        tails.push(Tail::Forward(Activation::Relu, 0.3));
+        tails.push(Tail::Backward(Activation::Relu, 0.3));
+        for tail in tails {
+            // As a layer uses them: forward against W^T, backward against W.
+            let transpose = if matches!(tail, Tail::Backward(..)) { Transpose::NN } else { Transpose::NT };
+            let with_tail = Case { transpose, tail, ..plain };
+            cases.push(with_tail);
+            cases.push(Case { sizes: [37, 10, 27], ..with_tail });
+            cases.push(Case { family: Family::Dds, block: 16, sizes: [37, 128, 192], ..with_tail });
+        }
+        for magnitude in [1e-3, 1e3] {
+            cases.push(Case { magnitude, ..plain });
+            cases.push(Case { family: Family::Dds, block: 16, sizes: [132, 128, 192], magnitude, ..plain });
+        }
+    }
+    cases
+        .into_iter()
+        .enumerate()
+        .map(|(number, case)| {
+            let case = Case { number: number as u32, ..case };
+            Check::new(case.name(), move |gpu| case.run(gpu))
+        })
+        .collect()
+}
+
+impl Case {
+    fn name(&self) -> String {
+        let family = match self.family {
+            Family::Dense => "dense",
+            Family::Dds => "dds",
+            Family::Dsd => "dsd",
+            Family::Sdd => "sdd",
+        };
+        let mut name = format!("fretwork.{family}.{}.f32", self.variant.name());
+        if self.block > 0 {
+            name += &format!(".b{}", self.block);
+        }
+        let letter = |transposed| if transposed { 't' } else { 'n' };
+        name += &format!(".{}{}", letter(self.transpose.lhs), letter(self.transpose.rhs));
+        match self.tail {
+            Tail::None => {}
+            Tail::Bias => name += ".bias",
+            Tail::Forward(activation, rate) => name += &format!(".forward({activation}, dropout {rate})"),
+            Tail::Backward(activation, rate) => name += &format!(".backward({activation}, dropout {rate})"),
+        }
+        if self.mask {
+            name += ".mask";
+        }
+        let [m, n, k] = self.sizes;
+        name += &format!(" {m}x{n}x{k}");
+        if self.magnitude != 1.0 {
+            name += &format!(" at {:e}", self.magnitude);
+        }
+        name
+    }
+
+    /// A pattern with an empty row of blocks, an empty column and a full row, random elsewhere.
+    fn topology(&self, rows: usize, cols: usize) -> Result<Topology> {
+        let key = Key::new(7, Stream::Check(self.number));
+        let total = (rows / self.block) * (cols / self.block);
+        let drawn = sparse::random(rows, cols, self.block, total / 2, key)?;
+        let (last_row, last_col) = (rows / self.block - 1, cols / self.block - 1);
+        let mut blocks: Vec<(u32, u32)> = drawn
+            .coordinates()
+            .filter(|&(row, col)| row != 0 && col != last_col && row != last_row)
+            .map(|(row, col)| (row as u32, col as u32))
+            .collect();
+        blocks.extend((0..last_col as u32).map(|col| (last_row as u32, col)));
+        // Slots in no order at all, as after a change of topology.
+        key.walk().shuffle(&mut blocks);
+        Topology::from_coordinates(rows, cols, self.block, &blocks)
+    }
+
+    fn run(&self, gpu: &Gpu) -> Result<Verdict> {
+        let gpu = &gpu.with_variant(Some(self.variant));
+        let [m, n, k] = self.sizes;
+        let transpose = self.transpose;
+        let mut walk = operands(self.number);
+        let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
+        let lhs_shape = stored(transpose.lhs, [m, k]);
+        let rhs_shape = stored(transpose.rhs, [k, n]);
+        let mut dense_lhs = numbers(&mut walk, m * k, self.magnitude);
+        let mut dense_rhs = numbers(&mut walk, k * n, self.magnitude);
+
+        // A sparse operand: the dense one loses what its topology does not have.
+        let pattern = match self.family {
+            Family::Dense => None,
+            Family::Dds => Some(self.topology(rhs_shape[0], rhs_shape[1])?),
+            Family::Dsd => Some(self.topology(lhs_shape[0], lhs_shape[1])?),
+            Family::Sdd => Some(self.topology(m, n)?),
+        };
+        let mut values = Vec::new();
+        if let (Some(topology), Family::Dds | Family::Dsd) = (&pattern, self.family) {
+            let operand = if matches!(self.family, Family::Dds) { &mut dense_rhs } else { &mut dense_lhs };
+            values = topology.gather(operand);
+            *operand = topology.scatter(&values);
+        }
+        let pattern = pattern.map(|topology| Pattern::upload(gpu, Arc::new(topology))).transpose()?;
+        let lhs = place(gpu, &lhs_shape, &dense_lhs)?;
+        let rhs = place(gpu, &rhs_shape, &dense_rhs)?;
+
+        let bias = numbers(&mut walk, n, self.magnitude);
+        let given_pre = numbers(&mut walk, m * n, 4.0);
+        let mask = match &pattern {
+            Some(pattern) if self.mask => {
+                Some(BlockMask::random(pattern.topology(), 0.6, Key::new(3, Stream::Check(self.number))))
+            }
+            _ => None,
+        };
+
+        // The twin.
+        let index = 5;
+        let dropout = |rate: f32| Dropout { rate, key: Key::new(11, Stream::Dropout(self.number)) };
+        let twin_dropout = |rate: f32| (rate > 0.0).then(|| (dropout(rate), index));
+        let mut pre = given_pre.clone();
+        let epilogue = match self.tail {
+            Tail::None => reference::Epilogue::None,
+            Tail::Bias => reference::Epilogue::Bias(&bias),
+            Tail::Forward(activation, rate) => reference::Epilogue::Forward {
+                bias: &bias,
+                activation,
+                dropout: twin_dropout(rate),
+                pre: &mut pre,
+            },
+            Tail::Backward(activation, rate) => {
+                reference::Epilogue::Backward { pre: &given_pre, activation, dropout: twin_dropout(rate) }
+            }
+        };
+        let mut wanted = vec![0.0; m * n];
+        match (&pattern, self.family) {
+            (Some(pattern), Family::Dds) => {
+                reference::dds(&dense_lhs, pattern.topology(), &values, &mut wanted, m, transpose, epilogue);
+            }
+            (Some(pattern), Family::Dsd) => {
+                reference::dsd(pattern.topology(), &values, &dense_rhs, &mut wanted, n, transpose);
+            }
+            (Some(pattern), Family::Sdd) => {
+                let topology = pattern.topology();
+                wanted.resize(topology.elements(), 0.0);
+                reference::sdd(&dense_lhs, &dense_rhs, topology, &mut wanted, k, transpose, mask.as_ref());
+            }
+            _ => reference::dense(&dense_lhs, &dense_rhs, &mut wanted, [m, n, k], transpose, epilogue),
+        }
+
+        // The kernel.
+        let step = Step::new(gpu, StepValues { index, ..StepValues::default() })?;
+        let bias_tensor = place(gpu, &[n], &bias)?;
+        let pre_tensor = place(gpu, &[m, n], &given_pre)?;
+        let dropping = |rate: f32| (rate > 0.0).then(|| Dropping { dropout: dropout(rate), step: &step });
+        let epilogue = match self.tail {
+            Tail::None => ops::Epilogue::None,
+            Tail::Bias => ops::Epilogue::Bias(&bias_tensor),
+            Tail::Forward(activation, rate) => ops::Epilogue::Forward {
+                bias: &bias_tensor,
+                activation,
+                dropout: dropping(rate),
+                pre: &pre_tensor,
+            },
+            Tail::Backward(activation, rate) => {
+                ops::Epilogue::Backward { pre: &pre_tensor, activation, dropout: dropping(rate) }
+            }
+        };
+        let sparse = match (&pattern, self.family) {
+            (Some(pattern), Family::Dds | Family::Dsd) => {
+                Some(BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &values)?)
+            }
+            _ => None,
+        };
+        let mask_tensor = mask.as_ref().map(|mask| upload_mask(gpu, mask)).transpose()?;
+        let found = thrice::<f32>(gpu, |rec| match (&pattern, &sparse, self.family) {
+            (_, Some(matrix), Family::Dds) => {
+                let out = poisoned(gpu, &[m, n])?;
+                ops::dds(rec, &lhs, matrix, &out, transpose, epilogue)?;
+                Ok(out)
+            }
+            (_, Some(matrix), Family::Dsd) => {
+                let out = poisoned(gpu, &[m, n])?;
+                ops::dsd(rec, matrix, &rhs, &out, transpose)?;
+                Ok(out)
+            }
+            (Some(pattern), _, Family::Sdd) => {
+                let poison = vec![f32::NAN; pattern.topology().elements()];
+                let out = BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &poison)?;
+                ops::sdd(rec, &lhs, &rhs, &out, transpose, mask_tensor.as_ref())?;
+                Ok(out.values().clone())
+            }
+            _ => {
+                let out = poisoned(gpu, &[m, n])?;
+                ops::dense(rec, &lhs, &rhs, &out, transpose, epilogue)?;
+                Ok(out)
+            }
+        })?;
+        let found = match found {
+            Ok(found) => found,
+            Err(verdict) => return Ok(verdict),
+        };
+
+        // Kernel and twin may each err by gamma, and a bias is one more rounding.
+        let truth = oracle::product(&dense_lhs, &dense_rhs, [m, n, k], transpose);
+        let margin = 2.0 * gamma(k + 1);
+        let magnitude = |i: usize| match (&pattern, self.family) {
+            (Some(pattern), Family::Sdd) => {
+                let topology = pattern.topology();
+                let b = topology.block();
+                let (row, col) = topology.coordinates().nth(i / (b * b)).unwrap_or((0, 0));
+                truth.magnitudes[(row * b + i % (b * b) / b) * n + col * b + i % b]
+            }
+            _ => truth.magnitudes[i],
+        };
+        let bound = |i: usize| match self.tail {
+            Tail::None => margin * magnitude(i),
+            Tail::Bias => margin * (magnitude(i) + f64::from(bias[i % n]).abs()),
+            Tail::Forward(activation, rate) => {
+                let sum = margin * (magnitude(i) + f64::from(bias[i % n]).abs());
+                (STEEPEST * sum + activation_error(activation, pre[i])) / f64::from(1.0 - rate)
+            }
+            Tail::Backward(activation, rate) => {
+                let slope = f64::from(activation.derivative(given_pre[i])).abs();
+                let error = derivative_error(activation, given_pre[i]);
+                (margin * magnitude(i) * slope + magnitude(i) * error) / f64::from(1.0 - rate)
+            }
+        };
+        let verdict = judge(&found, &wanted, bound);
+        if let (Verdict::Right(_), Tail::Forward(..)) = (&verdict, self.tail) {
+            let stored = gpu.read::<f32>(&pre_tensor)?.wait()?;
+            return Ok(judge(&stored, &pre, |i| margin * (magnitude(i) + f64::from(bias[i % n]).abs())));
+        }
+        Ok(verdict)
+    }
+}
+
+/// No activation here is steeper than this: SiLU's derivative peaks at 1.1, GELU's at 1.13.
+const STEEPEST: f64 = 1.2;
+
+/// How far a kernel's activation may be from the twin's, at the same argument. WGSL allows `exp` an error of 3 + 2|x| units
+/// in the last place, and the argument of the exponential carries a few roundings of its own, which it magnifies.
+pub(super) fn activation_error(activation: Activation, x: f32) -> f64 {
+    f64::from(x).abs() * sigmoid_error(activation, x)
+}
+
+/// The same for the derivative, which uses the sigmoid twice and the polynomial once more.
+pub(super) fn derivative_error(activation: Activation, x: f32) -> f64 {
+    let steepness = match activation {
+        Activation::Gelu => 1.6 + 0.22 * f64::from(x * x),
+        _ => 1.0,
+    };
+    (2.0 + 2.0 * f64::from(x).abs() * steepness) * sigmoid_error(activation, x)
+}
+
+fn sigmoid_error(activation: Activation, x: f32) -> f64 {
+    let x = f64::from(x);
+    let argument = match activation {
+        Activation::Gelu => (x * (1.6 + 0.0714 * x * x)).abs(),
+        Activation::Silu => x.abs(),
+        // Comparisons and one product: what the oracle's own f32 twin does, to the bit, but for one rounding.
+        _ => return 2.0 * bound_unit(),
+    };
+    (16.0 + 8.0 * argument.min(90.0)) * 2.0 * bound_unit()
+}
+
+fn bound_unit() -> f64 {
+    reference::bound::UNIT
+}

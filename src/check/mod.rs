@@ -1,0 +1,120 @@
+//! The known-answer check of every kernel: run on the device at hand, held against the CPU twin.
+//!
+//! `fretwork doctor` runs [`table`] and so do the tests. A result may differ from its twin by what the rounding of either
+//! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
+
+mod elementwise;
+mod matmul;
+
+use std::fmt;
+
+use crate::Result;
+use crate::gpu::{Class, Element, Gpu, Plan, Recorder, Tensor};
+use crate::random::{Key, Stream, Walk};
+use crate::reference::bound::{self, Mismatch};
+
+/// One row of the table: a permutation of a kernel with the shape it is checked at.
+pub struct Check {
+    /// What is checked, in the words of the kernel's label.
+    pub name: String,
+    run: Box<dyn Fn(&Gpu) -> Result<Verdict> + Send + Sync>,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Right; the largest error as a share of what rounding may cause, 0 where bits must be equal.
+    Right(f64),
+    /// Wrong: what, and where it shows.
+    Wrong(String),
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Check {
+    fn new(name: impl Into<String>, run: impl Fn(&Gpu) -> Result<Verdict> + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), run: Box::new(run) }
+    }
+
+    /// Runs the kernel three times and holds the result against the twin.
+    ///
+    /// # Errors
+    /// Whatever keeps the kernel from running at all.
+    pub fn run(&self, gpu: &Gpu) -> Result<Verdict> {
+        (self.run)(gpu)
+    }
+}
+
+/// Every check there is.
+pub fn table() -> Vec<Check> {
+    let mut table = matmul::table();
+    table.extend(elementwise::table());
+    table
+}
+
+/// What a case draws its operands from: the same on every machine.
+fn operands(case: u32) -> Walk {
+    Key::new(0x0F8E, Stream::Check(case)).walk()
+}
+
+/// Numbers in `[-magnitude, magnitude)`.
+fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
+    (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * magnitude).collect()
+}
+
+/// Runs a plan that is made afresh three times and returns what `read` gives, or where the runs differ.
+fn thrice<T: Element + PartialEq>(
+    gpu: &Gpu,
+    mut record: impl FnMut(&mut Recorder<'_>) -> Result<Tensor>,
+) -> Result<Result<Vec<T>, Verdict>> {
+    let mut run = || -> Result<Vec<T>> {
+        let mut rec = Recorder::new(gpu);
+        let out = record(&mut rec)?;
+        let plan: Plan = rec.finish()?;
+        gpu.run(&plan)?;
+        gpu.read(&out)?.wait()
+    };
+    let first = run()?;
+    for _ in 0..2 {
+        let again = run()?;
+        let same = bytemuck::cast_slice::<T, u8>(&first) == bytemuck::cast_slice::<T, u8>(&again);
+        if !same {
+            return Ok(Err(Verdict::Wrong("two runs gave different bits".to_owned())));
+        }
+    }
+    Ok(Ok(first))
+}
+
+/// A verdict on floats.
+fn judge(found: &[f32], wanted: &[f32], bound: impl Fn(usize) -> f64) -> Verdict {
+    let wanted: Vec<f64> = wanted.iter().map(|&x| f64::from(x)).collect();
+    match bound::compare(found, &wanted, bound) {
+        Ok(share) => Verdict::Right(share),
+        Err(Mismatch { index, found, wanted, bound }) => {
+            Verdict::Wrong(format!("element {index} is {found:e}, should be {wanted:e} within {bound:.1e}"))
+        }
+    }
+}
+
+/// A verdict on what must be exact.
+fn judge_exact<T: PartialEq + fmt::Debug>(found: &[T], wanted: &[T]) -> Verdict {
+    match found.iter().zip(wanted).position(|(found, wanted)| found != wanted) {
+        None if found.len() == wanted.len() => Verdict::Right(0.0),
+        None => Verdict::Wrong(format!("{} elements, should be {}", found.len(), wanted.len())),
+        Some(at) => Verdict::Wrong(format!("element {at} is {:?}, should be {:?}", found[at], wanted[at])),
+    }
+}
+
+/// Floats on the device.
+fn place(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+    gpu.upload(Class::Scratch, "check", shape, values)
+}
+
+/// An output that holds a poison, so that an element that is never written shows.
+fn poisoned(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
+    place(gpu, shape, &vec![f32::NAN; shape.iter().product()])
+}

@@ -1,0 +1,201 @@
+//! From a [`Key`] to one WGSL text: imports, conditionals and constants resolved.
+//!
+//! The shaders use WESL, WGSL with imports and `@if`. Anything left unresolved is an error that names the
+//! file and line.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use wesl::Resolver;
+
+use super::key::{FLAGS, Key};
+use crate::{Error, Result};
+
+/// The module that holds a permutation's constants; it exists only in memory.
+const CONSTANTS: &str = "package::constants";
+
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../shaders/", $path, ".wgsl")))),*]
+    };
+}
+
+/// Every shader file, embedded.
+const EMBEDDED: &[(&str, &str)] = sources![
+    "common/activation",
+    "common/dropout",
+    "common/epilogue",
+    "common/grid",
+    "common/matmul",
+    "common/random",
+    "common/step",
+    "common/topology",
+    "activation/backward",
+    "activation/forward",
+    "dds/blocks",
+    "dds/lane",
+    "dds/tile",
+    "dense/lane",
+    "dense/tile",
+    "dsd/blocks",
+    "dsd/lane",
+    "dsd/tile",
+    "finite/scan",
+    "loss/mse",
+    "loss/softmax",
+    "mask/apply",
+    "optimizer/adamw",
+    "optimizer/sgd",
+    "random/fill",
+    "reduce/sum",
+    "sdd/blocks",
+    "sdd/lane",
+    "sdd/tile",
+];
+
+/// The text of every shader file: the embedded ones, or some replaced.
+#[derive(Debug, Clone)]
+pub struct Sources(BTreeMap<&'static str, Cow<'static, str>>);
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self(EMBEDDED.iter().map(|&(path, text)| (path, Cow::Borrowed(text))).collect())
+    }
+}
+
+impl Sources {
+    /// Replaces `from` by `to` in one file: how the tests show that `doctor` sees a broken kernel, and how a
+    /// kernel is changed without rebuilding.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] if there is no such file or it does not contain `from`.
+    pub fn patch(&mut self, path: &str, from: &str, to: &str) -> Result<()> {
+        let text = self.0.get_mut(path).filter(|text| text.contains(from)).ok_or_else(|| Error::Shader {
+            label: format!("shaders/{path}.wgsl"),
+            message: format!("no such file, or it does not contain {from:?}"),
+        })?;
+        *text = Cow::Owned(text.replace(from, to));
+        Ok(())
+    }
+
+    /// Composes one permutation.
+    ///
+    /// # Errors
+    /// [`Error::Shader`] with file and line.
+    pub fn compose(&self, key: &Key) -> Result<Composed> {
+        let failed = |message: String| Error::Shader { label: key.label(), message };
+        let root = format!("package::{}::{}", key.family, key.name);
+
+        let options = wesl::CompileOptions {
+            features: wesl::Features {
+                default: wesl::Feature::Error,
+                flags: FLAGS
+                    .iter()
+                    .map(|&flag| ((*flag).to_owned(), key.flags.contains(flag).into()))
+                    .collect(),
+            },
+            ..Default::default()
+        };
+        if let Some(unknown) = key.flags.iter().find(|flag| !FLAGS.contains(flag)) {
+            return Err(failed(format!("unknown conditional {unknown:?}")));
+        }
+
+        let files =
+            Files { sources: self, constants: format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0)) };
+        // Names are left as they are, so that bindings keep the names the host uses. Two items of one name
+        // are then a redefinition, which naga refuses.
+        let composed = wesl::compile_sourcemap(
+            &root.parse().map_err(|error| failed(format!("{root}: {error}")))?,
+            &files,
+            &wesl::NoMangler,
+            &options,
+        )
+        .map_err(|error| failed(locate(error)))?;
+        let modules = composed.modules.iter().filter_map(|path| {
+            let file = file_of(path);
+            self.0.get_key_value(file.as_str()).map(|(&file, text)| (file, text.clone()))
+        });
+        Ok(Composed { label: key.label(), wgsl: composed.to_string(), modules: modules.collect() })
+    }
+}
+
+/// A permutation's WGSL, and the files it was made of.
+#[derive(Debug, Clone)]
+pub struct Composed {
+    pub(super) label: String,
+    /// The text that goes to the driver.
+    pub wgsl: String,
+    modules: Vec<(&'static str, Cow<'static, str>)>,
+}
+
+impl Composed {
+    /// Turns an error at a place in the composed text into one at a place in a file: the declaration it is in.
+    pub(super) fn explain(&self, place: Option<naga::SourceLocation>, message: &str) -> Error {
+        let failed = |message| Error::Shader { label: self.label.clone(), message };
+        let Some(place) = place else { return failed(message.to_owned()) };
+        let excerpt = self.wgsl.lines().nth(place.line_number as usize - 1).unwrap_or("").trim();
+        let declaration = self.wgsl.lines().take(place.line_number as usize).filter_map(declared).last();
+        let found = declaration.and_then(|name| {
+            self.modules.iter().find_map(|(file, text)| {
+                let line = text.lines().position(|line| declared(line) == Some(name))?;
+                Some(format!("shaders/{file}.wgsl:{}: in {name}: ", line + 1))
+            })
+        });
+        failed(format!("{}{message}, at `{excerpt}`", found.unwrap_or_default()))
+    }
+}
+
+/// The name that a line of WGSL declares at module level, if it does.
+fn declared(line: &str) -> Option<&str> {
+    let at = ["fn ", "struct ", "const ", "alias ", "var<"].iter().find_map(|word| {
+        let at = line.find(word)?;
+        // Before it only attributes may stand, and no indentation: that would be a local.
+        (line[..at].is_empty() || line.starts_with('@')).then_some(at + word.len())
+    })?;
+    let rest = line[at..].split_once("> ").map_or(&line[at..], |(_, name)| name);
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').find(|name| !name.is_empty())
+}
+
+/// Hands WESL the embedded files under their real names.
+struct Files<'a> {
+    sources: &'a Sources,
+    constants: String,
+}
+
+impl Resolver for Files<'_> {
+    fn resolve_source<'a>(&'a self, path: &wesl::ModulePath) -> Result<Cow<'a, str>, wesl::ResolveError> {
+        if path.to_string() == CONSTANTS {
+            return Ok(Cow::Borrowed(&self.constants));
+        }
+        let file = file_of(path);
+        match self.sources.0.get(file.as_str()) {
+            Some(text) => Ok(Cow::Borrowed(text)),
+            None => Err(wesl::ResolveError::ModuleNotFound(path.clone(), format!("no shaders/{file}.wgsl"))),
+        }
+    }
+
+    fn display_name(&self, path: &wesl::ModulePath) -> Option<String> {
+        Some(format!("shaders/{}.wgsl", file_of(path)))
+    }
+}
+
+fn file_of(path: &wesl::ModulePath) -> String {
+    let name = path.to_string();
+    name.strip_prefix("package::").unwrap_or(&name).replace("::", "/")
+}
+
+/// `file:line: what`, as far as WESL knows them.
+fn locate(error: wesl::Error) -> String {
+    let wesl::Error::Error(diagnostic) = error else {
+        return error.to_string();
+    };
+    let detail = &diagnostic.detail;
+    let file = detail.display_name.as_deref().unwrap_or("shaders");
+    match (&detail.source, &detail.span) {
+        (Some(source), Some(span)) => {
+            let line = source[..span.start.min(source.len())].matches('\n').count() + 1;
+            format!("{file}:{line}: {}", diagnostic.error)
+        }
+        _ => format!("{file}: {}", diagnostic.error),
+    }
+}

@@ -1,0 +1,449 @@
+//! The device: chosen or adopted, with everything that belongs to it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::account::{Bytes, Class};
+use super::buffer::{Owned, Store, size_class};
+use super::compose::Sources;
+use super::kernel::{Kernel, Registry};
+use super::key::{Key, Variant};
+use super::readback::Pending;
+use super::recorder::{PARAMS_CLASS, Plan};
+use super::tensor::{Element, Tensor, byte_size};
+use crate::{Error, Result};
+
+/// How to choose an adapter and what to do with it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Part of the adapter's name, in any case. Without it the environment variable `FRETWORK_ADAPTER` is looked
+    /// at; without that the best adapter is taken: discrete, then integrated, virtual, software.
+    pub adapter: Option<String>,
+    /// Compile shaders with bounds checks. Up to twice as slow; for tests and for chasing driver bugs.
+    pub checked_shaders: bool,
+    /// The shader files, where they are not the embedded ones.
+    pub sources: Sources,
+    /// Use no more than WebGPU's default limits, even where the adapter offers more.
+    pub default_limits: bool,
+    /// Pretend that a grid may have at most this many workgroups in a dimension.
+    pub fold_grids_at: Option<u32>,
+    /// Use this variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is looked at;
+    /// without that each call takes what suits the device and the shape.
+    pub variant: Option<Variant>,
+}
+
+/// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+    variant: Option<Variant>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    limits: wgpu::Limits,
+    sources: Sources,
+    checked_shaders: bool,
+    registry: Registry,
+    store: Arc<Store>,
+    lost: Arc<Mutex<Option<String>>>,
+    blocking_waits: AtomicU64,
+}
+
+impl Gpu {
+    /// Opens the adapter that `options` ask for.
+    ///
+    /// # Errors
+    /// [`Error::NoAdapter`] with the names there are, [`Error::NoDevice`] with the driver's reason.
+    pub fn request(mut options: Options) -> Result<Self> {
+        let wanted = options.adapter.clone().or_else(|| std::env::var("FRETWORK_ADAPTER").ok());
+        if let (None, Ok(name)) = (options.variant, std::env::var("FRETWORK_VARIANT")) {
+            options.variant = Some(name.parse()?);
+        }
+        let mut adapters = adapters();
+        let found: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        if let Some(wanted) = &wanted {
+            let wanted = wanted.to_lowercase();
+            adapters.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted));
+        }
+        let Some(adapter) = adapters.first() else { return Err(Error::NoAdapter { wanted, found }) };
+
+        let info = adapter.get_info();
+        let mut limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };
+        if let Some(most) = options.fold_grids_at {
+            limits.max_compute_workgroups_per_dimension = most;
+        }
+        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("fretwork"),
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        }))
+        .map_err(|error| Error::NoDevice { adapter: info.name.clone(), reason: error.to_string() })?;
+
+        let gpu = Self::assemble(device, queue, info, options);
+        // The device is ours alone, so we may listen to it. What escapes the error scopes would otherwise panic.
+        let lost = Arc::clone(&gpu.inner.lost);
+        gpu.inner.device.set_device_lost_callback(move |reason, message| {
+            note_loss(&lost, format!("{reason:?}: {message}"));
+        });
+        let lost = Arc::clone(&gpu.inner.lost);
+        gpu.inner.device.on_uncaptured_error(Arc::new(move |error| note_loss(&lost, error.to_string())));
+        Ok(gpu)
+    }
+
+    /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
+    /// and limits, and nothing here ever waits for it, save [`Pending::wait`] and [`Gpu::finish`].
+    pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
+        Self::assemble(device, queue, info, Options::default())
+    }
+
+    fn assemble(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, options: Options) -> Self {
+        let inner = Inner {
+            limits: device.limits(),
+            device,
+            queue,
+            info,
+            sources: options.sources,
+            checked_shaders: options.checked_shaders,
+            registry: Registry::default(),
+            store: Arc::default(),
+            lost: Arc::default(),
+            blocking_waits: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner), variant: options.variant }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// Its queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// The adapter's name, kind and driver.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.inner.info
+    }
+
+    /// What the device allows.
+    pub fn limits(&self) -> &wgpu::Limits {
+        &self.inner.limits
+    }
+
+    /// Whether this is a driver that runs on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.inner.info.device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// The driver's name and version.
+    pub fn driver(&self) -> String {
+        format!("{} {}", self.inner.info.driver, self.inner.info.driver_info).trim().to_owned()
+    }
+
+    /// The variant that every matmul must use, if one is forced.
+    pub fn forced_variant(&self) -> Option<Variant> {
+        self.variant
+    }
+
+    /// The same device, with another variant forced, or none.
+    #[must_use]
+    pub fn with_variant(&self, variant: Option<Variant>) -> Self {
+        Self { inner: Arc::clone(&self.inner), variant }
+    }
+
+    pub(super) fn sources(&self) -> &Sources {
+        &self.inner.sources
+    }
+
+    pub(super) fn checked_shaders(&self) -> bool {
+        self.inner.checked_shaders
+    }
+
+    pub(super) fn kernel(&self, key: &Key) -> Result<Arc<Kernel>> {
+        self.inner.registry.get(self, key)
+    }
+
+    /// Bytes in use, by class.
+    pub fn bytes(&self) -> Bytes {
+        self.inner.store.ledger.now()
+    }
+
+    /// The most bytes that were in use at one time.
+    pub fn peak_bytes(&self) -> u64 {
+        self.inner.store.ledger.peak()
+    }
+
+    /// Bytes that are kept for reuse and used by nothing.
+    pub fn idle_bytes(&self) -> u64 {
+        self.inner.store.idle_bytes()
+    }
+
+    /// How often the host has waited for the device to run dry.
+    pub fn blocking_waits(&self) -> u64 {
+        self.inner.blocking_waits.load(Ordering::Relaxed)
+    }
+
+    /// A tensor with unspecified contents.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], or [`Error::Limit`] for a size no buffer of this device may have.
+    pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
+        let bytes = byte_size(shape, T::DTYPE)?;
+        let limit = self.inner.limits.max_buffer_size;
+        let size = size_class(class, bytes);
+        if size > limit {
+            let what = "the size of a buffer in bytes";
+            return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let reused = if class.is_pooled() { self.inner.store.reuse(size) } else { None };
+        let raw = match reused {
+            Some(raw) => raw,
+            None => self.create_buffer(label, size, usage).or_else(|_| {
+                // Idle buffers may be what is in the way.
+                self.inner.store.clear();
+                self.create_buffer(label, size, usage)
+            })?,
+        };
+        Ok(Tensor::owned(Owned::new(raw, class, Arc::clone(&self.inner.store)), shape, T::DTYPE))
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`].
+    pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.alloc::<T>(class, label, shape)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.clear_buffer(tensor.buffer(), 0, None);
+        self.submit([encoder.finish()])?;
+        Ok(tensor)
+    }
+
+    /// A tensor with `values`.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`], and [`Error::Argument`] if the shape holds another number of elements.
+    pub fn upload<T: Element>(
+        &self,
+        class: Class,
+        label: &str,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<Tensor> {
+        let tensor = self.alloc::<T>(class, label, shape)?;
+        self.write(&tensor, values)?;
+        Ok(tensor)
+    }
+
+    /// Overwrites a tensor, after everything submitted so far and before anything submitted later.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if type or number of elements differ.
+    pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) -> Result<()> {
+        if tensor.dtype() != T::DTYPE || tensor.len() != values.len() {
+            let found = format!("{} of {:?}", values.len(), T::DTYPE);
+            return Err(Error::argument("Gpu::write", "values", format!("{tensor:?}"), found));
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.guarded("write", || {
+            self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytemuck::cast_slice(values));
+        })
+    }
+
+    /// A buffer for uniforms, filled.
+    pub(super) fn uniform(&self, label: &str, bytes: &[u8]) -> Result<Owned> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        // Their own usage keeps them out of the pool, so their size need not be one of its classes.
+        let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
+        self.inner.queue.write_buffer(&raw, 0, bytes);
+        Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
+    }
+
+    /// A small tensor that kernels read as a uniform.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`].
+    pub(crate) fn uniform_words(&self, label: &str, words: &[u32]) -> Result<Tensor> {
+        let owned = self.uniform(label, bytemuck::cast_slice(words))?;
+        Ok(Tensor::owned(owned, &[words.len()], u32::DTYPE))
+    }
+
+    /// Starts to copy a tensor back to the host.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type differs, [`Error::OutOfMemory`].
+    pub fn read<T: Element>(&self, tensor: &Tensor) -> Result<Pending<T>> {
+        if tensor.dtype() != T::DTYPE {
+            let found = format!("{:?}", tensor.dtype());
+            return Err(Error::argument("Gpu::read", "tensor", format!("of {:?}", T::DTYPE), found));
+        }
+        let size =
+            tensor.bytes().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT).max(wgpu::COPY_BUFFER_ALIGNMENT);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.create_buffer("read-back", size, usage)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        if !tensor.is_empty() {
+            encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
+        }
+        let submission = self.submit([encoder.finish()])?;
+        Ok(Pending::new(self, staging, submission, tensor.len()))
+    }
+
+    /// Encodes a plan and submits it. Returns at once.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or what the graphics layer has to object.
+    pub fn run(&self, plan: &Plan) -> Result<wgpu::SubmissionIndex> {
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        plan.encode(&mut encoder);
+        self.submit([encoder.finish()])
+    }
+
+    /// Submits command buffers. Returns at once.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or what the graphics layer has to object.
+    pub fn submit(
+        &self,
+        commands: impl IntoIterator<Item = wgpu::CommandBuffer>,
+    ) -> Result<wgpu::SubmissionIndex> {
+        let submission = self.guarded("submit", || self.inner.queue.submit(commands))?;
+        self.healthy()?;
+        Ok(submission)
+    }
+
+    /// Lets finished work be noticed: read-backs arrive. Never waits.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn poll(&self) -> Result<()> {
+        self.inner.device.poll(wgpu::PollType::Poll).map_err(|error| self.lost(&error.to_string()))?;
+        self.healthy()
+    }
+
+    /// Holds the host back until a submission is done, while later ones keep the device busy. This bounds the
+    /// work in flight; it is no round trip, because the device never idles for it.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn pace(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        self.wait_on(Some(submission))
+    }
+
+    /// Waits until the device has done everything submitted so far: a round trip, counted as one.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn finish(&self) -> Result<()> {
+        self.inner.blocking_waits.fetch_add(1, Ordering::Relaxed);
+        self.wait_on(None)
+    }
+
+    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
+        self.inner.blocking_waits.fetch_add(1, Ordering::Relaxed);
+        self.wait_on(Some(submission))
+    }
+
+    fn wait_on(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
+        self.inner.device.poll(wait).map_err(|error| self.lost(&error.to_string()))?;
+        self.healthy()
+    }
+
+    /// Runs graphics calls inside error scopes, so that what they object to becomes an [`Error`].
+    pub(super) fn guarded<R>(&self, label: &str, calls: impl FnOnce() -> R) -> Result<R> {
+        self.healthy()?;
+        let device = &self.inner.device;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let result = calls();
+        // Natively these futures are ready at once.
+        let [validation, internal, memory] =
+            [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
+        if memory.is_some() {
+            return Err(Error::OutOfMemory { label: label.to_owned(), bytes: 0 });
+        }
+        match validation.or(internal) {
+            Some(error) => Err(Error::Rejected { label: label.to_owned(), message: error.to_string() }),
+            None => Ok(result),
+        }
+    }
+
+    fn create_buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.guarded(label, || self.inner.device.create_buffer(&descriptor)).map_err(|error| match error {
+            Error::OutOfMemory { label, .. } => Error::OutOfMemory { label, bytes: size },
+            other => other,
+        })
+    }
+
+    fn healthy(&self) -> Result<()> {
+        match &*self.inner.lost.lock().expect("no holder of this lock panics") {
+            Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn lost(&self, otherwise: &str) -> Error {
+        let reason = self.inner.lost.lock().expect("no holder of this lock panics").clone();
+        Error::DeviceLost { reason: reason.unwrap_or_else(|| otherwise.to_owned()) }
+    }
+}
+
+/// Keeps the first reason; the later ones follow from it.
+fn note_loss(lost: &Mutex<Option<String>>, reason: String) {
+    lost.lock().expect("no holder of this lock panics").get_or_insert(reason);
+}
+
+/// Every adapter that can compute, best first.
+fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    adapters.retain(|adapter| {
+        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    });
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// What there is to choose from, best first.
+pub fn list_adapters() -> Vec<AdapterSummary> {
+    let summary = |adapter: &wgpu::Adapter| AdapterSummary {
+        info: adapter.get_info(),
+        features: adapter.features(),
+        limits: adapter.limits(),
+    };
+    adapters().iter().map(summary).collect()
+}
+
+/// One adapter, not opened.
+#[derive(Debug, Clone)]
+pub struct AdapterSummary {
+    /// Name, kind, backend, driver.
+    pub info: wgpu::AdapterInfo,
+    /// Optional features it has.
+    pub features: wgpu::Features,
+    /// What a device on it may be given.
+    pub limits: wgpu::Limits,
+}

@@ -1,0 +1,136 @@
+//! Compiled kernels, kept by key.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::Gpu;
+use super::key::Key;
+use super::reflect::{Access, Reflection, reflect};
+use crate::{Error, Result};
+
+/// A compiled permutation.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(super) label: String,
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+    pub(super) reflection: Reflection,
+}
+
+/// The kernels of one device.
+#[derive(Debug, Default)]
+pub(super) struct Registry(Mutex<HashMap<Key, Arc<Kernel>>>);
+
+impl Registry {
+    /// The kernel of `key`, compiled at its first use.
+    pub(super) fn get(&self, gpu: &Gpu, key: &Key) -> Result<Arc<Kernel>> {
+        if let Some(kernel) = self.0.lock().expect("no holder of this lock panics").get(key) {
+            return Ok(Arc::clone(kernel));
+        }
+        let kernel = Arc::new(compile(gpu, key)?);
+        self.0.lock().expect("no holder of this lock panics").insert(key.clone(), Arc::clone(&kernel));
+        Ok(kernel)
+    }
+}
+
+fn compile(gpu: &Gpu, key: &Key) -> Result<Kernel> {
+    let label = key.label();
+    let composed = gpu.sources().compose(key)?;
+    let reflection = reflect(&composed)?;
+    check_limits(gpu, &label, &reflection)?;
+
+    let mut entries: Vec<_> = reflection
+        .bindings
+        .iter()
+        .map(|binding| {
+            let ty = match binding.access {
+                Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                Access::Uniform => wgpu::BufferBindingType::Uniform,
+            };
+            layout_entry(binding.slot, ty, binding.least_bytes)
+        })
+        .collect();
+    if let Some((slot, bytes, _)) = reflection.params {
+        entries.push(layout_entry(slot, wgpu::BufferBindingType::Uniform, bytes as u64));
+    }
+
+    let device = gpu.device();
+    let (pipeline, layout) = gpu.guarded(&label, || {
+        let source = wgpu::ShaderSource::Wgsl(composed.wgsl.as_str().into());
+        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
+        let module = if gpu.checked_shaders() {
+            device.create_shader_module(descriptor)
+        } else {
+            trusted(device, descriptor)
+        };
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&label),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: gpu.checked_shaders(),
+                ..Default::default()
+            },
+            cache: None,
+        });
+        (pipeline, layout)
+    })?;
+    Ok(Kernel { label, pipeline, layout, reflection })
+}
+
+/// Compiles without bounds checks, which cost up to half of a kernel's speed.
+#[expect(unsafe_code, reason = "wgpu cannot know that the indices are in range; this library sees to it")]
+fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
+    // SAFETY: Shapes are checked against bindings before a dispatch is recorded; indices that come from data are
+    // those of a topology, which is validated when it is made; every loop is bounded by one of these.
+    unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}
+
+fn layout_entry(binding: u32, ty: wgpu::BufferBindingType, least: u64) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: std::num::NonZeroU64::new(least),
+        },
+        count: None,
+    }
+}
+
+fn check_limits(gpu: &Gpu, label: &str, reflection: &Reflection) -> Result<()> {
+    let limits = gpu.limits();
+    let storage = reflection.bindings.iter().filter(|binding| binding.access != Access::Uniform).count();
+    let [x, y, z] = reflection.workgroup;
+    let needs = [
+        ("the number of storage buffers", storage as u32, limits.max_storage_buffers_per_shader_stage),
+        ("the number of invocations", x * y * z, limits.max_compute_invocations_per_workgroup),
+        ("the workgroup's width", x, limits.max_compute_workgroup_size_x),
+        ("the workgroup's height", y, limits.max_compute_workgroup_size_y),
+        ("the workgroup's depth", z, limits.max_compute_workgroup_size_z),
+    ];
+    for (what, value, limit) in needs {
+        if value > limit {
+            return Err(Error::Limit {
+                label: label.to_owned(),
+                what,
+                value: value.into(),
+                limit: limit.into(),
+            });
+        }
+    }
+    Ok(())
+}

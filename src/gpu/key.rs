@@ -1,0 +1,117 @@
+//! Which kernel: the cache key, the debug label, the row in `doctor`, all in one.
+
+use std::collections::BTreeSet;
+
+use crate::{Error, Result};
+
+/// How a matmul gets its operands to the registers. All variants of a family give the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Variant {
+    /// No workgroup memory and no barrier. For drivers that run on the CPU, and for small shapes anywhere.
+    Lane,
+    /// Panels staged through workgroup memory. For GPUs.
+    Tile,
+}
+
+impl Variant {
+    /// Every variant.
+    pub const ALL: [Self; 2] = [Self::Lane, Self::Tile];
+
+    /// The file in the family's folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lane => "lane",
+            Self::Tile => "tile",
+        }
+    }
+}
+
+impl std::str::FromStr for Variant {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|variant| variant.name() == text).ok_or_else(|| Error::Config {
+            option: "variant",
+            reason: format!("{text:?} is neither lane nor tile"),
+        })
+    }
+}
+
+/// One permutation of one shader.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The folder in `shaders/`, the file in `ops/` and in `reference/`.
+    pub family: &'static str,
+    /// The file in that folder: a variant of a matmul family, a kernel of the others.
+    pub name: &'static str,
+    /// The block size, for families that have one.
+    pub block: Option<u32>,
+    /// The conditionals that are on; see [`FLAGS`].
+    pub flags: BTreeSet<&'static str>,
+}
+
+/// Every conditional a shader may use. One that is not here is a hard error at composition.
+pub const FLAGS: &[&str] = &[
+    // Stored the other way round: `lhs` as [k, m], `rhs` as [n, k], the sparse operand as its transpose.
+    "lhs_t",
+    "rhs_t",
+    // Row lengths that four-element vectors do not divide.
+    "lhs_scalar",
+    "rhs_scalar",
+    "out_scalar",
+    "k_tail",
+    // Epilogues and what they contain.
+    "bias",
+    "forward",
+    "backward",
+    "dropout",
+    "relu",
+    "gelu",
+    "silu",
+    "all_relu",
+    // Bits within blocks.
+    "mask",
+    // Optimizers.
+    "nesterov",
+    // Reductions: into a running total.
+    "add",
+    // Random numbers: uniform floats rather than raw bits.
+    "uniform",
+];
+
+impl Key {
+    /// A permutation with no conditional on.
+    pub fn new(family: &'static str, name: &'static str) -> Self {
+        Self { family, name, block: None, flags: BTreeSet::new() }
+    }
+
+    /// The same with a block size.
+    #[must_use]
+    pub fn block(mut self, block: usize) -> Self {
+        self.block = Some(u32::try_from(block).expect("block sizes are small"));
+        self
+    }
+
+    /// The same with `flag` on if `condition` holds.
+    #[must_use]
+    pub fn with(mut self, flag: &'static str, condition: bool) -> Self {
+        if condition {
+            self.flags.insert(flag);
+        }
+        self
+    }
+
+    /// The name used in errors, captures and reports: `fretwork.dds.lane.f32.b16.rhs_t`.
+    pub fn label(&self) -> String {
+        let mut label = format!("fretwork.{}.{}.f32", self.family, self.name);
+        if let Some(block) = self.block {
+            label += &format!(".b{block}");
+        }
+        for flag in &self.flags {
+            label += ".";
+            label += flag;
+        }
+        label
+    }
+}

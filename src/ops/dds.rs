@@ -1,0 +1,40 @@
+//! Dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
+
+use super::matmul::{Scalar, Sizes, choose, operand_flags, sides};
+use super::{Epilogue, Transpose};
+use crate::Result;
+use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::sparse::BlockMatrix;
+
+/// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `rhs`, then the epilogue.
+///
+/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is stored as `[k, n]`, or `[n, k]` where
+/// `transpose.rhs`: a layer's `x * W^T`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn dds(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    rhs: &BlockMatrix,
+    out: &Tensor,
+    transpose: Transpose,
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    let op = "dds";
+    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, sides(rhs), transpose)?;
+    out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
+    let block = rhs.topology().block();
+    let variant = choose(rec.gpu(), sizes);
+    // Blocks keep every other row a multiple of four.
+    let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
+    let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
+    let [tall, wide] = match variant {
+        Variant::Lane => [128, 8],
+        Variant::Tile => [(2048 / block).max(64), block],
+    };
+    let workgroups = sizes.m.div_ceil(tall) as u64 * (sizes.n / wide) as u64;
+    let args = sizes.bind(op, lhs, rhs.values(), out, &epilogue)?.tensor("topology", rhs.pattern().packed());
+    rec.dispatch(&epilogue.flags(key), &args, workgroups)
+}

@@ -1,0 +1,34 @@
+//! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
+
+use super::matmul::{Scalar, Sizes, choose, operand_flags};
+use super::{Epilogue, Transpose};
+use crate::Result;
+use crate::gpu::{Key, Recorder, Tensor, Variant};
+
+/// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
+///
+/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn dense(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    rhs: &Tensor,
+    out: &Tensor,
+    transpose: Transpose,
+    epilogue: Epilogue<'_>,
+) -> Result<()> {
+    let op = "dense";
+    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
+    let variant = choose(rec.gpu(), sizes);
+    let key = operand_flags(Key::new(op, variant.name()), transpose, Scalar::of(sizes, transpose));
+    let [tall, wide] = match variant {
+        Variant::Lane => [8, 32],
+        Variant::Tile => [64, 64],
+    };
+    let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    rec.dispatch(&epilogue.flags(key), &sizes.bind(op, lhs, rhs, out, &epilogue)?, workgroups)
+}

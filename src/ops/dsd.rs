@@ -1,0 +1,41 @@
+//! Dense = sparse x dense: `shaders/dsd/`, twin [`reference::dsd`](crate::reference::dsd).
+
+use super::matmul::{Scalar, Sizes, choose, operand_flags, sides};
+use super::{Epilogue, Transpose};
+use crate::Result;
+use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::sparse::BlockMatrix;
+
+/// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `lhs`.
+///
+/// `lhs` is stored as `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where
+/// `transpose.rhs`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn dsd(
+    rec: &mut Recorder<'_>,
+    lhs: &BlockMatrix,
+    rhs: &Tensor,
+    out: &Tensor,
+    transpose: Transpose,
+) -> Result<()> {
+    let op = "dsd";
+    let sizes = Sizes::of(op, sides(lhs), rhs.matrix(op, "rhs")?, transpose)?;
+    out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
+    let block = lhs.topology().block();
+    let variant = choose(rec.gpu(), sizes);
+    // Blocks keep every row along m or k a multiple of four.
+    let scalar = Scalar::of(sizes, transpose);
+    let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
+    let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
+    let [tall, wide] = match variant {
+        Variant::Lane => [8, 128],
+        Variant::Tile => [block, (2048 / block).max(64)],
+    };
+    let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    let args =
+        sizes.bind(op, lhs.values(), rhs, out, &Epilogue::None)?.tensor("topology", lhs.pattern().packed());
+    rec.dispatch(&key, &args, workgroups)
+}

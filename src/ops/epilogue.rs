@@ -1,0 +1,118 @@
+//! What a matmul does to its elements on their way out: `shaders/common/epilogue.wgsl`.
+
+use super::{Activation, Dropout, Step};
+use crate::gpu::{Args, Key, Tensor};
+use crate::{Error, Result};
+
+/// Dropout at the step that a [`Step`] holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Dropping<'a> {
+    /// Rate and key.
+    pub dropout: Dropout,
+    /// Where the step's number stands.
+    pub step: &'a Step,
+}
+
+/// What happens to an element of the product before it is stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Epilogue<'a> {
+    /// Nothing.
+    None,
+    /// `out = sum + bias`; the bias is `[n]`.
+    Bias(&'a Tensor),
+    /// `pre = sum + bias`, `out = dropout(activation(pre))`: a layer's forward pass.
+    Forward {
+        /// `[n]`.
+        bias: &'a Tensor,
+        /// What is applied.
+        activation: Activation,
+        /// What is dropped after it.
+        dropout: Option<Dropping<'a>>,
+        /// `[m, n]`, written: the backward pass needs it.
+        pre: &'a Tensor,
+    },
+    /// `out = sum * activation'(pre)`, through the same dropout: a layer's backward pass, where the sum is the
+    /// gradient of the layer's output.
+    Backward {
+        /// `[m, n]`, as the forward pass wrote it.
+        pre: &'a Tensor,
+        /// What was applied.
+        activation: Activation,
+        /// What was dropped after it.
+        dropout: Option<Dropping<'a>>,
+    },
+}
+
+impl<'a> Epilogue<'a> {
+    /// The conditionals it needs.
+    pub(super) fn flags(&self, key: Key) -> Key {
+        match self {
+            Self::None => key,
+            Self::Bias(_) => key.with("bias", true),
+            Self::Forward { activation, dropout, .. } => {
+                with_activation(key.with("forward", true), *activation).with("dropout", dropout.is_some())
+            }
+            Self::Backward { activation, dropout, .. } => {
+                with_activation(key.with("backward", true), *activation).with("dropout", dropout.is_some())
+            }
+        }
+    }
+
+    /// Checks its tensors against the product's shape and binds them.
+    pub(super) fn bind(&self, op: &str, mut args: Args<'a>, [m, n]: [usize; 2]) -> Result<Args<'a>> {
+        let (mut activation, mut dropout) = (Activation::Identity, None);
+        match *self {
+            Self::None => {}
+            Self::Bias(bias) => {
+                bias.expect_shape(op, "bias", &[n])?;
+                args = args.tensor("bias", bias);
+            }
+            Self::Forward { bias, pre, activation: a, dropout: d } => {
+                bias.expect_shape(op, "bias", &[n])?;
+                pre.expect_shape(op, "pre", &[m, n])?;
+                args = args.tensor("bias", bias).tensor("pre", pre);
+                (activation, dropout) = (a, d);
+            }
+            Self::Backward { pre, activation: a, dropout: d } => {
+                pre.expect_shape(op, "pre", &[m, n])?;
+                args = args.tensor("pre", pre);
+                (activation, dropout) = (a, d);
+            }
+        }
+        bind_activation(op, args, activation, dropout)
+    }
+}
+
+/// The conditional of an activation.
+pub(super) fn with_activation(key: Key, activation: Activation) -> Key {
+    match activation {
+        Activation::Identity => key,
+        Activation::Relu => key.with("relu", true),
+        Activation::Gelu => key.with("gelu", true),
+        Activation::Silu => key.with("silu", true),
+        Activation::AllRelu { .. } => key.with("all_relu", true),
+    }
+}
+
+/// The parameters of activation and dropout, which every kernel with one of them has.
+pub(super) fn bind_activation<'a>(
+    op: &str,
+    args: Args<'a>,
+    activation: Activation,
+    dropping: Option<Dropping<'a>>,
+) -> Result<Args<'a>> {
+    let slope = if let Activation::AllRelu { slope } = activation { slope } else { 0.0 };
+    let args = args.f32("slope", slope);
+    let Some(Dropping { dropout, step }) = dropping else {
+        return Ok(args.f32("dropout_rate", 0.0).u32("dropout_key_0", 0).u32("dropout_key_1", 0));
+    };
+    if !(0.0..1.0).contains(&dropout.rate) {
+        return Err(Error::argument(op, "dropout", "a rate in [0, 1)", dropout.rate));
+    }
+    let [first, second] = dropout.key.0;
+    Ok(args
+        .f32("dropout_rate", dropout.rate)
+        .u32("dropout_key_0", first)
+        .u32("dropout_key_1", second)
+        .tensor("now", step.tensor()))
+}

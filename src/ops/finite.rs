@@ -1,0 +1,23 @@
+//! NaN and infinity, noticed on the device: `shaders/finite/`, twin [`reference::finite`](crate::reference::finite).
+
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::{Error, Result};
+
+/// Records a scan: if any element of `x` is NaN or infinite, `flag` is raised in word `word` of `status`.
+///
+/// # Errors
+/// [`Error::Argument`] if `status` has no such word.
+pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, flag: u32) -> Result<()> {
+    let op = "finite";
+    if word >= status.len() {
+        return Err(Error::argument(op, "word", format!("below {}", status.len()), word));
+    }
+    let args = Args::new()
+        .tensor("x", x)
+        .tensor("status", status)
+        .size(op, "n", x.len())?
+        .size(op, "word", word)?
+        .u32("flag", flag);
+    // An invocation looks at 16 elements.
+    rec.dispatch(&Key::new(op, "scan"), &args, (x.len() as u64).div_ceil(64 * 16))
+}

@@ -1,0 +1,16 @@
+//! Element masks within blocks: `shaders/mask/`, twin [`reference::mask`](crate::reference::mask).
+
+use super::elementwise;
+use crate::Result;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+
+/// Records that the elements of `values` whose bit in `mask` is 0 become 0. A mask has a bit per element, 32 a word.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if the mask is for another number of elements.
+pub fn mask(rec: &mut Recorder<'_>, values: &Tensor, mask: &Tensor) -> Result<()> {
+    let op = "mask";
+    mask.expect_shape(op, "mask", &[values.len().div_ceil(32)])?;
+    let args = Args::new().tensor("values", values).tensor("mask", mask).size(op, "n", values.len())?;
+    rec.dispatch(&Key::new(op, "apply"), &args, elementwise(values.len()))
+}

@@ -1,0 +1,32 @@
+//! The generator: `shaders/random/`, twin [`reference::random`](crate::reference::random).
+
+use super::{Step, elementwise};
+use crate::Result;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::random;
+
+/// Records that `out` (of `u32`) is filled with random bits: element `i` is drawn at counter `(i, step)`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if `out` has another type.
+pub fn random_bits(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step) -> Result<()> {
+    fill(rec, out, key, step, false)
+}
+
+/// Records that `out` (of `f32`) is filled with uniform numbers in `[0, 1)`, drawn likewise.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if `out` has another type.
+pub fn random_uniform(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step) -> Result<()> {
+    fill(rec, out, key, step, true)
+}
+
+fn fill(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step, uniform: bool) -> Result<()> {
+    let args = Args::new()
+        .tensor("out", out)
+        .tensor("now", step.tensor())
+        .size("random", "n", out.len())?
+        .u32("key_0", key.0[0])
+        .u32("key_1", key.0[1]);
+    rec.dispatch(&Key::new("random", "fill").with("uniform", uniform), &args, elementwise(out.len()))
+}

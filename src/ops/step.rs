@@ -1,0 +1,58 @@
+//! What changes from step to step: `shaders/common/step.wgsl`.
+
+use crate::Result;
+use crate::gpu::{Gpu, Tensor};
+
+/// The values of one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepValues {
+    /// The step's number, from 0: part of every random draw's counter.
+    pub index: u32,
+    /// The optimizer's step size.
+    pub learning_rate: f32,
+    /// 1 / the number of rows that count in this batch.
+    pub row_scale: f32,
+    /// [`AdamW::corrections`](super::AdamW::corrections) of this step.
+    pub corrections: [f32; 2],
+}
+
+impl Default for StepValues {
+    fn default() -> Self {
+        Self { index: 0, learning_rate: 0.0, row_scale: 1.0, corrections: [1.0; 2] }
+    }
+}
+
+impl StepValues {
+    /// In the shader's order; a uniform's size is a multiple of 16 bytes.
+    fn words(&self) -> [u32; 8] {
+        let [first, second] = self.corrections.map(f32::to_bits);
+        [self.index, self.learning_rate.to_bits(), self.row_scale.to_bits(), first, second, 0, 0, 0]
+    }
+}
+
+/// The place on the device where the values of the current step stand. A plan that uses it is replayed with new
+/// values after each [`Step::write`].
+#[derive(Debug, Clone)]
+pub struct Step(Tensor);
+
+impl Step {
+    /// A place of its own.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn new(gpu: &Gpu, values: StepValues) -> Result<Self> {
+        gpu.uniform_words("step", &values.words()).map(Self)
+    }
+
+    /// Sets the values for what is submitted from now on.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub fn write(&self, gpu: &Gpu, values: StepValues) -> Result<()> {
+        gpu.write(&self.0, &values.words())
+    }
+
+    pub(super) fn tensor(&self) -> &Tensor {
+        &self.0
+    }
+}

@@ -1,0 +1,165 @@
+//! Twin of `shaders/activation/` and of what it shares with the epilogues.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::random::{Key, unit};
+use crate::{Error, Result};
+
+/// What stands between two layers.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Activation {
+    /// x
+    Identity,
+    /// max(x, 0); the derivative at 0 is 0.
+    Relu,
+    /// GELU in its tanh form: `x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+    Gelu,
+    /// x * sigmoid(x), also called swish.
+    Silu,
+    /// All-ReLU (Curci et al. 2021): x where positive, else `slope * x`. The sign of the slope alternates from layer to
+    /// layer, see [`Activation::at_layer`].
+    AllRelu {
+        /// The factor on the negative side.
+        slope: f32,
+    },
+}
+
+const GELU_1: f32 = 1.595_769_1;
+const GELU_3: f32 = 0.071_354_81;
+
+impl Activation {
+    /// The activation behind hidden layer `layer`, counted from 0. All-ReLU's slope is positive behind the first and
+    /// alternates from there; the others are the same everywhere.
+    #[must_use]
+    pub fn at_layer(self, layer: usize) -> Self {
+        match self {
+            Self::AllRelu { slope } if layer % 2 == 1 => Self::AllRelu { slope: -slope },
+            other => other,
+        }
+    }
+
+    /// The function.
+    pub fn apply(self, x: f32) -> f32 {
+        match self {
+            Self::Identity => x,
+            Self::Relu => x.max(0.0),
+            Self::Gelu => x * sigmoid(x * (GELU_1 + GELU_3 * x * x)),
+            Self::Silu => x * sigmoid(x),
+            Self::AllRelu { slope } => {
+                if x > 0.0 {
+                    x
+                } else {
+                    slope * x
+                }
+            }
+        }
+    }
+
+    /// Its derivative.
+    pub fn derivative(self, x: f32) -> f32 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Relu => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            Self::Gelu => {
+                let s = sigmoid(x * (GELU_1 + GELU_3 * x * x));
+                s + x * s * (1.0 - s) * (GELU_1 + 3.0 * GELU_3 * x * x)
+            }
+            Self::Silu => {
+                let s = sigmoid(x);
+                s + x * s * (1.0 - s)
+            }
+            Self::AllRelu { slope } => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+        }
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).min(80.0).exp())
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |reason| Error::Config { option: "activation", reason };
+        match text {
+            "relu" => Ok(Self::Relu),
+            "gelu" => Ok(Self::Gelu),
+            "silu" => Ok(Self::Silu),
+            _ => match text.strip_prefix("all-relu:").map(str::parse::<f32>) {
+                Some(Ok(slope)) if slope.is_finite() => Ok(Self::AllRelu { slope }),
+                Some(_) => Err(bad(format!("{text:?} has no number behind the colon"))),
+                None => Err(bad(format!("{text:?} is none of relu, gelu, silu, all-relu:SLOPE"))),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity => f.write_str("identity"),
+            Self::Relu => f.write_str("relu"),
+            Self::Gelu => f.write_str("gelu"),
+            Self::Silu => f.write_str("silu"),
+            Self::AllRelu { slope } => write!(f, "all-relu:{slope}"),
+        }
+    }
+}
+
+/// Which elements are dropped: a function of the key, the step and the element, so that no mask is kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// The share that is dropped, in `[0, 1)`.
+    pub rate: f32,
+    /// The layer's key.
+    pub key: Key,
+}
+
+impl Dropout {
+    /// 0 for a dropped element, else the factor that keeps the mean; 1 without dropout.
+    pub fn factor(dropout: Option<(Self, u32)>, element: usize) -> f32 {
+        let Some((Self { rate, key }, step)) = dropout else { return 1.0 };
+        if unit(key.at([element as u32, step])[0]) < rate { 0.0 } else { 1.0 / (1.0 - rate) }
+    }
+}
+
+/// `out = dropout(activation(pre))`.
+pub fn activation_forward(
+    pre: &[f32],
+    out: &mut [f32],
+    activation: Activation,
+    dropout: Option<(Dropout, u32)>,
+) {
+    for (i, (out, &x)) in out.iter_mut().zip(pre).enumerate() {
+        *out = activation.apply(x) * Dropout::factor(dropout, i);
+    }
+}
+
+/// `out = grad * activation'(pre)`, through the same dropout.
+pub fn activation_backward(
+    grad: &[f32],
+    pre: &[f32],
+    out: &mut [f32],
+    activation: Activation,
+    dropout: Option<(Dropout, u32)>,
+) {
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = grad[i] * activation.derivative(pre[i]) * Dropout::factor(dropout, i);
+    }
+}

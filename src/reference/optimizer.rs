@@ -1,0 +1,53 @@
+//! Twins of `shaders/optimizer/`.
+
+use crate::sparse::BlockMask;
+
+/// One step of SGD; `[momentum, weight_decay]` are the settings.
+pub fn sgd(
+    values: &mut [f32],
+    grads: &[f32],
+    velocity: &mut [f32],
+    [momentum, weight_decay]: [f32; 2],
+    nesterov: bool,
+    mask: Option<&BlockMask>,
+    learning_rate: f32,
+) {
+    for i in 0..values.len() {
+        if mask.is_some_and(|mask| !mask.get(i)) {
+            values[i] = 0.0;
+            continue;
+        }
+        let v = momentum.mul_add(velocity[i], grads[i]);
+        velocity[i] = v;
+        let direction = if nesterov { momentum.mul_add(v, grads[i]) } else { v };
+        let decayed = values[i] * (1.0 - learning_rate * weight_decay);
+        values[i] = (-learning_rate).mul_add(direction, decayed);
+    }
+}
+
+/// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` the reciprocals of
+/// `1 - beta^t`.
+#[expect(clippy::too_many_arguments, reason = "the kernel's arguments, in the kernel's order")]
+pub fn adamw(
+    values: &mut [f32],
+    grads: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    [beta_1, beta_2, epsilon, weight_decay]: [f32; 4],
+    mask: Option<&BlockMask>,
+    learning_rate: f32,
+    corrections: [f32; 2],
+) {
+    for i in 0..values.len() {
+        if mask.is_some_and(|mask| !mask.get(i)) {
+            values[i] = 0.0;
+            continue;
+        }
+        let g = grads[i];
+        first[i] = beta_1.mul_add(first[i], (1.0 - beta_1) * g);
+        second[i] = beta_2.mul_add(second[i], (1.0 - beta_2) * g * g);
+        let decayed = values[i] * (1.0 - learning_rate * weight_decay);
+        let direction = first[i] * corrections[0] / ((second[i] * corrections[1]).sqrt() + epsilon);
+        values[i] = (-learning_rate).mul_add(direction, decayed);
+    }
+}
