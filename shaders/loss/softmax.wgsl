@@ -1,6 +1,6 @@
 // Softmax cross-entropy of one row an invocation: what it adds to the report, and the gradient of the logits.
 //
-// The largest logit is subtracted first, so that no exponential overflows. A row whose label is IGNORED counts
+// The largest logit is subtracted first, so that no exponential overflows. A row whose label is no class counts
 // for nothing: it pads a batch that is not full.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
@@ -17,8 +17,6 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> grad: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-const IGNORED = 0xFFFFFFFFu;
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -33,7 +31,7 @@ fn main(
     let first = row * params.classes;
     let end = first + params.classes;
 
-    if label == IGNORED {
+    if label >= params.classes {
         report[2u * row] = 0.0;
         report[2u * row + 1u] = 0.0;
         for (var i = first; i < end; i++) {

@@ -1,1 +1,123 @@
-//! Under construction.
+//! Readers: IDX, CSV, and the embedded digits; and the order in which rows are seen.
+
+mod csv;
+mod digits;
+mod idx;
+mod table;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+pub use table::{Features, Table, epoch_order};
+
+use crate::{Error, Result};
+
+/// Rows to train on and rows to test on.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// What it is called in reports.
+    pub name: String,
+    /// The rows to train on.
+    pub train: Table,
+    /// The rows to test on.
+    pub test: Table,
+    /// Labels are below this.
+    pub classes: usize,
+}
+
+/// Where a data set comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The embedded UCI optdigits.
+    Digits,
+    /// Fashion-MNIST, where Debian's package or `FRETWORK_DATA` has it.
+    FashionMnist,
+    /// MNIST, under `FRETWORK_DATA`.
+    Mnist,
+    /// A folder of four IDX files, named as MNIST's are.
+    Idx(PathBuf),
+    /// A table of numbers whose last column is the label.
+    Csv(PathBuf),
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |reason: String| Error::Config { option: "data", reason };
+        match text.split_once(':') {
+            None if text == "digits" => Ok(Self::Digits),
+            None if text == "fashion-mnist" => Ok(Self::FashionMnist),
+            None if text == "mnist" => Ok(Self::Mnist),
+            Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
+            Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
+            _ => Err(bad(format!("{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE"))),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digits => f.write_str("digits"),
+            Self::FashionMnist => f.write_str("fashion-mnist"),
+            Self::Mnist => f.write_str("mnist"),
+            Self::Idx(path) => write!(f, "idx:{}", path.display()),
+            Self::Csv(path) => write!(f, "csv:{}", path.display()),
+        }
+    }
+}
+
+impl Dataset {
+    /// Reads a data set. The seed says how a CSV file is split; the others come split.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
+    pub fn load(source: &Source, seed: u64) -> Result<Self> {
+        let (train, test) = match source {
+            Source::Digits => digits::load()?,
+            Source::FashionMnist => {
+                idx::load_folder(&find("fashion-mnist", "apt-get install dataset-fashion-mnist, or put")?)?
+            }
+            Source::Mnist => idx::load_folder(&find("mnist", "put")?)?,
+            Source::Idx(folder) => idx::load_folder(folder)?,
+            Source::Csv(path) => csv::load(path, seed)?,
+        };
+        let most = |table: &Table| table.labels().iter().max().map_or(0, |&label| label as usize + 1);
+        // A rare class of a table may fall into the test rows alone; a split that others made should not do that.
+        let classes = match source {
+            Source::Csv(_) => most(&train).max(most(&test)),
+            _ => most(&train),
+        }
+        .max(2);
+        if let Some(row) = test.labels().iter().position(|&label| label as usize >= classes) {
+            let reason = format!(
+                "test row {row} has label {}, but the training rows have labels 0 to {}",
+                test.labels()[row],
+                classes - 1
+            );
+            return Err(Error::Data { path: source.to_string().into(), reason });
+        }
+        Ok(Self { name: source.to_string(), train, test, classes })
+    }
+
+    /// Features of a row.
+    pub fn width(&self) -> usize {
+        self.train.width()
+    }
+}
+
+/// The first folder that has the training images of `name`.
+fn find(name: &str, how: &str) -> Result<PathBuf> {
+    let given = std::env::var_os("FRETWORK_DATA").map(PathBuf::from);
+    let mut places: Vec<PathBuf> = given.iter().flat_map(|root| [root.join(name), root.clone()]).collect();
+    places.push(Path::new("/usr/share/datasets").join(name));
+    places.iter().find(|place| idx::is_there(place)).cloned().ok_or_else(|| Error::Data {
+        path: name.into(),
+        reason: format!(
+            "not found in {}; {how} the four IDX files under $FRETWORK_DATA/{name}",
+            places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+        ),
+    })
+}

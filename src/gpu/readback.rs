@@ -12,7 +12,9 @@ use crate::{Error, Result};
 pub struct Pending<T> {
     gpu: Gpu,
     staging: wgpu::Buffer,
-    arrived: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    arrival: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    /// What arrived, once it has.
+    arrived: Option<Result<(), wgpu::BufferAsyncError>>,
     submission: wgpu::SubmissionIndex,
     elements: usize,
     element: PhantomData<T>,
@@ -25,38 +27,45 @@ impl<T: Element> Pending<T> {
         submission: wgpu::SubmissionIndex,
         elements: usize,
     ) -> Self {
-        let (sender, arrived) = mpsc::channel();
+        let (sender, arrival) = mpsc::channel();
         staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
             // The receiver is gone when nobody wants the result any more.
             let _ = sender.send(result);
         });
-        Self { gpu: gpu.clone(), staging, arrived, submission, elements, element: PhantomData }
+        Self { gpu: gpu.clone(), staging, arrival, arrived: None, submission, elements, element: PhantomData }
     }
 
-    /// The values if they have arrived; never waits.
+    /// Whether the values have arrived; never waits.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] if they never will.
-    pub fn try_take(&mut self) -> Result<Option<Vec<T>>> {
-        self.gpu.poll()?;
-        match self.arrived.try_recv() {
-            Ok(result) => self.take(result).map(Some),
-            Err(mpsc::TryRecvError::Empty) => Ok(None),
-            Err(mpsc::TryRecvError::Disconnected) => Err(self.gpu.lost("a read-back was dropped")),
+    pub fn is_ready(&mut self) -> Result<bool> {
+        if self.arrived.is_none() {
+            self.gpu.poll()?;
+            match self.arrival.try_recv() {
+                Ok(result) => self.arrived = Some(result),
+                Err(mpsc::TryRecvError::Empty) => return Ok(false),
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    return Err(self.gpu.lost("a read-back was dropped"));
+                }
+            }
         }
+        Ok(true)
     }
 
-    /// Waits for the values. This is a round trip, and is counted as one.
+    /// The values. Waits for them unless they [are ready](Pending::is_ready); such a wait is a round trip, and is counted
+    /// as one.
     ///
     /// # Errors
     /// [`Error::DeviceLost`] if they never arrive.
     pub fn wait(mut self) -> Result<Vec<T>> {
-        self.gpu.wait_for(self.submission.clone())?;
-        let result = self.arrived.recv().map_err(|_| self.gpu.lost("a read-back was dropped"))?;
-        self.take(result)
-    }
-
-    fn take(&mut self, result: Result<(), wgpu::BufferAsyncError>) -> Result<Vec<T>> {
+        let result = match self.arrived.take() {
+            Some(result) => result,
+            None => {
+                self.gpu.wait_for(self.submission.clone())?;
+                self.arrival.recv().map_err(|_| self.gpu.lost("a read-back was dropped"))?
+            }
+        };
         result.map_err(|error| self.gpu.lost(&error.to_string()))?;
         let bytes = self.elements * size_of::<T>();
         let mut values = vec![T::zeroed(); self.elements];

@@ -1,1 +1,8 @@
-//! Under construction.
+//! Layers and networks: forward and backward over [`ops`](crate::ops).
+
+mod linear;
+mod mlp;
+
+pub use linear::{Linear, Parameter, Weight};
+pub(crate) use mlp::layer_name;
+pub use mlp::{Buffers, Mlp, MlpConfig};

@@ -7,8 +7,8 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 /// Records softmax cross-entropy of `logits[rows, classes]` against `labels[rows]`.
 ///
 /// `report[rows, 2]` gets each row's loss, and 1 where the largest logit is the label's (the first of equals).
-/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A label of `u32::MAX` marks a row that
-/// does not count: loss, hit and gradient are 0.
+/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A label that is no class, such as
+/// [`IGNORED`](crate::reference::IGNORED), marks a row that does not count: loss, hit and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.

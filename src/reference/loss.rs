@@ -1,6 +1,6 @@
 //! Twins of `shaders/loss/`.
 
-/// The label of a row that does not count.
+/// The label of a row that does not count. Any other that is no class would do.
 pub const IGNORED: u32 = u32::MAX;
 
 /// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` gets loss and hit, `grad` the gradient times
@@ -16,7 +16,7 @@ pub fn softmax_cross_entropy(
     for (row, &label) in labels.iter().enumerate() {
         let span = row * classes..(row + 1) * classes;
         let (x, grad) = (&logits[span.clone()], &mut grad[span]);
-        if label == IGNORED {
+        if label as usize >= classes {
             report[2 * row..2 * row + 2].fill(0.0);
             grad.fill(0.0);
             continue;

@@ -1,2 +1,26 @@
 //! The `fretwork` program.
-fn main() {}
+
+mod doctor;
+mod options;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use options::{Command, Options};
+
+/// What a run that was interrupted exits with, as shells do for an interrupt.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = match &options.command {
+        Command::Train(train) => train::run(train),
+        Command::Doctor(doctor) => doctor::run(doctor),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

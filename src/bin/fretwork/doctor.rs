@@ -1,0 +1,110 @@
+//! `fretwork doctor`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use fretwork::check::{self, Verdict};
+use fretwork::gpu::{self, AdapterSummary, Gpu};
+use fretwork::{Error, wgpu};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::options::Doctor;
+
+pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
+    let adapters = gpu::list_adapters();
+    if adapters.is_empty() {
+        return Err(Error::NoAdapter { wanted: None, found: Vec::new() }.into());
+    }
+    for adapter in &adapters {
+        describe(adapter, options.json);
+    }
+    if options.adapters {
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
+    if !options.json {
+        println!("checking every kernel on {} ({})", gpu.info().name, gpu.driver());
+    }
+    let table = check::table();
+    let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new(table.len() as u64) };
+    bar.set_style(
+        ProgressStyle::with_template("{bar:30} {pos:>3}/{len}  {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
+
+    let mut wrong = 0;
+    for check in &table {
+        bar.set_message(check.name.clone());
+        // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
+        let verdict = match check.run(&gpu) {
+            Ok(verdict) => verdict,
+            Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
+            Err(error) => Verdict::Wrong(error.to_string()),
+        };
+        bar.inc(1);
+        match verdict {
+            Verdict::Right(share) if options.json => {
+                println!(
+                    "{}",
+                    json!({ "event": "check", "kernel": check.name, "right": true, "error_share": share })
+                );
+            }
+            Verdict::Right(_) => {}
+            Verdict::Wrong(why) => {
+                wrong += 1;
+                if options.json {
+                    println!(
+                        "{}",
+                        json!({ "event": "check", "kernel": check.name, "right": false, "why": why })
+                    );
+                } else {
+                    bar.suspend(|| println!("WRONG {}: {why}", check.name));
+                }
+            }
+        }
+    }
+    bar.finish_and_clear();
+    if options.json {
+        let done = json!({
+            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "checks": table.len(), "wrong": wrong,
+        });
+        println!("{done}");
+    } else if wrong == 0 {
+        println!("all {} checks are right", table.len());
+    } else {
+        println!("{wrong} of {} checks are WRONG: do not trust results on this adapter", table.len());
+    }
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn describe(adapter: &AdapterSummary, as_json: bool) {
+    let AdapterSummary { info, features, limits } = adapter;
+    let driver = format!("{} {}", info.driver, info.driver_info);
+    let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
+    if as_json {
+        let line = json!({
+            "event": "adapter", "name": info.name, "kind": format!("{:?}", info.device_type),
+            "backend": info.backend.to_string(), "driver": driver.trim(),
+            "f16": features.contains(wgpu::Features::SHADER_F16),
+            "subgroup_sizes": [info.subgroup_min_size, info.subgroup_max_size],
+            "timestamps": features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            "max_storage_buffer_binding_size": limits.max_storage_buffer_binding_size,
+            "max_compute_workgroup_storage_size": limits.max_compute_workgroup_storage_size,
+            "max_compute_invocations_per_workgroup": limits.max_compute_invocations_per_workgroup,
+        });
+        println!("{line}");
+        return;
+    }
+    println!("{} ({:?}, {})", info.name, info.device_type, info.backend);
+    println!("  driver               {}", driver.trim());
+    println!("  f16                  {}", has(wgpu::Features::SHADER_F16));
+    println!("  timestamps           {}", has(wgpu::Features::TIMESTAMP_QUERY));
+    println!("  subgroup sizes       {} to {}", info.subgroup_min_size, info.subgroup_max_size);
+    println!("  binding              {} MiB", limits.max_storage_buffer_binding_size >> 20);
+    println!("  workgroup memory     {} KiB", limits.max_compute_workgroup_storage_size >> 10);
+    println!("  workgroup            {} invocations", limits.max_compute_invocations_per_workgroup);
+}

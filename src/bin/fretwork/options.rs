@@ -1,0 +1,108 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use fretwork::data::Source;
+use fretwork::ops::Activation;
+use fretwork::sparse::Density;
+use fretwork::train::{OptimizerKind, Schedule};
+
+/// Training networks that are really sparse, on any GPU.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a block-sparse network.
+    Train(Train),
+    /// List adapters, and check every kernel on one of them.
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE
+    #[arg(long, default_value = "digits")]
+    pub(crate) data: Source,
+    /// Widths of the hidden layers, multiples of the block.
+    #[arg(long, value_delimiter = ',', default_value = "512,512")]
+    pub(crate) hidden: Vec<usize>,
+    /// The share of blocks that are absent, in [0, 1).
+    #[arg(long, default_value_t = 0.9)]
+    pub(crate) sparsity: f64,
+    /// The side of a block: 8, 16, 32 or 64. Input features are padded with zeros to a multiple of it.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) block: usize,
+    /// How present blocks are shared out among layers: uniform | er | erk
+    #[arg(long, default_value = "erk")]
+    pub(crate) init: Density,
+    /// relu | gelu | silu | all-relu:SLOPE
+    #[arg(long, default_value = "relu")]
+    pub(crate) activation: Activation,
+    /// Times through the training rows; by default 20 for the digits, 5 for others.
+    #[arg(long, conflicts_with = "steps")]
+    pub(crate) epochs: Option<u64>,
+    /// Steps, instead of epochs.
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// Rows of a step.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) batch: usize,
+    /// sgd (with Nesterov momentum) | adamw
+    #[arg(long, default_value = "adamw")]
+    pub(crate) optimizer: OptimizerKind,
+    /// The full learning rate; by default 0.004 for adamw, 0.1 for sgd.
+    #[arg(long)]
+    pub(crate) lr: Option<f64>,
+    /// constant | cosine | one-cycle
+    #[arg(long, default_value = "one-cycle")]
+    pub(crate) schedule: Schedule,
+    /// SGD's momentum, AdamW's first beta.
+    #[arg(long, default_value_t = 0.9)]
+    pub(crate) momentum: f32,
+    /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
+    #[arg(long)]
+    pub(crate) weight_decay: Option<f32>,
+    /// The share of hidden activations that is dropped in training.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) dropout: f32,
+    /// Where patterns, weights, order and dropout come from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The run folder: checkpoint and log. Without it nothing is kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in this folder. Its own settings hold; options that determine a run are not read.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Stop after so many steps of this process, as if interrupted; --resume goes on.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) stop_after: Option<u64>,
+    /// Part of the name of the adapter to use.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
+    /// Store every layer densely.
+    #[arg(long)]
+    pub(crate) dense: bool,
+    /// One JSON object a line instead of a progress bar.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Part of the name of the adapter to check.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
+    /// Only list the adapters; fails if there is none.
+    #[arg(long)]
+    pub(crate) adapters: bool,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,191 @@
+//! `fretwork train`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use fretwork::data::{Dataset, Source};
+use fretwork::gpu::{self, Gpu};
+use fretwork::nn::MlpConfig;
+use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::INTERRUPTED;
+use crate::options::Train;
+
+pub(crate) fn run(options: &Train) -> Result<ExitCode> {
+    // Everything the host can refuse comes first, before a device is opened and a folder made.
+    let (mut trainer, folder, gpu) = match &options.resume {
+        Some(path) => {
+            let folder = RunFolder::open(path)?;
+            let checkpoint = folder.load()?;
+            let data = Dataset::load(&checkpoint.settings.data.parse()?, checkpoint.settings.model.seed)?;
+            let gpu = open(options)?;
+            let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
+            (trainer, Some(folder), gpu)
+        }
+        None => {
+            let data = Dataset::load(&options.data, options.seed)?;
+            let settings = settings(options, &data);
+            settings.validate()?;
+            let gpu = open(options)?;
+            let folder = options.out.as_deref().map(RunFolder::create).transpose()?;
+            (Trainer::new(&gpu, settings, data)?, folder, gpu)
+        }
+    };
+
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&interrupted);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
+
+    let watcher =
+        Watcher { json: options.json, stop_after: options.stop_after, steps: 0, interrupted, bar: None };
+    let summary = watcher.follow(&mut trainer, folder.as_ref())?;
+    if options.json {
+        let mut done = json!({ "event": "done", "adapter": gpu.info().name, "driver": gpu.driver() });
+        if let (Some(done), serde_json::Value::Object(fields)) =
+            (done.as_object_mut(), serde_json::to_value(&summary)?)
+        {
+            done.extend(fields);
+        }
+        println!("{done}");
+    } else {
+        print_table(&summary, &gpu);
+    }
+    if summary.finished {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "stopped after {} steps{}",
+        summary.steps,
+        match (&options.resume, &options.out) {
+            (Some(path), _) | (None, Some(path)) =>
+                format!("; go on with: fretwork train --resume {}", path.display()),
+            (None, None) => "; nothing was kept, because no --out was given".to_owned(),
+        }
+    );
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
+fn open(options: &Train) -> Result<Gpu> {
+    Ok(Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?)
+}
+
+fn settings(options: &Train, data: &Dataset) -> Settings {
+    let (rate, decay) = match options.optimizer {
+        OptimizerKind::AdamW => (0.004, 0.01),
+        _ => (0.1, 0.0005),
+    };
+    let epochs = if options.data == Source::Digits { 20 } else { 5 };
+    Settings {
+        data: options.data.to_string(),
+        model: MlpConfig {
+            inputs: data.width(),
+            hidden: options.hidden.clone(),
+            classes: data.classes,
+            block: options.block,
+            sparsity: (!options.dense).then_some(options.sparsity),
+            density: options.init,
+            activation: options.activation,
+            dropout: options.dropout,
+            seed: options.seed,
+        },
+        length: match options.steps {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(options.epochs.unwrap_or(epochs)),
+        },
+        batch: options.batch,
+        optimizer: options.optimizer,
+        learning_rate: options.lr.unwrap_or(rate),
+        schedule: options.schedule,
+        momentum: options.momentum,
+        weight_decay: options.weight_decay.unwrap_or(decay),
+    }
+}
+
+/// Shows a run's progress, and stops it where asked to.
+struct Watcher {
+    json: bool,
+    stop_after: Option<u64>,
+    steps: u64,
+    interrupted: Arc<AtomicBool>,
+    bar: Option<ProgressBar>,
+}
+
+impl Watcher {
+    fn follow(mut self, trainer: &mut Trainer, folder: Option<&RunFolder>) -> Result<Summary> {
+        Ok(trainer.run(folder, &mut |event| self.see(event))?)
+    }
+
+    fn see(&mut self, event: &Event) -> Flow {
+        match *event {
+            Event::Progress { epoch, step, steps, loss, accuracy } => {
+                self.steps += 1;
+                if !self.json {
+                    let bar = self.bar.get_or_insert_with(|| progress_bar(epoch, steps));
+                    bar.set_position(step);
+                    if let (Some(loss), Some(accuracy)) = (loss, accuracy) {
+                        bar.set_message(format!("loss {loss:.4}  accuracy {accuracy:.4}"));
+                    }
+                }
+            }
+            Event::Epoch { epoch, step, train, test, steps_per_second } => {
+                if self.json {
+                    let line = json!({
+                        "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
+                        "steps_per_second": steps_per_second,
+                    });
+                    println!("{line}");
+                } else if let Some(bar) = self.bar.take() {
+                    bar.finish_with_message(format!(
+                        "loss {:.4}  accuracy {:.4}  test {:.4}",
+                        train.loss, train.accuracy, test.accuracy
+                    ));
+                }
+            }
+        }
+        let enough = self.stop_after.is_some_and(|most| self.steps >= most);
+        if enough || self.interrupted.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos:>4}/{len}  {per_sec:>12}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(steps).with_style(style).with_prefix(format!("epoch {:>3}", epoch + 1));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print_table(summary: &Summary, gpu: &Gpu) {
+    let mib = |bytes: u64| format!("{:.2} MiB", bytes as f64 / (1 << 20) as f64);
+    let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
+    let bytes = &summary.bytes;
+    let rows = [
+        ("test accuracy", format!("{:.4}", summary.test_accuracy)),
+        ("train loss", format!("{:.4}", summary.train_loss)),
+        (
+            "parameters present",
+            format!("{} ({share:.1} % of {})", summary.params_present, summary.params_dense),
+        ),
+        ("bytes: values", mib(bytes.values)),
+        ("       topology", mib(bytes.topology)),
+        ("       gradients", mib(bytes.gradients)),
+        ("       optimizer", mib(bytes.optimizer)),
+        ("       activations", mib(bytes.activations)),
+        ("       scratch", mib(bytes.scratch)),
+        ("       peak, together", mib(summary.peak_bytes)),
+        ("steps", summary.steps.to_string()),
+        ("time per step", format!("{:.2} ms", summary.step_ms)),
+        ("blocking waits in steps", summary.blocking_waits.to_string()),
+        ("adapter", gpu.info().name.clone()),
+        ("driver", gpu.driver()),
+    ];
+    println!();
+    for (name, value) in rows {
+        println!("{name:<24} {value}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Tables of numbers: the last column is the label, a whole number from 0; a first row of names is skipped.
+//!
+//! Every fifth row of a shuffle is for testing. Features are standardised: less the training rows' mean, over their
+//! standard deviation; a column that never changes becomes 0.
+
+use std::path::Path;
+
+use super::{Features, Table, epoch_order};
+use crate::{Error, Result};
+
+/// More classes than this are taken for a mistake: an identifier in the label's column, say.
+const MOST_CLASSES: u32 = 65_536;
+
+pub(super) fn load(path: &Path, seed: u64) -> Result<(Table, Table)> {
+    let (rows, labels) = parse(path)?;
+    let order = epoch_order(rows.len(), seed, 0);
+    let (test, train): (Vec<_>, Vec<_>) = order.iter().enumerate().partition(|(place, _)| place % 5 == 4);
+    if test.is_empty() {
+        let reason = format!("has {} rows; at least 5 are needed to train and to test", rows.len());
+        return Err(Error::Data { path: path.to_owned(), reason });
+    }
+    let pick =
+        |part: &[(usize, &u32)]| -> Vec<usize> { part.iter().map(|(_, row)| **row as usize).collect() };
+    let (train, test) = (pick(&train), pick(&test));
+
+    let width = rows[0].len();
+    let scale: Vec<(f64, f64)> = (0..width)
+        .map(|column| {
+            let count = train.len() as f64;
+            let mean = train.iter().map(|&row| rows[row][column]).sum::<f64>() / count;
+            let variance = train.iter().map(|&row| (rows[row][column] - mean).powi(2)).sum::<f64>() / count;
+            (mean, if variance > 0.0 { 1.0 / variance.sqrt() } else { 0.0 })
+        })
+        .collect();
+    let table = |part: &[usize]| {
+        let standardised = |row: &usize| -> Vec<f32> {
+            rows[*row].iter().zip(&scale).map(|(x, (mean, factor))| ((x - mean) * factor) as f32).collect()
+        };
+        let features = Features::Floats(part.iter().flat_map(standardised).collect());
+        Table::new(features, part.iter().map(|&row| labels[row]).collect(), width)
+            .map_err(|error| Error::Data { path: path.to_owned(), reason: error.to_string() })
+    };
+    Ok((table(&train)?, table(&test)?))
+}
+
+/// Features and labels of every row.
+fn parse(path: &Path) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
+    let bad = |line: u64, reason: String| Error::Data {
+        path: path.to_owned(),
+        reason: format!("line {line}: {reason}"),
+    };
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(file);
+    let (mut rows, mut labels): (Vec<Vec<f64>>, Vec<u32>) = (Vec::new(), Vec::new());
+    let mut width = None;
+    for (number, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| bad(number as u64 + 1, error.to_string()))?;
+        let line = record.position().map_or(number as u64 + 1, csv::Position::line);
+        if number == 0 && record.iter().any(|field| field.parse::<f64>().is_err()) {
+            width = Some(record.len());
+            continue;
+        }
+        let columns = *width.get_or_insert(record.len());
+        if record.len() != columns || columns < 2 {
+            let wanted = format!("{} columns, but the first line has {columns}", record.len());
+            return Err(bad(
+                line,
+                if columns < 2 { "features and a label are needed".to_owned() } else { wanted },
+            ));
+        }
+        let numbers = record
+            .iter()
+            .enumerate()
+            .map(|(column, field)| match field.parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(number),
+                _ => Err(bad(line, format!("column {}: {field:?} is not a number", column + 1))),
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        let (&label, features) = numbers.split_last().expect("there are at least two columns");
+        if label < 0.0 || label.fract() != 0.0 || label >= f64::from(MOST_CLASSES) {
+            let reason = format!("label {label} is not a whole number from 0 to {}", MOST_CLASSES - 1);
+            return Err(bad(line, reason));
+        }
+        rows.push(features.to_vec());
+        labels.push(label as u32);
+    }
+    if rows.is_empty() {
+        return Err(bad(1, "there are no rows".to_owned()));
+    }
+    Ok((rows, labels))
+}

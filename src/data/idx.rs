@@ -1,0 +1,106 @@
+//! IDX, the format of MNIST: a magic number with type and rank, the sides, then the bytes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{Features, Table};
+use crate::{Error, Result};
+
+/// A file's name and contents.
+pub(super) struct Part<'a> {
+    pub(super) path: &'a Path,
+    pub(super) bytes: &'a [u8],
+}
+
+/// Reads the four files of a folder.
+pub(super) fn load_folder(folder: &Path) -> Result<(Table, Table)> {
+    let read = |split: &str| -> Result<Table> {
+        let images = locate(folder, split, "images", 3)?;
+        let labels = locate(folder, split, "labels", 1)?;
+        let image_bytes = std::fs::read(&images).map_err(Error::io(&images))?;
+        let label_bytes = std::fs::read(&labels).map_err(Error::io(&labels))?;
+        pair(
+            &Part { path: &images, bytes: &image_bytes },
+            &Part { path: &labels, bytes: &label_bytes },
+            1.0 / 255.0,
+        )
+    };
+    Ok((read("train")?, read("t10k")?))
+}
+
+/// Whether a folder has training images.
+pub(super) fn is_there(folder: &Path) -> bool {
+    locate(folder, "train", "images", 3).is_ok()
+}
+
+/// The names that the files go by.
+fn locate(folder: &Path, split: &str, kind: &str, rank: usize) -> Result<PathBuf> {
+    let names = ["-", "."].map(|dot| format!("{split}-{kind}{dot}idx{rank}-ubyte"));
+    let candidates = names.iter().flat_map(|name| [folder.join(format!("{name}.gz")), folder.join(name)]);
+    candidates.clone().find(|path| path.is_file()).ok_or_else(|| Error::Data {
+        path: folder.to_owned(),
+        reason: format!("has no {} (nor with .gz)", names[0]),
+    })
+}
+
+/// Images and their labels.
+pub(super) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<Table> {
+    let (sides, pixels) = parse(images)?;
+    let (label_sides, label_bytes) = parse(labels)?;
+    let bad = |path: &Path, reason: String| Error::Data { path: path.to_owned(), reason };
+    if sides.len() < 2 {
+        return Err(bad(images.path, format!("has rank {}, but images have 2 or more", sides.len())));
+    }
+    if label_sides.len() != 1 {
+        return Err(bad(labels.path, format!("has rank {}, but labels have 1", label_sides.len())));
+    }
+    if sides[0] != label_sides[0] {
+        return Err(bad(labels.path, format!("has {} labels for {} images", label_sides[0], sides[0])));
+    }
+    let width = sides[1..].iter().product();
+    Table::new(Features::Bytes(pixels, factor), label_bytes.into_iter().map(u32::from).collect(), width)
+        .map_err(|error| bad(images.path, error.to_string()))
+}
+
+/// Sides and bytes of one file.
+fn parse(part: &Part<'_>) -> Result<(Vec<usize>, Vec<u8>)> {
+    let bad = |reason: String| Error::Data { path: part.path.to_owned(), reason };
+    let mut reader: Box<dyn Read> = if part.bytes.starts_with(&[0x1F, 0x8B]) {
+        Box::new(flate2::read::MultiGzDecoder::new(part.bytes))
+    } else {
+        Box::new(part.bytes)
+    };
+    let mut word = || -> Result<[u8; 4]> {
+        let mut word = [0; 4];
+        reader.read_exact(&mut word).map_err(|error| bad(format!("ends within its header: {error}")))?;
+        Ok(word)
+    };
+    let magic = word()?;
+    let [0, 0, kind, rank] = magic else {
+        return Err(bad(format!("begins with {magic:02x?}, which is not IDX")));
+    };
+    if kind != 8 {
+        return Err(bad(format!("has elements of type {kind:#04x}; only bytes (0x08) are read")));
+    }
+    let sides = (0..rank).map(|_| Ok(u32::from_be_bytes(word()?) as usize)).collect::<Result<Vec<_>>>()?;
+    let size = sides
+        .iter()
+        .try_fold(1usize, |size, &side| size.checked_mul(side))
+        .filter(|&size| size < u32::MAX as usize)
+        .ok_or_else(|| bad(format!("promises {sides:?} bytes, which is too large")))?;
+
+    // The header is not trusted with an allocation: what is really there is read, and one byte more to see whether the
+    // file goes on.
+    let mut bytes = Vec::new();
+    reader
+        .take(size as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| bad(format!("cannot be unpacked: {error}")))?;
+    if bytes.len() < size {
+        return Err(bad(format!("is truncated: {} bytes of {size} are there", bytes.len())));
+    }
+    if bytes.len() > size {
+        return Err(bad(format!("goes on after the {size} bytes that its header promises")));
+    }
+    Ok((sides, bytes))
+}

@@ -1,0 +1,233 @@
+//! Checkpoints: everything a run needs to go on, in one safetensors file.
+//!
+//! Names are PyTorch's: `layers.0.weight` is `[out, in]`. A block-sparse weight is stored as PyTorch's BSR tensors are, in
+//! row order: `layers.0.weight.crow_indices`, `.col_indices` and `.values`. An optimizer's state is stored likewise under
+//! `optimizer.`. Settings, position and a checksum over everything stand in the header.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, View};
+
+use super::Settings;
+use crate::sparse::Topology;
+use crate::{Error, Result};
+
+/// Where in a run a checkpoint was taken.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Position {
+    /// Steps done.
+    pub step: u64,
+    /// The sum of losses over the rows of the current epoch so far.
+    pub loss_sum: f32,
+    /// Rows of the current epoch that were classified right so far.
+    pub hits: f32,
+}
+
+/// A tensor on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorData {
+    /// Sizes, slowest first.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub values: Values,
+}
+
+/// The numbers of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// Floats.
+    F32(Vec<f32>),
+    /// Indices.
+    I32(Vec<i32>),
+}
+
+impl Values {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F32(values) => bytemuck::cast_slice(values),
+            Self::I32(values) => bytemuck::cast_slice(values),
+        }
+    }
+}
+
+impl View for &TensorData {
+    fn dtype(&self) -> Dtype {
+        match self.values {
+            Values::F32(_) => Dtype::F32,
+            Values::I32(_) => Dtype::I32,
+        }
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.bytes().into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.values.bytes().len()
+    }
+}
+
+/// A run, frozen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What determines the run.
+    pub settings: Settings,
+    /// How far it is.
+    pub position: Position,
+    tensors: BTreeMap<String, TensorData>,
+}
+
+/// The key of the header's entry with the format's version.
+const FORMAT: &str = "fretwork.checkpoint.1";
+
+impl Checkpoint {
+    /// A checkpoint with no tensors yet.
+    pub fn new(settings: Settings, position: Position) -> Self {
+        Self { settings, position, tensors: BTreeMap::new() }
+    }
+
+    /// Adds a dense tensor.
+    pub fn put(&mut self, name: &str, shape: &[usize], values: Vec<f32>) {
+        let tensor = TensorData { shape: shape.to_vec(), values: Values::F32(values) };
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
+    /// Adds values `[nnz, block, block]` in slot order, and their pattern, both in row order.
+    pub fn put_sparse(&mut self, name: &str, topology: &Topology, values: &[f32]) {
+        let (row_ptr, col_idx) = topology.csr();
+        let mut indices = |part: &str, words: Vec<u32>| {
+            // A topology has fewer than 2^31 blocks: each has at least 64 of the 2^32 elements it may have.
+            let values = Values::I32(words.iter().map(|&word| word as i32).collect());
+            self.tensors.insert(format!("{name}.{part}"), TensorData { shape: vec![words.len()], values });
+        };
+        indices("crow_indices", row_ptr);
+        indices("col_indices", col_idx);
+        let shape = [topology.nnz(), topology.block(), topology.block()];
+        self.put(&format!("{name}.values"), &shape, topology.in_row_order(values));
+    }
+
+    /// A dense tensor of a known shape.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is missing or of another shape.
+    pub fn get(&self, path: &Path, name: &str, shape: &[usize]) -> Result<&[f32]> {
+        let bad = |reason| Error::Checkpoint { path: path.to_owned(), reason };
+        let tensor = self.tensors.get(name).ok_or_else(|| bad(format!("has no tensor {name}")))?;
+        match &tensor.values {
+            Values::F32(values) if tensor.shape == shape => Ok(values),
+            Values::F32(_) => Err(bad(format!("{name} has shape {:?}, should have {shape:?}", tensor.shape))),
+            Values::I32(_) => Err(bad(format!("{name} holds indices, should hold floats"))),
+        }
+    }
+
+    /// The pattern of a sparse weight `[rows, cols]`, validated.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it is missing or no topology of that shape.
+    pub fn topology(
+        &self,
+        path: &Path,
+        name: &str,
+        [rows, cols]: [usize; 2],
+        block: usize,
+    ) -> Result<Topology> {
+        let bad = |reason| Error::Checkpoint { path: path.to_owned(), reason };
+        let part = |part: &str| -> Result<Vec<u32>> {
+            let name = format!("{name}.{part}");
+            match self.tensors.get(&name).map(|tensor| &tensor.values) {
+                Some(Values::I32(indices)) => indices
+                    .iter()
+                    .map(|&index| {
+                        u32::try_from(index).map_err(|_| bad(format!("{name} has the index {index}")))
+                    })
+                    .collect(),
+                Some(Values::F32(_)) => Err(bad(format!("{name} holds floats, should hold indices"))),
+                None => Err(bad(format!("has no tensor {name}"))),
+            }
+        };
+        Topology::from_csr(rows, cols, block, &part("crow_indices")?, &part("col_indices")?)
+            .map_err(|error| bad(format!("{name}: {error}")))
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if it cannot be written down.
+    pub fn to_bytes(&self, path: &Path) -> Result<Vec<u8>> {
+        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        let header = self.header().map_err(|error| bad(error.to_string()))?;
+        // One entry, because the order of several would differ from run to run.
+        let header = HashMap::from([(FORMAT.to_owned(), header)]);
+        safetensors::serialize(&self.tensors, Some(header)).map_err(|error| bad(error.to_string()))
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if any of it is not as it was written.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        let (_, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
+        let header = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|entries| entries.get(FORMAT))
+            .ok_or_else(|| bad(format!("has no entry {FORMAT}; it is not one of this program's")))?;
+        let header: Header =
+            serde_json::from_str(header).map_err(|error| bad(format!("its header is damaged: {error}")))?;
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            let values = match view.dtype() {
+                Dtype::F32 => Values::F32(bytemuck::pod_collect_to_vec(view.data())),
+                Dtype::I32 => Values::I32(bytemuck::pod_collect_to_vec(view.data())),
+                other => return Err(bad(format!("{name} is of type {other:?}"))),
+            };
+            tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
+        }
+        let checkpoint = Self { settings: header.settings, position: header.position, tensors };
+        let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
+        if checksum != header.checksum {
+            return Err(bad(format!(
+                "is damaged: its checksum is {checksum:08x}, should be {:08x}",
+                header.checksum
+            )));
+        }
+        Ok(checkpoint)
+    }
+
+    fn header(&self) -> serde_json::Result<String> {
+        serde_json::to_string(&Header {
+            settings: self.settings.clone(),
+            position: self.position,
+            checksum: self.checksum()?,
+        })
+    }
+
+    /// CRC-32 over settings, position, and every tensor's name, shape and bytes.
+    fn checksum(&self) -> serde_json::Result<u32> {
+        let mut crc = flate2::Crc::new();
+        crc.update(serde_json::to_string(&(&self.settings, self.position))?.as_bytes());
+        for (name, tensor) in &self.tensors {
+            crc.update(name.as_bytes());
+            crc.update(format!("{:?}", tensor.shape).as_bytes());
+            crc.update(tensor.values.bytes());
+        }
+        Ok(crc.sum())
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Header {
+    settings: Settings,
+    position: Position,
+    checksum: u32,
+}

@@ -1,0 +1,77 @@
+//! Everything that determines a run.
+
+use super::{OptimizerKind, Schedule};
+use crate::nn::MlpConfig;
+use crate::{Error, Result};
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Length {
+    /// So many times through the training rows.
+    Epochs(u64),
+    /// So many steps.
+    Steps(u64),
+}
+
+/// Everything that determines a run: with the same settings, data and adapter it has the same bits.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Settings {
+    /// The data set, as the command line names it.
+    pub data: String,
+    /// The network.
+    pub model: MlpConfig,
+    /// How long.
+    pub length: Length,
+    /// Rows of a step.
+    pub batch: usize,
+    /// Which optimizer.
+    pub optimizer: OptimizerKind,
+    /// The full learning rate.
+    pub learning_rate: f64,
+    /// How the rate changes.
+    pub schedule: Schedule,
+    /// SGD's momentum; AdamW's first beta.
+    pub momentum: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+}
+
+impl Settings {
+    /// Refuses what makes no sense, each by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        let bad = |option, reason: String| Err(Error::Config { option, reason });
+        if self.batch == 0 {
+            return bad("batch", "0 rows make no step".to_owned());
+        }
+        if matches!(self.length, Length::Epochs(0) | Length::Steps(0)) {
+            return bad("epochs", "a run of no steps trains nothing".to_owned());
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return bad("lr", format!("{} is not a positive number", self.learning_rate));
+        }
+        if !(0.0..1.0).contains(&self.momentum) {
+            return bad("momentum", format!("{} is not in [0, 1)", self.momentum));
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
+        }
+        self.model.validate()
+    }
+
+    /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.
+    pub fn steps_per_epoch(&self, rows: usize) -> u64 {
+        rows.div_ceil(self.batch) as u64
+    }
+
+    /// Steps of the whole run over `rows` rows.
+    pub fn total_steps(&self, rows: usize) -> u64 {
+        match self.length {
+            Length::Epochs(epochs) => epochs.saturating_mul(self.steps_per_epoch(rows)),
+            Length::Steps(steps) => steps,
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! The training loop.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
+use crate::data::{Dataset, Table, epoch_order};
+use crate::gpu::{Bytes, Class, Gpu, Pending, Plan, Recorder, Tensor};
+use crate::nn::{Buffers, Linear, Mlp, Weight};
+use crate::ops::{self, Step, StepValues};
+use crate::{Error, Result};
+
+/// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
+/// progress is up to date and an interrupt is heard.
+const IN_FLIGHT: usize = 4;
+
+/// Reports of progress within an epoch, at most.
+const REPORTS: u64 = 50;
+
+/// What a run tells whoever watches it.
+#[derive(Debug, Clone, Copy)]
+pub enum Event {
+    /// Steps were done.
+    Progress {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Steps of this epoch that are submitted.
+        step: u64,
+        /// Steps of this epoch.
+        steps: u64,
+        /// Mean loss over the epoch's rows, as far as it has come back from the device.
+        loss: Option<f64>,
+        /// Training accuracy over the same rows.
+        accuracy: Option<f64>,
+    },
+    /// An epoch is over and the network was tested.
+    Epoch {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Steps done in the whole run.
+        step: u64,
+        /// Over the epoch's rows.
+        train: Evaluation,
+        /// Over the test rows.
+        test: Evaluation,
+        /// Steps a second in this epoch, without the test.
+        steps_per_second: f64,
+    },
+}
+
+/// What the watcher wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop after this step, keeping what has been done.
+    Stop,
+}
+
+/// Loss and accuracy over some rows.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Evaluation {
+    /// Mean cross-entropy.
+    pub loss: f64,
+    /// The share of rows whose largest logit is their label's.
+    pub accuracy: f64,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Summary {
+    /// Whether it came to its end, rather than being stopped.
+    pub finished: bool,
+    /// Accuracy on the test rows.
+    pub test_accuracy: f64,
+    /// Mean loss over the rows of the last epoch that was trained.
+    pub train_loss: f64,
+    /// Steps done in the whole run.
+    pub steps: u64,
+    /// Seconds of training by this process, tests included.
+    pub seconds: f64,
+    /// Milliseconds of a step, tests not included.
+    pub step_ms: f64,
+    /// Stored parameters.
+    pub params_present: usize,
+    /// What they would be with every block present.
+    pub params_dense: usize,
+    /// Bytes on the device, by class.
+    pub bytes: Bytes,
+    /// The most bytes there were at one time.
+    pub peak_bytes: u64,
+    /// Times the host waited for the device between two tests.
+    pub blocking_waits: u64,
+}
+
+/// A run: network, optimizer, data, and the plans that train and test.
+#[derive(Debug)]
+pub struct Trainer {
+    gpu: Gpu,
+    settings: Settings,
+    data: Dataset,
+    model: Mlp,
+    optimizer: OptimizerState,
+    batch: Batch,
+    train_plan: Plan,
+    test_plan: Plan,
+    position: Position,
+}
+
+/// What the plans read and write besides the network.
+#[derive(Debug)]
+struct Batch {
+    buffers: Buffers,
+    labels: Tensor,
+    step: Step,
+    /// `[loss, hits]`, running totals.
+    totals: Tensor,
+    /// A word per layer; see [`Mlp::scan`].
+    status: Tensor,
+    /// The host's side of a batch, filled and written again and again.
+    host_features: Vec<f32>,
+    host_labels: Vec<u32>,
+}
+
+/// A report of progress on its way back from the device.
+struct Report {
+    totals: Pending<f32>,
+    status: Pending<u32>,
+    rows: usize,
+    step: u64,
+}
+
+impl Trainer {
+    /// A run from its beginning.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where settings make no sense, [`Error::OutOfMemory`].
+    pub fn new(gpu: &Gpu, settings: Settings, data: Dataset) -> Result<Self> {
+        settings.validate()?;
+        let model = Mlp::new(gpu, settings.model.clone())?;
+        let optimizer = OptimizerState::new(
+            gpu,
+            settings.optimizer,
+            settings.momentum,
+            settings.weight_decay,
+            &model.parameters(),
+        )?;
+        let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
+        Self::assemble(gpu, settings, data, model, optimizer, position)
+    }
+
+    /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint is not one of these settings.
+    pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
+        let settings = checkpoint.settings.clone();
+        settings.validate()?;
+        let config = &settings.model;
+        if (config.inputs, config.classes) != (data.width(), data.classes) {
+            return Err(Error::Checkpoint {
+                path: path.to_owned(),
+                reason: format!(
+                    "is of a network for {} features and {} classes, but {} has {} and {}",
+                    config.inputs,
+                    config.classes,
+                    data.name,
+                    data.width(),
+                    data.classes
+                ),
+            });
+        }
+        let shape = Mlp::shapes(config);
+        let layers = shape
+            .iter()
+            .enumerate()
+            .map(|(index, &[rows, cols])| {
+                let name = crate::nn::layer_name(index);
+                let weight = format!("{name}.weight");
+                let bias = checkpoint.get(path, &format!("{name}.bias"), &[rows])?;
+                if config.sparsity.is_none() || index + 1 == shape.len() {
+                    let values = checkpoint.get(path, &weight, &[rows, cols])?;
+                    return Linear::with_values(gpu, &name, [rows, cols], None, values, bias);
+                }
+                let topology = checkpoint.topology(path, &weight, [rows, cols], config.block)?;
+                let sides = [topology.nnz(), config.block, config.block];
+                let values = checkpoint.get(path, &format!("{weight}.values"), &sides)?;
+                Linear::with_values(gpu, &name, [rows, cols], Some(Arc::new(topology)), values, bias)
+            })
+            .collect::<Result<_>>()?;
+        let model = Mlp::from_layers(config.clone(), layers)?;
+        let optimizer = OptimizerState::new(
+            gpu,
+            settings.optimizer,
+            settings.momentum,
+            settings.weight_decay,
+            &model.parameters(),
+        )?;
+        for (parameter, parts) in model.parameters().iter().zip(optimizer.parts()) {
+            for (part, tensor) in parts {
+                // Slots are in row order in a network that was just read, as they are in the file.
+                let name = format!("optimizer.{}.{part}", parameter.name);
+                gpu.write(tensor, checkpoint.get(path, &name, tensor.shape())?)?;
+            }
+        }
+        Self::assemble(gpu, settings, data, model, optimizer, checkpoint.position)
+    }
+
+    fn assemble(
+        gpu: &Gpu,
+        settings: Settings,
+        data: Dataset,
+        model: Mlp,
+        optimizer: OptimizerState,
+        position: Position,
+    ) -> Result<Self> {
+        let (rows, layers) = (settings.batch, model.layers().len());
+        let batch = Batch {
+            buffers: model.buffers(gpu, rows)?,
+            labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
+            step: Step::new(gpu, StepValues::default())?,
+            totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
+            status: gpu.zeros::<u32>(Class::Scratch, "status", &[layers])?,
+            host_features: vec![0.0; rows * settings.model.padded_inputs()],
+            host_labels: vec![0; rows],
+        };
+        let report = gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?;
+        let Batch { buffers, labels, step, totals, status, .. } = &batch;
+        let loss = |rec: &mut Recorder<'_>| {
+            ops::softmax_cross_entropy(rec, &buffers.logits, labels, &report, &buffers.logits_grad, step)?;
+            ops::column_sums(rec, &report, totals, true)
+        };
+
+        let mut rec = Recorder::new(gpu);
+        model.forward(&mut rec, buffers, Some(step))?;
+        loss(&mut rec)?;
+        model.backward(&mut rec, buffers, step)?;
+        model.scan(&mut rec, buffers, status)?;
+        optimizer.update(&mut rec, &model.parameters(), step)?;
+        let train_plan = rec.finish()?;
+
+        let mut rec = Recorder::new(gpu);
+        model.forward(&mut rec, buffers, None)?;
+        loss(&mut rec)?;
+        let test_plan = rec.finish()?;
+
+        gpu.write(totals, &[position.loss_sum, position.hits])?;
+        Ok(Self {
+            gpu: gpu.clone(),
+            settings,
+            data,
+            model,
+            optimizer,
+            batch,
+            train_plan,
+            test_plan,
+            position,
+        })
+    }
+
+    /// The network.
+    pub fn model(&self) -> &Mlp {
+        &self.model
+    }
+
+    /// What determines the run.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The kernels of a step, in order.
+    pub fn step_kernels(&self) -> impl Iterator<Item = &str> {
+        self.train_plan.labels()
+    }
+
+    /// Trains to the end, or until the watcher stops it. With a folder, a checkpoint is kept after every epoch and when
+    /// stopped.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] naming the layer; [`Error::Io`] if a checkpoint cannot be written; [`Error::DeviceLost`]. The
+    /// last checkpoint that was written stays whole.
+    pub fn run(
+        &mut self,
+        folder: Option<&RunFolder>,
+        watch: &mut dyn FnMut(&Event) -> Flow,
+    ) -> Result<Summary> {
+        let started = Instant::now();
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let total = self.settings.total_steps(rows);
+        let (mut trained, mut steps_here, mut waits) = (Duration::ZERO, 0, 0);
+        let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
+        let mut test = None;
+        let mut flow = Flow::Continue;
+
+        while self.position.step < total && flow == Flow::Continue {
+            let epoch = self.position.step / per_epoch;
+            let until = total.min((epoch + 1) * per_epoch);
+            let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
+            flow = self.train_until(epoch, until, watch)?;
+            waits += self.gpu.blocking_waits() - waited;
+            train = self.collect()?;
+            let elapsed = began.elapsed();
+            let done = self.position.step - at;
+            (trained, steps_here) = (trained + elapsed, steps_here + done);
+
+            if self.position.step == until {
+                let evaluation = self.evaluate()?;
+                test = Some(evaluation);
+                let event = Event::Epoch {
+                    epoch,
+                    step: self.position.step,
+                    train,
+                    test: evaluation,
+                    steps_per_second: done as f64 / elapsed.as_secs_f64(),
+                };
+                // The next epoch's totals start from nothing; so does a run resumed from here.
+                (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
+                self.gpu.write(&self.batch.totals, &[0.0f32; 2])?;
+                if let Some(folder) = folder {
+                    folder.save(&self.checkpoint()?)?;
+                    folder.log(&epoch_line(epoch, self.position.step, train, evaluation))?;
+                }
+                if watch(&event) == Flow::Stop {
+                    flow = Flow::Stop;
+                }
+            } else if let Some(folder) = folder {
+                folder.save(&self.checkpoint()?)?;
+            }
+        }
+
+        let test = match test {
+            Some(test) => test,
+            None => self.evaluate()?,
+        };
+        Ok(Summary {
+            finished: self.position.step >= total,
+            test_accuracy: test.accuracy,
+            train_loss: train.loss,
+            steps: self.position.step,
+            seconds: started.elapsed().as_secs_f64(),
+            step_ms: trained.as_secs_f64() * 1e3 / (steps_here.max(1) as f64),
+            params_present: self.model.params_present(),
+            params_dense: self.model.params_dense(),
+            bytes: self.gpu.bytes(),
+            peak_bytes: self.gpu.peak_bytes(),
+            blocking_waits: waits,
+        })
+    }
+
+    /// Submits steps of one epoch. The host never waits for a result here: reports arrive when they do.
+    fn train_until(&mut self, epoch: u64, until: u64, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<Flow> {
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let total = self.settings.total_steps(rows);
+        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let every = (per_epoch / REPORTS).max(1);
+        let mut in_flight = VecDeque::new();
+        let mut reports: VecDeque<Report> = VecDeque::new();
+        let (mut loss, mut accuracy) = (None, None);
+
+        while self.position.step < until {
+            let index = self.position.step;
+            let first = (index % per_epoch) as usize * self.settings.batch;
+            let members = &order[first..rows.min(first + self.settings.batch)];
+            self.batch.load(
+                &self.gpu,
+                &self.data.train,
+                members,
+                StepValues {
+                    index: index as u32,
+                    learning_rate: self.settings.schedule.at(self.settings.learning_rate, index, total),
+                    row_scale: 1.0 / members.len() as f32,
+                    corrections: self.optimizer.corrections(index as u32),
+                },
+            )?;
+            in_flight.push_back(self.gpu.run(&self.train_plan)?);
+            self.position.step += 1;
+            if in_flight.len() > IN_FLIGHT
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                self.gpu.pace(oldest)?;
+            }
+
+            if self.position.step % every == 0 {
+                reports.push_back(Report {
+                    totals: self.gpu.read(&self.batch.totals)?,
+                    status: self.gpu.read(&self.batch.status)?,
+                    rows: first + members.len(),
+                    step: index,
+                });
+            }
+            while let Some(report) = reports.front_mut() {
+                if !(report.totals.is_ready()? && report.status.is_ready()?) {
+                    break;
+                }
+                if let Some(report) = reports.pop_front() {
+                    self.check(&report.status.wait()?, report.step)?;
+                    let totals = report.totals.wait()?;
+                    loss = Some(f64::from(totals[0]) / report.rows as f64);
+                    accuracy = Some(f64::from(totals[1]) / report.rows as f64);
+                }
+            }
+            let step = self.position.step - epoch * per_epoch;
+            if watch(&Event::Progress { epoch, step, steps: per_epoch, loss, accuracy }) == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Waits for the totals of the current epoch.
+    fn collect(&mut self) -> Result<Evaluation> {
+        let totals = self.gpu.read::<f32>(&self.batch.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.status)?.wait()?;
+        self.check(&status, self.position.step.saturating_sub(1))?;
+        (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
+        let seen = (steps as usize * self.settings.batch).min(rows) as f64;
+        Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
+    }
+
+    /// Loss and accuracy over the test rows. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn evaluate(&mut self) -> Result<Evaluation> {
+        let before = [self.position.loss_sum, self.position.hits];
+        self.gpu.write(&self.batch.totals, &[0.0f32; 2])?;
+        let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
+        let mut in_flight = VecDeque::new();
+        for members in rows.chunks(self.settings.batch) {
+            self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
+            in_flight.push_back(self.gpu.run(&self.test_plan)?);
+            if in_flight.len() > IN_FLIGHT
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                self.gpu.pace(oldest)?;
+            }
+        }
+        let totals = self.gpu.read::<f32>(&self.batch.totals)?.wait()?;
+        self.gpu.write(&self.batch.totals, &before)?;
+        let count = rows.len() as f64;
+        Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
+    }
+
+    /// The run as it stands. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position);
+        // Of a layer's two parameters, the weight may be sparse.
+        let weights = self.model.layers().iter().flat_map(|layer| [Some(layer.weight()), None]);
+        for ((parameter, weight), parts) in
+            self.model.parameters().iter().zip(weights).zip(self.optimizer.parts())
+        {
+            let topology = weight.and_then(Weight::topology);
+            let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
+            match topology {
+                Some(topology) => checkpoint.put_sparse(&parameter.name, topology, &values),
+                None => checkpoint.put(&parameter.name, parameter.values.shape(), values),
+            }
+            for (part, tensor) in parts {
+                let values = self.gpu.read::<f32>(tensor)?.wait()?;
+                let values = topology.map_or(values.clone(), |topology| topology.in_row_order(&values));
+                checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Names the first layer, from the input on, in which something is not finite.
+    fn check(&self, status: &[u32], step: u64) -> Result<()> {
+        let layer = |index: usize| self.model.layers()[index].name().to_owned();
+        if let Some(index) = status.iter().position(|word| word & 1 != 0) {
+            return Err(Error::NotFinite { step, layer: layer(index), quantity: "the output" });
+        }
+        if let Some(index) = status.iter().rposition(|word| word & 2 != 0) {
+            return Err(Error::NotFinite { step, layer: layer(index), quantity: "the gradient" });
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    /// Sends rows and the step's values to the device, ahead of what is submitted next.
+    fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
+        let stride = self.host_features.len() / self.host_labels.len();
+        table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
+        gpu.write(&self.buffers.input, &self.host_features)?;
+        gpu.write(&self.labels, &self.host_labels)?;
+        self.step.write(gpu, values)
+    }
+}
+
+fn epoch_line(epoch: u64, step: u64, train: Evaluation, test: Evaluation) -> String {
+    serde_json::json!({ "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test })
+        .to_string()
+}
