@@ -1,0 +1,83 @@
+//! To SPIR-V, MSL and HLSL.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use naga::valid::ModuleInfo;
+use naga::{Module, back};
+
+/// The SPIR-V validator, where there is one.
+pub(crate) struct SpirvVal(bool);
+
+impl SpirvVal {
+    /// Looks for it. CI must have it; elsewhere its absence is said.
+    pub(crate) fn find() -> Self {
+        let found = Command::new("spirv-val").arg("--version").stdout(Stdio::null()).status().is_ok();
+        if !found {
+            assert!(std::env::var_os("CI").is_none(), "spirv-val is missing (apt-get install spirv-tools)");
+            println!("SKIPPED: SPIR-V is not held against spirv-val, which is not installed (spirv-tools)");
+        }
+        Self(found)
+    }
+
+    fn check(&self, words: &[u32]) -> Result<(), String> {
+        if !self.0 {
+            return Ok(());
+        }
+        let run = || -> std::io::Result<std::process::Output> {
+            let mut child = Command::new("spirv-val")
+                .args(["--target-env", "vulkan1.1", "-"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            if let Some(mut input) = child.stdin.take() {
+                input.write_all(bytemuck::cast_slice(words))?;
+            }
+            child.wait_with_output()
+        };
+        let output = run().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+}
+
+/// All three must succeed.
+pub(crate) fn translate(module: &Module, info: &ModuleInfo, spirv_val: &SpirvVal) -> Result<(), String> {
+    let spirv = back::spv::write_vec(module, info, &back::spv::Options::default(), None)
+        .map_err(|error| format!("to SPIR-V: {error}"))?;
+    spirv_val.check(&spirv).map_err(|error| format!("spirv-val: {error}"))?;
+
+    let options =
+        back::msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    back::msl::write_string(module, info, &options, &back::msl::PipelineOptions::default())
+        .map_err(|error| format!("to MSL: {error}"))?;
+
+    let options = back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+    let mut hlsl = String::new();
+    back::hlsl::Writer::new(&mut hlsl, &options, &back::hlsl::PipelineOptions::default())
+        .write(module, info, None)
+        .map_err(|error| format!("to HLSL: {error}"))?;
+    Ok(())
+}
+
+mod tests {
+    use super::*;
+
+    /// The validator is really asked: a module cut short does not pass.
+    #[test]
+    fn spirv_val_objects() {
+        let (module, info) =
+            crate::lint::validate("@compute @workgroup_size(1) fn main() {}").expect("it is valid");
+        let words = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None)
+            .expect("it translates");
+        let validator = SpirvVal::find();
+        assert_eq!(validator.check(&words), Ok(()));
+        if validator.0 {
+            assert!(validator.check(&words[..words.len() - 3]).is_err());
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! No barrier where some invocations of a workgroup may not come by.
+//!
+//! naga lets such a barrier pass, and counts every local variable as different from invocation to invocation. So this is
+//! an analysis of our own, to the same end but finer: a local variable is uniform as long as everything stored to it is
+//! uniform and is stored where control flow is. It is repeated until nothing changes.
+//!
+//! What a function is given is uniform or not from call to call, so calls are analysed with what they are given.
+
+use std::collections::HashSet;
+
+use naga::{
+    AddressSpace, BinaryOperator, Block, BuiltIn, Expression, Function, Handle, LocalVariable, Module,
+    Statement, StorageAccess,
+};
+
+/// Says which barrier is out of place, if one is.
+pub(crate) fn lint(module: &Module) -> Result<(), String> {
+    for entry in &module.entry_points {
+        let uniform_arguments = entry
+            .function
+            .arguments
+            .iter()
+            .map(|argument| {
+                matches!(
+                    argument.binding,
+                    Some(naga::Binding::BuiltIn(BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups))
+                )
+            })
+            .collect();
+        Flow::analyse(module, &entry.function, uniform_arguments, true)?;
+    }
+    Ok(())
+}
+
+struct Flow<'m> {
+    module: &'m Module,
+    function: &'m Function,
+    uniform_arguments: Vec<bool>,
+    /// Local variables found to differ between invocations.
+    varying: HashSet<Handle<LocalVariable>>,
+    /// Results of calls that differ between invocations.
+    varying_calls: HashSet<Handle<Expression>>,
+    returns_uniform: bool,
+}
+
+/// What the statements so far have done to control flow.
+#[derive(Clone, Copy, PartialEq)]
+struct State {
+    /// Every invocation of the workgroup is here.
+    together: bool,
+}
+
+/// How a block may be left by some invocations only.
+#[derive(Default, Clone, Copy)]
+struct Left {
+    /// Out of the loop around it, or on to its next turn.
+    turn: bool,
+    /// Out of the function.
+    function: bool,
+}
+
+impl<'m> Flow<'m> {
+    /// Returns whether the result is uniform.
+    fn analyse(
+        module: &'m Module,
+        function: &'m Function,
+        uniform_arguments: Vec<bool>,
+        together: bool,
+    ) -> Result<bool, String> {
+        let mut flow = Flow {
+            module,
+            function,
+            uniform_arguments,
+            varying: HashSet::new(),
+            varying_calls: HashSet::new(),
+            returns_uniform: true,
+        };
+        // Until nothing new is found to vary. Barriers are judged in the last turn, when all is known.
+        loop {
+            let known = (flow.varying.len(), flow.varying_calls.len());
+            let verdict = flow.block(&function.body, &mut State { together });
+            if known == (flow.varying.len(), flow.varying_calls.len()) {
+                return verdict.map(|_| flow.returns_uniform);
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block, state: &mut State) -> Result<Left, String> {
+        let mut left = Left::default();
+        for statement in block {
+            let here = self.statement(statement, state)?;
+            left.turn |= here.turn;
+            left.function |= here.function;
+            // Those that left are missing from here on.
+            if here.turn || here.function {
+                state.together = false;
+            }
+        }
+        Ok(left)
+    }
+
+    fn statement(&mut self, statement: &Statement, state: &mut State) -> Result<Left, String> {
+        let mut left = Left::default();
+        match statement {
+            Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } if !state.together => {
+                return Err("a barrier that some invocations may not reach".to_owned());
+            }
+            Statement::Block(inner) => left = self.block(inner, state)?,
+            Statement::If { condition, accept, reject } => {
+                let inside = state.together && self.uniform(*condition);
+                for branch in [accept, reject] {
+                    let branch_left = self.block(branch, &mut State { together: inside })?;
+                    // Leaving under a uniform condition, all leave together.
+                    left.turn |= branch_left.turn || (!inside && leaves_turn(branch));
+                    left.function |= branch_left.function || (!inside && leaves_function(branch));
+                }
+            }
+            Statement::Switch { selector, cases } => {
+                let inside = state.together && self.uniform(*selector);
+                for case in cases {
+                    let case_left = self.block(&case.body, &mut State { together: inside })?;
+                    left.turn |= case_left.turn;
+                    left.function |= case_left.function || (!inside && leaves_function(&case.body));
+                }
+            }
+            Statement::Loop { body, continuing, break_if } => {
+                let mut inside = *state;
+                let body_left = self.block(body, &mut inside)?;
+                let more_left = self.block(continuing, &mut inside)?;
+                let uneven = body_left.turn
+                    || more_left.turn
+                    || break_if.is_some_and(|condition| !self.uniform(condition));
+                if uneven {
+                    // Some take more turns than others: nothing in the loop is done together.
+                    self.block(body, &mut State { together: false })?;
+                    self.block(continuing, &mut State { together: false })?;
+                }
+                left.function = body_left.function || more_left.function;
+            }
+            Statement::Store { pointer, value } => {
+                if !state.together || !self.uniform(*value) || !self.uniform_place(*pointer) {
+                    self.mark(*pointer);
+                }
+            }
+            Statement::Call { function, arguments, result } => {
+                let given: Vec<bool> = arguments.iter().map(|&argument| self.uniform(argument)).collect();
+                for &argument in arguments {
+                    // What is done through a pointer is not followed.
+                    self.mark(argument);
+                }
+                let callee = &self.module.functions[*function];
+                let uniform = Flow::analyse(self.module, callee, given, state.together)
+                    .map_err(|why| format!("{why}, in {}", callee.name.as_deref().unwrap_or("?")))?;
+                if let (Some(result), false) = (result, uniform) {
+                    self.varying_calls.insert(*result);
+                }
+            }
+            Statement::Return { value } => {
+                if !state.together || value.is_some_and(|value| !self.uniform(value)) {
+                    self.returns_uniform = false;
+                }
+            }
+            _ => {}
+        }
+        Ok(left)
+    }
+
+    /// Notes that the variable behind a pointer varies, if it is a local one.
+    fn mark(&mut self, pointer: Handle<Expression>) {
+        match self.function.expressions[pointer] {
+            Expression::LocalVariable(local) => {
+                self.varying.insert(local);
+            }
+            Expression::Access { base, .. } | Expression::AccessIndex { base, .. } => self.mark(base),
+            _ => {}
+        }
+    }
+
+    /// Whether a pointer points to the same place for all.
+    fn uniform_place(&self, pointer: Handle<Expression>) -> bool {
+        match self.function.expressions[pointer] {
+            Expression::Access { base, index } => self.uniform_place(base) && self.uniform(index),
+            Expression::AccessIndex { base, .. } => self.uniform_place(base),
+            _ => true,
+        }
+    }
+
+    /// Whether an expression is the same for all invocations of a workgroup.
+    fn uniform(&self, expression: Handle<Expression>) -> bool {
+        use Expression as E;
+        match self.function.expressions[expression] {
+            E::Literal(_) | E::Constant(_) | E::Override(_) | E::ZeroValue(_) | E::ArrayLength(_) => true,
+            E::FunctionArgument(index) => self.uniform_arguments[index as usize],
+            E::GlobalVariable(_) => true,
+            E::LocalVariable(local) => !self.varying.contains(&local),
+            E::Load { pointer } => self.uniform_load(pointer),
+            E::CallResult(_) => !self.varying_calls.contains(&expression),
+            E::WorkGroupUniformLoadResult { .. } => true,
+            E::Access { base, index } => self.uniform(base) && self.uniform(index),
+            E::AccessIndex { base, .. } => self.uniform(base),
+            E::Splat { value, .. } => self.uniform(value),
+            E::Swizzle { vector, .. } => self.uniform(vector),
+            E::Compose { ref components, .. } => components.iter().all(|&part| self.uniform(part)),
+            E::Unary { expr, .. } | E::As { expr, .. } => self.uniform(expr),
+            E::Binary { op: BinaryOperator::LogicalAnd | BinaryOperator::LogicalOr, left, right }
+            | E::Binary { left, right, .. } => self.uniform(left) && self.uniform(right),
+            E::Select { condition, accept, reject } => {
+                [condition, accept, reject].into_iter().all(|part| self.uniform(part))
+            }
+            E::Math { arg, arg1, arg2, arg3, .. } => {
+                [Some(arg), arg1, arg2, arg3].into_iter().flatten().all(|part| self.uniform(part))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether what a pointer points to is the same for all.
+    fn uniform_load(&self, pointer: Handle<Expression>) -> bool {
+        match self.function.expressions[pointer] {
+            Expression::Access { base, index } => self.uniform_load(base) && self.uniform(index),
+            Expression::AccessIndex { base, .. } => self.uniform_load(base),
+            Expression::LocalVariable(local) => !self.varying.contains(&local),
+            Expression::FunctionArgument(index) => self.uniform_arguments[index as usize],
+            Expression::GlobalVariable(global) => match self.module.global_variables[global].space {
+                AddressSpace::Uniform => true,
+                AddressSpace::Storage { access } => !access.contains(StorageAccess::STORE),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn leaves_turn(block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::Break | Statement::Continue => true,
+        Statement::Block(inner) => leaves_turn(inner),
+        Statement::If { accept, reject, .. } => leaves_turn(accept) || leaves_turn(reject),
+        _ => false,
+    })
+}
+
+fn leaves_function(block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::Return { .. } | Statement::Kill => true,
+        Statement::Block(inner) => leaves_function(inner),
+        Statement::If { accept, reject, .. } => leaves_function(accept) || leaves_function(reject),
+        Statement::Switch { cases, .. } => cases.iter().any(|case| leaves_function(&case.body)),
+        Statement::Loop { body, continuing, .. } => leaves_function(body) || leaves_function(continuing),
+        _ => false,
+    })
+}
+
+mod tests {
+    use crate::lint::validate;
+
+    /// A shader whose body may use `l` (differs), `w` (does not), `n` (a uniform) and `t` (read-only storage).
+    fn verdict(items: &str, body: &str) -> Result<(), String> {
+        let wgsl = format!(
+            "@group(0) @binding(0) var<uniform> n: vec4<u32>;
+             @group(0) @binding(1) var<storage, read> t: array<u32>;
+             @group(0) @binding(2) var<storage, read_write> rw: array<u32>;
+             {items}
+             @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32,
+                 @builtin(workgroup_id) id: vec3<u32>) {{ let w = id.x; rw[l] = t[w] + n.x; {body} }}"
+        );
+        let (module, _) = validate(&wgsl)?;
+        super::lint(&module)
+    }
+
+    #[test]
+    fn barriers_that_all_reach_pass() {
+        for body in [
+            "workgroupBarrier();",
+            "if w < 4u { workgroupBarrier(); }",
+            "if w >= n.x { return; } workgroupBarrier();",
+            "for (var i = 0u; i < n.x; i++) { workgroupBarrier(); }",
+            "for (var i = t[w]; i < t[w + 1u]; i++) { workgroupBarrier(); }",
+            "for (var i = 0u; i < 4u; i++) { for (var j = l; j < 9u; j += 8u) { rw[j] = i; } workgroupBarrier(); }",
+            "var a = w; a += 1u; if a > 3u { workgroupBarrier(); }",
+            "for (var i = 0u; i < n.x; i++) { if i > n.y { break; } workgroupBarrier(); }",
+        ] {
+            assert_eq!(verdict("", body), Ok(()), "{body}");
+        }
+        assert_eq!(
+            verdict("fn f(a: u32) -> u32 { return t[a]; }", "if f(w) > 1u { workgroupBarrier(); }"),
+            Ok(())
+        );
+        assert_eq!(verdict("fn f() { workgroupBarrier(); }", "if w > 1u { f(); }"), Ok(()));
+    }
+
+    #[test]
+    fn barriers_that_some_miss_do_not() {
+        for body in [
+            "if l < 4u { workgroupBarrier(); }",
+            "if l > 3u { return; } workgroupBarrier();",
+            "for (var i = 0u; i < l; i++) { workgroupBarrier(); }",
+            "for (var i = 0u; i < t[l]; i++) { workgroupBarrier(); }",
+            "for (var i = 0u; i < rw[0]; i++) { workgroupBarrier(); }",
+            "var a = w; if l > 2u { a = 7u; } if a > 3u { workgroupBarrier(); }",
+            "for (var i = 0u; i < n.x; i++) { if i > l { break; } workgroupBarrier(); }",
+            "for (var i = 0u; i < n.x; i++) { if i > l { continue; } workgroupBarrier(); }",
+            "for (var i = 0u; i < n.x; i++) { workgroupBarrier(); if i > l { break; } }",
+            "switch l { case 1u: { workgroupBarrier(); } default: {} }",
+        ] {
+            assert!(verdict("", body).is_err(), "{body}");
+        }
+        assert!(verdict("fn f() { workgroupBarrier(); }", "if l > 1u { f(); }").is_err());
+        assert!(
+            verdict("fn f(a: u32) -> u32 { return a; }", "if f(l) > 1u { workgroupBarrier(); }").is_err()
+        );
+        assert!(
+            verdict(
+                "fn f(a: ptr<function, u32>) { *a = rw[1]; }",
+                "var a = 0u; f(&a); if a > 1u { workgroupBarrier(); }"
+            )
+            .is_err()
+        );
+    }
+}
