@@ -1,0 +1,176 @@
+//! The CPU twins against the f64 oracle, and the oracle against results that are wrong.
+
+use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference::bound::{compare, gamma};
+use fretwork::reference::{self, Activation, Epilogue, Transpose, oracle};
+use fretwork::sparse::{self, BLOCKS, BlockMask, Topology};
+use proptest::prelude::*;
+
+fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
+    (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * magnitude).collect()
+}
+
+/// One random product of each family.
+#[derive(Debug, Clone)]
+struct Case {
+    seed: u64,
+    blocks: [usize; 2],
+    block: usize,
+    other: usize,
+    share: f64,
+    transpose: Transpose,
+    magnitude: f32,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (
+        any::<u64>(),
+        (1usize..5, 1usize..5),
+        0usize..BLOCKS.len(),
+        1usize..20,
+        // Empty and full patterns come up often.
+        prop_oneof![Just(0.0), Just(1.0), 0.0..1.0f64],
+        (any::<bool>(), any::<bool>()),
+        prop_oneof![Just(1e-3f32), Just(1.0), Just(1e3)],
+    )
+        .prop_map(|(seed, (rows, cols), block, other, share, (lhs, rhs), magnitude)| Case {
+            seed,
+            blocks: [rows, cols],
+            block: BLOCKS[block],
+            other,
+            share,
+            transpose: Transpose { lhs, rhs },
+            magnitude,
+        })
+}
+
+impl Case {
+    fn topology(&self) -> Topology {
+        let [rows, cols] = self.blocks.map(|blocks| blocks * self.block);
+        let nnz = (self.share * (self.blocks[0] * self.blocks[1]) as f64) as usize;
+        sparse::random(rows, cols, self.block, nnz, Key::new(self.seed, Stream::Pattern(0))).unwrap()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn dds_is_the_product(case in cases()) {
+        let topology = case.topology();
+        let mut walk = Key::new(case.seed, Stream::Check(0)).walk();
+        let [k, n] = if case.transpose.rhs { [topology.cols(), topology.rows()] } else { [topology.rows(), topology.cols()] };
+        let m = case.other;
+        let lhs = numbers(&mut walk, m * k, case.magnitude);
+        let values = numbers(&mut walk, topology.elements(), case.magnitude);
+        let mut found = vec![f32::NAN; m * n];
+        reference::dds(&lhs, &topology, &values, &mut found, m, case.transpose, Epilogue::None);
+        let truth = oracle::product(&lhs, &topology.scatter(&values), [m, n, k], case.transpose);
+        prop_assert!(compare(&found, &truth.values, |i| truth.bound(i)).is_ok());
+    }
+
+    #[test]
+    fn dsd_is_the_product(case in cases()) {
+        let topology = case.topology();
+        let mut walk = Key::new(case.seed, Stream::Check(1)).walk();
+        let [m, k] = if case.transpose.lhs { [topology.cols(), topology.rows()] } else { [topology.rows(), topology.cols()] };
+        let n = case.other;
+        let rhs = numbers(&mut walk, k * n, case.magnitude);
+        let values = numbers(&mut walk, topology.elements(), case.magnitude);
+        let mut found = vec![f32::NAN; m * n];
+        reference::dsd(&topology, &values, &rhs, &mut found, n, case.transpose);
+        let truth = oracle::product(&topology.scatter(&values), &rhs, [m, n, k], case.transpose);
+        prop_assert!(compare(&found, &truth.values, |i| truth.bound(i)).is_ok());
+    }
+
+    #[test]
+    fn sdd_is_the_product_on_its_blocks(case in cases()) {
+        let topology = case.topology();
+        let mut walk = Key::new(case.seed, Stream::Check(2)).walk();
+        let [m, n, k] = [topology.rows(), topology.cols(), case.other];
+        let (lhs, rhs) = (numbers(&mut walk, m * k, case.magnitude), numbers(&mut walk, k * n, case.magnitude));
+        let mask = BlockMask::random(&topology, 0.5, Key::new(case.seed, Stream::Check(3)));
+        let truth = oracle::product(&lhs, &rhs, [m, n, k], case.transpose);
+        for mask in [None, Some(&mask)] {
+            let mut found = vec![f32::NAN; topology.elements()];
+            reference::sdd(&lhs, &rhs, &topology, &mut found, k, case.transpose, mask);
+            let b = topology.block();
+            for (slot, (row, col)) in topology.coordinates().enumerate() {
+                for within in 0..b * b {
+                    let at = (row * b + within / b) * n + col * b + within % b;
+                    let element = slot * b * b + within;
+                    let present = mask.is_none_or(|mask| mask.get(element));
+                    let wanted = if present { truth.values[at] } else { 0.0 };
+                    prop_assert!(compare(&[found[element]], &[wanted], |_| truth.bound(at)).is_ok());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn dense_is_the_product(
+        seed: u64, m in 1usize..40, n in 1usize..40, k in 1usize..40, lhs: bool, rhs: bool, bias: bool,
+    ) {
+        let mut walk = Key::new(seed, Stream::Check(4)).walk();
+        let (a, b, c) = (numbers(&mut walk, m * k, 1.0), numbers(&mut walk, k * n, 1.0), numbers(&mut walk, n, 1.0));
+        let transpose = Transpose { lhs, rhs };
+        let mut found = vec![f32::NAN; m * n];
+        let epilogue = if bias { Epilogue::Bias(&c) } else { Epilogue::None };
+        reference::dense(&a, &b, &mut found, [m, n, k], transpose, epilogue);
+        let truth = oracle::product(&a, &b, [m, n, k], transpose);
+        let added = |i: usize| if bias { f64::from(c[i % n]) } else { 0.0 };
+        let wanted: Vec<f64> = truth.values.iter().enumerate().map(|(i, x)| x + added(i)).collect();
+        prop_assert!(compare(&found, &wanted, |i| gamma(k + 1) * (truth.magnitudes[i] + added(i).abs())).is_ok());
+    }
+
+    /// Every derivative is the slope of its function, by central differences away from kinks.
+    #[test]
+    fn derivatives_are_slopes(x in -6.0f32..6.0) {
+        prop_assume!(x.abs() > 0.01);
+        for activation in [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: -0.6 }] {
+            let h = 1e-2f32;
+            let slope = f64::from(activation.apply(x + h) - activation.apply(x - h)) / f64::from((x + h) - (x - h));
+            // The third derivative of none exceeds 2 away from its kink.
+            if x.abs() > h {
+                let error = (slope - f64::from(activation.derivative(x))).abs();
+                prop_assert!(error < 4e-4, "{activation} at {x}: {error:e}");
+            }
+        }
+    }
+}
+
+/// What goes wrong in kernels goes wrong here by hand, and the oracle must object.
+#[test]
+fn the_oracle_objects() {
+    let topology = sparse::random(64, 96, 16, 9, Key::new(1, Stream::Pattern(0))).unwrap();
+    let mut walk = Key::new(1, Stream::Check(5)).walk();
+    let lhs = numbers(&mut walk, 20 * 64, 1.0);
+    let values = numbers(&mut walk, topology.elements(), 1.0);
+    let truth = oracle::product(&lhs, &topology.scatter(&values), [20, 96, 64], Transpose::NN);
+    let verdict = |values: &[f32], topology: &Topology| {
+        let mut found = vec![0.0; 20 * 96];
+        reference::dds(&lhs, topology, values, &mut found, 20, Transpose::NN, Epilogue::None);
+        compare(&found, &truth.values, |i| truth.bound(i))
+    };
+    assert!(verdict(&values, &topology).is_ok());
+
+    // A block of zeros, as if it had been dropped.
+    let mut dropped = values.clone();
+    dropped[3 * 256..4 * 256].fill(0.0);
+    assert!(verdict(&dropped, &topology).is_err());
+    // Two blocks in each other's slots.
+    let mut swapped = values.clone();
+    let (a, b) = swapped.split_at_mut(256);
+    a.swap_with_slice(&mut b[..256]);
+    assert!(verdict(&swapped, &topology).is_err());
+    // One value off by a little more than rounding explains.
+    let mut off = values.clone();
+    off[7] += 1e-4;
+    assert!(verdict(&off, &topology).is_err());
+    // A stale buffer: the result of the step before.
+    let stale: Vec<f32> = truth.values.iter().map(|x| (x * 1.001) as f32).collect();
+    assert!(compare(&stale, &truth.values, |i| truth.bound(i)).is_err());
+    // The pattern of another topology.
+    let other = sparse::random(64, 96, 16, 9, Key::new(2, Stream::Pattern(0))).unwrap();
+    assert!(verdict(&values, &other).is_err());
+}
