@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use wesl::Resolver;
 
@@ -64,8 +65,27 @@ impl Default for Sources {
 }
 
 impl Sources {
-    /// Replaces `from` by `to` in one file: how the tests show that `doctor` sees a broken kernel, and how a
-    /// kernel is changed without rebuilding.
+    /// The files under a folder laid out as `shaders/` is; one that is missing there is the embedded one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file that is there cannot be read.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let mut sources = Self::default();
+        for (path, text) in &mut sources.0 {
+            let file = folder.join(format!("{path}.wgsl"));
+            if file.exists() {
+                *text = Cow::Owned(std::fs::read_to_string(&file).map_err(Error::io(&file))?);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// Every file: its path without the ending, and its text.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(path, text)| (*path, &**text))
+    }
+
+    /// Replaces `from` by `to` in one file: how the tests show that a broken kernel is seen.
     ///
     /// # Errors
     /// [`Error::Shader`] if there is no such file or it does not contain `from`.

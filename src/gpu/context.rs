@@ -21,7 +21,8 @@ pub struct Options {
     pub adapter: Option<String>,
     /// Compile shaders with bounds checks. Up to twice as slow; for tests and for chasing driver bugs.
     pub checked_shaders: bool,
-    /// The shader files, where they are not the embedded ones.
+    /// The shader files. The environment variable `FRETWORK_SHADERS` names a folder to take them from instead, so that
+    /// a kernel can be changed without building anything.
     pub sources: Sources,
     /// Use no more than WebGPU's default limits, even where the adapter offers more.
     pub default_limits: bool,
@@ -62,6 +63,9 @@ impl Gpu {
         let wanted = options.adapter.clone().or_else(|| std::env::var("FRETWORK_ADAPTER").ok());
         if let (None, Ok(name)) = (options.variant, std::env::var("FRETWORK_VARIANT")) {
             options.variant = Some(name.parse()?);
+        }
+        if let Some(folder) = std::env::var_os("FRETWORK_SHADERS") {
+            options.sources = Sources::read(folder.as_ref())?;
         }
         let mut adapters = adapters();
         let found: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();

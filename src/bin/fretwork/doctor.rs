@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fretwork::check::{self, Verdict};
 use fretwork::gpu::{self, AdapterSummary, Gpu};
 use fretwork::{Error, wgpu};
@@ -28,7 +28,11 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     if !options.json {
         println!("checking every kernel on {} ({})", gpu.info().name, gpu.driver());
     }
-    let table = check::table();
+    let mut table = check::table();
+    if let Some(text) = &options.only {
+        table.retain(|check| check.name.contains(text.as_str()));
+        ensure!(!table.is_empty(), "no kernel's name contains {text:?}");
+    }
     let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new(table.len() as u64) };
     bar.set_style(
         ProgressStyle::with_template("{bar:30} {pos:>3}/{len}  {msg}")

@@ -99,6 +99,9 @@ pub(crate) struct Doctor {
     /// Part of the name of the adapter to check.
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
+    /// Check only kernels whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
     /// Only list the adapters; fails if there is none.
     #[arg(long)]
     pub(crate) adapters: bool,

@@ -1,0 +1,27 @@
+# Two commands matter: `make demo` and `make test`. Both set up what is missing.
+
+CARGO ?= cargo
+FRETWORK := target/release/fretwork
+
+.PHONY: demo test lint bench setup
+
+# Trains a block-sparse network on handwritten digits.
+demo: setup
+	$(FRETWORK) train --data digits --sparsity 0.9
+
+# Everything CI runs: lints, and all tests on the best adapter there is.
+test: setup lint
+	CARGO_TERM_COLOR=never $(CARGO) test --workspace
+
+lint: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
+
+# Ratios from one run, on the best adapter there is.
+bench: setup
+	$(CARGO) run --release -p kernels-bench --bin ratios
+
+# Builds the program, and installs software Vulkan only where the program finds no adapter.
+setup:
+	scripts/setup

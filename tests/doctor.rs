@@ -1,0 +1,124 @@
+//! A broken kernel is found, by the library's checks and by the program.
+
+use std::process::Command;
+
+use fretwork::check::{self, Verdict};
+use fretwork::gpu::{Gpu, Options, Sources, Variant};
+
+/// A break, and where it is.
+const BREAKS: [(&str, &str, &str); 5] = [
+    // The wrong block of the left operand.
+    ("dds/lane", "lhs_piece(i, first + k)", "lhs_piece(i, k)"),
+    // A contraction that misses its last piece.
+    ("sdd/lane", "k < params.k; k += 4u", "k + 4u < params.k; k += 4u"),
+    // A mask that is ignored.
+    ("sdd/blocks", "select(vec4<f32>(), sum, bits == vec4<u32>(1u))", "sum"),
+    // A gradient that does not pass through the activation.
+    ("common/epilogue", "return derivative(x, params.slope) * keep(element);", "return keep(element);"),
+    // A generator with one rotation wrong.
+    ("common/random", "24u)", "23u)"),
+];
+
+#[test]
+fn each_break_is_found_and_nothing_else_is_blamed() {
+    let table = check::table();
+    for (file, from, to) in BREAKS {
+        let mut sources = Sources::default();
+        sources.patch(file, from, to).unwrap();
+        let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
+        let family = file.split('/').next().unwrap();
+        let (mut found, mut blamed) = (0, Vec::new());
+        for check in table.iter().filter(|check| check.name.contains(".b16") || check.name.contains("random"))
+        {
+            match check.run(&gpu).unwrap() {
+                Verdict::Wrong(_) if family == "common" || check.name.contains(family) => found += 1,
+                Verdict::Wrong(why) => blamed.push(format!("{}: {why}", check.name)),
+                Verdict::Right(_) => {}
+            }
+        }
+        assert!(found > 0, "{file}: {from:?} became {to:?}, and nobody noticed");
+        assert!(blamed.is_empty(), "{file} is broken, but others are blamed: {blamed:?}");
+    }
+}
+
+/// The program fails on shaders that were tampered with, and passes on the same files untouched.
+#[test]
+fn the_program_fails_on_a_broken_kernel() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |break_it: bool| {
+        for (path, text) in Sources::default().files() {
+            let file = folder.path().join(format!("{path}.wgsl"));
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let broken = break_it && path == "optimizer/sgd";
+            std::fs::write(
+                file,
+                if broken {
+                    text.replace("-now.learning_rate", "now.learning_rate")
+                } else {
+                    text.to_owned()
+                },
+            )
+            .unwrap();
+        }
+    };
+    let doctor = || {
+        Command::new(env!("CARGO_BIN_EXE_fretwork"))
+            .args(["doctor", "--only", "optimizer"])
+            .env("FRETWORK_SHADERS", folder.path())
+            .output()
+            .unwrap()
+    };
+    copy(false);
+    let right = doctor();
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
+    copy(true);
+    let wrong = doctor();
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&wrong.stdout).into_owned();
+    assert!(said.contains("WRONG fretwork.optimizer.sgd.f32"), "{said}");
+    assert!(!said.contains("WRONG fretwork.optimizer.adamw.f32"), "{said}");
+}
+
+/// The table is right however a device is used: with checked shaders, with WebGPU's default limits, and with grids folded.
+#[test]
+fn other_ways_to_run_are_right_too() {
+    let ways = [
+        Options { checked_shaders: true, ..Options::default() },
+        Options { default_limits: true, ..Options::default() },
+        Options { fold_grids_at: Some(7), ..Options::default() },
+    ];
+    for options in ways {
+        let gpu = Gpu::request(options.clone()).unwrap();
+        for check in check::table() {
+            // A tensor of 70,000 rows has more workgroups than 7 x 7.
+            let skipped = options.fold_grids_at.is_some() && check.name.contains("70000");
+            if !skipped
+                && (check.name.contains(".b16.nt")
+                    || check.name.contains("reduce")
+                    || check.name.contains("dense.tile.f32.nn"))
+            {
+                let verdict = check.run(&gpu).unwrap();
+                assert!(matches!(verdict, Verdict::Right(_)), "{options:?}: {}: {verdict:?}", check.name);
+            }
+        }
+    }
+}
+
+/// More workgroups than a dimension may have, for real.
+#[test]
+fn a_grid_of_more_than_65535_workgroups() {
+    use fretwork::gpu::{Class, Recorder};
+    let gpu = Gpu::request(Options::default()).unwrap().with_variant(Some(Variant::Lane));
+    let count = 65_536 * 64 + 100;
+    let values = gpu.upload(Class::Scratch, "values", &[count], &vec![1.0f32; count]).unwrap();
+    // One element in the last workgroup is present, and all others are masked out.
+    let mut words = vec![0u32; count.div_ceil(32)];
+    *words.last_mut().unwrap() = 1;
+    let mask = gpu.upload(Class::Scratch, "mask", &[words.len()], &words).unwrap();
+    let mut rec = Recorder::new(&gpu);
+    fretwork::ops::mask(&mut rec, &values, &mask).unwrap();
+    gpu.run(&rec.finish().unwrap()).unwrap();
+    let found = gpu.read::<f32>(&values).unwrap().wait().unwrap();
+    let present: Vec<usize> = (0..count).filter(|&i| found[i] != 0.0).collect();
+    assert_eq!(present, [(words.len() - 1) * 32]);
+}

@@ -1,0 +1,239 @@
+//! Whole runs: the same bits twice, resumed or not, whichever variant; bytes that add up; no waiting; and accuracy.
+
+use std::path::Path;
+
+use fretwork::Error;
+use fretwork::data::{Dataset, Source};
+use fretwork::gpu::{Gpu, Options, Variant};
+use fretwork::nn::MlpConfig;
+use fretwork::ops::Activation;
+use fretwork::sparse::Density;
+use fretwork::train::{
+    Checkpoint, Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer,
+};
+
+fn gpu() -> Gpu {
+    Gpu::request(Options::default()).unwrap()
+}
+
+fn digits() -> Dataset {
+    Dataset::load(&Source::Digits, 1).unwrap()
+}
+
+fn settings(seed: u64, length: Length) -> Settings {
+    Settings {
+        data: "digits".to_owned(),
+        model: MlpConfig {
+            inputs: 64,
+            hidden: vec![512, 512],
+            classes: 10,
+            block: 16,
+            sparsity: Some(0.9),
+            density: Density::Erk,
+            activation: Activation::Relu,
+            dropout: 0.0,
+            seed,
+        },
+        length,
+        batch: 128,
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 0.004,
+        schedule: Schedule::OneCycle,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    }
+}
+
+/// A run in which everything random takes part.
+fn lively(optimizer: OptimizerKind) -> Settings {
+    let mut settings = settings(5, Length::Epochs(2));
+    settings.model.hidden = vec![64, 96];
+    settings.model.dropout = 0.2;
+    settings.model.activation = Activation::Gelu;
+    settings.batch = 200;
+    settings.optimizer = optimizer;
+    settings.learning_rate = if optimizer == OptimizerKind::Sgd { 0.1 } else { 0.004 };
+    settings
+}
+
+fn bytes_of(trainer: &Trainer) -> Vec<u8> {
+    trainer.checkpoint().unwrap().to_bytes(Path::new("memory")).unwrap()
+}
+
+fn onward(_: &Event) -> Flow {
+    Flow::Continue
+}
+
+#[test]
+fn one_seed_gives_the_same_bits_whether_stopped_or_not_and_in_every_variant() {
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+        let whole = |variant| {
+            let gpu = gpu().with_variant(Some(variant));
+            let mut trainer = Trainer::new(&gpu, lively(optimizer), digits()).unwrap();
+            trainer.run(None, &mut onward).unwrap();
+            bytes_of(&trainer)
+        };
+        let bytes = whole(Variant::Lane);
+        assert!(bytes == whole(Variant::Lane), "{optimizer}: two runs of one seed differ");
+        // The order of every sum is a matter of the shape alone, so the variant makes no difference.
+        assert!(bytes == whole(Variant::Tile), "{optimizer}: the variants differ");
+
+        // Stopped in the middle of the second epoch, and resumed from the folder on another device.
+        let folder = tempfile::tempdir().unwrap();
+        let run_folder = RunFolder::create(folder.path()).unwrap();
+        let mut steps = 0;
+        let mut trainer = Trainer::new(&gpu(), lively(optimizer), digits()).unwrap();
+        let stopped = trainer
+            .run(Some(&run_folder), &mut |event| {
+                steps += u64::from(matches!(event, Event::Progress { .. }));
+                if steps == 27 { Flow::Stop } else { Flow::Continue }
+            })
+            .unwrap();
+        assert!(!stopped.finished && stopped.steps == 27);
+        drop(trainer);
+        let run_folder = RunFolder::open(folder.path()).unwrap();
+        let checkpoint = run_folder.load().unwrap();
+        let path = run_folder.checkpoint_path();
+        let mut resumed = Trainer::resume(&gpu(), &checkpoint, &path, digits()).unwrap();
+        let summary = resumed.run(Some(&run_folder), &mut onward).unwrap();
+        assert!(summary.finished);
+        assert!(bytes == bytes_of(&resumed), "{optimizer}: resuming changed the result");
+        assert!(bytes == std::fs::read(path).unwrap(), "{optimizer}: the file is not the run");
+    }
+}
+
+#[test]
+fn another_seed_gives_other_bits() {
+    let run = |seed| {
+        let mut settings = lively(OptimizerKind::AdamW);
+        (settings.model.seed, settings.length) = (seed, Length::Steps(2));
+        let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
+        trainer.run(None, &mut onward).unwrap();
+        bytes_of(&trainer)
+    };
+    assert!(run(1) != run(2));
+}
+
+/// No dense shadow: what is stored is what the formula says, to the byte.
+#[test]
+fn bytes_are_those_of_the_present_blocks() {
+    for (optimizer, states) in [(OptimizerKind::AdamW, 2), (OptimizerKind::Sgd, 1)] {
+        let mut settings = settings(1, Length::Steps(3));
+        settings.model.hidden = vec![1024, 1024];
+        settings.optimizer = optimizer;
+        let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
+        let summary = trainer.run(None, &mut onward).unwrap();
+
+        let blocks: usize = trainer
+            .model()
+            .layers()
+            .iter()
+            .filter_map(|layer| layer.weight().topology())
+            .map(|t| t.nnz())
+            .sum();
+        let total = (64 / 16) * (1024 / 16) + (1024 / 16) * (1024 / 16);
+        assert_eq!(blocks, total - (0.9 * total as f64) as usize);
+        let present = blocks * 16 * 16 + 1024 * 10 + 1024 + 1024 + 10;
+        assert_eq!(summary.params_present, present);
+        // Buffers come in whole vectors of 16 bytes; only the ten biases are not a whole number of them.
+        let wanted = 4 * (present as u64 + 2);
+        assert_eq!(summary.bytes.values, wanted);
+        assert_eq!(summary.bytes.gradients, wanted);
+        assert_eq!(summary.bytes.optimizer, states * wanted);
+        // Nothing of the size of a dense weight was ever there: the peak is what is there now.
+        assert_eq!(summary.peak_bytes, summary.bytes.total());
+        assert!(summary.peak_bytes < 4 * 1024 * 1024 * 4);
+    }
+}
+
+#[test]
+fn nothing_waits_between_tests_and_nothing_leaks() {
+    let gpu = gpu();
+    let before = gpu.bytes();
+    let mut trainer = Trainer::new(&gpu, lively(OptimizerKind::AdamW), digits()).unwrap();
+    let begun = gpu.bytes();
+    let summary = trainer.run(None, &mut onward).unwrap();
+    assert_eq!(summary.blocking_waits, 0);
+    // The counter counts: tests and read-backs have waited.
+    assert!(gpu.blocking_waits() > 0);
+    assert_eq!(summary.bytes, begun, "training has left bytes behind");
+    drop(trainer);
+    assert_eq!(gpu.bytes(), before, "a dropped run still holds bytes");
+    assert!(gpu.idle_bytes() > 0, "activations should wait for their next user");
+}
+
+/// A tenth of the blocks, three seeds, UCI's own test writers.
+#[test]
+fn digits_reach_their_accuracy() {
+    let accuracy = |seed| {
+        let mut trainer = Trainer::new(&gpu(), settings(seed, Length::Epochs(20)), digits()).unwrap();
+        trainer.run(None, &mut onward).unwrap().test_accuracy
+    };
+    let runs = [1, 2, 3].map(accuracy);
+    let mean = runs.iter().sum::<f64>() / 3.0;
+    assert!(mean >= 0.96, "{runs:?}");
+}
+
+#[test]
+fn what_is_not_finite_stops_the_run_and_names_the_layer() {
+    let mut settings = lively(OptimizerKind::Sgd);
+    settings.learning_rate = 1e30;
+    let folder = tempfile::tempdir().unwrap();
+    let run_folder = RunFolder::create(folder.path()).unwrap();
+    let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
+    let good = trainer.checkpoint().unwrap();
+    run_folder.save(&good).unwrap();
+    match trainer.run(Some(&run_folder), &mut onward) {
+        Err(Error::NotFinite { layer, .. }) => assert!(layer.starts_with("layers."), "{layer}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(run_folder.load().unwrap(), good, "the last good checkpoint should be whole");
+}
+
+/// Whatever byte of a checkpoint is flipped, it is refused, or was of no consequence.
+#[test]
+fn flipped_bytes_are_noticed() {
+    let mut settings = lively(OptimizerKind::Sgd);
+    settings.model.hidden = vec![16];
+    settings.model.sparsity = Some(0.5);
+    let trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
+    let (good, bytes) = (trainer.checkpoint().unwrap(), bytes_of(&trainer));
+    let path = Path::new("checkpoint");
+    assert_eq!(Checkpoint::from_bytes(path, &bytes).unwrap(), good);
+    let mut refused = 0;
+    for at in 0..bytes.len() {
+        let mut bad = bytes.clone();
+        bad[at] ^= 1 << (at % 8);
+        match Checkpoint::from_bytes(path, &bad) {
+            Err(Error::Checkpoint { .. }) => refused += 1,
+            Err(other) => panic!("{other}"),
+            Ok(read) => assert_eq!(read, good, "byte {at} was flipped and not noticed"),
+        }
+    }
+    assert!(refused > bytes.len() * 9 / 10, "{refused} of {}", bytes.len());
+    for end in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        assert!(Checkpoint::from_bytes(path, &bytes[..end]).is_err(), "cut off at {end}");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused() {
+    let trainer = Trainer::new(&gpu(), lively(OptimizerKind::Sgd), digits()).unwrap();
+    let mut checkpoint = trainer.checkpoint().unwrap();
+    let path = Path::new("checkpoint");
+    let refusal = |checkpoint: &Checkpoint| {
+        Trainer::resume(&gpu(), checkpoint, path, digits()).map(|_| ()).unwrap_err().to_string()
+    };
+    checkpoint.settings.model.hidden = vec![64, 64];
+    assert!(refusal(&checkpoint).contains("layers.1"), "{}", refusal(&checkpoint));
+    checkpoint.settings = lively(OptimizerKind::AdamW);
+    assert!(refusal(&checkpoint).contains("has no tensor optimizer.layers.0.weight.first"));
+    checkpoint.settings = lively(OptimizerKind::Sgd);
+    checkpoint.settings.model.classes = 11;
+    assert!(refusal(&checkpoint).contains("11 classes"), "{}", refusal(&checkpoint));
+    checkpoint.settings = lively(OptimizerKind::Sgd);
+    // A pattern from outside is validated: here a block out of range.
+    let mut forged = Checkpoint::new(checkpoint.settings.clone(), checkpoint.position);
+    forged.put("layers.0.bias", &[64], vec![0.0; 64]);
+    assert!(refusal(&forged).contains("has no tensor layers.0.weight.crow_indices"));
+}
