@@ -33,7 +33,7 @@ pub(crate) struct Train {
     #[arg(long, value_delimiter = ',', default_value = "512,512")]
     pub(crate) hidden: Vec<usize>,
     /// The share of blocks that are absent, in [0, 1).
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
     /// The side of a block: 8, 16, 32 or 64. Input features are padded with zeros to a multiple of it.
     #[arg(long, default_value_t = 16)]
@@ -57,19 +57,19 @@ pub(crate) struct Train {
     #[arg(long, default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,
     /// The full learning rate; by default 0.004 for adamw, 0.1 for sgd.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
     /// constant | cosine | one-cycle
     #[arg(long, default_value = "one-cycle")]
     pub(crate) schedule: Schedule,
     /// SGD's momentum, AdamW's first beta.
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) momentum: f32,
     /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f32>,
     /// The share of hidden activations that is dropped in training.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) dropout: f32,
     /// Where patterns, weights, order and dropout come from.
     #[arg(long, default_value_t = 1)]

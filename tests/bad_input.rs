@@ -1,0 +1,302 @@
+//! What the program says to input that makes no sense: a clear error and exit code, no panic, nothing lost.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+
+fn fretwork(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fretwork"));
+    command.args(args);
+    command
+}
+
+fn train(args: &[&str]) -> Command {
+    let mut command = fretwork(&["train", "--json"]);
+    command.args(args);
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs to an error that says `wanted`.
+#[track_caller]
+fn assert_refused(mut command: Command, wanted: &str) {
+    let output = command.output().unwrap();
+    let said = stderr(&output);
+    assert!(!output.status.success(), "{command:?} should fail");
+    assert!(output.status.code().is_some(), "{command:?} was killed: {said}");
+    assert!(said.contains(wanted), "{command:?} says {said:?}, should say {wanted:?}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn options_that_make_no_sense() {
+    for (args, wanted) in [
+        (&["--block", "12"][..], "block: 12 is none of [8, 16, 32, 64]"),
+        (&["--hidden", "500"], "hidden: 500 is not a multiple of the block, 16; try 512"),
+        (&["--hidden", "0"], "hidden: 0 is not a multiple"),
+        (&["--sparsity", "1.0"], "sparsity: 1 is not in [0, 1)"),
+        (&["--sparsity", "-0.5"], "sparsity: -0.5 is not in [0, 1)"),
+        (&["--sparsity", "NaN"], "sparsity: NaN is not in [0, 1)"),
+        (
+            &["--sparsity", "0.9999", "--init", "erk", "--hidden", "16,4096"],
+            "layer 0 (1 x 4 blocks) with no block",
+        ),
+        (&["--dropout", "1"], "dropout: 1 is not in [0, 1)"),
+        (&["--batch", "0"], "batch: 0 rows"),
+        (&["--epochs", "0"], "a run of no steps"),
+        (&["--steps", "0"], "a run of no steps"),
+        (&["--lr", "0"], "lr: 0 is not a positive number"),
+        (&["--momentum", "1"], "momentum: 1 is not in [0, 1)"),
+        (&["--activation", "swoosh"], "\"swoosh\" is none of relu, gelu, silu, all-relu:SLOPE"),
+        (&["--activation", "all-relu:x"], "has no number behind the colon"),
+        (&["--optimizer", "lion"], "\"lion\" is neither sgd nor adamw"),
+        (&["--init", "dense"], "\"dense\" is none of uniform, er, erk"),
+        (&["--data", "cats"], "\"cats\" is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE"),
+        (&["--epochs", "1", "--steps", "1"], "cannot be used with"),
+        (&["--resume", "/nowhere"], "/nowhere has no checkpoint"),
+    ] {
+        assert_refused(train(args), wanted);
+    }
+}
+
+#[test]
+fn adapters_that_are_not_there() {
+    assert_refused(train(&["--adapter", "Voodoo 2"]), "no adapter is called \"Voodoo 2\"; there are: ");
+    assert_refused(fretwork(&["doctor", "--adapter", "Voodoo 2"]), "there are: ");
+    let mut none = fretwork(&["doctor"]);
+    none.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
+    if cfg!(target_os = "linux") {
+        assert_refused(none, "no adapter found: install a Vulkan, Metal or DX12 driver");
+    } else {
+        println!("SKIPPED: only on Linux can a driver be hidden");
+    }
+    let mut variant = train(&[]);
+    variant.env("FRETWORK_VARIANT", "warp");
+    assert_refused(variant, "\"warp\" is neither lane nor tile");
+}
+
+#[test]
+fn data_that_is_not_there() {
+    let mut missing = train(&["--data", "mnist"]);
+    missing.env("FRETWORK_DATA", "/nowhere");
+    assert_refused(missing, "put the four IDX files under $FRETWORK_DATA/mnist");
+    assert_refused(train(&["--data", "csv:/nowhere.csv"]), "/nowhere.csv: No such file");
+    assert_refused(train(&["--data", "idx:/nowhere"]), "has no train-images-idx3-ubyte");
+}
+
+#[test]
+fn tables_that_are_not_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.csv");
+    let data = format!("csv:{}", path.display());
+    for (text, wanted) in [
+        ("", "there are no rows"),
+        ("a,b,c\n", "there are no rows"),
+        ("1,2,0\n3,1\n", "line 2: 2 columns, but the first line has 3"),
+        ("1,2,0\n3,x,1\n", "line 2: column 2: \"x\" is not a number"),
+        ("1,2,0\n3,,1\n", "line 2: column 2: \"\" is not a number"),
+        ("1,2,0\n3,nan,1\n", "line 2: column 2: \"nan\" is not a number"),
+        ("1,2,0\n3,1,-1\n", "line 2: label -1 is not a whole number"),
+        ("1,2,0\n3,1,0.5\n", "line 2: label 0.5 is not a whole number"),
+        ("1,2,0\n3,1,70000\n", "line 2: label 70000 is not a whole number from 0 to 65535"),
+        ("0\n1\n", "features and a label are needed"),
+        ("1,2,0\n3,1,1\n", "has 2 rows; at least 5 are needed"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_refused(train(&["--data", &data]), wanted);
+    }
+    // And one that is: names in the first row, two classes that a line separates.
+    let rows: String = (0..200).map(|i| format!("{},{},{}\n", i % 20, i % 7, u8::from(i % 20 > 9))).collect();
+    std::fs::write(&path, format!("x,y,label\n{rows}")).unwrap();
+    let output =
+        train(&["--data", &data, "--hidden", "32", "--sparsity", "0", "--epochs", "100"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap().to_owned();
+    let done: serde_json::Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(done["event"], "done");
+    assert!(done["test_accuracy"].as_f64().unwrap() > 0.9, "{done}");
+}
+
+/// An IDX file: type, sides, and as many bytes as are given.
+fn idx(kind: u8, sides: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let mut file = vec![0, 0, kind, sides.len() as u8];
+    sides.iter().for_each(|side| file.extend(side.to_be_bytes()));
+    file.extend(bytes);
+    file
+}
+
+#[test]
+fn image_files_that_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("idx:{}", folder.path().display());
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let restore = || {
+        for split in ["train", "t10k"] {
+            write(&format!("{split}-images-idx3-ubyte"), &idx(8, &[3, 4, 4], &[7; 48]));
+            write(&format!("{split}-labels-idx1-ubyte"), &idx(8, &[3], &[0, 1, 2]));
+        }
+    };
+    let (images, labels) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
+    for (name, bytes, wanted) in [
+        (images, idx(8, &[3, 4, 4], &[7; 47]), "is truncated: 47 bytes of 48 are there"),
+        (images, idx(8, &[3, 4, 4], &[7; 49]), "goes on after the 48 bytes"),
+        (images, idx(13, &[3, 4, 4], &[7; 48]), "has elements of type 0x0d; only bytes"),
+        (images, idx(8, &[3], &[7; 3]), "has rank 1, but images have 2 or more"),
+        (images, idx(8, &[u32::MAX, u32::MAX, u32::MAX], &[]), "which is too large"),
+        (images, idx(8, &[2_000_000_000, 2, 1], &[]), "is truncated"),
+        (images, b"PK\x03\x04".to_vec(), "which is not IDX"),
+        (images, vec![0, 0, 8], "ends within its header"),
+        (images, vec![0, 0, 8, 3, 0, 0], "ends within its header"),
+        (images, vec![0x1F, 0x8B, 8, 0, 1, 2], "ends within its header"),
+        (images, idx(8, &[0, 4, 4], &[]), "labels for 0 images"),
+        (labels, idx(8, &[4], &[0, 1, 2, 1]), "has 4 labels for 3 images"),
+        (labels, idx(8, &[3, 1], &[0, 1, 2]), "has rank 2, but labels have 1"),
+        ("t10k-labels-idx1-ubyte", idx(8, &[3], &[0, 9, 2]), "test row 1 has label 9"),
+    ] {
+        restore();
+        write(name, &bytes);
+        assert_refused(train(&["--data", &data]), wanted);
+    }
+    restore();
+    std::fs::remove_file(folder.path().join(labels)).unwrap();
+    assert_refused(train(&["--data", &data]), "has no train-labels-idx1-ubyte");
+}
+
+#[test]
+fn folders_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let under_a_file = file.join("run").display().to_string();
+    assert_refused(train(&["--out", &under_a_file]), "file/run: ");
+    if cfg!(target_os = "linux") {
+        // Not even root may write here.
+        assert_refused(train(&["--out", "/proc/fretwork"]), "/proc/fretwork: ");
+    }
+}
+
+/// A disk that fills up after the first checkpoint: a second does not fit beside it, and the first stays whole.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mkdir disk && mount -t tmpfs -o size=28k tmpfs disk || exit 77
+         {program} train --json --hidden 64 --epochs 3 --batch 256 --out disk/run --stop-after 15 >/dev/null || true
+         cp disk/run/checkpoint.safetensors before
+         {program} train --json --resume disk/run
+         code=$?
+         cp disk/run/checkpoint.safetensors after
+         ls -A disk/run >left
+         exit $code",
+        program = env!("CARGO_BIN_EXE_fretwork"),
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["--map-root-user", "--mount", "sh", "-c", &script]).current_dir(folder.path());
+    let output = match shell.output() {
+        Ok(output) if folder.path().join("before").exists() => output,
+        _ => {
+            println!("SKIPPED: this system lets nobody mount a small disk to fill");
+            return;
+        }
+    };
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("checkpoint.safetensors: No space left on device"),
+        "{}",
+        stderr(&output)
+    );
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    assert!(read("before") == read("after"), "the checkpoint changed");
+    assert_eq!(String::from_utf8(read("left")).unwrap(), "checkpoint.safetensors\nlog.jsonl\n");
+}
+
+#[test]
+fn a_run_is_not_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let output = train(&["--hidden", "64", "--steps", "2", "--out", &out]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_refused(train(&["--out", &out]), "holds a run already");
+}
+
+/// Ctrl-C in mid-epoch keeps what was done, and going on gives the bytes of a run that was never stopped.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let settings = ["--hidden", "256,256", "--epochs", "12", "--dropout", "0.1"];
+
+    let whole = train(&settings).args(["--out", &path("whole")]).output().unwrap();
+    assert!(whole.status.success(), "{}", stderr(&whole));
+
+    let mut child = train(&settings)
+        .args(["--out", &path("stopped")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first epoch has been reported, so the run is under way.
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next().unwrap().unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let done = lines.map_while(Result::ok).last().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(stderr(&output).contains("go on with: fretwork train --resume"), "{}", stderr(&output));
+    let done: serde_json::Value = serde_json::from_str(&done).unwrap();
+    assert_eq!((&done["event"], &done["finished"]), (&"done".into(), &false.into()));
+
+    let resumed = train(&["--resume", &path("stopped")]).output().unwrap();
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let checkpoint =
+        |name: &str| std::fs::read(folder.path().join(name).join("checkpoint.safetensors")).unwrap();
+    assert!(checkpoint("whole") == checkpoint("stopped"));
+}
+
+/// A damaged checkpoint is refused by the program too, and left alone.
+#[test]
+fn a_damaged_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().display().to_string();
+    let output = train(&["--hidden", "64", "--steps", "2", "--out", &out]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let file = folder.path().join("checkpoint.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    assert_refused(train(&["--resume", &out]), "is damaged: its checksum is");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+/// The last line of `--json` has everything that was promised.
+#[test]
+fn json_keeps_its_promise() {
+    let output = train(&["--hidden", "64", "--steps", "5"]).output().unwrap();
+    let last = String::from_utf8_lossy(&output.stdout).lines().last().unwrap().to_owned();
+    let done: serde_json::Value = serde_json::from_str(&last).unwrap();
+    for field in [
+        "test_accuracy",
+        "train_loss",
+        "steps",
+        "seconds",
+        "step_ms",
+        "adapter",
+        "driver",
+        "params_present",
+        "params_dense",
+        "bytes",
+        "peak_bytes",
+        "blocking_waits",
+    ] {
+        assert!(!done[field].is_null(), "{field} is missing from {done}");
+    }
+    for class in ["values", "topology", "gradients", "optimizer", "activations", "scratch"] {
+        assert!(done["bytes"][class].as_u64().unwrap() > 0, "{class}: {done}");
+    }
+    assert_eq!(done["event"], "done");
+}
