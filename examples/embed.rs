@@ -35,7 +35,7 @@ fn main() -> Result<()> {
 }
 
 /// Returns the largest difference from the reference.
-pub fn run() -> Result<f32> {
+pub(crate) fn run() -> Result<f32> {
     // What this program has anyway: a device with WebGPU's default limits and no optional feature.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;

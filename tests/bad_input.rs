@@ -1,5 +1,7 @@
 //! What the program says to input that makes no sense: a clear error and exit code, no panic, nothing lost.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 

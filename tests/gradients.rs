@@ -2,6 +2,8 @@
 //!
 //! The layers are in the middle of a graph, so a backward pass that ignores the gradient it is handed cannot pass.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Variant};
 use fretwork::nn::{Mlp, MlpConfig, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};

@@ -1,5 +1,7 @@
 //! The CPU twins against the f64 oracle, and the oracle against results that are wrong.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bound::{compare, gamma};
 use fretwork::reference::{self, Activation, Epilogue, Transpose, oracle};

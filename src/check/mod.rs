@@ -17,8 +17,10 @@ use crate::reference::bound::{self, Mismatch};
 pub struct Check {
     /// What is checked, in the words of the kernel's label.
     pub name: String,
-    run: Box<dyn Fn(&Gpu) -> Result<Verdict> + Send + Sync>,
+    run: Box<Run>,
 }
+
+type Run = dyn Fn(&Gpu) -> Result<Verdict> + Send + Sync;
 
 /// How a check ended.
 #[derive(Debug, Clone, PartialEq)]

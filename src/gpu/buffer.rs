@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(size_class(Class::Values, 1001), 1008);
         for bytes in (1..100_000).step_by(37) {
             let size = size_class(Class::Scratch, bytes);
-            assert!(size >= bytes && size % 16 == 0);
+            assert!(size >= bytes && size.is_multiple_of(16));
             assert!(size <= bytes.max(64) * 5 / 4 + 16, "{bytes} became {size}");
         }
     }

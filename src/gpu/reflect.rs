@@ -47,7 +47,7 @@ const PARAMS: &str = "params";
 /// Parses, validates and reads a composed shader.
 pub(super) fn reflect(composed: &Composed) -> Result<Reflection> {
     let module = naga::front::wgsl::parse_str(&composed.wgsl)
-        .map_err(|error| composed.explain(error.location(&composed.wgsl), &error.message().to_owned()))?;
+        .map_err(|error| composed.explain(error.location(&composed.wgsl), error.message()))?;
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default())
         .validate(&module)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), &chain(error.as_inner())))?;

@@ -74,7 +74,7 @@ impl Tensor {
     /// multiple of the element size. Whether `offset` suits the device is checked where the view is used.
     pub fn view(buffer: &wgpu::Buffer, offset: u64, shape: &[usize], dtype: DType) -> Result<Self> {
         let bytes = byte_size(shape, dtype)?;
-        if offset % dtype.size() != 0 {
+        if !offset.is_multiple_of(dtype.size()) {
             return Err(Error::argument(
                 "Tensor::view",
                 "offset",

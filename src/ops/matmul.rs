@@ -78,7 +78,7 @@ pub(super) struct Scalar {
 impl Scalar {
     /// The rows of a stored operand are `k` long, or `m` (or `n`) where it is transposed (or not).
     pub(super) fn of(sizes: Sizes, transpose: Transpose) -> Self {
-        let ragged = |length: usize| length % 4 != 0;
+        let ragged = |length: usize| !length.is_multiple_of(4);
         Self {
             lhs: ragged(if transpose.lhs { sizes.m } else { sizes.k }),
             rhs: ragged(if transpose.rhs { sizes.k } else { sizes.n }),

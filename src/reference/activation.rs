@@ -27,7 +27,7 @@ pub enum Activation {
     },
 }
 
-const GELU_1: f32 = 1.595_769_1;
+const GELU_1: f32 = 1.595_769;
 const GELU_3: f32 = 0.071_354_81;
 
 impl Activation {

@@ -29,17 +29,21 @@ pub struct Mismatch {
 /// [`Mismatch`] for the worst element that errs by more than its bound. NaN is further than any bound.
 pub fn compare(found: &[f32], wanted: &[f64], bound: impl Fn(usize) -> f64) -> Result<f64, Mismatch> {
     assert_eq!(found.len(), wanted.len(), "results of different length cannot be compared");
-    let mut worst = 0.0;
+    let mut worst: f64 = 0.0;
     let mut mismatch = None;
     for (index, (&found, &wanted)) in found.iter().zip(wanted).enumerate() {
         let (found, bound) = (f64::from(found), bound(index));
         let error = (found - wanted).abs();
         // An exact result is right even where the bound is 0.
-        let share = if error == 0.0 { 0.0 } else { error / bound };
-        if !(share <= 1.0) && !(share <= worst) {
+        let share = match error / bound {
+            _ if error == 0.0 => 0.0,
+            share if share.is_nan() => f64::INFINITY,
+            share => share,
+        };
+        if share > 1.0 && share > worst {
             mismatch = Some(Mismatch { index, found, wanted, bound });
         }
-        worst = if share.is_nan() { f64::INFINITY } else { f64::max(worst, share) };
+        worst = worst.max(share);
     }
     mismatch.map_or(Ok(worst), Err)
 }

@@ -308,7 +308,7 @@ fn grid(rows: usize, cols: usize, block: usize) -> Result<[usize; 2]> {
     if !BLOCKS.contains(&block) {
         return Err(bad(format!("blocks of {block}; there are kernels for {BLOCKS:?}")));
     }
-    if rows == 0 || cols == 0 || rows % block != 0 || cols % block != 0 {
+    if rows == 0 || cols == 0 || !rows.is_multiple_of(block) || !cols.is_multiple_of(block) {
         return Err(bad(format!("blocks of {block} do not divide a matrix of {rows} x {cols}")));
     }
     if rows.checked_mul(cols).is_none() || rows.max(cols) / block > u32::MAX as usize {

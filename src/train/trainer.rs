@@ -384,7 +384,7 @@ impl Trainer {
                 self.gpu.pace(oldest)?;
             }
 
-            if self.position.step % every == 0 {
+            if self.position.step.is_multiple_of(every) {
                 reports.push_back(Report {
                     totals: self.gpu.read(&self.batch.totals)?,
                     status: self.gpu.read(&self.batch.status)?,

@@ -137,10 +137,10 @@ impl<'m> Flow<'m> {
                 }
                 left.function = body_left.function || more_left.function;
             }
-            Statement::Store { pointer, value } => {
-                if !state.together || !self.uniform(*value) || !self.uniform_place(*pointer) {
-                    self.mark(*pointer);
-                }
+            Statement::Store { pointer, value }
+                if (!state.together || !self.uniform(*value) || !self.uniform_place(*pointer)) =>
+            {
+                self.mark(*pointer);
             }
             Statement::Call { function, arguments, result } => {
                 let given: Vec<bool> = arguments.iter().map(|&argument| self.uniform(argument)).collect();
@@ -155,10 +155,10 @@ impl<'m> Flow<'m> {
                     self.varying_calls.insert(*result);
                 }
             }
-            Statement::Return { value } => {
-                if !state.together || value.is_some_and(|value| !self.uniform(value)) {
-                    self.returns_uniform = false;
-                }
+            Statement::Return { value }
+                if (!state.together || value.is_some_and(|value| !self.uniform(value))) =>
+            {
+                self.returns_uniform = false;
             }
             _ => {}
         }
