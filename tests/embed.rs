@@ -1,4 +1,8 @@
-//! The example of embedding is right.
+//! Fretwork on devices that are not its own.
+
+use fretwork::check::{self, Verdict};
+use fretwork::gpu::Gpu;
+use fretwork::wgpu;
 
 #[path = "../examples/embed.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
@@ -7,4 +11,29 @@ mod embed;
 #[test]
 fn a_foreign_device_gets_the_references_numbers() {
     embed::run().unwrap();
+}
+
+/// Every dispatch of every kernel passes WebGPU's own validation, on an adopted device with default limits. The device is
+/// wgpu's make-believe one, which needs no driver and computes nothing.
+#[test]
+fn every_dispatch_is_valid_without_a_driver() {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::NOOP;
+    descriptor.backend_options.noop.enable = true;
+    let instance = wgpu::Instance::new(descriptor);
+    let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))
+        .expect("noop is enabled");
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))
+        .expect("noop has devices");
+    let gpu = Gpu::adopt(device, queue, adapter.get_info());
+    let mut wrong = 0;
+    for check in check::table() {
+        match check.run(&gpu) {
+            Ok(Verdict::Wrong(_)) => wrong += 1,
+            Ok(Verdict::Right(_)) => {}
+            Err(error) => panic!("{}: {error}", check.name),
+        }
+    }
+    // What computes nothing must not pass for right.
+    assert!(wrong > 200, "only {wrong} checks object to a device that computes nothing");
 }

@@ -147,18 +147,24 @@ fn share(layers: &[Grid], sizes: &[usize], budget: usize, factor: f64) -> Vec<us
 /// # Errors
 /// [`Error::Topology`] if there are not that many blocks, or the block does not divide a side.
 pub fn random(rows: usize, cols: usize, block: usize, nnz: usize, key: Key) -> Result<Topology> {
-    let full = Topology::full(rows, cols, block)?;
-    if nnz > full.nnz() {
-        let reason = format!("{nnz} blocks, but a matrix of {rows} x {cols} has {}", full.nnz());
+    // An empty topology checks the sides, and no more than the drawn blocks is ever stored.
+    let [row_blocks, col_blocks] = {
+        let empty = Topology::from_coordinates(rows, cols, block, &[])?;
+        [empty.row_blocks(), empty.col_blocks()]
+    };
+    let total = u32::try_from(row_blocks * col_blocks).map_err(|_| Error::Topology {
+        reason: format!("{row_blocks} x {col_blocks} blocks to draw from"),
+    })?;
+    if nnz > total as usize {
+        let reason = format!("{nnz} blocks, but a matrix of {rows} x {cols} has {total}");
         return Err(Error::Topology { reason });
     }
     // Selection sampling: each block is taken with the probability that makes the count come out, in row order.
     let mut walk = key.walk();
     let mut coordinates = Vec::with_capacity(nnz);
-    for (seen, (row, col)) in full.coordinates().enumerate() {
-        let left = (full.nnz() - seen) as u32;
-        if (walk.below(left) as usize) < nnz - coordinates.len() {
-            coordinates.push((row as u32, col as u32));
+    for seen in 0..total {
+        if (walk.below(total - seen) as usize) < nnz - coordinates.len() {
+            coordinates.push((seen / col_blocks as u32, seen % col_blocks as u32));
         }
     }
     Topology::from_coordinates(rows, cols, block, &coordinates)

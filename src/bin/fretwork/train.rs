@@ -161,7 +161,7 @@ fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
 }
 
 fn print_table(summary: &Summary, gpu: &Gpu) {
-    let mib = |bytes: u64| format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20));
+    let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     let rows = [
