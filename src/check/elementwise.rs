@@ -293,16 +293,15 @@ fn updated(
     states: &[(Option<Tensor>, &[f32])],
     margin: f64,
 ) -> Result<Verdict> {
-    let bound =
-        |wanted: &'static str| move |_: usize, x: f32| (wanted, margin * (1.0 + f64::from(x).abs())).1;
+    let bound = |x: f32| margin * (1.0 + f64::from(x).abs());
     let mut verdict = match found {
-        Ok(found) => judge(&found, wanted, |i| bound("values")(i, wanted[i])),
+        Ok(found) => judge(&found, wanted, |i| bound(wanted[i])),
         Err(verdict) => return Ok(verdict),
     };
     for (tensor, wanted) in states {
         if let (Verdict::Right(_), Some(tensor)) = (&verdict, tensor) {
             let found = gpu.read::<f32>(tensor)?.wait()?;
-            verdict = judge(&found, wanted, |i| bound("state")(i, wanted[i]));
+            verdict = judge(&found, wanted, |i| bound(wanted[i]));
         }
     }
     Ok(verdict)

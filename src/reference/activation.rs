@@ -31,12 +31,12 @@ const GELU_1: f32 = 1.595_769;
 const GELU_3: f32 = 0.071_354_81;
 
 impl Activation {
-    /// The activation behind hidden layer `layer`, counted from 0. All-ReLU's slope is positive behind the first and
-    /// alternates from there; the others are the same everywhere.
+    /// The activation behind hidden layer `layer`, counted from 0. All-ReLU's slope is the negative of the given one behind
+    /// the first hidden layer, which so maps -1 to `slope`, and alternates from there; the others are the same everywhere.
     #[must_use]
     pub fn at_layer(self, layer: usize) -> Self {
         match self {
-            Self::AllRelu { slope } if layer % 2 == 1 => Self::AllRelu { slope: -slope },
+            Self::AllRelu { slope } if layer.is_multiple_of(2) => Self::AllRelu { slope: -slope },
             other => other,
         }
     }
@@ -161,5 +161,19 @@ pub fn activation_backward(
 ) {
     for (i, out) in out.iter_mut().enumerate() {
         *out = grad[i] * activation.derivative(pre[i]) * Dropout::factor(dropout, i);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The published code alternates -0.6, +0.6, -0.6 from the first hidden layer on.
+    #[test]
+    fn all_relu_alternates_from_the_first_hidden_layer() {
+        let activation: Activation = "all-relu:0.6".parse().unwrap();
+        assert_eq!([0, 1, 2].map(|layer| activation.at_layer(layer).apply(-1.0)), [0.6, -0.6, 0.6]);
+        assert_eq!(activation.at_layer(0).apply(2.0), 2.0);
+        assert_eq!(Activation::Relu.at_layer(0), Activation::Relu);
     }
 }
