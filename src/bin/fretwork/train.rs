@@ -10,7 +10,7 @@ use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::MlpConfig;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use crate::INTERRUPTED;
@@ -128,7 +128,7 @@ impl Watcher {
                     let bar = self.bar.get_or_insert_with(|| progress_bar(epoch, steps));
                     bar.set_position(step);
                     if let (Some(loss), Some(accuracy)) = (loss, accuracy) {
-                        bar.set_message(format!("loss {loss:.4}  accuracy {accuracy:.4}"));
+                        bar.set_message(format!("loss {loss:.4} acc {accuracy:.4}"));
                     }
                 }
             }
@@ -141,7 +141,7 @@ impl Watcher {
                     println!("{line}");
                 } else if let Some(bar) = self.bar.take() {
                     bar.finish_with_message(format!(
-                        "loss {:.4}  accuracy {:.4}  test {:.4}",
+                        "loss {:.4} acc {:.4} test {:.4}",
                         train.loss, train.accuracy, test.accuracy
                     ));
                 }
@@ -152,10 +152,15 @@ impl Watcher {
     }
 }
 
+/// A line of at most 80 columns, so that an ordinary terminal shows all of it.
 fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos:>4}/{len}  {per_sec:>12}  {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(steps).with_style(style).with_prefix(format!("epoch {:>3}", epoch + 1));
+    let style = ProgressStyle::with_template("epoch {prefix:>3} {bar:16} {pos:>4}/{len} {rate:>8}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // Nothing is lost where a rate cannot be shown.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        });
+    let bar = ProgressBar::new(steps).with_style(style).with_prefix((epoch + 1).to_string());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
