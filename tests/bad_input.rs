@@ -275,6 +275,20 @@ fn a_damaged_checkpoint() {
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
 }
 
+/// A reader that leaves early is no reason to panic.
+#[test]
+fn a_reader_that_leaves() {
+    let mut child = train(&["--hidden", "64", "--epochs", "30"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains("standard output: Broken pipe"), "{}", stderr(&output));
+}
+
 /// The last line of `--json` has everything that was promised.
 #[test]
 fn json_keeps_its_promise() {

@@ -81,7 +81,7 @@ impl RunFolder {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path.join(name);
         let write = || -> std::io::Result<()> {
-            let mut beside = tempfile::NamedTempFile::new_in(&self.path)?;
+            let mut beside = temporary().tempfile_in(&self.path)?;
             beside.write_all(bytes)?;
             beside.as_file().sync_all()?;
             beside.persist(&path).map_err(|error| error.error)?;
@@ -89,4 +89,12 @@ impl RunFolder {
         };
         write().map_err(Error::io(&path))
     }
+}
+
+/// A file with the permissions of any other, rather than of a secret.
+fn temporary() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }

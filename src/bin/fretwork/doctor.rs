@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::options::Doctor;
+use crate::output::line;
 
 pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     let adapters = gpu::list_adapters();
@@ -18,7 +19,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         return Err(Error::NoAdapter { wanted: None, found: Vec::new() }.into());
     }
     for adapter in &adapters {
-        describe(adapter, options.json);
+        describe(adapter, options.json)?;
     }
     if options.adapters {
         return Ok(ExitCode::SUCCESS);
@@ -26,7 +27,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
 
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     if !options.json {
-        println!("checking every kernel on {} ({})", gpu.info().name, gpu.driver());
+        line(format!("checking every kernel on {} ({})", gpu.info().name, gpu.driver()))?;
     }
     let mut table = check::table();
     if let Some(text) = &options.only {
@@ -52,45 +53,38 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         bar.inc(1);
         match verdict {
             Verdict::Right(share) if options.json => {
-                println!(
-                    "{}",
-                    json!({ "event": "check", "kernel": check.name, "right": true, "error_share": share })
-                );
+                line(json!({ "event": "check", "kernel": check.name, "right": true, "error_share": share }))?;
             }
             Verdict::Right(_) => {}
             Verdict::Wrong(why) => {
                 wrong += 1;
                 if options.json {
-                    println!(
-                        "{}",
-                        json!({ "event": "check", "kernel": check.name, "right": false, "why": why })
-                    );
+                    line(json!({ "event": "check", "kernel": check.name, "right": false, "why": why }))?;
                 } else {
-                    bar.suspend(|| println!("WRONG {}: {why}", check.name));
+                    bar.suspend(|| line(format!("WRONG {}: {why}", check.name)))?;
                 }
             }
         }
     }
     bar.finish_and_clear();
     if options.json {
-        let done = json!({
+        line(json!({
             "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "checks": table.len(), "wrong": wrong,
-        });
-        println!("{done}");
+        }))?;
     } else if wrong == 0 {
-        println!("all {} checks are right", table.len());
+        line(format!("all {} checks are right", table.len()))?;
     } else {
-        println!("{wrong} of {} checks are WRONG: do not trust results on this adapter", table.len());
+        line(format!("{wrong} of {} checks are WRONG: do not trust results on this adapter", table.len()))?;
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn describe(adapter: &AdapterSummary, as_json: bool) {
+fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
     let AdapterSummary { info, features, limits } = adapter;
     let driver = format!("{} {}", info.driver, info.driver_info);
     let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
     if as_json {
-        let line = json!({
+        return line(json!({
             "event": "adapter", "name": info.name, "kind": format!("{:?}", info.device_type),
             "backend": info.backend.to_string(), "driver": driver.trim(),
             "f16": features.contains(wgpu::Features::SHADER_F16),
@@ -99,16 +93,17 @@ fn describe(adapter: &AdapterSummary, as_json: bool) {
             "max_storage_buffer_binding_size": limits.max_storage_buffer_binding_size,
             "max_compute_workgroup_storage_size": limits.max_compute_workgroup_storage_size,
             "max_compute_invocations_per_workgroup": limits.max_compute_invocations_per_workgroup,
-        });
-        println!("{line}");
-        return;
+        }));
     }
-    println!("{} ({:?}, {})", info.name, info.device_type, info.backend);
-    println!("  driver               {}", driver.trim());
-    println!("  f16                  {}", has(wgpu::Features::SHADER_F16));
-    println!("  timestamps           {}", has(wgpu::Features::TIMESTAMP_QUERY));
-    println!("  subgroup sizes       {} to {}", info.subgroup_min_size, info.subgroup_max_size);
-    println!("  binding              {} MiB", limits.max_storage_buffer_binding_size >> 20);
-    println!("  workgroup memory     {} KiB", limits.max_compute_workgroup_storage_size >> 10);
-    println!("  workgroup            {} invocations", limits.max_compute_invocations_per_workgroup);
+    line(format!("{} ({:?}, {})", info.name, info.device_type, info.backend))?;
+    let rows = [
+        ("driver", driver.trim().to_owned()),
+        ("f16", has(wgpu::Features::SHADER_F16).to_owned()),
+        ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY).to_owned()),
+        ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
+        ("binding", format!("{} MiB", limits.max_storage_buffer_binding_size >> 20)),
+        ("workgroup memory", format!("{} KiB", limits.max_compute_workgroup_storage_size >> 10)),
+        ("workgroup", format!("{} invocations", limits.max_compute_invocations_per_workgroup)),
+    ];
+    rows.iter().try_for_each(|(name, value)| line(format!("  {name:<20} {value}")))
 }

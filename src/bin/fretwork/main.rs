@@ -2,6 +2,7 @@
 
 mod doctor;
 mod options;
+mod output;
 mod train;
 
 use std::process::ExitCode;

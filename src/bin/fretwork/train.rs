@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::INTERRUPTED;
 use crate::options::Train;
+use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     // Everything the host can refuse comes first, before a device is opened and a folder made.
@@ -41,9 +42,16 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
 
-    let watcher =
-        Watcher { json: options.json, stop_after: options.stop_after, steps: 0, interrupted, bar: None };
-    let summary = watcher.follow(&mut trainer, folder.as_ref())?;
+    let mut watcher = Watcher {
+        json: options.json,
+        stop_after: options.stop_after,
+        steps: 0,
+        interrupted,
+        bar: None,
+        said: Ok(()),
+    };
+    let summary = trainer.run(folder.as_ref(), &mut |event| watcher.see(event))?;
+    watcher.said?;
     if options.json {
         let mut done = json!({ "event": "done", "adapter": gpu.info().name, "driver": gpu.driver() });
         if let (Some(done), serde_json::Value::Object(fields)) =
@@ -51,9 +59,9 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         {
             done.extend(fields);
         }
-        println!("{done}");
+        line(done)?;
     } else {
-        print_table(&summary, &gpu);
+        print_table(&summary, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -113,13 +121,11 @@ struct Watcher {
     steps: u64,
     interrupted: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
+    /// Whether what was said could be heard.
+    said: Result<()>,
 }
 
 impl Watcher {
-    fn follow(mut self, trainer: &mut Trainer, folder: Option<&RunFolder>) -> Result<Summary> {
-        Ok(trainer.run(folder, &mut |event| self.see(event))?)
-    }
-
     fn see(&mut self, event: &Event) -> Flow {
         match *event {
             Event::Progress { epoch, step, steps, loss, accuracy } => {
@@ -134,11 +140,11 @@ impl Watcher {
             }
             Event::Epoch { epoch, step, train, test, steps_per_second } => {
                 if self.json {
-                    let line = json!({
+                    let event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
                         "steps_per_second": steps_per_second,
                     });
-                    println!("{line}");
+                    self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
                     bar.finish_with_message(format!(
                         "loss {:.4} acc {:.4} test {:.4}",
@@ -148,7 +154,8 @@ impl Watcher {
             }
         }
         let enough = self.stop_after.is_some_and(|most| self.steps >= most);
-        if enough || self.interrupted.load(Ordering::Relaxed) { Flow::Stop } else { Flow::Continue }
+        let stop = enough || self.interrupted.load(Ordering::Relaxed) || self.said.is_err();
+        if stop { Flow::Stop } else { Flow::Continue }
     }
 }
 
@@ -165,7 +172,7 @@ fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-fn print_table(summary: &Summary, gpu: &Gpu) {
+fn print_table(summary: &Summary, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
@@ -189,8 +196,6 @@ fn print_table(summary: &Summary, gpu: &Gpu) {
         ("adapter", gpu.info().name.clone()),
         ("driver", gpu.driver()),
     ];
-    println!();
-    for (name, value) in rows {
-        println!("{name:<24} {value}");
-    }
+    line("")?;
+    rows.iter().try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
 }
