@@ -192,6 +192,20 @@ fn what_is_not_finite_stops_the_run_and_names_the_layer() {
     assert_eq!(run_folder.load().unwrap(), good, "the last good checkpoint should be whole");
 }
 
+/// Weights that the very last step made infinite are seen by the test that precedes the checkpoint.
+#[test]
+fn a_checkpoint_of_weights_that_are_not_finite_is_not_written() {
+    let mut settings = lively(OptimizerKind::Sgd);
+    (settings.length, settings.schedule, settings.learning_rate) =
+        (Length::Steps(1), Schedule::Constant, 1e38);
+    let folder = tempfile::tempdir().unwrap();
+    let run_folder = RunFolder::create(folder.path()).unwrap();
+    let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
+    let result = trainer.run(Some(&run_folder), &mut onward);
+    assert!(matches!(result, Err(Error::NotFinite { .. })), "{result:?}");
+    assert!(!run_folder.checkpoint_path().exists());
+}
+
 /// Whatever byte of a checkpoint is flipped, it is refused, or was of no consequence.
 #[test]
 fn flipped_bytes_are_noticed() {

@@ -100,7 +100,8 @@ impl Gpu {
     }
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
-    /// and limits, and nothing here ever waits for it, save [`Pending::wait`] and [`Gpu::finish`].
+    /// and limits, and nothing here ever waits for it, save [`Pending::wait`], [`Gpu::pace`] and
+    /// [`Gpu::finish`], where the caller asks for it.
     pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
         Self::assemble(device, queue, info, Options::default())
     }

@@ -244,6 +244,7 @@ impl Trainer {
         let mut rec = Recorder::new(gpu);
         model.forward(&mut rec, buffers, None)?;
         loss(&mut rec)?;
+        model.scan(&mut rec, buffers, status)?;
         let test_plan = rec.finish()?;
 
         gpu.write(totals, &[position.loss_sum, position.hits])?;
@@ -326,8 +327,11 @@ impl Trainer {
                 if watch(&event) == Flow::Stop {
                     flow = Flow::Stop;
                 }
-            } else if let Some(folder) = folder {
-                folder.save(&self.checkpoint()?)?;
+            } else {
+                test = Some(self.evaluate()?);
+                if let Some(folder) = folder {
+                    folder.save(&self.checkpoint()?)?;
+                }
             }
         }
 
@@ -424,10 +428,11 @@ impl Trainer {
         Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
     }
 
-    /// Loss and accuracy over the test rows. Waits for the device.
+    /// Loss and accuracy over the test rows. Waits for the device. A checkpoint is written only after this has seen the
+    /// weights at work, so that one with weights that are not finite never replaces a good one.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::NotFinite`] naming the layer, [`Error::DeviceLost`].
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let before = [self.position.loss_sum, self.position.hits];
         self.gpu.write(&self.batch.totals, &[0.0f32; 2])?;
@@ -443,6 +448,8 @@ impl Trainer {
             }
         }
         let totals = self.gpu.read::<f32>(&self.batch.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.status)?.wait()?;
+        self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.totals, &before)?;
         let count = rows.len() as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
