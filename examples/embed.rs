@@ -11,8 +11,6 @@
 //!
 //! `cargo run --release --example embed`
 
-use std::sync::Arc;
-
 use anyhow::{Context as _, Result, ensure};
 use fretwork::gpu::{DType, Gpu, Recorder, Tensor};
 use fretwork::ops::{self, Epilogue, Sgd, Step, StepValues, Transpose};
@@ -50,7 +48,7 @@ pub(crate) fn run() -> Result<f32> {
 
     // A quarter of the blocks of W, and some numbers.
     let blocks = (OUTPUTS / BLOCK) * (INPUTS / BLOCK) / 4;
-    let topology = Arc::new(sparse::random(OUTPUTS, INPUTS, BLOCK, blocks, Key::new(1, Stream::Pattern(0)))?);
+    let topology = sparse::random(OUTPUTS, INPUTS, BLOCK, blocks, Key::new(1, Stream::Pattern(0)))?;
     let mut walk = Key::new(2, Stream::Check(0)).walk();
     let mut numbers = |count: usize| -> Vec<f32> { (0..count).map(|_| walk.uniform() - 0.5).collect() };
     let (x, dy) = (numbers(ROWS * INPUTS), numbers(ROWS * OUTPUTS));
@@ -72,7 +70,7 @@ pub(crate) fn run() -> Result<f32> {
 
     // Fretwork works on what it is given.
     let gpu = Gpu::adopt(device.clone(), queue.clone(), adapter.get_info());
-    let pattern = Pattern::adopt(Arc::clone(&topology), packed_tensor)?;
+    let pattern = Pattern::adopt(&topology, packed_tensor)?;
     let w_matrix = BlockMatrix::adopt(pattern.clone(), w_tensor.clone())?;
     let dw_matrix = BlockMatrix::adopt(pattern, dw_tensor.clone())?;
     let step = Step::new(&gpu, StepValues { learning_rate: RATE, ..StepValues::default() })?;

@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::sync::Arc;
-
 use fretwork::Error;
 use fretwork::gpu::{Class, DType, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::{self, Epilogue, Step, StepValues, Transpose};
@@ -54,7 +52,7 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
         "lhs should be of F32, but is of U32",
     );
 
-    let pattern = Pattern::upload(&gpu, Arc::new(Topology::full(32, 48, 16).unwrap())).unwrap();
+    let pattern = Pattern::upload(&gpu, &Topology::full(32, 48, 16).unwrap()).unwrap();
     let w = BlockMatrix::alloc(&gpu, Class::Scratch, "w", &pattern).unwrap();
     assert_says(
         ops::dds(rec, &zeros(&gpu, &[5, 32]), &w, &zeros(&gpu, &[5, 32]), Transpose::NT, Epilogue::None),

@@ -130,8 +130,8 @@ fn bytes_are_those_of_the_present_blocks() {
             .model()
             .layers()
             .iter()
-            .filter_map(|layer| layer.weight().topology())
-            .map(fretwork::sparse::Topology::nnz)
+            .filter_map(|layer| layer.weight().sparse())
+            .map(|matrix| matrix.pattern().nnz())
             .sum();
         let total = (64 / 16) * (1024 / 16) + (1024 / 16) * (1024 / 16);
         assert_eq!(blocks, total - (0.9 * total as f64) as usize);

@@ -1,7 +1,5 @@
 //! Matmuls against the textbook's, and sparse ones against our own dense one.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use fretwork::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use fretwork::ops::{self, Epilogue, Transpose};
@@ -55,11 +53,10 @@ pub(crate) fn against_dense(gpu: &Gpu, density: f64) -> Result<Table> {
     for block in BLOCKS {
         let blocks = (side / block).pow(2);
         let nnz = (density * blocks as f64).round() as usize;
-        let topology =
-            Arc::new(sparse::random(side, side, block, nnz, Key::new(1, Stream::Pattern(block as u32)))?);
+        let topology = sparse::random(side, side, block, nnz, Key::new(1, Stream::Pattern(block as u32)))?;
         let operations = 2.0 * (times * rows * topology.elements()) as f64;
         let values = vec![0.5; topology.elements()];
-        let pattern = Pattern::upload(gpu, topology)?;
+        let pattern = Pattern::upload(gpu, &topology)?;
         let w = BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &values)?;
         let dw = BlockMatrix::alloc(gpu, Class::Gradients, "dW", &pattern)?;
         let forward = repeat(&|rec| ops::dds(rec, &x, &w, &y, Transpose::NT, Epilogue::None))?;

@@ -1,6 +1,8 @@
 // The packed topology: see src/sparse/topology.rs, which writes and validates it.
 @group(0) @binding(6) var<storage, read> topology: array<u32>;
 
+const ROW_BLOCKS = 1u;
+const COL_BLOCKS = 2u;
 const NNZ = 4u;
 const ROW_PTR = 5u;
 const BY_ROW = 6u;
@@ -19,6 +21,11 @@ fn slot_row(slot: u32) -> u32 {
 
 fn slot_col(slot: u32) -> u32 {
     return topology[topology[SLOT_COL] + slot];
+}
+
+// Where a slot's block stands in the grid, counted row by row.
+fn slot_place(slot: u32) -> u32 {
+    return slot_row(slot) * topology[COL_BLOCKS] + slot_col(slot);
 }
 
 // The blocks of one row, or of one column: entries begin..end, where each entry has a slot and a place

@@ -1,7 +1,5 @@
 //! Checks of the four matmul families: every variant, transpose, block size, remainder and epilogue.
 
-use std::sync::Arc;
-
 use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Variant};
@@ -158,9 +156,9 @@ impl Case {
             .map(|(row, col)| (row as u32, col as u32))
             .collect();
         blocks.extend((0..last_col as u32).map(|col| (last_row as u32, col)));
-        // Slots in no order at all, as after a change of topology.
+        // Slots in no order at all, as after a change of topology, and some of them resting.
         key.walk().shuffle(&mut blocks);
-        Topology::from_coordinates(rows, cols, self.block, &blocks)
+        Topology::with_resting(rows, cols, self.block, &blocks, |slot| slot % 5 == 3)
     }
 
     fn run(&self, gpu: &Gpu) -> Result<Verdict> {
@@ -175,27 +173,27 @@ impl Case {
         let mut dense_rhs = numbers(&mut walk, k * n, self.magnitude);
 
         // A sparse operand: the dense one loses what its topology does not have.
-        let pattern = match self.family {
+        let topology = match self.family {
             Family::Dense => None,
             Family::Dds => Some(self.topology(rhs_shape[0], rhs_shape[1])?),
             Family::Dsd => Some(self.topology(lhs_shape[0], lhs_shape[1])?),
             Family::Sdd => Some(self.topology(m, n)?),
         };
         let mut values = Vec::new();
-        if let (Some(topology), Family::Dds | Family::Dsd) = (&pattern, self.family) {
+        if let (Some(topology), Family::Dds | Family::Dsd) = (&topology, self.family) {
             let operand = if matches!(self.family, Family::Dds) { &mut dense_rhs } else { &mut dense_lhs };
             values = topology.gather(operand);
             *operand = topology.scatter(&values);
         }
-        let pattern = pattern.map(|topology| Pattern::upload(gpu, Arc::new(topology))).transpose()?;
+        let pattern = topology.as_ref().map(|topology| Pattern::upload(gpu, topology)).transpose()?;
         let lhs = place(gpu, &lhs_shape, &dense_lhs)?;
         let rhs = place(gpu, &rhs_shape, &dense_rhs)?;
 
         let bias = numbers(&mut walk, n, self.magnitude);
         let given_pre = numbers(&mut walk, m * n, 4.0);
-        let mask = match &pattern {
-            Some(pattern) if self.mask => {
-                Some(BlockMask::random(pattern.topology(), 0.6, Key::new(3, Stream::Check(self.number))))
+        let mask = match &topology {
+            Some(topology) if self.mask => {
+                Some(BlockMask::random(topology, 0.6, Key::new(3, Stream::Check(self.number))))
             }
             _ => None,
         };
@@ -219,15 +217,14 @@ impl Case {
             }
         };
         let mut wanted = vec![0.0; m * n];
-        match (&pattern, self.family) {
-            (Some(pattern), Family::Dds) => {
-                reference::dds(&dense_lhs, pattern.topology(), &values, &mut wanted, m, transpose, epilogue);
+        match (&topology, self.family) {
+            (Some(topology), Family::Dds) => {
+                reference::dds(&dense_lhs, topology, &values, &mut wanted, m, transpose, epilogue);
             }
-            (Some(pattern), Family::Dsd) => {
-                reference::dsd(pattern.topology(), &values, &dense_rhs, &mut wanted, n, transpose);
+            (Some(topology), Family::Dsd) => {
+                reference::dsd(topology, &values, &dense_rhs, &mut wanted, n, transpose);
             }
-            (Some(pattern), Family::Sdd) => {
-                let topology = pattern.topology();
+            (Some(topology), Family::Sdd) => {
                 wanted.resize(topology.elements(), 0.0);
                 reference::sdd(&dense_lhs, &dense_rhs, topology, &mut wanted, k, transpose, mask.as_ref());
             }
@@ -271,7 +268,7 @@ impl Case {
                 Ok(out)
             }
             (Some(pattern), _, Family::Sdd) => {
-                let poison = vec![f32::NAN; pattern.topology().elements()];
+                let poison = vec![f32::NAN; pattern.elements()];
                 let out = BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &poison)?;
                 ops::sdd(rec, &lhs, &rhs, &out, transpose, mask_tensor.as_ref())?;
                 Ok(out.values().clone())
@@ -290,9 +287,8 @@ impl Case {
         // Kernel and twin may each err by gamma, and a bias is one more rounding.
         let truth = oracle::product(&dense_lhs, &dense_rhs, [m, n, k], transpose);
         let margin = 2.0 * gamma(k + 1);
-        let magnitude = |i: usize| match (&pattern, self.family) {
-            (Some(pattern), Family::Sdd) => {
-                let topology = pattern.topology();
+        let magnitude = |i: usize| match (&topology, self.family) {
+            (Some(topology), Family::Sdd) => {
                 let b = topology.block();
                 let (row, col) = topology.coordinates().nth(i / (b * b)).unwrap_or((0, 0));
                 truth.magnitudes[(row * b + i % (b * b) / b) * n + col * b + i % b]

@@ -3,6 +3,7 @@
 //! `fretwork doctor` runs [`table`] and so do the tests. A result may differ from its twin by what the rounding of either
 //! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
 
+mod dynamic;
 mod elementwise;
 mod matmul;
 
@@ -55,6 +56,7 @@ impl Check {
 pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(elementwise::table());
+    table.extend(dynamic::table());
     table
 }
 

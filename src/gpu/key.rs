@@ -76,6 +76,21 @@ pub const FLAGS: &[&str] = &[
     "nesterov",
     // Reductions: into a running total.
     "add",
+    // Scores of blocks: of a product with a second matrix, of squares, of the largest element, of signed sums, of cosines.
+    "times",
+    "square",
+    "largest",
+    "signed",
+    "cosine",
+    // Selection: from the other end; a share of what takes part rather than a count.
+    "smallest",
+    "fraction",
+    // Sets: union, difference.
+    "or",
+    "and_not",
+    // Patterns: some blocks rest; values come from two patterns.
+    "resting",
+    "both",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];

@@ -109,6 +109,18 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), ..self.clone() })
     }
 
+    /// The same bits as elements of another type of the same size.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the sizes differ.
+    pub fn reinterpret(&self, dtype: DType) -> Result<Self> {
+        if dtype.size() != self.dtype.size() {
+            let wanted = format!("of {} bytes, as {:?}", self.dtype.size(), self.dtype);
+            return Err(Error::argument("Tensor::reinterpret", "dtype", wanted, format!("{dtype:?}")));
+        }
+        Ok(Self { dtype, ..self.clone() })
+    }
+
     /// `count` rows (slices of the first dimension) from `start` on, without a copy.
     ///
     /// # Errors
@@ -174,6 +186,14 @@ impl Tensor {
     pub(crate) fn matrix(&self, op: &str, argument: &'static str) -> Result<[usize; 2]> {
         <[usize; 2]>::try_from(self.shape.as_slice())
             .map_err(|_| Error::argument(op, argument, "a matrix", format!("of shape {:?}", self.shape)))
+    }
+
+    /// Refuses a tensor of another type, in the name of `op` and `argument`.
+    pub(crate) fn expect_dtype(&self, op: &str, argument: &'static str, wanted: DType) -> Result<()> {
+        if self.dtype == wanted {
+            return Ok(());
+        }
+        Err(Error::argument(op, argument, format!("of {wanted:?}"), format!("of {:?}", self.dtype)))
     }
 
     /// Refuses a tensor of another shape, in the name of `op` and `argument`.

@@ -1,7 +1,5 @@
 //! A linear layer, `y = x * W^T + b`, dense or block-sparse.
 
-use std::sync::Arc;
-
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Epilogue, Transpose};
 use crate::random::Key;
@@ -26,11 +24,11 @@ impl Weight {
         }
     }
 
-    /// Which blocks there are, where not all are.
-    pub fn topology(&self) -> Option<&Topology> {
+    /// The block matrix, where this is one.
+    pub fn sparse(&self) -> Option<&BlockMatrix> {
         match self {
             Self::Dense(_) => None,
-            Self::Sparse(matrix) => Some(matrix.topology()),
+            Self::Sparse(matrix) => Some(matrix),
         }
     }
 }
@@ -71,10 +69,10 @@ impl Linear {
         name: &str,
         inputs: usize,
         outputs: usize,
-        topology: Option<Arc<Topology>>,
+        topology: Option<&Topology>,
         key: Key,
     ) -> Result<Self> {
-        let elements = topology.as_ref().map_or(inputs * outputs, |topology| topology.elements());
+        let elements = topology.map_or(inputs * outputs, Topology::elements);
         let limit = (6.0 * outputs as f64 / elements as f64).sqrt() as f32;
         let mut walk = key.walk();
         let values: Vec<f32> = (0..elements).map(|_| (2.0 * walk.uniform() - 1.0) * limit).collect();
@@ -89,7 +87,7 @@ impl Linear {
         gpu: &Gpu,
         name: &str,
         [outputs, inputs]: [usize; 2],
-        topology: Option<Arc<Topology>>,
+        topology: Option<&Topology>,
         weight: &[f32],
         bias: &[f32],
     ) -> Result<Self> {

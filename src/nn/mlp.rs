@@ -1,7 +1,5 @@
 //! A multi-layer perceptron: linear layers with an activation and dropout between them.
 
-use std::sync::Arc;
-
 use super::{Linear, Parameter};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
@@ -72,7 +70,7 @@ impl MlpConfig {
     }
 
     /// The initial pattern of each layer, `None` where it is dense.
-    fn topologies(&self) -> Result<Vec<Option<Arc<Topology>>>> {
+    fn topologies(&self) -> Result<Vec<Option<Topology>>> {
         let widths = self.widths();
         let mut topologies = vec![None; widths.len() - 1];
         let Some(sparsity) = self.sparsity else { return Ok(topologies) };
@@ -82,7 +80,7 @@ impl MlpConfig {
         let kept = self.density.allocate(&grids, sparsity)?;
         for (layer, ([rows, cols], nnz)) in sides.into_iter().zip(kept).enumerate() {
             let key = Key::new(self.seed, Stream::Pattern(layer as u32));
-            topologies[layer] = Some(Arc::new(sparse::random(rows, cols, self.block, nnz, key)?));
+            topologies[layer] = Some(sparse::random(rows, cols, self.block, nnz, key)?);
         }
         Ok(topologies)
     }
@@ -126,7 +124,7 @@ impl Mlp {
             .enumerate()
             .map(|(layer, topology)| {
                 let key = Key::new(config.seed, Stream::Weights(layer as u32));
-                Linear::new(gpu, &layer_name(layer), widths[layer], widths[layer + 1], topology, key)
+                Linear::new(gpu, &layer_name(layer), widths[layer], widths[layer + 1], topology.as_ref(), key)
             })
             .collect::<Result<_>>()?;
         Ok(Self { config, layers })

@@ -25,7 +25,7 @@ pub fn dds(
     let op = "dds";
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, sides(rhs), transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
-    let block = rhs.topology().block();
+    let block = rhs.pattern().block();
     let variant = choose(rec.gpu(), sizes);
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };

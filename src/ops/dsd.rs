@@ -24,7 +24,7 @@ pub fn dsd(
     let op = "dsd";
     let sizes = Sizes::of(op, sides(lhs), rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
-    let block = lhs.topology().block();
+    let block = lhs.pattern().block();
     let variant = choose(rec.gpu(), sizes);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);

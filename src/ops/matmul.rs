@@ -100,5 +100,5 @@ pub(super) fn choose(gpu: &Gpu, sizes: Sizes) -> Variant {
 
 /// The stored sides of a sparse operand.
 pub(super) fn sides(matrix: &BlockMatrix) -> [usize; 2] {
-    [matrix.topology().rows(), matrix.topology().cols()]
+    [matrix.pattern().rows(), matrix.pattern().cols()]
 }

@@ -5,35 +5,46 @@
 //! error that names the kernel and the argument, before anything is recorded.
 
 mod activation;
+pub mod bits;
+mod blocks;
 mod dds;
 mod dense;
 mod dsd;
 mod epilogue;
+mod fill;
 mod finite;
 mod loss;
 mod mask;
 mod matmul;
 mod optimizer;
+mod pattern;
 mod random;
 mod reduce;
+mod score;
 mod sdd;
+mod select;
 mod step;
 
 pub use activation::{activation_backward, activation_forward};
+pub use blocks::{Fresh, Source, remap_blocks, renew_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
 pub use epilogue::{Dropping, Epilogue};
+pub use fill::fill;
 pub use finite::finite;
 pub use loss::{mse, softmax_cross_entropy};
 pub use mask::mask;
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
+pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
-pub use reduce::column_sums;
+pub use reduce::{column_sums, inverse_norms};
+pub use score::{NO_PART, score_blend, score_exclude, score_product, score_values};
 pub use sdd::sdd;
+pub use select::{Quota, select};
 pub use step::{Step, StepValues};
 
-pub use crate::reference::{Activation, Dropout, Transpose};
+pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};
 
 /// Workgroups for one invocation per element, as the element-wise kernels have it.
 fn elementwise(elements: usize) -> u64 {

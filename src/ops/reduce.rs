@@ -1,4 +1,4 @@
-//! Sums of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
+//! Sums and norms of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
 
 use super::elementwise;
 use crate::Result;
@@ -25,6 +25,19 @@ pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) 
         (from, rows) = (partial, chunks);
     }
     record(rec, &from, out, [rows, columns], add)
+}
+
+/// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a column of zeros.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
+    let op = "reduce.norms";
+    let [rows, columns] = x.matrix(op, "x")?;
+    out.expect_shape(op, "out", &[columns])?;
+    let args =
+        Args::new().tensor("x", x).tensor("out", out).size(op, "rows", rows)?.size(op, "columns", columns)?;
+    rec.dispatch(&Key::new("reduce", "norms"), &args, elementwise(columns))
 }
 
 fn record(

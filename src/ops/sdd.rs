@@ -27,7 +27,7 @@ pub fn sdd(
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
     }
-    let block = out.topology().block();
+    let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     let variant = choose(rec.gpu(), sizes);
@@ -44,6 +44,6 @@ pub fn sdd(
         mask.expect_shape(op, "mask", &[out.values().len().div_ceil(32)])?;
         args = args.tensor("mask", mask);
     }
-    let workgroups = out.topology().nnz().div_ceil(slots) as u64;
+    let workgroups = out.pattern().nnz().div_ceil(slots) as u64;
     rec.dispatch(&operand_flags(key, transpose, scalar), &args, workgroups)
 }

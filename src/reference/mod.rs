@@ -4,32 +4,44 @@
 //! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
 
 mod activation;
+pub mod bits;
+mod blocks;
 pub mod bound;
 mod dds;
 mod dense;
 mod dsd;
 mod epilogue;
+mod fill;
 mod finite;
 mod loss;
 mod mask;
 mod optimizer;
 pub mod oracle;
+mod pattern;
 mod random;
 mod reduce;
+mod score;
 mod sdd;
+mod select;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use bits::SetOp;
+pub use blocks::{remap_blocks, renew_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
 pub use epilogue::Epilogue;
+pub use fill::fill;
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
 pub use optimizer::{adamw, sgd};
+pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
-pub use reduce::{CHUNK, column_sums};
+pub use reduce::{CHUNK, column_sums, inverse_norms};
+pub use score::{ProductScore, ValueScore, score_blend, score_exclude, score_product, score_values};
 pub use sdd::sdd;
+pub use select::{Extreme, Share, select};
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,6 +15,15 @@ pub fn column_sums(x: &[f32], out: &mut [f32], add: bool) {
     }
 }
 
+/// 1 / the Euclidean norm of each column, 0 for a column of zeros.
+pub fn inverse_norms(x: &[f32], out: &mut [f32]) {
+    let columns = out.len();
+    for (column, out) in out.iter_mut().enumerate() {
+        let sum = x.iter().skip(column).step_by(columns).fold(0.0f32, |sum, x| x.mul_add(*x, sum));
+        *out = if sum > 0.0 { 1.0 / sum.max(1e-38).sqrt() } else { 0.0 };
+    }
+}
+
 fn sum_rows(x: &[f32], columns: usize) -> Vec<f32> {
     let mut sums = vec![0.0; columns];
     for row in x.chunks(columns) {

@@ -1,15 +1,18 @@
 //! Topologies and block matrices where the kernels can see them.
 
-use std::sync::Arc;
-
+use super::topology::Layout;
 use super::{BlockMask, Topology};
+use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
-use crate::{Error, Result};
 
-/// A topology, on the host and packed on the device.
+/// A pattern where the kernels see it: a packed [`Topology`]. Which blocks there are may change in place, on the device;
+/// their number, and so the size of everything that belongs to the matrix, may not.
 #[derive(Debug, Clone)]
 pub struct Pattern {
-    topology: Arc<Topology>,
+    row_blocks: usize,
+    col_blocks: usize,
+    block: usize,
+    nnz: usize,
     packed: Tensor,
 }
 
@@ -18,29 +21,90 @@ impl Pattern {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn upload(gpu: &Gpu, topology: Arc<Topology>) -> Result<Self> {
+    pub fn upload(gpu: &Gpu, topology: &Topology) -> Result<Self> {
         let words = topology.packed();
         let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
-        Ok(Self { topology, packed })
+        Self::adopt(topology, packed)
     }
 
     /// A topology that a caller has packed into a buffer of its own, with [`Topology::packed`].
     ///
     /// # Errors
     /// [`Error::Argument`] if `packed` has another size than the topology.
-    pub fn adopt(topology: Arc<Topology>, packed: Tensor) -> Result<Self> {
+    pub fn adopt(topology: &Topology, packed: Tensor) -> Result<Self> {
         packed.expect_shape("Pattern::adopt", "packed", &[topology.packed().len()])?;
-        Ok(Self { topology, packed })
+        let [row_blocks, col_blocks] = [topology.row_blocks(), topology.col_blocks()];
+        Ok(Self { row_blocks, col_blocks, block: topology.block(), nnz: topology.nnz(), packed })
     }
 
-    /// The host's copy.
-    pub fn topology(&self) -> &Arc<Topology> {
-        &self.topology
+    /// Room for a pattern of `nnz` blocks in a matrix of the same sides as this one's. It is to be filled by
+    /// [`ops::fill_pattern`](crate::ops::fill_pattern).
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn sized_like(&self, gpu: &Gpu, nnz: usize) -> Result<Self> {
+        let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, nnz);
+        let mut words = layout.header.to_vec();
+        words.resize(layout.words, 0);
+        let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
+        Ok(Self { nnz, packed, ..self.clone() })
     }
 
-    /// The device's copy.
+    /// Reads the topology back. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`], or [`Error::Topology`] if what is there breaks an invariant.
+    pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
+        Topology::from_packed(&gpu.read::<u32>(&self.packed)?.wait()?)
+    }
+
+    /// The packed words.
     pub fn packed(&self) -> &Tensor {
         &self.packed
+    }
+
+    /// Rows of the matrix.
+    pub fn rows(&self) -> usize {
+        self.row_blocks * self.block
+    }
+
+    /// Columns of the matrix.
+    pub fn cols(&self) -> usize {
+        self.col_blocks * self.block
+    }
+
+    /// Rows of blocks.
+    pub fn row_blocks(&self) -> usize {
+        self.row_blocks
+    }
+
+    /// Columns of blocks.
+    pub fn col_blocks(&self) -> usize {
+        self.col_blocks
+    }
+
+    /// Places in the grid, of blocks that exist or not.
+    pub fn places(&self) -> usize {
+        self.row_blocks * self.col_blocks
+    }
+
+    /// The side of a block.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    /// Blocks that are stored.
+    pub fn nnz(&self) -> usize {
+        self.nnz
+    }
+
+    /// Elements of the blocks that are stored.
+    pub fn elements(&self) -> usize {
+        self.nnz * self.block * self.block
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        [self.nnz, self.block, self.block]
     }
 }
 
@@ -58,7 +122,7 @@ impl BlockMatrix {
     /// # Errors
     /// [`Error::Argument`] if there are not `nnz * block * block` values, [`Error::OutOfMemory`].
     pub fn upload(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern, values: &[f32]) -> Result<Self> {
-        let values = gpu.upload(class, label, &shape_of(&pattern.topology), values)?;
+        let values = gpu.upload(class, label, &pattern.shape(), values)?;
         Ok(Self { pattern: pattern.clone(), values })
     }
 
@@ -67,7 +131,7 @@ impl BlockMatrix {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn alloc(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
-        let values = gpu.alloc::<f32>(class, label, &shape_of(&pattern.topology))?;
+        let values = gpu.alloc::<f32>(class, label, &pattern.shape())?;
         Ok(Self { pattern: pattern.clone(), values })
     }
 
@@ -76,27 +140,8 @@ impl BlockMatrix {
     /// # Errors
     /// [`Error::Argument`] if `values` is not `[nnz, block, block]`.
     pub fn adopt(pattern: Pattern, values: Tensor) -> Result<Self> {
-        values.expect_shape("BlockMatrix::adopt", "values", &shape_of(&pattern.topology))?;
+        values.expect_shape("BlockMatrix::adopt", "values", &pattern.shape())?;
         Ok(Self { pattern, values })
-    }
-
-    /// Gathers the present blocks of a row-major dense matrix.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if `dense` has another size than the topology's matrix, [`Error::OutOfMemory`].
-    pub fn from_dense(
-        gpu: &Gpu,
-        class: Class,
-        label: &str,
-        pattern: &Pattern,
-        dense: &[f32],
-    ) -> Result<Self> {
-        let topology = &pattern.topology;
-        let wanted = topology.rows() * topology.cols();
-        if dense.len() != wanted {
-            return Err(Error::argument("BlockMatrix::from_dense", "dense", wanted, dense.len()));
-        }
-        Self::upload(gpu, class, label, pattern, &topology.gather(dense))
     }
 
     /// The matrix with its absent blocks written out as zeros, row-major. Waits for the device.
@@ -104,17 +149,12 @@ impl BlockMatrix {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn to_dense(&self, gpu: &Gpu) -> Result<Vec<f32>> {
-        Ok(self.pattern.topology.scatter(&gpu.read::<f32>(&self.values)?.wait()?))
+        Ok(self.pattern.topology(gpu)?.scatter(&gpu.read::<f32>(&self.values)?.wait()?))
     }
 
     /// Which blocks there are.
     pub fn pattern(&self) -> &Pattern {
         &self.pattern
-    }
-
-    /// The host's copy of which blocks there are.
-    pub fn topology(&self) -> &Topology {
-        &self.pattern.topology
     }
 
     /// `[nnz, block, block]`.
@@ -129,8 +169,4 @@ impl BlockMatrix {
 /// [`Error::OutOfMemory`].
 pub fn upload_mask(gpu: &Gpu, mask: &BlockMask) -> Result<Tensor> {
     gpu.upload(Class::Topology, "mask", &[mask.words().len()], mask.words())
-}
-
-fn shape_of(topology: &Topology) -> [usize; 3] {
-    [topology.nnz(), topology.block(), topology.block()]
 }

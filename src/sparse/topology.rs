@@ -1,7 +1,5 @@
 //! Which blocks exist.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use crate::{Error, Result};
 
 /// The block sizes there are kernels for.
@@ -11,22 +9,55 @@ pub const BLOCKS: [usize; 4] = [8, 16, 32, 64];
 const MAGIC: u32 = 0x4652_4554;
 /// Words before the arrays.
 const HEADER: usize = 16;
+/// Where in the header the offsets of the arrays stand, in the order of [`Topology`]'s table.
+const OFFSETS: usize = 5;
 
-/// The pattern of a `[rows, cols]` matrix in `block x block` blocks. It never changes; a new pattern is a new topology
-/// with a new version.
+/// Where everything lies in a packed topology. It depends on the sizes alone, so the pattern can change in place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// The first words.
+    pub(super) header: [u32; HEADER],
+    /// All words.
+    pub(super) words: usize,
+}
+
+impl Layout {
+    pub(super) fn new(row_blocks: usize, col_blocks: usize, block: usize, nnz: usize) -> Self {
+        let mut header = [0; HEADER];
+        header[0] = MAGIC;
+        for (word, size) in header[1..OFFSETS].iter_mut().zip([row_blocks, col_blocks, block, nnz]) {
+            *word = size as u32;
+        }
+        let mut words = HEADER;
+        for (word, length) in
+            header[OFFSETS..].iter_mut().zip([row_blocks + 1, nnz, col_blocks + 1, nnz, nnz, nnz])
+        {
+            *word = words as u32;
+            words += length;
+        }
+        Self { header, words }
+    }
+}
+
+/// The pattern of a `[rows, cols]` matrix in `block x block` blocks, on the host.
 ///
 /// Values lie in *slots*, a block each. Which block a slot holds is said by `slot_row` and `slot_col`; the order of
 /// the blocks along rows and along columns is by indirection. So neither a transposed product nor a change of the
 /// pattern has to move a value.
 ///
+/// A block may be *resting*: it is stored, and SDD computes its gradient, but it has no part in the matrix, so the
+/// products DDS and DSD pass it by. Such is the larger backward set of Top-KAST.
+///
 /// | array | length | what |
 /// | --- | --- | --- |
 /// | `row_ptr` | rows of blocks + 1 | where each row of blocks begins in `by_row` |
-/// | `by_row` | nnz | slots, row by row, by column within a row |
+/// | `by_row` | nnz | slots that are not resting, row by row, by column within a row |
 /// | `col_ptr` | columns of blocks + 1 | where each column of blocks begins in `by_col` |
-/// | `by_col` | nnz | slots, column by column, by row within a column |
+/// | `by_col` | nnz | the same slots, column by column, by row within a column |
 /// | `slot_row`, `slot_col` | nnz | the block that a slot holds |
-#[derive(Debug, Clone)]
+///
+/// What lies behind the last entry of `by_row` and `by_col`, where blocks rest, is 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
     block: usize,
     row_blocks: usize,
@@ -37,16 +68,6 @@ pub struct Topology {
     by_col: Vec<u32>,
     slot_row: Vec<u32>,
     slot_col: Vec<u32>,
-    version: u64,
-}
-
-/// Two topologies are equal if they hold the same blocks in the same slots; versions do not count.
-impl PartialEq for Topology {
-    fn eq(&self, other: &Self) -> bool {
-        (self.block, self.row_blocks, self.col_blocks) == (other.block, other.row_blocks, other.col_blocks)
-            && self.slot_row == other.slot_row
-            && self.slot_col == other.slot_col
-    }
 }
 
 impl Topology {
@@ -60,6 +81,20 @@ impl Topology {
         cols: usize,
         block: usize,
         coordinates: &[(u32, u32)],
+    ) -> Result<Self> {
+        Self::with_resting(rows, cols, block, coordinates, |_| false)
+    }
+
+    /// The same, where the slots for which `resting` holds have no part in the matrix.
+    ///
+    /// # Errors
+    /// As [`Topology::from_coordinates`].
+    pub fn with_resting(
+        rows: usize,
+        cols: usize,
+        block: usize,
+        coordinates: &[(u32, u32)],
+        resting: impl Fn(usize) -> bool,
     ) -> Result<Self> {
         let [row_blocks, col_blocks] = grid(rows, cols, block)?;
         check_size(coordinates.len(), block)?;
@@ -80,18 +115,20 @@ impl Topology {
         }
         let mut by_col: Vec<u32> = (0..coordinates.len() as u32).collect();
         by_col.sort_by_key(|&slot| (coordinates[slot as usize].1, coordinates[slot as usize].0));
+        by_row.retain(|&slot| !resting(slot as usize));
+        by_col.retain(|&slot| !resting(slot as usize));
 
+        let coordinate = |&slot: &u32| coordinates[slot as usize];
         Ok(Self {
             block,
             row_blocks,
             col_blocks,
-            row_ptr: pointers(row_blocks, coordinates.iter().map(|&(row, _)| row)),
+            row_ptr: pointers(row_blocks, by_row.iter().map(|slot| coordinate(slot).0)),
             by_row,
-            col_ptr: pointers(col_blocks, coordinates.iter().map(|&(_, col)| col)),
+            col_ptr: pointers(col_blocks, by_col.iter().map(|slot| coordinate(slot).1)),
             by_col,
             slot_row: coordinates.iter().map(|&(row, _)| row).collect(),
             slot_col: coordinates.iter().map(|&(_, col)| col).collect(),
-            version: next_version(),
         })
     }
 
@@ -160,17 +197,13 @@ impl Topology {
 
     /// Everything a kernel needs in one buffer: a header, then the arrays. `shaders/common/topology.wgsl` reads it.
     pub fn packed(&self) -> Vec<u32> {
-        let mut words = vec![0; HEADER];
-        words[0] = MAGIC;
-        words[1] = self.row_blocks as u32;
-        words[2] = self.col_blocks as u32;
-        words[3] = self.block as u32;
-        words[4] = self.nnz() as u32;
+        let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, self.nnz());
+        let mut words = layout.header.to_vec();
+        words.resize(layout.words, 0);
         let arrays =
             [&self.row_ptr, &self.by_row, &self.col_ptr, &self.by_col, &self.slot_row, &self.slot_col];
         for (place, array) in arrays.into_iter().enumerate() {
-            words[5 + place] = words.len() as u32;
-            words.extend_from_slice(array);
+            words[layout.header[OFFSETS + place] as usize..][..array.len()].copy_from_slice(array);
         }
         words
     }
@@ -190,14 +223,23 @@ impl Topology {
         grid(rows as usize, cols as usize, block as usize)?;
         let (row_blocks, col_blocks, nnz) = (row_blocks as usize, col_blocks as usize, nnz as usize);
         check_size(nnz, block as usize)?;
-        let wanted = HEADER + row_blocks + 1 + col_blocks + 1 + 4 * nnz;
-        if words.len() != wanted {
-            return Err(bad(format!("{} words, but its sizes need {wanted}", words.len())));
+        let layout = Layout::new(row_blocks, col_blocks, block as usize, nnz);
+        if words.len() != layout.words {
+            return Err(bad(format!("{} words, but its sizes need {}", words.len(), layout.words)));
         }
-        let (slot_row, slot_col) = words[wanted - 2 * nnz..].split_at(nnz);
-        let coordinates: Vec<_> = slot_row.iter().copied().zip(slot_col.iter().copied()).collect();
-        let topology = Self::from_coordinates(rows as usize, cols as usize, block as usize, &coordinates)?;
-        // The coordinates determine the rest; what differs from it has been tampered with.
+        let array = |place: usize, length: usize| &words[layout.header[OFFSETS + place] as usize..][..length];
+        let coordinates: Vec<_> = array(4, nnz).iter().copied().zip(array(5, nnz).iter().copied()).collect();
+        let awake = array(0, row_blocks + 1)[row_blocks] as usize;
+        let mut resting = vec![true; nnz];
+        for &slot in array(1, nnz).get(..awake).unwrap_or_default() {
+            match resting.get_mut(slot as usize) {
+                Some(resting) => *resting = false,
+                None => return Err(bad(format!("slot {slot} of {nnz}"))),
+            }
+        }
+        let [rows, cols] = [rows as usize, cols as usize];
+        let topology = Self::with_resting(rows, cols, block as usize, &coordinates, |slot| resting[slot])?;
+        // Coordinates and resting slots determine the rest; what differs from it has been tampered with.
         if let Some(at) = topology.packed().iter().zip(words).position(|(wanted, found)| wanted != found) {
             return Err(bad(format!("word {at} of the packed index contradicts the slots")));
         }
@@ -244,9 +286,16 @@ impl Topology {
         self.nnz() as f64 / (self.row_blocks * self.col_blocks) as f64
     }
 
-    /// Differs between any two topologies of a process.
-    pub fn version(&self) -> u64 {
-        self.version
+    /// Which slots have a part in the matrix, in slot order: those that do not rest.
+    pub fn awake(&self) -> Vec<bool> {
+        let mut awake = vec![false; self.nnz()];
+        self.by_row.iter().for_each(|&slot| awake[slot as usize] = true);
+        awake
+    }
+
+    /// The place of each slot's block in the grid, counted row by row: what block sets and scores are indexed by.
+    pub fn places(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.coordinates().map(|(row, col)| row * self.col_blocks + col)
     }
 
     /// The block that each slot holds: (row of blocks, column of blocks).
@@ -254,27 +303,35 @@ impl Topology {
         self.slot_row.iter().zip(&self.slot_col).map(|(&row, &col)| (row as usize, col as usize))
     }
 
-    /// The blocks of a row of blocks, ascending: (slot, column of blocks).
+    /// The blocks of a row of blocks that do not rest, ascending: (slot, column of blocks).
     pub fn row(&self, row: usize) -> impl ExactSizeIterator<Item = (usize, usize)> {
         let slots = &self.by_row[self.row_ptr[row] as usize..self.row_ptr[row + 1] as usize];
         slots.iter().map(|&slot| (slot as usize, self.slot_col[slot as usize] as usize))
     }
 
-    /// The blocks of a column of blocks, ascending: (slot, row of blocks).
+    /// The blocks of a column of blocks that do not rest, ascending: (slot, row of blocks).
     pub fn col(&self, col: usize) -> impl ExactSizeIterator<Item = (usize, usize)> {
         let slots = &self.by_col[self.col_ptr[col] as usize..self.col_ptr[col + 1] as usize];
         slots.iter().map(|&slot| (slot as usize, self.slot_row[slot as usize] as usize))
     }
 
-    /// The block-CSR index: row pointers and columns in row order. [`Topology::in_row_order`] puts values in its order.
-    pub fn csr(&self) -> (Vec<u32>, Vec<u32>) {
-        (self.row_ptr.clone(), self.by_row.iter().map(|&slot| self.slot_col[slot as usize]).collect())
+    /// All slots, row by row, by column within a row.
+    pub fn row_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.nnz()).collect();
+        order.sort_by_key(|&slot| (self.slot_row[slot], self.slot_col[slot]));
+        order
     }
 
-    /// Values of `[nnz, block, block]` moved from slot order to row order.
+    /// The block-CSR index of all stored blocks: row pointers, and columns in [row order](Topology::row_order).
+    pub fn csr(&self) -> (Vec<u32>, Vec<u32>) {
+        let row_ptr = pointers(self.row_blocks, self.slot_row.iter().copied());
+        (row_ptr, self.row_order().iter().map(|&slot| self.slot_col[slot]).collect())
+    }
+
+    /// Values of `[nnz, block, block]` moved from slot order to [row order](Topology::row_order).
     pub fn in_row_order(&self, values: &[f32]) -> Vec<f32> {
         let size = self.block * self.block;
-        self.by_row.iter().flat_map(|&slot| &values[slot as usize * size..][..size]).copied().collect()
+        self.row_order().iter().flat_map(|&slot| &values[slot * size..][..size]).copied().collect()
     }
 
     /// The values of the present blocks, in slot order, of a row-major dense matrix.
@@ -289,10 +346,11 @@ impl Topology {
         values
     }
 
-    /// The row-major dense matrix with these values in its present blocks, and zeros elsewhere.
+    /// The row-major dense matrix with these values in its blocks, and zeros in those that are absent or rest.
     pub fn scatter(&self, values: &[f32]) -> Vec<f32> {
         let mut dense = vec![0.0; self.rows() * self.cols()];
-        for (slot, (row, col)) in self.coordinates().enumerate() {
+        let awake = self.awake();
+        for (slot, (row, col)) in self.coordinates().enumerate().filter(|&(slot, _)| awake[slot]) {
             for r in 0..self.block {
                 let at = (row * self.block + r) * self.cols() + col * self.block;
                 let from = (slot * self.block + r) * self.block;
@@ -311,7 +369,8 @@ fn grid(rows: usize, cols: usize, block: usize) -> Result<[usize; 2]> {
     if rows == 0 || cols == 0 || !rows.is_multiple_of(block) || !cols.is_multiple_of(block) {
         return Err(bad(format!("blocks of {block} do not divide a matrix of {rows} x {cols}")));
     }
-    if rows.checked_mul(cols).is_none() || rows.max(cols) / block > u32::MAX as usize {
+    // Offsets into the packed index are 32 bits wide too; four slots' worth of it are half of the elements of a block.
+    if rows.checked_mul(cols).is_none() || rows.max(cols) / block >= 1 << 28 {
         return Err(bad(format!("a matrix of {rows} x {cols} overflows its index")));
     }
     Ok([rows / block, cols / block])
@@ -335,11 +394,6 @@ fn pointers(lines: usize, of_blocks: impl Iterator<Item = u32>) -> Vec<u32> {
         pointers[line + 1] += pointers[line];
     }
     pointers
-}
-
-fn next_version() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn bad(reason: String) -> Error {

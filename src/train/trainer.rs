@@ -2,13 +2,12 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
 use crate::gpu::{Bytes, Class, Gpu, Pending, Plan, Recorder, Tensor};
-use crate::nn::{Buffers, Linear, Mlp, Weight};
+use crate::nn::{Buffers, Linear, Mlp};
 use crate::ops::{self, Step, StepValues};
 use crate::{Error, Result};
 
@@ -187,7 +186,7 @@ impl Trainer {
                 let topology = checkpoint.topology(path, &weight, [rows, cols], config.block)?;
                 let sides = [topology.nnz(), config.block, config.block];
                 let values = checkpoint.get(path, &format!("{weight}.values"), &sides)?;
-                Linear::with_values(gpu, &name, [rows, cols], Some(Arc::new(topology)), values, bias)
+                Linear::with_values(gpu, &name, [rows, cols], Some(&topology), values, bias)
             })
             .collect::<Result<_>>()?;
         let model = Mlp::from_layers(config.clone(), layers)?;
@@ -462,19 +461,20 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position);
         // Of a layer's two parameters, the weight may be sparse.
-        let weights = self.model.layers().iter().flat_map(|layer| [Some(layer.weight()), None]);
+        let weights = self.model.layers().iter().flat_map(|layer| [layer.weight().sparse(), None]);
         for ((parameter, weight), parts) in
             self.model.parameters().iter().zip(weights).zip(self.optimizer.parts())
         {
-            let topology = weight.and_then(Weight::topology);
+            let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
             let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
-            match topology {
+            match &topology {
                 Some(topology) => checkpoint.put_sparse(&parameter.name, topology, &values),
                 None => checkpoint.put(&parameter.name, parameter.values.shape(), values),
             }
             for (part, tensor) in parts {
                 let values = self.gpu.read::<f32>(tensor)?.wait()?;
-                let values = topology.map_or(values.clone(), |topology| topology.in_row_order(&values));
+                let values =
+                    topology.as_ref().map_or(values.clone(), |topology| topology.in_row_order(&values));
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }

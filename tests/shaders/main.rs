@@ -54,8 +54,35 @@ fn permutations() -> Vec<Key> {
             keys.extend(switch(vec![Key::new("activation", pass).with(activation, true)], "dropout"));
         }
     }
-    for (family, name) in [("finite", "scan"), ("loss", "softmax"), ("loss", "mse"), ("mask", "apply")] {
+    for (family, name) in [("finite", "scan"), ("loss", "softmax"), ("loss", "mse"), ("mask", "apply")]
+        .into_iter()
+        .chain([("bits", "combine"), ("bits", "count"), ("bits", "present"), ("fill", "words")])
+        .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
+        .chain([("reduce", "norms"), ("score", "blend"), ("score", "exclude")])
+    {
         keys.push(Key::new(family, name));
+    }
+    for variant in ["lane", "tile"] {
+        for block in [8, 16, 32, 64] {
+            let key = Key::new("score", variant).block(block).with("lhs_t", true);
+            let kinds = ["signed", "square", "cosine"].map(|flag| key.clone().with(flag, true));
+            keys.extend(switch([vec![key], kinds.to_vec()].concat(), "k_tail"));
+        }
+    }
+    for block in [8, 16, 32, 64] {
+        let key = |family, name| Key::new(family, name).block(block);
+        let values = key("score", "values");
+        keys.extend(["square", "largest"].map(|flag| values.clone().with(flag, true)));
+        keys.extend(switch(switch(vec![values], "times"), "signed"));
+        keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
+        keys.extend(switch(vec![key("blocks", "remap")], "both"));
+    }
+    keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
+    for flag in ["or", "and_not"] {
+        keys.push(Key::new("bits", "combine").with(flag, true));
+    }
+    for name in ["count", "fill"] {
+        keys.extend(switch(vec![Key::new("pattern", name)], "resting"));
     }
     keys.extend(switch(switch(vec![Key::new("optimizer", "sgd")], "nesterov"), "mask"));
     keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));

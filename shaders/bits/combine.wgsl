@@ -1,0 +1,32 @@
+// Sets of blocks, a bit each: the intersection of two, their union, or the first without the second.
+import package::common::grid::workgroup_index;
+
+struct Params {
+    n: u32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<u32>;
+@group(0) @binding(1) var<storage, read> b: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n {
+        return;
+    }
+    @if(or) {
+        out[i] = a[i] | b[i];
+    }
+    @if(and_not) {
+        out[i] = a[i] & ~b[i];
+    }
+    @if(!or && !and_not) {
+        out[i] = a[i] & b[i];
+    }
+}

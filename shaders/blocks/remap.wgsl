@@ -1,0 +1,47 @@
+// The values of one pattern brought to another: a block that both have is copied, one that only the new has is 0. With two
+// sources: the weighted sum of both, where a block that a source lacks counts as 0.
+import package::common::grid::workgroup_index;
+import package::common::topology::slot_place;
+import package::constants::BLOCK;
+
+struct Params {
+    n: u32,
+    @if(both)
+    weight_a: f32,
+    @if(both)
+    weight_b: f32,
+}
+
+@group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> map_a: array<u32>;
+@if(both) @group(0) @binding(3) var<storage, read> b: array<vec4<f32>>;
+@if(both) @group(0) @binding(4) var<storage, read> map_b: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const ABSENT = 0xFFFFFFFFu;
+const QUADS = BLOCK * BLOCK / 4u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n {
+        return;
+    }
+    let place = slot_place(i / QUADS);
+    var x = vec4<f32>();
+    if map_a[place] != ABSENT {
+        x = a[map_a[place] * QUADS + i % QUADS];
+    }
+    @if(both) {
+        x *= params.weight_a;
+        if map_b[place] != ABSENT {
+            x = fma(vec4<f32>(params.weight_b), b[map_b[place] * QUADS + i % QUADS], x);
+        }
+    }
+    out[i] = x;
+}

@@ -1,0 +1,45 @@
+// New values for the blocks in fresh slots: 0, or uniform within +- limit. A draw depends on the block's place in the grid
+// and not on its slot.
+import package::common::grid::workgroup_index;
+import package::common::topology::slot_place;
+import package::constants::BLOCK;
+@if(uniform)
+import package::common::random::{threefry, unit};
+@if(uniform)
+import package::common::step::now;
+
+struct Params {
+    n: u32,
+    @if(uniform)
+    limit: f32,
+    @if(uniform)
+    key_0: u32,
+    @if(uniform)
+    key_1: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> values: array<f32>;
+@group(0) @binding(1) var<storage, read> fresh: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const AREA = BLOCK * BLOCK;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n || fresh[i / AREA] == 0u {
+        return;
+    }
+    @if(!uniform) {
+        values[i] = 0.0;
+    }
+    @if(uniform) {
+        let element = slot_place(i / AREA) * AREA + i % AREA;
+        let draw = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x);
+        values[i] = (2.0 * draw - 1.0) * params.limit;
+    }
+}

@@ -1,0 +1,22 @@
+// One value everywhere: zeroed bits, no slot, a score that takes no part.
+import package::common::grid::workgroup_index;
+
+struct Params {
+    n: u32,
+    value: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i < params.n {
+        out[i] = params.value;
+    }
+}

@@ -1,0 +1,21 @@
+// How many blocks each row and each column of the grid has, to where the next one's pointer will stand. An invocation is a
+// row or a column.
+import package::common::grid::workgroup_index;
+import package::pattern::lines::{pattern, line_of, stands};
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let line = line_of(workgroup_index(id, count) * 64u + local);
+    if line.length == 0u {
+        return;
+    }
+    var blocks = 0u;
+    for (var i = 0u; i < line.length; i++) {
+        blocks += select(0u, 1u, stands(line.first + i * line.stride));
+    }
+    pattern[line.pointer + 1u] = blocks;
+}

@@ -1,0 +1,62 @@
+// Slots of blocks that are dropped take the coordinates of blocks that are grown, the first the first's, in the order of the
+// grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are marked
+// as fresh. The index is stale afterwards, and must be rebuilt: the list of slots to reuse lies in its place.
+import package::common::rank::{rank, rank_total, WIDTH};
+import package::common::topology::{COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
+
+struct Params {
+    n: u32,
+}
+
+@group(0) @binding(0) var<storage, read> dropped: array<u32>;
+@group(0) @binding(1) var<storage, read> grown: array<u32>;
+@group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
+@group(0) @binding(3) var<storage, read> map: array<u32>;
+@group(0) @binding(4) var<storage, read_write> fresh: array<u32>;
+// How many blocks have been new so far.
+@group(0) @binding(5) var<storage, read_write> churn: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) local: u32) {
+    let free = pattern[BY_ROW];
+    var leavers = 0u;
+    for (var base = 0u; base < params.n; base += WIDTH) {
+        let word = base + local;
+        var left = 0u;
+        if word < params.n {
+            left = dropped[word] & ~grown[word];
+        }
+        var at = leavers + rank(local, countOneBits(left));
+        leavers += rank_total();
+        for (; left != 0u; at++) {
+            pattern[free + at] = map[word * 32u + firstTrailingBit(left)];
+            left &= left - 1u;
+        }
+    }
+    // What one invocation wrote, another reads.
+    storageBarrier();
+
+    let across = pattern[COL_BLOCKS];
+    var entrants = 0u;
+    for (var base = 0u; base < params.n; base += WIDTH) {
+        let word = base + local;
+        var left = 0u;
+        if word < params.n {
+            left = grown[word] & ~dropped[word];
+        }
+        var at = entrants + rank(local, countOneBits(left));
+        entrants += rank_total();
+        for (; left != 0u && at < leavers; at++) {
+            let slot = pattern[free + at];
+            let place = word * 32u + firstTrailingBit(left);
+            pattern[pattern[SLOT_ROW] + slot] = place / across;
+            pattern[pattern[SLOT_COL] + slot] = place % across;
+            fresh[slot] = 1u;
+            left &= left - 1u;
+        }
+    }
+    if local == 0u {
+        churn[0] += min(leavers, entrants);
+    }
+}

@@ -1,0 +1,53 @@
+// One number per stored block, to the block's place in the grid: the sum of |w|, w or w * w over the block, the largest |w|,
+// or the sum of |w * g| or w * g where there is a second matrix of the same pattern. An invocation is a block; the order
+// of its sum is fixed.
+import package::common::grid::workgroup_index;
+import package::common::topology::{nnz, slot_place};
+import package::constants::BLOCK;
+
+@group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;
+@if(times) @group(0) @binding(1) var<storage, read> other: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> scores: array<f32>;
+
+const QUADS = BLOCK * BLOCK / 4u;
+
+fn term(i: u32) -> vec4<f32> {
+    var x = values[i];
+    @if(times) {
+        x *= other[i];
+    }
+    @if(square) {
+        x *= x;
+    }
+    @if(!signed && !square) {
+        x = abs(x);
+    }
+    return x;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let slot = workgroup_index(id, count) * 64u + local;
+    if slot >= nnz() {
+        return;
+    }
+    var sum = vec4<f32>();
+    for (var i = slot * QUADS; i < (slot + 1u) * QUADS; i++) {
+        @if(!largest) {
+            sum += term(i);
+        }
+        @if(largest) {
+            sum = max(sum, term(i));
+        }
+    }
+    @if(!largest) {
+        scores[slot_place(slot)] = (sum.x + sum.y) + (sum.z + sum.w);
+    }
+    @if(largest) {
+        scores[slot_place(slot)] = max(max(sum.x, sum.y), max(sum.z, sum.w));
+    }
+}

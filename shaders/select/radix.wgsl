@@ -1,0 +1,106 @@
+// The k largest (or smallest) of n scores as a set of bits, equals in order of their index: radix selection by one
+// workgroup, eight bits of the scores at a time. No float is compared and no order depends on scheduling: counts are
+// integers, and ties are ranked.
+//
+// A score with its sign bit set takes no part. The bits of the others ascend with their values.
+import package::common::rank::{rank, rank_total, WIDTH};
+
+struct Params {
+    n: u32,
+    @if(fraction)
+    fraction: f32,
+}
+
+@group(0) @binding(0) var<storage, read> scores: array<u32>;
+@if(!fraction) @group(0) @binding(1) var<storage, read> wanted: array<u32>;
+@group(0) @binding(2) var<storage, read_write> chosen: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+var<workgroup> histogram: array<atomic<u32>, 256>;
+// The leading bits of the least order that is chosen, and how many of that order are.
+var<workgroup> threshold: u32;
+var<workgroup> remaining: u32;
+
+const NO_PART = 0x80000000u;
+
+// What is chosen first has the largest order.
+fn order(score: u32) -> u32 {
+    @if(!smallest) {
+        return score;
+    }
+    @if(smallest) {
+        return 0x7FFFFFFFu - score;
+    }
+}
+
+@compute @workgroup_size(256)
+fn main(@builtin(local_invocation_index) local: u32) {
+    var candidates = 0u;
+    for (var i = local; i < params.n; i += WIDTH) {
+        candidates += select(0u, 1u, scores[i] < NO_PART);
+    }
+    _ = rank(local, candidates);
+    if local == 0u {
+        @if(!fraction) {
+            remaining = min(wanted[0], rank_total());
+        }
+        @if(fraction) {
+            remaining = u32(params.fraction * f32(rank_total()));
+        }
+        threshold = 0u;
+    }
+
+    for (var turn = 0u; turn < 4u; turn++) {
+        let shift = 24u - 8u * turn;
+        atomicStore(&histogram[local], 0u);
+        workgroupBarrier();
+        for (var i = local; i < params.n; i += WIDTH) {
+            let score = scores[i];
+            // Shifted in two steps, because a shift by 32 is none.
+            if score < NO_PART && ((order(score) >> shift) >> 8u) == threshold {
+                atomicAdd(&histogram[(order(score) >> shift) & 255u], 1u);
+            }
+        }
+        workgroupBarrier();
+        if local == 0u {
+            var digit = 255u;
+            var left = remaining;
+            loop {
+                let here = atomicLoad(&histogram[digit]);
+                if here >= left || digit == 0u {
+                    break;
+                }
+                left -= here;
+                digit -= 1u;
+            }
+            remaining = left;
+            threshold = (threshold << 8u) | digit;
+        }
+        workgroupBarrier();
+    }
+
+    let words = (params.n + 31u) / 32u;
+    var before = 0u;
+    for (var base = 0u; base < words; base += WIDTH) {
+        let word = base + local;
+        var above = 0u;
+        var equal = 0u;
+        for (var bit = 0u; bit < 32u; bit++) {
+            let i = word * 32u + bit;
+            if i < params.n && scores[i] < NO_PART {
+                above |= select(0u, 1u << bit, order(scores[i]) > threshold);
+                equal |= select(0u, 1u << bit, order(scores[i]) == threshold);
+            }
+        }
+        let first = before + rank(local, countOneBits(equal));
+        before += rank_total();
+        for (var taken = first; taken < remaining && equal != 0u; taken++) {
+            let lowest = equal & (~equal + 1u);
+            above |= lowest;
+            equal ^= lowest;
+        }
+        if word < words {
+            chosen[word] = above;
+        }
+    }
+}

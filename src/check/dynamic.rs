@@ -1,0 +1,381 @@
+//! Checks of what changes topologies: scores, selection, sets, patterns, and values that follow them.
+
+use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use crate::Result;
+use crate::gpu::{Class, Gpu, Tensor, Variant};
+use crate::ops::{self, Fresh, Quota, Step, StepValues, Swap};
+use crate::random::{Key, Stream, Walk};
+use crate::reference::{
+    self, Extreme, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
+};
+use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
+
+/// The grid of most checks: not a whole number of words, and more words than one.
+const GRID: [usize; 2] = [9, 13];
+
+pub(super) fn table() -> Vec<Check> {
+    let mut table = vec![
+        Check::new("fretwork.fill.words.f32", fill),
+        Check::new("fretwork.reduce.norms.f32", norms),
+        Check::new("fretwork.score.blend.f32", blend),
+        Check::new("fretwork.score.exclude.f32", exclude),
+        Check::new("fretwork.bits.count.f32", count),
+        Check::new("fretwork.bits.present.f32", present),
+        Check::new("fretwork.pattern.slots.f32", slots),
+        Check::new("fretwork.pattern.index.f32.resting", index_with_resting),
+    ];
+    for op in [SetOp::And, SetOp::Or, SetOp::AndNot] {
+        table.push(Check::new(format!("fretwork.bits.combine.f32({op:?})"), move |gpu| combine(gpu, op)));
+    }
+    for extreme in [Extreme::Largest, Extreme::Smallest] {
+        for n in [1, 117, 20_000] {
+            for share in [0.0, 0.3, 1.0] {
+                let name = format!("fretwork.select.radix.f32({extreme:?}) {share} of {n}");
+                table.push(Check::new(name, move |gpu| select(gpu, extreme, n, share)));
+            }
+        }
+    }
+    for block in BLOCKS {
+        for what in [
+            ValueScore::Abs,
+            ValueScore::Square,
+            ValueScore::Largest,
+            ValueScore::Signed,
+            ValueScore::Times,
+            ValueScore::SignedTimes,
+        ] {
+            let name = format!("fretwork.score.values.f32.b{block}({what:?})");
+            table.push(Check::new(name, move |gpu| score_values(gpu, block, what)));
+        }
+        for variant in Variant::ALL {
+            for what in [ProductScore::Abs, ProductScore::Sum, ProductScore::Square, ProductScore::Cosine] {
+                for rows in [32, 37] {
+                    let name =
+                        format!("fretwork.score.{}.f32.b{block}({what:?}) {rows} rows", variant.name());
+                    table.push(Check::new(name, move |gpu| score_product(gpu, variant, block, what, rows)));
+                }
+            }
+        }
+        table.push(Check::new(format!("fretwork.pattern.swap.f32 b{block}"), move |gpu| swap(gpu, block)));
+        for uniform in [false, true] {
+            let suffix = if uniform { ".uniform" } else { "" };
+            let name = format!("fretwork.blocks.renew.f32.b{block}{suffix}");
+            table.push(Check::new(name, move |gpu| renew(gpu, block, uniform)));
+        }
+        for both in [false, true] {
+            let suffix = if both { ".both" } else { "" };
+            let name = format!("fretwork.blocks.remap.f32.b{block}{suffix}");
+            table.push(Check::new(name, move |gpu| remap(gpu, block, both)));
+        }
+    }
+    table
+}
+
+/// Half of the blocks of the grid, in slots of no order.
+fn topology(block: usize, case: u32) -> Result<Topology> {
+    let key = Key::new(13, Stream::Check(case));
+    let [rows, cols] = GRID.map(|blocks| blocks * block);
+    let drawn = sparse::random(rows, cols, block, GRID[0] * GRID[1] / 2, key)?;
+    let mut blocks: Vec<(u32, u32)> =
+        drawn.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
+    key.walk().shuffle(&mut blocks);
+    Topology::from_coordinates(rows, cols, block, &blocks)
+}
+
+/// A word per place, or a bit.
+const PLACES: usize = GRID[0] * GRID[1];
+const WORDS: usize = PLACES.div_ceil(32);
+
+fn words(gpu: &Gpu, words: &[u32]) -> Result<Tensor> {
+    gpu.upload(Class::Scratch, "check", &[words.len()], words)
+}
+
+/// A random subset of `of`, of so many members.
+fn subset(walk: &mut Walk, of: &[usize], members: usize) -> Vec<u32> {
+    let mut of = of.to_vec();
+    walk.shuffle(&mut of);
+    let mut set = vec![0; WORDS];
+    of[..members].iter().for_each(|&place| set[place / 32] |= 1 << (place % 32));
+    set
+}
+
+fn exact<T: PartialEq + std::fmt::Debug>(found: Result<Vec<T>, Verdict>, wanted: &[T]) -> Verdict {
+    found.map_or_else(|verdict| verdict, |found| judge_exact(&found, wanted))
+}
+
+fn fill(gpu: &Gpu) -> Result<Verdict> {
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = poisoned(gpu, &[1000])?;
+        ops::fill(rec, &out, (-1.0f32).to_bits())?;
+        Ok(out)
+    })?;
+    let mut wanted = vec![0; 1000];
+    reference::fill(&mut wanted, (-1.0f32).to_bits());
+    Ok(exact(found, bytemuck::cast_slice::<u32, f32>(&wanted)))
+}
+
+fn norms(gpu: &Gpu) -> Result<Verdict> {
+    const COLUMNS: usize = 70;
+    let mut x = numbers(&mut operands(1000), 33 * COLUMNS, 2.0);
+    x.iter_mut().skip(3).step_by(COLUMNS).for_each(|x| *x = 0.0);
+    let mut wanted = vec![0.0; COLUMNS];
+    reference::inverse_norms(&x, &mut wanted);
+    let tensor = place(gpu, &[33, COLUMNS], &x)?;
+    let found = thrice(gpu, |rec| {
+        let out = poisoned(gpu, &[COLUMNS])?;
+        ops::inverse_norms(rec, &tensor, &out)?;
+        Ok(out)
+    })?;
+    // A sum of squares on each side, a square root of 2.5 units or so, a quotient likewise.
+    let bound = |i: usize| (gamma(2 * 33) + 12.0 * UNIT) * f64::from(wanted[i]);
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn blend(gpu: &Gpu) -> Result<Verdict> {
+    let mut walk = operands(1001);
+    let [x, old] = [(); 2].map(|()| numbers(&mut walk, PLACES, 1.0));
+    let mut wanted = old.clone();
+    reference::score_blend(&x, &mut wanted, 0.9);
+    let scores = place(gpu, &[PLACES], &x)?;
+    let found = thrice(gpu, |rec| {
+        let smoothed = place(gpu, &[PLACES], &old)?;
+        ops::score_blend(rec, &scores, &smoothed, 0.9)?;
+        Ok(smoothed)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 4.0 * UNIT)))
+}
+
+fn exclude(gpu: &Gpu) -> Result<Verdict> {
+    let mut walk = operands(1002);
+    let scores = numbers(&mut walk, PLACES, 1.0);
+    let set = subset(&mut walk, &(0..PLACES).collect::<Vec<_>>(), 50);
+    let mut wanted = scores.clone();
+    reference::score_exclude(&set, &mut wanted);
+    let set = words(gpu, &set)?;
+    let found = thrice(gpu, |rec| {
+        let out = place(gpu, &[PLACES], &scores)?;
+        ops::score_exclude(rec, &set, &out)?;
+        Ok(out)
+    })?;
+    Ok(exact(found, &wanted))
+}
+
+fn count(gpu: &Gpu) -> Result<Verdict> {
+    let mut walk = operands(1003);
+    let set: Vec<u32> = (0..1000).map(|_| walk.bits()).collect();
+    let tensor = words(gpu, &set)?;
+    let found = thrice(gpu, |rec| {
+        let out = words(gpu, &[7])?;
+        ops::bits::count(rec, &tensor, &out)?;
+        Ok(out)
+    })?;
+    Ok(exact(found, &[bits::count(&set)]))
+}
+
+fn combine(gpu: &Gpu, op: SetOp) -> Result<Verdict> {
+    let mut walk = operands(1004);
+    let [a, b] = [(); 2].map(|()| (0..300).map(|_| walk.bits()).collect::<Vec<u32>>());
+    let (a_tensor, b_tensor) = (words(gpu, &a)?, words(gpu, &b)?);
+    let found = thrice(gpu, |rec| {
+        let out = words(gpu, &[7; 300])?;
+        ops::bits::combine(rec, &a_tensor, &b_tensor, op, &out)?;
+        Ok(out)
+    })?;
+    Ok(exact(found, &bits::combine(&a, &b, op)))
+}
+
+fn present(gpu: &Gpu) -> Result<Verdict> {
+    let topology = topology(8, 1005)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let found = thrice(gpu, |rec| {
+        let set = words(gpu, &[7; WORDS])?;
+        ops::bits::present(rec, &pattern, &set)?;
+        Ok(set)
+    })?;
+    Ok(exact(found, &bits::present(&topology)))
+}
+
+fn select(gpu: &Gpu, extreme: Extreme, n: usize, share: f32) -> Result<Verdict> {
+    let mut walk = operands(1006);
+    // Many ties, some that take no part, and every magnitude.
+    let mut scores: Vec<f32> = (0..n)
+        .map(|_| [-1.0, 0.0, 0.25, 3.0, walk.uniform(), 1e30 * walk.uniform()][walk.below(6) as usize])
+        .collect();
+    scores[n - 1] = 0.5;
+    let candidates = scores.iter().filter(|score| score.is_sign_positive()).count();
+    let k = Share(share).of(candidates);
+    let wanted = reference::select(&scores, k, extreme);
+    let (tensor, quota) = (place(gpu, &[n], &scores)?, words(gpu, &[k as u32])?);
+    for quota in [Quota::Share(Share(share)), Quota::Count(&quota)] {
+        let found = thrice(gpu, |rec| {
+            let chosen = words(gpu, &vec![7; n.div_ceil(32)])?;
+            ops::select(rec, &tensor, quota, extreme, &chosen)?;
+            Ok(chosen)
+        })?;
+        let verdict = exact(found, &wanted);
+        if verdict != Verdict::Right(0.0) {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Right(0.0))
+}
+
+fn score_values(gpu: &Gpu, block: usize, what: ValueScore) -> Result<Verdict> {
+    let topology = topology(block, 1007)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let mut walk = operands(1007);
+    let [w, g] = [(); 2].map(|()| numbers(&mut walk, topology.elements(), 1.0));
+    let other = what.takes_other().then_some(&g);
+    let mut wanted = vec![-1.0; PLACES];
+    reference::score_values(&topology, &w, other.map(Vec::as_slice), &mut wanted, what);
+    let matrix = BlockMatrix::upload(gpu, Class::Scratch, "check", &pattern, &w)?;
+    let g_tensor = place(gpu, matrix.values().shape(), &g)?;
+    let found = thrice(gpu, |rec| {
+        let scores = place(gpu, &[PLACES], &[-1.0; PLACES])?;
+        ops::score_values(rec, &matrix, other.map(|_| &g_tensor), &scores, what)?;
+        Ok(scores)
+    })?;
+    // Sums of as many terms of at most 1 as a block has elements.
+    let area = block * block;
+    let bound = |_| if what == ValueScore::Largest { 0.0 } else { 2.0 * gamma(area / 4 + 3) * area as f64 };
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn score_product(
+    gpu: &Gpu,
+    variant: Variant,
+    block: usize,
+    what: ProductScore,
+    rows: usize,
+) -> Result<Verdict> {
+    let gpu = &gpu.with_variant(Some(variant));
+    // A grid that neither variant's workgroups divide.
+    let [m, n] = [(96 / block).max(1) * block + block, (160 / block) * block + block];
+    let places = m / block * (n / block);
+    let mut walk = operands(1008);
+    let (lhs, rhs) = (numbers(&mut walk, rows * m, 1.0), numbers(&mut walk, rows * n, 1.0));
+    let (a, b) = (numbers(&mut walk, m, 1.0), numbers(&mut walk, n, 1.0));
+    let cosine = what == ProductScore::Cosine;
+    let mut wanted = vec![0.0; places];
+    let scales = cosine.then_some([a.as_slice(), b.as_slice()]);
+    reference::score_product(&lhs, &rhs, &mut wanted, [m, n, rows], block, what, scales);
+    let (lhs, rhs) = (place(gpu, &[rows, m], &lhs)?, place(gpu, &[rows, n], &rhs)?);
+    let (a, b) = (place(gpu, &[m], &a)?, place(gpu, &[n], &b)?);
+    let found = thrice(gpu, |rec| {
+        let scores = poisoned(gpu, &[places])?;
+        ops::score_product(rec, &lhs, &rhs, &scores, block, what, cosine.then_some([&a, &b]))?;
+        Ok(scores)
+    })?;
+    // Elements below `rows` in magnitude (their squares below its square), each a sum of as many products, summed over a
+    // block.
+    let size = (rows as f64).powi(if what == ProductScore::Square { 2 } else { 1 });
+    let bound = |_| 2.0 * gamma(2 * rows + block * block) * size * (block * block) as f64;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn slots(gpu: &Gpu) -> Result<Verdict> {
+    let like = topology(8, 1009)?;
+    let set = subset(&mut operands(1009), &(0..PLACES).collect::<Vec<_>>(), 40);
+    let wanted = reference::fill_pattern(&like, &set)?;
+    let (pattern, set) = (Pattern::upload(gpu, &like)?, words(gpu, &set)?);
+    let found = thrice(gpu, |rec| {
+        let new = pattern.sized_like(gpu, 40)?;
+        ops::fill_pattern(rec, &new, &set, &words(gpu, &[7; PLACES])?)?;
+        Ok(new.packed().clone())
+    })?;
+    Ok(exact(found, &wanted.packed()))
+}
+
+fn index_with_resting(gpu: &Gpu) -> Result<Verdict> {
+    let old = topology(8, 1010)?;
+    let stored: Vec<usize> = old.places().collect();
+    let awake = subset(&mut operands(1010), &stored, 20);
+    let none = vec![0; WORDS];
+    let (wanted, _) = reference::swap_pattern(&old, &none, &none, Some(&awake))?;
+    let awake = words(gpu, &awake)?;
+    let found = thrice(gpu, |rec| {
+        let pattern = Pattern::upload(gpu, &old)?;
+        ops::index_pattern(rec, &pattern, &words(gpu, &[7; PLACES])?, Some(&awake))?;
+        Ok(pattern.packed().clone())
+    })?;
+    Ok(exact(found, &wanted.packed()))
+}
+
+fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
+    let old = topology(block, 1011)?;
+    let mut walk = operands(1011);
+    let stored: Vec<usize> = old.places().collect();
+    let absent: Vec<usize> = (0..PLACES).filter(|place| !stored.contains(place)).collect();
+    // Blocks leave, others come, and some are dropped and grown at once.
+    let dropped = subset(&mut walk, &stored, 20);
+    let back = subset(&mut walk, &bits::members(&dropped), 6);
+    let grown = bits::combine(&subset(&mut walk, &absent, 14), &back, SetOp::Or);
+    let (wanted, fresh) = reference::swap_pattern(&old, &dropped, &grown, None)?;
+    let (dropped, grown) = (words(gpu, &dropped)?, words(gpu, &grown)?);
+    let mut marks = None;
+    let found = thrice(gpu, |rec| {
+        let pattern = Pattern::upload(gpu, &old)?;
+        let (map, churn) = (words(gpu, &[7; PLACES])?, words(gpu, &[100])?);
+        let fresh = words(gpu, &vec![7; old.nnz()])?;
+        let swap = Swap { dropped: &dropped, grown: &grown, map: &map, fresh: &fresh, churn: &churn };
+        ops::swap_pattern(rec, &pattern, swap, None)?;
+        marks = Some((fresh, churn));
+        Ok(pattern.packed().clone())
+    })?;
+    let verdict = exact(found, &wanted.packed());
+    let (Verdict::Right(_), Some((marks, churn))) = (&verdict, marks) else { return Ok(verdict) };
+    let fresh: Vec<u32> = fresh.into_iter().map(u32::from).collect();
+    let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &fresh);
+    let Verdict::Right(_) = verdict else { return Ok(verdict) };
+    Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[114]))
+}
+
+fn renew(gpu: &Gpu, block: usize, uniform: bool) -> Result<Verdict> {
+    const STEP: u32 = 6;
+    let topology = topology(block, 1012)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let mut walk = operands(1012);
+    let old = numbers(&mut walk, topology.elements(), 1.0);
+    let fresh: Vec<bool> = (0..topology.nnz()).map(|_| walk.below(3) == 0).collect();
+    let key = Key::new(3, Stream::Check(1012));
+    let mut wanted = old.clone();
+    reference::renew_blocks(&topology, &mut wanted, &fresh, uniform.then_some((0.25, key, STEP)));
+    let fresh = words(gpu, &fresh.into_iter().map(u32::from).collect::<Vec<_>>())?;
+    let step = Step::new(gpu, StepValues { index: STEP, ..StepValues::default() })?;
+    let with = if uniform { Fresh::Uniform { limit: 0.25, key, step: &step } } else { Fresh::Zero };
+    let found = thrice(gpu, |rec| {
+        let values = place(gpu, &[topology.nnz(), block, block], &old)?;
+        ops::renew_blocks(rec, &pattern, &values, &fresh, with)?;
+        Ok(values)
+    })?;
+    Ok(exact(found, &wanted))
+}
+
+fn remap(gpu: &Gpu, block: usize, both: bool) -> Result<Verdict> {
+    let [from, other, to] = [1013, 1014, 1015].map(|case| topology(block, case));
+    let (from, other, to) = (from?, other?, to?);
+    let mut walk = operands(1013);
+    let (a, b) = (numbers(&mut walk, from.elements(), 1.0), numbers(&mut walk, other.elements(), 1.0));
+    let weights = [0.75, 0.3];
+    let mut wanted = vec![0.0; to.elements()];
+    let second = both.then_some(((&other, b.as_slice()), weights));
+    reference::remap_blocks((&from, &a), second, &to, &mut wanted);
+    let patterns = [&from, &other, &to].map(|topology| Pattern::upload(gpu, topology));
+    let [from, other, to] = patterns;
+    let (from, other, to) = (from?, other?, to?);
+    let (a, b) =
+        (place(gpu, &[from.nnz(), block, block], &a)?, place(gpu, &[other.nnz(), block, block], &b)?);
+    let found = thrice(gpu, |rec| {
+        let (map_a, map_b) = (words(gpu, &[7; PLACES])?, words(gpu, &[7; PLACES])?);
+        ops::map_pattern(rec, &from, &map_a)?;
+        ops::map_pattern(rec, &other, &map_b)?;
+        let poison = vec![f32::NAN; to.elements()];
+        let out = BlockMatrix::upload(gpu, Class::Scratch, "check", &to, &poison)?;
+        let source = |values, map| ops::Source { values, map };
+        let second = both.then_some((source(&b, &map_b), weights));
+        ops::remap_blocks(rec, source(&a, &map_a), second, &out)?;
+        Ok(out.values().clone())
+    })?;
+    let bound = |_| if both { 4.0 * UNIT } else { 0.0 };
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}

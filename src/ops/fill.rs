@@ -1,0 +1,15 @@
+//! One value everywhere: `shaders/fill/`, twin [`reference::fill`](crate::reference::fill).
+
+use super::elementwise;
+use crate::Result;
+use crate::gpu::{Args, DType, Key, Recorder, Tensor};
+
+/// Records that every word of `out`, of whatever 32-bit type, becomes `bits`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if the elements of `out` are not 32 bits wide.
+pub fn fill(rec: &mut Recorder<'_>, out: &Tensor, bits: u32) -> Result<()> {
+    let words = out.reinterpret(DType::U32)?;
+    let args = Args::new().tensor("out", &words).size("fill", "n", out.len())?.u32("value", bits);
+    rec.dispatch(&Key::new("fill", "words"), &args, elementwise(out.len()))
+}

@@ -1,0 +1,120 @@
+//! Patterns that change on the device: `shaders/pattern/`, twins in [`reference::pattern`](crate::reference::pattern).
+
+use super::{elementwise, fill};
+use crate::Result;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::sparse::Pattern;
+
+/// No slot: what a map holds for a block that is not stored.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Records that `map` (`u32`, a word per place in the grid) becomes the slot of each stored block, and [`ABSENT`] where
+/// there is none.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn map_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor) -> Result<()> {
+    map.expect_shape("pattern.place", "map", &[pattern.places()])?;
+    fill(rec, map, ABSENT)?;
+    let args = Args::new().tensor("topology", pattern.packed()).tensor("map", map);
+    rec.dispatch(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
+}
+
+/// What [`swap_pattern`] works on, all on the device.
+#[derive(Debug, Clone, Copy)]
+pub struct Swap<'a> {
+    /// The set of blocks to drop, all of them stored.
+    pub dropped: &'a Tensor,
+    /// The set of blocks to grow: absent, or dropped at once. As many as are dropped; if more, the last are left out, and if
+    /// fewer, the last of those dropped stay.
+    pub grown: &'a Tensor,
+    /// Room for a [map](map_pattern); afterwards it holds that of the new pattern.
+    pub map: &'a Tensor,
+    /// A word per slot, which becomes 1 where the slot holds a new block and 0 elsewhere.
+    pub fresh: &'a Tensor,
+    /// One word, to which the number of new blocks is added.
+    pub churn: &'a Tensor,
+}
+
+/// Records that slots of dropped blocks take the coordinates of grown ones, and that the index is rebuilt. No value moves
+/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not fresh.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn swap_pattern(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    swap: Swap<'_>,
+    awake: Option<&Tensor>,
+) -> Result<()> {
+    let op = "pattern.swap";
+    let set = [pattern.places().div_ceil(32)];
+    swap.dropped.expect_shape(op, "dropped", &set)?;
+    swap.grown.expect_shape(op, "grown", &set)?;
+    swap.fresh.expect_shape(op, "fresh", &[pattern.nnz()])?;
+    map_pattern(rec, pattern, swap.map)?;
+    fill(rec, swap.fresh, 0)?;
+    let args = Args::new()
+        .tensor("dropped", swap.dropped)
+        .tensor("grown", swap.grown)
+        .tensor("pattern", pattern.packed())
+        .tensor("map", swap.map)
+        .tensor("fresh", swap.fresh)
+        .tensor("churn", swap.churn)
+        .size(op, "n", set[0])?;
+    rec.dispatch(&Key::new("pattern", "swap"), &args, 1)?;
+    index_pattern(rec, pattern, swap.map, awake)
+}
+
+/// Records that a pattern gets its slots from `set`, in the order of the grid, and its index. The set has as many members
+/// as the pattern has slots.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn fill_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor, map: &Tensor) -> Result<()> {
+    let op = "pattern.slots";
+    set.expect_shape(op, "set", &[pattern.places().div_ceil(32)])?;
+    let args =
+        Args::new().tensor("members", set).tensor("pattern", pattern.packed()).size(op, "n", set.len())?;
+    rec.dispatch(&Key::new("pattern", "slots"), &args, 1)?;
+    index_pattern(rec, pattern, map, None)
+}
+
+/// Records that the index of a pattern is rebuilt from its slots: row and column pointers, and the slots along both. With
+/// a set `awake`, the stored blocks outside it rest. `map` is room for a [map](map_pattern), which it becomes.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn index_pattern(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    map: &Tensor,
+    awake: Option<&Tensor>,
+) -> Result<()> {
+    map_pattern(rec, pattern, map)?;
+    walk(rec, "count", pattern, map, awake)?;
+    let args = Args::new()
+        .tensor("pattern", pattern.packed())
+        .size("pattern.scan", "row_blocks", pattern.row_blocks())?
+        .size("pattern.scan", "col_blocks", pattern.col_blocks())?
+        .size("pattern.scan", "nnz", pattern.nnz())?;
+    rec.dispatch(&Key::new("pattern", "scan"), &args, 1)?;
+    walk(rec, "fill", pattern, map, awake)
+}
+
+/// A walk along every row and every column of the grid.
+fn walk(
+    rec: &mut Recorder<'_>,
+    name: &'static str,
+    pattern: &Pattern,
+    map: &Tensor,
+    awake: Option<&Tensor>,
+) -> Result<()> {
+    let mut args = Args::new().tensor("pattern", pattern.packed()).tensor("map", map);
+    if let Some(awake) = awake {
+        awake.expect_shape("pattern.index", "awake", &[pattern.places().div_ceil(32)])?;
+        args = args.tensor("awake", awake);
+    }
+    let key = Key::new("pattern", name).with("resting", awake.is_some());
+    rec.dispatch(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
+}

@@ -1,0 +1,124 @@
+//! One number per block: `shaders/score/`, twins in [`reference::score`](crate::reference::score).
+//!
+//! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
+//! negative score takes no part in a [selection](super::select).
+
+use super::matmul::{Scalar, Sizes, choose, operand_flags};
+use super::{Epilogue, Transpose, elementwise};
+use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
+use crate::reference::{ProductScore, ValueScore};
+use crate::sparse::BlockMatrix;
+use crate::{Error, Result};
+
+/// What no selection takes.
+pub const NO_PART: f32 = -1.0;
+
+/// Records one number per stored block of `matrix` into `scores`; other places keep what they hold. The scores by products
+/// take the elements of `other`, a matrix of the same pattern.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit, or a matrix is missing or too many.
+pub fn score_values(
+    rec: &mut Recorder<'_>,
+    matrix: &BlockMatrix,
+    other: Option<&Tensor>,
+    scores: &Tensor,
+    what: ValueScore,
+) -> Result<()> {
+    let op = "score.values";
+    let pattern = matrix.pattern();
+    scores.expect_shape(op, "scores", &[pattern.places()])?;
+    if other.is_some() != what.takes_other() {
+        let wanted = if what.takes_other() { "given" } else { "absent" };
+        return Err(Error::argument(op, "other", wanted, "not"));
+    }
+    let key = Key::new("score", "values")
+        .block(pattern.block())
+        .with("times", what.takes_other())
+        .with("square", what == ValueScore::Square)
+        .with("largest", what == ValueScore::Largest)
+        .with("signed", matches!(what, ValueScore::Signed | ValueScore::SignedTimes));
+    let mut args = Args::new()
+        .tensor("values", matrix.values())
+        .tensor("scores", scores)
+        .tensor("topology", pattern.packed());
+    if let Some(other) = other {
+        other.expect_shape(op, "other", matrix.values().shape())?;
+        args = args.tensor("other", other);
+    }
+    rec.dispatch(&key, &args, elementwise(pattern.nnz()))
+}
+
+/// Records one number per block of `lhs^T * rhs`, for every block there could be: for `lhs[rows, m]` the gradient of a
+/// layer's output and `rhs[rows, n]` its input, what the gradient of each block of its weight `[m, n]` would amount to. No
+/// element of the product is stored. The cosine divides by the norms of columns: `scales` holds [their
+/// inverses](super::inverse_norms), of `lhs` and of `rhs`.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] where they do not fit the device.
+pub fn score_product(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    rhs: &Tensor,
+    scores: &Tensor,
+    block: usize,
+    what: ProductScore,
+    scales: Option<[&Tensor; 2]>,
+) -> Result<()> {
+    let op = "score.product";
+    let transpose = Transpose::TN;
+    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    if !sizes.m.is_multiple_of(block) || !sizes.n.is_multiple_of(block) {
+        let found = format!("{} x {}", sizes.m, sizes.n);
+        return Err(Error::argument(op, "block", format!("a divisor of {found}"), block));
+    }
+    scores.expect_shape(op, "scores", &[sizes.m / block * (sizes.n / block)])?;
+    if scales.is_some() != (what == ProductScore::Cosine) {
+        return Err(Error::argument(op, "scales", "given for a cosine, and for nothing else", "not"));
+    }
+    let variant = choose(rec.gpu(), sizes);
+    let key = Key::new("score", variant.name())
+        .block(block)
+        .with("signed", what == ProductScore::Sum)
+        .with("square", what == ProductScore::Square)
+        .with("cosine", what == ProductScore::Cosine);
+    let key = operand_flags(key, transpose, Scalar { out: false, ..Scalar::of(sizes, transpose) });
+    let [tall, wide] = match variant {
+        Variant::Lane => [block, (4 * 8).max(block)],
+        Variant::Tile => [64, 64],
+    };
+    let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    let mut args = sizes.bind(op, lhs, rhs, scores, &Epilogue::None)?;
+    if let Some([lhs_scale, rhs_scale]) = scales {
+        lhs_scale.expect_shape(op, "lhs_scale", &[sizes.m])?;
+        rhs_scale.expect_shape(op, "rhs_scale", &[sizes.n])?;
+        args = args.tensor("lhs_scale", lhs_scale).tensor("rhs_scale", rhs_scale);
+    }
+    rec.dispatch(&key, &args, workgroups)
+}
+
+/// Records `smoothed = decay * smoothed + scores`.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes differ.
+pub fn score_blend(rec: &mut Recorder<'_>, scores: &Tensor, smoothed: &Tensor, decay: f32) -> Result<()> {
+    let op = "score.blend";
+    smoothed.expect_shape(op, "smoothed", scores.shape())?;
+    let args = Args::new()
+        .tensor("scores", scores)
+        .tensor("smoothed", smoothed)
+        .size(op, "n", scores.len())?
+        .f32("decay", decay);
+    rec.dispatch(&Key::new("score", "blend"), &args, elementwise(scores.len()))
+}
+
+/// Records that the members of a set take no part: their scores become [`NO_PART`].
+///
+/// # Errors
+/// [`Error::Argument`] if the set is of another grid.
+pub fn score_exclude(rec: &mut Recorder<'_>, set: &Tensor, scores: &Tensor) -> Result<()> {
+    let op = "score.exclude";
+    set.expect_shape(op, "set", &[scores.len().div_ceil(32)])?;
+    let args = Args::new().tensor("members", set).tensor("scores", scores).size(op, "n", scores.len())?;
+    rec.dispatch(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
+}

@@ -1,0 +1,41 @@
+//! Twins of `shaders/bits/`.
+
+use crate::sparse::Topology;
+
+/// What becomes of two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetOp {
+    /// What is in both.
+    And,
+    /// What is in either.
+    Or,
+    /// What is in the first and not in the second.
+    AndNot,
+}
+
+/// `a op b`.
+pub fn combine(a: &[u32], b: &[u32], op: SetOp) -> Vec<u32> {
+    let word = |(a, b): (&u32, &u32)| match op {
+        SetOp::And => a & b,
+        SetOp::Or => a | b,
+        SetOp::AndNot => a & !b,
+    };
+    a.iter().zip(b).map(word).collect()
+}
+
+/// How many members a set has.
+pub fn count(set: &[u32]) -> u32 {
+    set.iter().map(|word| word.count_ones()).sum()
+}
+
+/// The set of the stored blocks.
+pub fn present(topology: &Topology) -> Vec<u32> {
+    let mut set = vec![0; (topology.row_blocks() * topology.col_blocks()).div_ceil(32)];
+    topology.places().for_each(|place| set[place / 32] |= 1 << (place % 32));
+    set
+}
+
+/// The members of a set, ascending.
+pub fn members(set: &[u32]) -> Vec<usize> {
+    (0..set.len() * 32).filter(|&i| set[i / 32] >> (i % 32) & 1 == 1).collect()
+}

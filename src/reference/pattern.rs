@@ -1,0 +1,47 @@
+//! Twins of `shaders/pattern/`.
+
+use super::bits;
+use super::bits::SetOp;
+use crate::Result;
+use crate::sparse::Topology;
+
+/// Slots of dropped blocks take the coordinates of grown ones, in the order of the grid; a block that is both stays. With
+/// the new pattern comes, per slot, whether its block is new.
+///
+/// # Errors
+/// [`Error::Topology`](crate::Error::Topology) if a grown block is stored and not dropped.
+pub fn swap_pattern(
+    topology: &Topology,
+    dropped: &[u32],
+    grown: &[u32],
+    awake: Option<&[u32]>,
+) -> Result<(Topology, Vec<bool>)> {
+    let mut places: Vec<usize> = topology.places().collect();
+    let leavers = bits::members(&bits::combine(dropped, grown, SetOp::AndNot));
+    let entrants = bits::members(&bits::combine(grown, dropped, SetOp::AndNot));
+    let mut fresh = vec![false; places.len()];
+    for (leaver, entrant) in leavers.into_iter().zip(entrants) {
+        if let Some(slot) = topology.places().position(|place| place == leaver) {
+            places[slot] = entrant;
+            fresh[slot] = true;
+        }
+    }
+    Ok((of_places(topology, &places, awake)?, fresh))
+}
+
+/// The pattern whose slots hold the members of a set, in the order of the grid.
+///
+/// # Errors
+/// [`Error::Topology`](crate::Error::Topology) if a member is outside the grid.
+pub fn fill_pattern(like: &Topology, set: &[u32]) -> Result<Topology> {
+    of_places(like, &bits::members(set), None)
+}
+
+fn of_places(like: &Topology, places: &[usize], awake: Option<&[u32]>) -> Result<Topology> {
+    let across = like.col_blocks();
+    let coordinates: Vec<(u32, u32)> =
+        places.iter().map(|place| ((place / across) as u32, (place % across) as u32)).collect();
+    let resting =
+        |slot: usize| awake.is_some_and(|awake| awake[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
+    Topology::with_resting(like.rows(), like.cols(), like.block(), &coordinates, resting)
+}

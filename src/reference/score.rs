@@ -1,0 +1,125 @@
+//! Twins of `shaders/score/`.
+
+use crate::sparse::Topology;
+
+/// One number per stored block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueScore {
+    /// The sum of magnitudes, |w|.
+    Abs,
+    /// The sum of squares: the square of the Frobenius norm.
+    Square,
+    /// The largest magnitude.
+    Largest,
+    /// The sum of elements; it may be negative.
+    Signed,
+    /// The sum of |w * g|, with a second matrix g: SNIP's sensitivity.
+    Times,
+    /// The sum of w * g: the gradient of a factor before the block.
+    SignedTimes,
+}
+
+impl ValueScore {
+    /// Whether there is a second matrix.
+    pub fn takes_other(self) -> bool {
+        matches!(self, Self::Times | Self::SignedTimes)
+    }
+}
+
+/// One number per block of a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProductScore {
+    /// The sum of magnitudes.
+    Abs,
+    /// The magnitude of the sum.
+    Sum,
+    /// The sum of squares.
+    Square,
+    /// The sum of magnitudes of cosines: elements over the norms of the columns that they come from.
+    Cosine,
+}
+
+/// One number per stored block, to its place; other places keep what they hold.
+pub fn score_values(
+    topology: &Topology,
+    values: &[f32],
+    other: Option<&[f32]>,
+    scores: &mut [f32],
+    what: ValueScore,
+) {
+    let area = topology.block() * topology.block();
+    for (slot, place) in topology.places().enumerate() {
+        let mut sums = [0.0f32; 4];
+        for i in slot * area..(slot + 1) * area {
+            let x = values[i] * other.map_or(1.0, |other| other[i]);
+            let sum = &mut sums[i % 4];
+            match what {
+                ValueScore::Abs | ValueScore::Times => *sum += x.abs(),
+                ValueScore::Square => *sum += x * x,
+                ValueScore::Largest => *sum = sum.max(x.abs()),
+                ValueScore::Signed | ValueScore::SignedTimes => *sum += x,
+            }
+        }
+        scores[place] = match what {
+            ValueScore::Largest => sums.into_iter().fold(0.0, f32::max),
+            _ => (sums[0] + sums[1]) + (sums[2] + sums[3]),
+        };
+    }
+}
+
+/// One number per block of `lhs^T * rhs` for `lhs[k, m]` and `rhs[k, n]`.
+pub fn score_product(
+    lhs: &[f32],
+    rhs: &[f32],
+    scores: &mut [f32],
+    [m, n, k]: [usize; 3],
+    block: usize,
+    what: ProductScore,
+    scales: Option<[&[f32]; 2]>,
+) {
+    for (place, score) in scores.iter_mut().enumerate() {
+        let (row, col) = (place / (n / block) * block, place % (n / block) * block);
+        let mut total = 0.0f32;
+        for quad in (col..col + block).step_by(4) {
+            let mut down = 0.0f32;
+            for octet in (row..row + block).step_by(8) {
+                let mut sums = [0.0f32; 4];
+                for i in octet..octet + 8 {
+                    for (j, sum) in (quad..quad + 4).zip(&mut sums) {
+                        let mut t = 0.0f32;
+                        for kk in 0..k {
+                            t = lhs[kk * m + i].mul_add(rhs[kk * n + j], t);
+                        }
+                        *sum += match (what, scales) {
+                            (ProductScore::Cosine, Some([lhs_scale, rhs_scale])) => {
+                                (t * lhs_scale[i] * rhs_scale[j]).abs()
+                            }
+                            (ProductScore::Square, _) => t * t,
+                            (ProductScore::Sum, _) => t,
+                            _ => t.abs(),
+                        };
+                    }
+                }
+                down += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+            }
+            total += down;
+        }
+        *score = total.abs();
+    }
+}
+
+/// Scores smoothed over steps.
+pub fn score_blend(scores: &[f32], smoothed: &mut [f32], decay: f32) {
+    for (smoothed, &score) in smoothed.iter_mut().zip(scores) {
+        *smoothed = decay.mul_add(*smoothed, score);
+    }
+}
+
+/// Members of a set take no part.
+pub fn score_exclude(set: &[u32], scores: &mut [f32]) {
+    for (i, score) in scores.iter_mut().enumerate() {
+        if set[i / 32] >> (i % 32) & 1 == 1 {
+            *score = -1.0;
+        }
+    }
+}

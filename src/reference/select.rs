@@ -1,0 +1,36 @@
+//! Twin of `shaders/select/`.
+
+/// Which end of the order is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extreme {
+    /// The largest.
+    Largest,
+    /// The smallest.
+    Smallest,
+}
+
+/// A share of those that take part, in `[0, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share(pub f32);
+
+impl Share {
+    /// Of so many, rounded down, in single precision as the device has it.
+    pub fn of(self, candidates: usize) -> usize {
+        (self.0 * candidates as f32) as usize
+    }
+}
+
+/// The set of the `k` largest (or smallest) scores, equals in order of their index. A score with its sign bit set takes no
+/// part.
+pub fn select(scores: &[f32], k: usize, extreme: Extreme) -> Vec<u32> {
+    let mut order: Vec<usize> = (0..scores.len()).filter(|&i| scores[i].is_sign_positive()).collect();
+    order.sort_by(|&a, &b| {
+        let by_score = scores[a].total_cmp(&scores[b]);
+        if extreme == Extreme::Largest { by_score.reverse() } else { by_score }
+    });
+    let mut chosen = vec![0; scores.len().div_ceil(32)];
+    for &i in order.iter().take(k) {
+        chosen[i / 32] |= 1 << (i % 32);
+    }
+    chosen
+}
