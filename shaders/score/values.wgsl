@@ -1,6 +1,6 @@
-// One number per stored block, to the block's place in the grid: the sum of |w|, w or w * w over the block, the largest |w|,
-// or the sum of |w * g| or w * g where there is a second matrix of the same pattern. An invocation is a block; the order
-// of its sum is fixed.
+// One number per stored block, to the block's place in the grid: the sum of |w| or w * w over the block, the largest |w|, the
+// sum of |w * g| or w * g where there is a second matrix of the same pattern, or the sum of w where it is positive, or
+// negative; the others then take no part. An invocation is a block; the order of its sum is fixed.
 import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 import package::constants::BLOCK;
@@ -44,10 +44,17 @@ fn main(
             sum = max(sum, term(i));
         }
     }
-    @if(!largest) {
-        scores[slot_place(slot)] = (sum.x + sum.y) + (sum.z + sum.w);
-    }
+    var total = (sum.x + sum.y) + (sum.z + sum.w);
     @if(largest) {
-        scores[slot_place(slot)] = max(max(sum.x, sum.y), max(sum.z, sum.w));
+        total = max(max(sum.x, sum.y), max(sum.z, sum.w));
+    }
+    @if(positive) {
+        scores[slot_place(slot)] = select(-1.0, total, total > 0.0);
+    }
+    @if(negative) {
+        scores[slot_place(slot)] = select(-1.0, -total, total < 0.0);
+    }
+    @if(!positive && !negative) {
+        scores[slot_place(slot)] = total;
     }
 }

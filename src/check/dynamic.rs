@@ -3,7 +3,7 @@
 use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor, Variant};
-use crate::ops::{self, Fresh, Quota, Step, StepValues, Swap};
+use crate::ops::{self, Connect, Fresh, Quota, Step, StepValues, Swap};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::{
     self, Extreme, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
@@ -17,7 +17,8 @@ pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
         Check::new("fretwork.fill.words.f32", fill),
         Check::new("fretwork.reduce.norms.f32", norms),
-        Check::new("fretwork.score.blend.f32", blend),
+        Check::new("fretwork.fill.blend.f32", blend),
+        Check::new("fretwork.score.connect.f32", connect),
         Check::new("fretwork.score.exclude.f32", exclude),
         Check::new("fretwork.bits.count.f32", count),
         Check::new("fretwork.bits.present.f32", present),
@@ -40,7 +41,8 @@ pub(super) fn table() -> Vec<Check> {
             ValueScore::Abs,
             ValueScore::Square,
             ValueScore::Largest,
-            ValueScore::Signed,
+            ValueScore::Positive,
+            ValueScore::Negative,
             ValueScore::Times,
             ValueScore::SignedTimes,
         ] {
@@ -61,6 +63,11 @@ pub(super) fn table() -> Vec<Check> {
             let suffix = if uniform { ".uniform" } else { "" };
             let name = format!("fretwork.blocks.renew.f32.b{block}{suffix}");
             table.push(Check::new(name, move |gpu| renew(gpu, block, uniform)));
+        }
+        for decay in [false, true] {
+            let name = if decay { "decay" } else { "rest" };
+            let name = format!("fretwork.blocks.{name}.f32.b{block}");
+            table.push(Check::new(name, move |gpu| by_set(gpu, block, decay)));
         }
         for both in [false, true] {
             let suffix = if both { ".both" } else { "" };
@@ -134,13 +141,63 @@ fn norms(gpu: &Gpu) -> Result<Verdict> {
 fn blend(gpu: &Gpu) -> Result<Verdict> {
     let mut walk = operands(1001);
     let [x, old] = [(); 2].map(|()| numbers(&mut walk, PLACES, 1.0));
+    for weights in [[0.3, 0.9], [2.0, 0.0]] {
+        let mut wanted = old.clone();
+        reference::blend(&x, &mut wanted, weights);
+        let tensor = place(gpu, &[PLACES], &x)?;
+        let found = thrice(gpu, |rec| {
+            let out =
+                if weights[1] == 0.0 { poisoned(gpu, &[PLACES])? } else { place(gpu, &[PLACES], &old)? };
+            ops::blend(rec, &tensor, &out, weights)?;
+            Ok(out)
+        })?;
+        let verdict = found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 4.0 * UNIT));
+        if !matches!(verdict, Verdict::Right(_)) {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Right(0.0))
+}
+
+fn connect(gpu: &Gpu) -> Result<Verdict> {
+    let mut walk = operands(1016);
+    let (mut grads, old) = (numbers(&mut walk, PLACES, 3.0), numbers(&mut walk, PLACES, 1.0));
+    grads[..GRID[1]].fill(0.0);
     let mut wanted = old.clone();
-    reference::score_blend(&x, &mut wanted, 0.9);
-    let scores = place(gpu, &[PLACES], &x)?;
+    reference::score_connect(&grads, &mut wanted, GRID[1], 0.1, 0.2);
+    let tensor = place(gpu, &[PLACES], &grads)?;
     let found = thrice(gpu, |rec| {
-        let smoothed = place(gpu, &[PLACES], &old)?;
-        ops::score_blend(rec, &scores, &smoothed, 0.9)?;
-        Ok(smoothed)
+        let out = place(gpu, &[PLACES], &old)?;
+        ops::score_connect(rec, &tensor, &out, GRID, Connect { rate: 0.1, cost: 0.2 })?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 8.0 * UNIT)))
+}
+
+/// Rest and decay.
+fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
+    let topology = topology(block, 1017)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let mut walk = operands(1017);
+    let old = numbers(&mut walk, topology.elements(), 1.0);
+    let awake = subset(&mut walk, &topology.places().collect::<Vec<_>>(), 20);
+    let mut wanted = old.clone();
+    let rates = [0.5, 2.0];
+    if decay {
+        reference::decay_blocks(&topology, &mut wanted, &awake, rates, 0.05);
+    } else {
+        reference::rest_blocks(&topology, &mut wanted, &awake);
+    }
+    let awake = words(gpu, &awake)?;
+    let step = Step::new(gpu, StepValues { learning_rate: 0.05, ..StepValues::default() })?;
+    let found = thrice(gpu, |rec| {
+        let values = place(gpu, &[topology.nnz(), block, block], &old)?;
+        if decay {
+            ops::decay_blocks(rec, &pattern, &values, &awake, rates, &step)?;
+        } else {
+            ops::rest_blocks(rec, &pattern, &values, &awake)?;
+        }
+        Ok(values)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 4.0 * UNIT)))
 }

@@ -81,6 +81,8 @@ pub const FLAGS: &[&str] = &[
     "square",
     "largest",
     "signed",
+    "positive",
+    "negative",
     "cosine",
     // Selection: from the other end; a share of what takes part rather than a count.
     "smallest",

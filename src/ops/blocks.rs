@@ -94,3 +94,44 @@ pub fn remap_blocks(
     let key = Key::new("blocks", "remap").block(pattern.block()).with("both", b.is_some());
     rec.dispatch(&key, &args, elementwise(quads))
 }
+
+/// Records that the blocks of `values` (`[nnz, block, block]`) outside the set `awake` become 0.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn rest_blocks(rec: &mut Recorder<'_>, pattern: &Pattern, values: &Tensor, awake: &Tensor) -> Result<()> {
+    let args = by_set("blocks.rest", pattern, values, awake)?;
+    let key = Key::new("blocks", "rest").block(pattern.block());
+    rec.dispatch(&key, &args, elementwise(values.len()))
+}
+
+/// Records `value *= 1 - learning rate * rate`, by one rate for the blocks of the set `awake` and another for those outside
+/// it. The learning rate is the [`Step`]'s.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn decay_blocks(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    values: &Tensor,
+    awake: &Tensor,
+    [inside, outside]: [f32; 2],
+    step: &Step,
+) -> Result<()> {
+    let args = by_set("blocks.decay", pattern, values, awake)?
+        .tensor("now", step.tensor())
+        .f32("inside", inside)
+        .f32("outside", outside);
+    let key = Key::new("blocks", "decay").block(pattern.block());
+    rec.dispatch(&key, &args, elementwise(values.len()))
+}
+
+fn by_set<'a>(op: &str, pattern: &'a Pattern, values: &'a Tensor, awake: &'a Tensor) -> Result<Args<'a>> {
+    values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
+    awake.expect_shape(op, "awake", &[pattern.places().div_ceil(32)])?;
+    Args::new().tensor("values", values).tensor("awake", awake).tensor("topology", pattern.packed()).size(
+        op,
+        "n",
+        values.len(),
+    )
+}

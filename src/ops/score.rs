@@ -37,7 +37,9 @@ pub fn score_values(
         .with("times", what.takes_other())
         .with("square", what == ValueScore::Square)
         .with("largest", what == ValueScore::Largest)
-        .with("signed", matches!(what, ValueScore::Signed | ValueScore::SignedTimes));
+        .with("signed", matches!(what, ValueScore::Positive | ValueScore::Negative | ValueScore::SignedTimes))
+        .with("positive", what == ValueScore::Positive)
+        .with("negative", what == ValueScore::Negative);
     let mut args = Args::new()
         .tensor("values", matrix.values())
         .tensor("scores", scores)
@@ -97,21 +99,6 @@ pub fn score_product(
     rec.dispatch(&key, &args, workgroups)
 }
 
-/// Records `smoothed = decay * smoothed + scores`.
-///
-/// # Errors
-/// [`Error::Argument`] where shapes differ.
-pub fn score_blend(rec: &mut Recorder<'_>, scores: &Tensor, smoothed: &Tensor, decay: f32) -> Result<()> {
-    let op = "score.blend";
-    smoothed.expect_shape(op, "smoothed", scores.shape())?;
-    let args = Args::new()
-        .tensor("scores", scores)
-        .tensor("smoothed", smoothed)
-        .size(op, "n", scores.len())?
-        .f32("decay", decay);
-    rec.dispatch(&Key::new("score", "blend"), &args, elementwise(scores.len()))
-}
-
 /// Records that the members of a set take no part: their scores become [`NO_PART`].
 ///
 /// # Errors
@@ -121,4 +108,39 @@ pub fn score_exclude(rec: &mut Recorder<'_>, set: &Tensor, scores: &Tensor) -> R
     set.expect_shape(op, "set", &[scores.len().div_ceil(32)])?;
     let args = Args::new().tensor("members", set).tensor("scores", scores).size(op, "n", scores.len())?;
     rec.dispatch(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
+}
+
+/// How connections learn; see [`score_connect`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Connect {
+    /// The step size.
+    pub rate: f32,
+    /// What a connection costs: added to every normalised gradient.
+    pub cost: f32,
+}
+
+/// Records one step of learning of `connections`, one per place of a grid `[row_blocks, col_blocks]`, from the gradients of
+/// a factor before each block ([`ValueScore::SignedTimes`]): each is divided by the largest magnitude in its row of blocks,
+/// and connections stay within +-1.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit.
+pub fn score_connect(
+    rec: &mut Recorder<'_>,
+    grads: &Tensor,
+    connections: &Tensor,
+    [row_blocks, col_blocks]: [usize; 2],
+    learning: Connect,
+) -> Result<()> {
+    let op = "score.connect";
+    grads.expect_shape(op, "grads", &[row_blocks * col_blocks])?;
+    connections.expect_shape(op, "connections", grads.shape())?;
+    let args = Args::new()
+        .tensor("grads", grads)
+        .tensor("connections", connections)
+        .size(op, "row_blocks", row_blocks)?
+        .size(op, "col_blocks", col_blocks)?
+        .f32("rate", learning.rate)
+        .f32("cost", learning.cost);
+    rec.dispatch(&Key::new("score", "connect"), &args, elementwise(row_blocks))
 }

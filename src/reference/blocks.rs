@@ -21,15 +21,13 @@ pub fn renew_blocks(
     }
 }
 
+/// A pattern and its values.
+type Values<'a> = (&'a Topology, &'a [f32]);
+
 /// Values brought to another pattern: `weight_a * a + weight_b * b`, where a block that a source lacks counts as 0.
-pub fn remap_blocks(
-    a: (&Topology, &[f32]),
-    b: Option<((&Topology, &[f32]), [f32; 2])>,
-    to: &Topology,
-    out: &mut [f32],
-) {
+pub fn remap_blocks(a: Values<'_>, b: Option<(Values<'_>, [f32; 2])>, to: &Topology, out: &mut [f32]) {
     let area = to.block() * to.block();
-    let block = |(topology, values): (&Topology, &[f32]), place: usize| -> Option<Vec<f32>> {
+    let block = |(topology, values): Values<'_>, place: usize| -> Option<Vec<f32>> {
         let slot = topology.places().position(|here| here == place)?;
         Some(values[slot * area..(slot + 1) * area].to_vec())
     };
@@ -42,5 +40,31 @@ pub fn remap_blocks(
             }
         }
         out[slot * area..(slot + 1) * area].copy_from_slice(&sum);
+    }
+}
+
+/// Zeroes the blocks outside a set.
+pub fn rest_blocks(topology: &Topology, values: &mut [f32], awake: &[u32]) {
+    let area = topology.block() * topology.block();
+    for (place, block) in topology.places().zip(values.chunks_mut(area)) {
+        if awake[place / 32] >> (place % 32) & 1 == 0 {
+            block.fill(0.0);
+        }
+    }
+}
+
+/// `value *= 1 - learning rate * rate`, by one rate for the blocks of a set and another for those outside it.
+pub fn decay_blocks(
+    topology: &Topology,
+    values: &mut [f32],
+    awake: &[u32],
+    [inside, outside]: [f32; 2],
+    learning_rate: f32,
+) {
+    let area = topology.block() * topology.block();
+    for (place, block) in topology.places().zip(values.chunks_mut(area)) {
+        let member = awake[place / 32] >> (place % 32) & 1 == 1;
+        let factor = 1.0 - learning_rate * if member { inside } else { outside };
+        block.iter_mut().for_each(|x| *x *= factor);
     }
 }

@@ -1,6 +1,13 @@
-//! Twin of `shaders/fill/`.
+//! Twins of `shaders/fill/`.
 
 /// One value everywhere.
 pub fn fill(out: &mut [u32], bits: u32) {
     out.fill(bits);
+}
+
+/// `out = a * x + b * out`.
+pub fn blend(x: &[f32], out: &mut [f32], [a, b]: [f32; 2]) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = if b == 0.0 { a * x } else { b.mul_add(*out, a * x) };
+    }
 }

@@ -26,12 +26,12 @@ mod select;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use bits::SetOp;
-pub use blocks::{remap_blocks, renew_blocks};
+pub use blocks::{decay_blocks, remap_blocks, renew_blocks, rest_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
 pub use epilogue::Epilogue;
-pub use fill::fill;
+pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
@@ -39,7 +39,7 @@ pub use optimizer::{adamw, sgd};
 pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};
-pub use score::{ProductScore, ValueScore, score_blend, score_exclude, score_product, score_values};
+pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
 pub use select::{Extreme, Share, select};
 

@@ -11,8 +11,10 @@ pub enum ValueScore {
     Square,
     /// The largest magnitude.
     Largest,
-    /// The sum of elements; it may be negative.
-    Signed,
+    /// The sum of elements where it is positive; elsewhere the block takes no part.
+    Positive,
+    /// The magnitude of the sum of elements where it is negative; elsewhere the block takes no part.
+    Negative,
     /// The sum of |w * g|, with a second matrix g: SNIP's sensitivity.
     Times,
     /// The sum of w * g: the gradient of a factor before the block.
@@ -57,12 +59,20 @@ pub fn score_values(
                 ValueScore::Abs | ValueScore::Times => *sum += x.abs(),
                 ValueScore::Square => *sum += x * x,
                 ValueScore::Largest => *sum = sum.max(x.abs()),
-                ValueScore::Signed | ValueScore::SignedTimes => *sum += x,
+                ValueScore::Positive | ValueScore::Negative | ValueScore::SignedTimes => *sum += x,
             }
         }
         scores[place] = match what {
             ValueScore::Largest => sums.into_iter().fold(0.0, f32::max),
-            _ => (sums[0] + sums[1]) + (sums[2] + sums[3]),
+            _ => {
+                let sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+                match what {
+                    ValueScore::Positive if sum <= 0.0 => -1.0,
+                    ValueScore::Negative if sum >= 0.0 => -1.0,
+                    ValueScore::Negative => -sum,
+                    _ => sum,
+                }
+            }
         };
     }
 }
@@ -108,18 +118,22 @@ pub fn score_product(
     }
 }
 
-/// Scores smoothed over steps.
-pub fn score_blend(scores: &[f32], smoothed: &mut [f32], decay: f32) {
-    for (smoothed, &score) in smoothed.iter_mut().zip(scores) {
-        *smoothed = decay.mul_add(*smoothed, score);
-    }
-}
-
 /// Members of a set take no part.
 pub fn score_exclude(set: &[u32], scores: &mut [f32]) {
     for (i, score) in scores.iter_mut().enumerate() {
         if set[i / 32] >> (i % 32) & 1 == 1 {
             *score = -1.0;
+        }
+    }
+}
+
+/// One step of learning of connections; see [`ops::score_connect`](crate::ops::score_connect).
+pub fn score_connect(grads: &[f32], connections: &mut [f32], col_blocks: usize, rate: f32, cost: f32) {
+    for (grads, connections) in grads.chunks(col_blocks).zip(connections.chunks_mut(col_blocks)) {
+        let largest = grads.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
+        let scale = if largest > 1e-30 { 1.0 / largest } else { 0.0 };
+        for (connection, g) in connections.iter_mut().zip(grads) {
+            *connection = (-rate).mul_add(g.mul_add(scale, cost), *connection).clamp(-1.0, 1.0);
         }
     }
 }

@@ -58,7 +58,7 @@ fn permutations() -> Vec<Key> {
         .into_iter()
         .chain([("bits", "combine"), ("bits", "count"), ("bits", "present"), ("fill", "words")])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
-        .chain([("reduce", "norms"), ("score", "blend"), ("score", "exclude")])
+        .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
     {
         keys.push(Key::new(family, name));
     }
@@ -73,9 +73,12 @@ fn permutations() -> Vec<Key> {
         let key = |family, name| Key::new(family, name).block(block);
         let values = key("score", "values");
         keys.extend(["square", "largest"].map(|flag| values.clone().with(flag, true)));
-        keys.extend(switch(switch(vec![values], "times"), "signed"));
+        let signed = values.clone().with("signed", true);
+        keys.extend(["positive", "negative"].map(|flag| signed.clone().with(flag, true)));
+        keys.extend([values.clone(), values.with("times", true), signed.with("times", true)]);
         keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
+        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     for flag in ["or", "and_not"] {

@@ -1,13 +1,14 @@
-// Scores smoothed over steps: smoothed = decay * smoothed + scores.
+// out = a * x + b * out, element by element.
 import package::common::grid::workgroup_index;
 
 struct Params {
     n: u32,
-    decay: f32,
+    a: f32,
+    b: f32,
 }
 
-@group(0) @binding(0) var<storage, read> scores: array<f32>;
-@group(0) @binding(2) var<storage, read_write> smoothed: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -18,6 +19,11 @@ fn main(
 ) {
     let i = workgroup_index(id, count) * 64u + local;
     if i < params.n {
-        smoothed[i] = fma(params.decay, smoothed[i], scores[i]);
+        // What is not wanted is not read: it may be anything.
+        var sum = params.a * x[i];
+        if params.b != 0.0 {
+            sum = fma(params.b, out[i], sum);
+        }
+        out[i] = sum;
     }
 }

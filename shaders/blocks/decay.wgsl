@@ -1,0 +1,31 @@
+// Decoupled decay of values, by one rate for the blocks of a set and another for those outside it:
+// value *= 1 - learning rate * rate.
+import package::common::grid::workgroup_index;
+import package::common::step::now;
+import package::common::topology::slot_place;
+import package::constants::BLOCK;
+
+struct Params {
+    n: u32,
+    inside: f32,
+    outside: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> values: array<f32>;
+@group(0) @binding(1) var<storage, read> awake: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    if i >= params.n {
+        return;
+    }
+    let place = slot_place(i / (BLOCK * BLOCK));
+    let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
+    values[i] *= 1.0 - now.learning_rate * select(params.outside, params.inside, member);
+}

@@ -1,0 +1,39 @@
+// Connectivity that learns (Tang et al. 2022, by block): a block stands while its connection is not negative. The step
+// function's gradient is taken for 1, so a connection's gradient is that of a factor before its block; it is divided by the
+// largest of its row of blocks, because gradients of different outputs are very unequal. Every connection costs `cost`.
+//
+// An invocation is a row of blocks.
+import package::common::grid::workgroup_index;
+
+struct Params {
+    row_blocks: u32,
+    col_blocks: u32,
+    rate: f32,
+    cost: f32,
+}
+
+@group(0) @binding(0) var<storage, read> grads: array<f32>;
+@group(0) @binding(2) var<storage, read_write> connections: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = workgroup_index(id, count) * 64u + local;
+    if row >= params.row_blocks {
+        return;
+    }
+    let first = row * params.col_blocks;
+    var largest = 0.0;
+    for (var i = first; i < first + params.col_blocks; i++) {
+        largest = max(largest, abs(grads[i]));
+    }
+    let scale = select(0.0, 1.0 / largest, largest > 1e-30);
+    for (var i = first; i < first + params.col_blocks; i++) {
+        let slope = fma(grads[i], scale, params.cost);
+        connections[i] = clamp(fma(-params.rate, slope, connections[i]), -1.0, 1.0);
+    }
+}
