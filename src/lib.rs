@@ -31,6 +31,7 @@ pub mod check;
 pub mod data;
 mod error;
 pub mod gpu;
+pub mod methods;
 pub mod nn;
 pub mod ops;
 pub mod random;

@@ -16,6 +16,10 @@ pub enum Stream {
     Weights(u32),
     /// The dropout mask behind a layer.
     Dropout(u32),
+    /// Which blocks of a layer grow.
+    Growth(u32),
+    /// The weights of a layer's new blocks.
+    Regrowth(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -28,6 +32,8 @@ impl Stream {
             Self::Weights(layer) => [3, layer],
             Self::Dropout(layer) => [4, layer],
             Self::Check(n) => [5, n],
+            Self::Growth(layer) => [6, layer],
+            Self::Regrowth(layer) => [7, layer],
         }
     }
 }

@@ -76,6 +76,16 @@ impl<'g> Recorder<'g> {
         Self { gpu, dispatches: Vec::new(), params: Vec::new() }
     }
 
+    /// How many dispatches are recorded.
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
+    }
+
     /// The device recorded for.
     pub fn gpu(&self) -> &'g Gpu {
         self.gpu

@@ -170,6 +170,24 @@ impl Linear {
         }
     }
 
+    /// Puts another block matrix in the place of a sparse weight, with a gradient of its pattern. Plans that were recorded
+    /// before go on with the old one.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the sides differ, [`Error::OutOfMemory`].
+    pub fn replace_weight(&mut self, gpu: &Gpu, weight: BlockMatrix) -> Result<()> {
+        let sides = [weight.pattern().rows(), weight.pattern().cols()];
+        if sides != self.sides() {
+            let wanted = format!("{:?}", self.sides());
+            return Err(Error::argument(&self.name, "weight", wanted, format!("{sides:?}")));
+        }
+        // The old gradient makes room first.
+        self.weight_grad = Weight::Sparse(weight.clone());
+        let grads = BlockMatrix::alloc(gpu, Class::Gradients, &self.name, weight.pattern())?;
+        (self.weight, self.weight_grad) = (Weight::Sparse(weight), Weight::Sparse(grads));
+        Ok(())
+    }
+
     /// `layers.0`, say.
     pub fn name(&self) -> &str {
         &self.name

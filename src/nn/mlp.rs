@@ -4,7 +4,7 @@ use super::{Linear, Parameter};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
-use crate::sparse::{self, BLOCKS, Density, Topology};
+use crate::sparse::{self, BLOCKS, Density, Grid, Topology};
 use crate::{Error, Result};
 
 /// What network to make.
@@ -66,20 +66,33 @@ impl MlpConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));
         }
-        self.topologies().map(|_| ())
+        self.sparsity.map_or(Ok(()), |sparsity| self.counts(sparsity).map(|_| ()))
+    }
+
+    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a layer is left with no block.
+    pub fn counts(&self, sparsity: f64) -> Result<Vec<usize>> {
+        let mut counts = self.density.allocate(&self.grids(), sparsity)?;
+        counts.push(0);
+        Ok(counts)
+    }
+
+    /// The sides of the sparse layers in blocks.
+    fn grids(&self) -> Vec<Grid> {
+        let widths = self.widths();
+        let pairs = widths.windows(2).take(self.hidden.len());
+        pairs.map(|pair| [pair[1], pair[0]].map(|side| side / self.block)).collect()
     }
 
     /// The initial pattern of each layer, `None` where it is dense.
-    fn topologies(&self) -> Result<Vec<Option<Topology>>> {
-        let widths = self.widths();
-        let mut topologies = vec![None; widths.len() - 1];
-        let Some(sparsity) = self.sparsity else { return Ok(topologies) };
-        let sides: Vec<[usize; 2]> =
-            widths.windows(2).take(self.hidden.len()).map(|pair| [pair[1], pair[0]]).collect();
-        let grids: Vec<_> = sides.iter().map(|side| side.map(|side| side / self.block)).collect();
-        let kept = self.density.allocate(&grids, sparsity)?;
-        for (layer, ([rows, cols], nnz)) in sides.into_iter().zip(kept).enumerate() {
+    fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
+        let mut topologies = vec![None; self.hidden.len() + 1];
+        let Some(sparsity) = sparsity else { return Ok(topologies) };
+        for (layer, (grid, nnz)) in self.grids().into_iter().zip(self.counts(sparsity)?).enumerate() {
             let key = Key::new(self.seed, Stream::Pattern(layer as u32));
+            let [rows, cols] = grid.map(|blocks| blocks * self.block);
             topologies[layer] = Some(sparse::random(rows, cols, self.block, nnz, key)?);
         }
         Ok(topologies)
@@ -110,16 +123,39 @@ pub struct Buffers {
     grads: Vec<Tensor>,
 }
 
+/// What passed through a layer in a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Passage<'a> {
+    /// The layer's number, from the input on.
+    pub layer: usize,
+    /// Its input, `[batch, in]`.
+    pub x: &'a Tensor,
+    /// Its output after the activation, `[batch, out]`.
+    pub y: &'a Tensor,
+    /// The gradient of its output before the activation, `[batch, out]`.
+    pub dy: &'a Tensor,
+}
+
 impl Mlp {
     /// A network with patterns and weights drawn from the seed.
     ///
     /// # Errors
     /// [`Error::Config`] as [`MlpConfig::validate`], [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, config: MlpConfig) -> Result<Self> {
+        let sparsity = config.sparsity;
+        Self::storing(gpu, config, sparsity)
+    }
+
+    /// The same, of which more or fewer blocks are stored at first than the configuration says: all of them, for a method
+    /// that prunes.
+    ///
+    /// # Errors
+    /// As [`Mlp::new`].
+    pub fn storing(gpu: &Gpu, config: MlpConfig, sparsity: Option<f64>) -> Result<Self> {
         config.validate()?;
         let widths = config.widths();
         let layers = config
-            .topologies()?
+            .topologies(sparsity)?
             .into_iter()
             .enumerate()
             .map(|(layer, topology)| {
@@ -161,6 +197,11 @@ impl Mlp {
     /// The layers from input to output.
     pub fn layers(&self) -> &[Linear] {
         &self.layers
+    }
+
+    /// One of them, to be changed.
+    pub fn layer_mut(&mut self, layer: usize) -> Option<&mut Linear> {
+        self.layers.get_mut(layer)
     }
 
     /// Every weight and bias.
@@ -222,24 +263,41 @@ impl Mlp {
         Ok(())
     }
 
-    /// Records the way back from the gradient of the logits to the gradient of every parameter.
+    /// Records the way back from the gradient of the logits to the gradient of every parameter. With a `step`, through the
+    /// dropout of the forward pass.
     ///
     /// # Errors
     /// As the operations.
-    pub fn backward(&self, rec: &mut Recorder<'_>, buffers: &Buffers, step: &Step) -> Result<()> {
-        let mut grad = &buffers.logits_grad;
+    pub fn backward(&self, rec: &mut Recorder<'_>, buffers: &Buffers, step: Option<&Step>) -> Result<()> {
+        self.backward_with(rec, buffers, step, &mut |_, _| Ok(()))
+    }
+
+    /// The same, where `after` records something after each layer's backward pass: what passed through the layer is still
+    /// there, and nobody needs its weight any more.
+    ///
+    /// # Errors
+    /// As the operations, and as `after`.
+    pub fn backward_with(
+        &self,
+        rec: &mut Recorder<'_>,
+        buffers: &Buffers,
+        step: Option<&Step>,
+        after: &mut dyn FnMut(&mut Recorder<'_>, Passage<'_>) -> Result<()>,
+    ) -> Result<()> {
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let Some(before) = index.checked_sub(1) else {
-                return layer.backward_parameters(rec, grad, &buffers.input);
-            };
-            layer.backward_parameters(rec, grad, &buffers.hidden[before])?;
-            let epilogue = Epilogue::Backward {
-                pre: &buffers.pre[before],
-                activation: self.config.activation.at_layer(before),
-                dropout: self.dropping(before, Some(step)),
-            };
-            layer.backward_input(rec, grad, &buffers.grads[before], epilogue)?;
-            grad = &buffers.grads[before];
+            let dy = buffers.grads.get(index).unwrap_or(&buffers.logits_grad);
+            let y = buffers.hidden.get(index).unwrap_or(&buffers.logits);
+            let x = index.checked_sub(1).map_or(&buffers.input, |before| &buffers.hidden[before]);
+            layer.backward_parameters(rec, dy, x)?;
+            if let Some(before) = index.checked_sub(1) {
+                let epilogue = Epilogue::Backward {
+                    pre: &buffers.pre[before],
+                    activation: self.config.activation.at_layer(before),
+                    dropout: self.dropping(before, step),
+                };
+                layer.backward_input(rec, dy, &buffers.grads[before], epilogue)?;
+            }
+            after(rec, Passage { layer: index, x, y, dy })?;
         }
         Ok(())
     }

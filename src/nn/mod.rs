@@ -5,4 +5,4 @@ mod mlp;
 
 pub use linear::{Linear, Parameter, Weight};
 pub(crate) use mlp::layer_name;
-pub use mlp::{Buffers, Mlp, MlpConfig};
+pub use mlp::{Buffers, Mlp, MlpConfig, Passage};

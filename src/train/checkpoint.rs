@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use serde_json::Value;
+
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::Settings;
@@ -80,6 +82,8 @@ pub struct Checkpoint {
     pub settings: Settings,
     /// How far it is.
     pub position: Position,
+    /// What its method remembers.
+    pub memory: Value,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -88,8 +92,8 @@ const FORMAT: &str = "fretwork.checkpoint.1";
 
 impl Checkpoint {
     /// A checkpoint with no tensors yet.
-    pub fn new(settings: Settings, position: Position) -> Self {
-        Self { settings, position, tensors: BTreeMap::new() }
+    pub fn new(settings: Settings, position: Position, memory: Value) -> Self {
+        Self { settings, position, memory, tensors: BTreeMap::new() }
     }
 
     /// Adds a dense tensor.
@@ -98,16 +102,40 @@ impl Checkpoint {
         self.tensors.insert(name.to_owned(), tensor);
     }
 
+    /// Adds words: a set of blocks, a count.
+    pub fn put_words(&mut self, name: &str, words: &[u32]) {
+        // The format has no unsigned words; the bits are the same.
+        let values = Values::I32(words.iter().map(|&word| word as i32).collect());
+        self.tensors.insert(name.to_owned(), TensorData { shape: vec![words.len()], values });
+    }
+
+    /// Words of a known number.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if they are missing, or more or fewer.
+    pub fn words(&self, path: &Path, name: &str, count: usize) -> Result<Vec<u32>> {
+        let bad = |reason| Error::Checkpoint { path: path.to_owned(), reason };
+        match self.tensors.get(name).map(|tensor| &tensor.values) {
+            Some(Values::I32(words)) if words.len() == count => {
+                Ok(words.iter().map(|&word| word as u32).collect())
+            }
+            Some(_) => Err(bad(format!("{name} should hold {count} words"))),
+            None => Err(bad(format!("has no tensor {name}"))),
+        }
+    }
+
     /// Adds values `[nnz, block, block]` in slot order, and their pattern, both in row order.
     pub fn put_sparse(&mut self, name: &str, topology: &Topology, values: &[f32]) {
+        // A topology has fewer than 2^31 blocks: each has at least 64 of the 2^32 elements it may have.
         let (row_ptr, col_idx) = topology.csr();
-        let mut indices = |part: &str, words: Vec<u32>| {
-            // A topology has fewer than 2^31 blocks: each has at least 64 of the 2^32 elements it may have.
-            let values = Values::I32(words.iter().map(|&word| word as i32).collect());
-            self.tensors.insert(format!("{name}.{part}"), TensorData { shape: vec![words.len()], values });
-        };
-        indices("crow_indices", row_ptr);
-        indices("col_indices", col_idx);
+        self.put_words(&format!("{name}.crow_indices"), &row_ptr);
+        self.put_words(&format!("{name}.col_indices"), &col_idx);
+        let awake = topology.awake();
+        if awake.contains(&false) {
+            let awake: Vec<u32> =
+                topology.row_order().into_iter().map(|slot| u32::from(awake[slot])).collect();
+            self.put_words(&format!("{name}.awake"), &awake);
+        }
         let shape = [topology.nnz(), topology.block(), topology.block()];
         self.put(&format!("{name}.values"), &shape, topology.in_row_order(values));
     }
@@ -151,8 +179,16 @@ impl Checkpoint {
                 None => Err(bad(format!("has no tensor {name}"))),
             }
         };
-        Topology::from_csr(rows, cols, block, &part("crow_indices")?, &part("col_indices")?)
-            .map_err(|error| bad(format!("{name}: {error}")))
+        let topology = Topology::from_csr(rows, cols, block, &part("crow_indices")?, &part("col_indices")?)
+            .map_err(|error| bad(format!("{name}: {error}")))?;
+        let awake = format!("{name}.awake");
+        if !self.tensors.contains_key(&awake) {
+            return Ok(topology);
+        }
+        let awake = self.words(path, &awake, topology.nnz())?;
+        let coordinates: Vec<(u32, u32)> =
+            topology.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
+        Topology::with_resting(rows, cols, block, &coordinates, |slot| awake[slot] == 0)
     }
 
     /// The file's bytes.
@@ -193,7 +229,8 @@ impl Checkpoint {
             };
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        let checkpoint = Self { settings: header.settings, position: header.position, tensors };
+        let checkpoint =
+            Self { settings: header.settings, position: header.position, memory: header.memory, tensors };
         let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
         if checksum != header.checksum {
             return Err(bad(format!(
@@ -208,14 +245,15 @@ impl Checkpoint {
         serde_json::to_string(&Header {
             settings: self.settings.clone(),
             position: self.position,
+            memory: self.memory.clone(),
             checksum: self.checksum()?,
         })
     }
 
-    /// CRC-32 over settings, position, and every tensor's name, shape and bytes.
+    /// CRC-32 over settings, position, memory, and every tensor's name, shape and bytes.
     fn checksum(&self) -> serde_json::Result<u32> {
         let mut crc = flate2::Crc::new();
-        crc.update(serde_json::to_string(&(&self.settings, self.position))?.as_bytes());
+        crc.update(serde_json::to_string(&(&self.settings, self.position, &self.memory))?.as_bytes());
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
             crc.update(format!("{:?}", tensor.shape).as_bytes());
@@ -229,5 +267,6 @@ impl Checkpoint {
 struct Header {
     settings: Settings,
     position: Position,
+    memory: Value,
     checksum: u32,
 }

@@ -1,7 +1,9 @@
 //! The step, the loop, evaluation, checkpoints and the run folder.
 
 mod checkpoint;
+mod evolution;
 mod optimizer;
+mod plans;
 mod run_folder;
 mod schedule;
 mod settings;

@@ -115,6 +115,16 @@ impl OptimizerState {
         self.parts.iter().map(|parts| self.kind.state_names().iter().copied().zip(parts))
     }
 
+    /// The parts of a layer's weight. Each layer has two parameters, and the weight is the first.
+    pub fn weight_parts(&self, layer: usize) -> &[Tensor] {
+        &self.parts[2 * layer]
+    }
+
+    /// Puts others in their place.
+    pub(super) fn replace_weight_parts(&mut self, layer: usize, parts: Vec<Tensor>) {
+        self.parts[2 * layer] = parts;
+    }
+
     fn adamw(&self) -> AdamW {
         AdamW { beta_1: self.momentum, beta_2: 0.999, epsilon: 1e-8, weight_decay: self.weight_decay }
     }

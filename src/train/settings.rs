@@ -1,6 +1,7 @@
 //! Everything that determines a run.
 
 use super::{OptimizerKind, Schedule};
+use crate::methods::MethodConfig;
 use crate::nn::MlpConfig;
 use crate::{Error, Result};
 
@@ -21,6 +22,8 @@ pub struct Settings {
     pub data: String,
     /// The network.
     pub model: MlpConfig,
+    /// How its topologies evolve.
+    pub method: MethodConfig,
     /// How long.
     pub length: Length,
     /// Rows of a step.
@@ -59,6 +62,7 @@ impl Settings {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
+        self.method.validate()?;
         self.model.validate()
     }
 

@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
-use crate::gpu::{Bytes, Class, Gpu, Pending, Plan, Recorder, Tensor};
-use crate::nn::{Buffers, Linear, Mlp};
-use crate::ops::{self, Step, StepValues};
+use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
+use crate::methods::{Method, Moment, Static};
+use crate::nn::{Linear, Mlp};
+use crate::ops::StepValues;
 use crate::{Error, Result};
+
+use super::evolution::Evolution;
+use super::plans::{Plans, Room};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -97,28 +101,22 @@ pub struct Summary {
 /// A run: network, optimizer, data, and the plans that train and test.
 #[derive(Debug)]
 pub struct Trainer {
-    gpu: Gpu,
-    settings: Settings,
-    data: Dataset,
-    model: Mlp,
-    optimizer: OptimizerState,
-    batch: Batch,
-    train_plan: Plan,
-    test_plan: Plan,
-    position: Position,
+    pub(super) gpu: Gpu,
+    pub(super) settings: Settings,
+    pub(super) data: Dataset,
+    pub(super) model: Mlp,
+    pub(super) optimizer: OptimizerState,
+    pub(super) batch: Batch,
+    pub(super) plans: Plans,
+    pub(super) evolution: Evolution,
+    pub(super) position: Position,
 }
 
-/// What the plans read and write besides the network.
+/// A batch, on both sides.
 #[derive(Debug)]
-struct Batch {
-    buffers: Buffers,
-    labels: Tensor,
-    step: Step,
-    /// `[loss, hits]`, running totals.
-    totals: Tensor,
-    /// A word per layer; see [`Mlp::scan`].
-    status: Tensor,
-    /// The host's side of a batch, filled and written again and again.
+pub(super) struct Batch {
+    pub(super) room: Room,
+    /// The host's side, filled and written again and again.
     host_features: Vec<f32>,
     host_labels: Vec<u32>,
 }
@@ -137,8 +135,23 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where settings make no sense, [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, settings: Settings, data: Dataset) -> Result<Self> {
+        let method = settings.method.build(settings.model.seed);
+        Self::with_method(gpu, settings, data, method)
+    }
+
+    /// The same with a method of the caller's own; that of the settings is passed by, but its schedule holds.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and what the method has to object.
+    pub fn with_method(
+        gpu: &Gpu,
+        settings: Settings,
+        data: Dataset,
+        method: Box<dyn Method>,
+    ) -> Result<Self> {
         settings.validate()?;
-        let model = Mlp::new(gpu, settings.model.clone())?;
+        let stored = settings.model.sparsity.map(|sparsity| method.stored_sparsity(sparsity));
+        let model = Mlp::storing(gpu, settings.model.clone(), stored)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -147,7 +160,9 @@ impl Trainer {
             &model.parameters(),
         )?;
         let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
-        Self::assemble(gpu, settings, data, model, optimizer, position)
+        let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
+        trainer.operate(Moment::Start)?;
+        Ok(trainer)
     }
 
     /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped.
@@ -204,7 +219,12 @@ impl Trainer {
                 gpu.write(tensor, checkpoint.get(path, &name, tensor.shape())?)?;
             }
         }
-        Self::assemble(gpu, settings, data, model, optimizer, checkpoint.position)
+        let method = settings.method.build(settings.model.seed);
+        let position = checkpoint.position;
+        let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
+        trainer.recall(checkpoint, path)?;
+        trainer.plan()?;
+        Ok(trainer)
     }
 
     fn assemble(
@@ -214,39 +234,17 @@ impl Trainer {
         model: Mlp,
         optimizer: OptimizerState,
         position: Position,
+        method: Box<dyn Method>,
     ) -> Result<Self> {
-        let (rows, layers) = (settings.batch, model.layers().len());
+        let rows = settings.batch;
         let batch = Batch {
-            buffers: model.buffers(gpu, rows)?,
-            labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
-            step: Step::new(gpu, StepValues::default())?,
-            totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
-            status: gpu.zeros::<u32>(Class::Scratch, "status", &[layers])?,
+            room: Room::new(gpu, &model, rows)?,
             host_features: vec![0.0; rows * settings.model.padded_inputs()],
             host_labels: vec![0; rows],
         };
-        let report = gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?;
-        let Batch { buffers, labels, step, totals, status, .. } = &batch;
-        let loss = |rec: &mut Recorder<'_>| {
-            ops::softmax_cross_entropy(rec, &buffers.logits, labels, &report, &buffers.logits_grad, step)?;
-            ops::column_sums(rec, &report, totals, true)
-        };
-
-        let mut rec = Recorder::new(gpu);
-        model.forward(&mut rec, buffers, Some(step))?;
-        loss(&mut rec)?;
-        model.backward(&mut rec, buffers, step)?;
-        model.scan(&mut rec, buffers, status)?;
-        optimizer.update(&mut rec, &model.parameters(), step)?;
-        let train_plan = rec.finish()?;
-
-        let mut rec = Recorder::new(gpu);
-        model.forward(&mut rec, buffers, None)?;
-        loss(&mut rec)?;
-        model.scan(&mut rec, buffers, status)?;
-        let test_plan = rec.finish()?;
-
-        gpu.write(totals, &[position.loss_sum, position.hits])?;
+        gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
+        let evolution = Evolution::new(gpu, method, &model)?;
+        let plans = Plans::empty(gpu)?;
         Ok(Self {
             gpu: gpu.clone(),
             settings,
@@ -254,8 +252,8 @@ impl Trainer {
             model,
             optimizer,
             batch,
-            train_plan,
-            test_plan,
+            plans,
+            evolution,
             position,
         })
     }
@@ -272,7 +270,7 @@ impl Trainer {
 
     /// The kernels of a step, in order.
     pub fn step_kernels(&self) -> impl Iterator<Item = &str> {
-        self.train_plan.labels()
+        self.plans.train.labels()
     }
 
     /// Trains to the end, or until the watcher stops it. With a folder, a checkpoint is kept after every epoch and when
@@ -307,6 +305,8 @@ impl Trainer {
             (trained, steps_here) = (trained + elapsed, steps_here + done);
 
             if self.position.step == until {
+                let epochs = total.div_ceil(per_epoch);
+                self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
                 let event = Event::Epoch {
@@ -318,7 +318,7 @@ impl Trainer {
                 };
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
-                self.gpu.write(&self.batch.totals, &[0.0f32; 2])?;
+                self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
                 if let Some(folder) = folder {
                     folder.save(&self.checkpoint()?)?;
                     folder.log(&epoch_line(epoch, self.position.step, train, evaluation))?;
@@ -368,18 +368,16 @@ impl Trainer {
             let index = self.position.step;
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
-            self.batch.load(
-                &self.gpu,
-                &self.data.train,
-                members,
-                StepValues {
-                    index: index as u32,
-                    learning_rate: self.settings.schedule.at(self.settings.learning_rate, index, total),
-                    row_scale: 1.0 / members.len() as f32,
-                    corrections: self.optimizer.corrections(index as u32),
-                },
-            )?;
-            in_flight.push_back(self.gpu.run(&self.train_plan)?);
+            let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
+            let values = StepValues {
+                index: index as u32,
+                learning_rate: self.evolution.method.learning_rate(rate, index as f64 / total as f64),
+                row_scale: 1.0 / members.len() as f32,
+                corrections: self.optimizer.corrections(index as u32),
+            };
+            self.prepare(index, per_epoch, total)?;
+            self.batch.load(&self.gpu, &self.data.train, members, values)?;
+            in_flight.push_back(self.gpu.run(self.plan_of(index, per_epoch, total))?);
             self.position.step += 1;
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()
@@ -389,8 +387,8 @@ impl Trainer {
 
             if self.position.step.is_multiple_of(every) {
                 reports.push_back(Report {
-                    totals: self.gpu.read(&self.batch.totals)?,
-                    status: self.gpu.read(&self.batch.status)?,
+                    totals: self.gpu.read(&self.batch.room.totals)?,
+                    status: self.gpu.read(&self.batch.room.status)?,
                     rows: first + members.len(),
                     step: index,
                 });
@@ -414,10 +412,44 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
+    /// Makes ready what is due before a step: quotas for an update, or the method's own work.
+    fn prepare(&mut self, index: u64, per_epoch: u64, total: u64) -> Result<()> {
+        let updates = self.settings.method.updates;
+        if !updates.due(index, per_epoch, total) {
+            return Ok(());
+        }
+        if self.plans.update.is_some() {
+            return self.evolution.want(&self.gpu, &self.model, updates.share(index, total));
+        }
+        self.operate(Moment::Update { step: index, steps: total })
+    }
+
+    /// What the device does in a step.
+    fn plan_of(&self, index: u64, per_epoch: u64, total: u64) -> &Plan {
+        let Plans { train, observe, update, .. } = &self.plans;
+        if let Some(update) = update
+            && self.settings.method.updates.due(index, per_epoch, total)
+        {
+            return update;
+        }
+        match (observe, self.evolution.method.observe_every()) {
+            (Some(observe), Some(every)) if index.is_multiple_of(every) => observe,
+            _ => train,
+        }
+    }
+
+    /// The training rows of a step within an epoch.
+    pub(super) fn members(&self, step: u64, epoch: u64) -> Vec<u32> {
+        let rows = self.data.train.rows();
+        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let first = step as usize * self.settings.batch;
+        order[first..rows.min(first + self.settings.batch)].to_vec()
+    }
+
     /// Waits for the totals of the current epoch.
     fn collect(&mut self) -> Result<Evaluation> {
-        let totals = self.gpu.read::<f32>(&self.batch.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.status)?.wait()?;
+        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
         let rows = self.data.train.rows();
@@ -434,22 +466,22 @@ impl Trainer {
     /// [`Error::NotFinite`] naming the layer, [`Error::DeviceLost`].
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let before = [self.position.loss_sum, self.position.hits];
-        self.gpu.write(&self.batch.totals, &[0.0f32; 2])?;
+        self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
         let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
         let mut in_flight = VecDeque::new();
         for members in rows.chunks(self.settings.batch) {
             self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
-            in_flight.push_back(self.gpu.run(&self.test_plan)?);
+            in_flight.push_back(self.gpu.run(&self.plans.test)?);
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()
             {
                 self.gpu.pace(oldest)?;
             }
         }
-        let totals = self.gpu.read::<f32>(&self.batch.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.status)?.wait()?;
+        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
-        self.gpu.write(&self.batch.totals, &before)?;
+        self.gpu.write(&self.batch.room.totals, &before)?;
         let count = rows.len() as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
     }
@@ -459,7 +491,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position);
+        let memory = self.evolution.method.memory();
+        let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
         // Of a layer's two parameters, the weight may be sparse.
         let weights = self.model.layers().iter().flat_map(|layer| [layer.weight().sparse(), None]);
         for ((parameter, weight), parts) in
@@ -478,7 +511,28 @@ impl Trainer {
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
+        for (name, tensor) in self.evolution.tensors() {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(&tensor)?.wait()?),
+            }
+        }
         Ok(checkpoint)
+    }
+
+    /// Takes up what the method remembers.
+    fn recall(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
+        let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
+        let result = method.recall(&checkpoint.memory, self);
+        self.evolution.method = method;
+        result?;
+        for (name, tensor) in self.evolution.tensors() {
+            match tensor.dtype() {
+                DType::U32 => self.gpu.write(&tensor, &checkpoint.words(path, &name, tensor.len())?)?,
+                _ => self.gpu.write(&tensor, checkpoint.get(path, &name, tensor.shape())?)?,
+            }
+        }
+        Ok(())
     }
 
     /// Names the first layer, from the input on, in which something is not finite.
@@ -496,12 +550,12 @@ impl Trainer {
 
 impl Batch {
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
-    fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
+    pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
         let stride = self.host_features.len() / self.host_labels.len();
         table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
-        gpu.write(&self.buffers.input, &self.host_features)?;
-        gpu.write(&self.labels, &self.host_labels)?;
-        self.step.write(gpu, values)
+        gpu.write(&self.room.buffers.input, &self.host_features)?;
+        gpu.write(&self.room.labels, &self.host_labels)?;
+        self.room.step.write(gpu, values)
     }
 }
 

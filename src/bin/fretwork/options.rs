@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use fretwork::data::Source;
+use fretwork::methods::{Decay, Every, Kind};
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 use fretwork::train::{OptimizerKind, Schedule};
@@ -74,6 +75,30 @@ pub(crate) struct Train {
     /// Where patterns, weights, order and dropout come from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// How topologies evolve: static | set | set-published | rigl | snfs | top-kast | ctre-seq | ctre-sim
+    #[arg(long, default_value = "static")]
+    pub(crate) method: Kind,
+    /// Steps from one update of the topologies to the next, or epoch; by default as the method was published.
+    #[arg(long, value_name = "STEPS|epoch")]
+    pub(crate) update_every: Option<Every>,
+    /// The share of the run before the first update.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) update_from: Option<f64>,
+    /// The share of the run after which there is no update.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) update_until: Option<f64>,
+    /// The share of a layer's blocks that the first update exchanges.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) update_fraction: Option<f64>,
+    /// How that share falls: constant | linear | cosine | exponential
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) update_decay: Option<Decay>,
+    /// Top-KAST: the sparsity of what is stored and receives gradients; by default twice as many blocks as are present.
+    #[arg(long, value_name = "SPARSITY", allow_negative_numbers = true)]
+    pub(crate) backward_sparsity: Option<f64>,
+    /// Top-KAST's decay of present blocks; SCL's cost of a connection.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) penalty: Option<f64>,
     /// The run folder: checkpoint and log. Without it nothing is kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
+use fretwork::methods::{MethodConfig, Updates};
 use fretwork::nn::MlpConfig;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -101,6 +102,7 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
             dropout: options.dropout,
             seed: options.seed,
         },
+        method: method(options),
         length: match options.steps {
             Some(steps) => Length::Steps(steps),
             None => Length::Epochs(options.epochs.unwrap_or(epochs)),
@@ -111,6 +113,23 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
         schedule: options.schedule,
         momentum: options.momentum,
         weight_decay: options.weight_decay.unwrap_or(decay),
+    }
+}
+
+fn method(options: &Train) -> MethodConfig {
+    let published = MethodConfig::new(options.method, options.sparsity);
+    let updates = published.updates;
+    MethodConfig {
+        updates: Updates {
+            every: options.update_every.unwrap_or(updates.every),
+            from: options.update_from.unwrap_or(updates.from),
+            until: options.update_until.unwrap_or(updates.until),
+            fraction: options.update_fraction.unwrap_or(updates.fraction),
+            decay: options.update_decay.unwrap_or(updates.decay),
+        },
+        backward_sparsity: options.backward_sparsity.unwrap_or(published.backward_sparsity),
+        penalty: options.penalty.unwrap_or(published.penalty),
+        ..published
     }
 }
 

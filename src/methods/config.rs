@@ -1,0 +1,131 @@
+//! Which method, and its numbers.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::ctre::{CtreSeq, CtreSim};
+use super::rigl::Rigl;
+use super::set::{Set, SetPublished};
+use super::snfs::Snfs;
+use super::top_kast::TopKast;
+use super::{Every, Method, Static, Updates};
+use crate::{Error, Result};
+
+/// The methods there are, as the command line names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// [`Static`].
+    Static,
+    /// [`Set`].
+    Set,
+    /// [`SetPublished`].
+    SetPublished,
+    /// [`Rigl`].
+    Rigl,
+    /// [`Snfs`].
+    Snfs,
+    /// [`TopKast`].
+    TopKast,
+    /// [`CtreSeq`].
+    CtreSeq,
+    /// [`CtreSim`].
+    CtreSim,
+}
+
+impl Kind {
+    /// Every method with its name.
+    pub const ALL: &[(&str, Self)] = &[
+        ("static", Self::Static),
+        ("set", Self::Set),
+        ("set-published", Self::SetPublished),
+        ("rigl", Self::Rigl),
+        ("snfs", Self::Snfs),
+        ("top-kast", Self::TopKast),
+        ("ctre-seq", Self::CtreSeq),
+        ("ctre-sim", Self::CtreSim),
+    ];
+
+    /// The schedule that the method was published with.
+    pub fn updates(self) -> Updates {
+        match self {
+            Self::SetPublished => Updates::SET,
+            Self::CtreSeq | Self::CtreSim => Updates { fraction: 0.2, ..Updates::SET },
+            _ => Updates::RIGL,
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.iter().find(|(name, _)| *name == text).map(|&(_, kind)| kind).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+            Error::Config { option: "method", reason: format!("{text:?} is none of {}", names.join(", ")) }
+        })
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(_, kind)| kind == self).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// A method and its numbers: part of a run's settings.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct MethodConfig {
+    /// Which.
+    pub kind: Kind,
+    /// When topologies change.
+    pub updates: Updates,
+    /// Top-KAST: the sparsity of what is stored and receives gradients.
+    pub backward_sparsity: f64,
+    /// Top-KAST's decay, SCL's cost of a connection.
+    pub penalty: f64,
+}
+
+impl MethodConfig {
+    /// A method with the numbers it was published with, for a run of this sparsity.
+    pub fn new(kind: Kind, sparsity: f64) -> Self {
+        // Twice the blocks are stored that have a part in the network.
+        let backward_sparsity = (1.0 - 2.0 * (1.0 - sparsity)).max(0.0);
+        let penalty = if kind == Kind::TopKast { 0.0 } else { 0.1 };
+        Self { kind, updates: kind.updates(), backward_sparsity, penalty }
+    }
+
+    /// Refuses what makes no sense, each by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        let bad = |option, reason: String| Err(Error::Config { option, reason });
+        if !(0.0..1.0).contains(&self.backward_sparsity) {
+            return bad("backward-sparsity", format!("{} is not in [0, 1)", self.backward_sparsity));
+        }
+        if !(self.penalty.is_finite() && self.penalty >= 0.0) {
+            return bad("penalty", format!("{} is not a number from 0 up", self.penalty));
+        }
+        self.updates.validate()
+    }
+
+    /// The method itself.
+    pub fn build(&self, seed: u64) -> Box<dyn Method> {
+        let every = match self.updates.every {
+            Every::Steps(steps) => (steps / 10).max(1),
+            Every::Epoch => 10,
+        };
+        match self.kind {
+            Kind::Static => Box::new(Static),
+            Kind::Set => Box::new(Set),
+            Kind::SetPublished => Box::new(SetPublished { share: self.updates.fraction, seed }),
+            Kind::Rigl => Box::new(Rigl),
+            Kind::Snfs => Box::new(Snfs { every, momentum: 0.9 }),
+            Kind::TopKast => Box::new(TopKast::new(self.backward_sparsity, self.penalty as f32)),
+            Kind::CtreSeq => Box::new(CtreSeq::new(seed, 40)),
+            Kind::CtreSim => Box::new(CtreSim { seed }),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! SET: sparse evolutionary training (Mocanu et al. 2018).
+
+use super::{Method, Site};
+use crate::Result;
+use crate::gpu::Recorder;
+use crate::ops::{Fresh, ValueScore};
+use crate::random::{Key, Stream};
+
+/// Drops the blocks of the smallest magnitude and grows random ones, from 0: SET as RigL's authors compare with it.
+#[derive(Debug)]
+pub struct Set;
+
+impl Method for Set {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        site.score_stored(rec, ValueScore::Abs)?;
+        site.drop_smallest(rec)?;
+        site.score_randomly(rec)?;
+        site.grow_largest(rec)?;
+        site.swap(rec, Fresh::Zero, None)
+    }
+}
+
+/// SET as published: of the blocks with a positive sum and of those with a negative one, the same share nearest to 0 is
+/// dropped, and new blocks are drawn like the first ones.
+#[derive(Debug)]
+pub struct SetPublished {
+    /// The share that is dropped.
+    pub share: f64,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl Method for SetPublished {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        site.score_stored(rec, ValueScore::Positive)?;
+        site.drop_share(rec, self.share, false)?;
+        site.score_stored(rec, ValueScore::Negative)?;
+        site.drop_share(rec, self.share, true)?;
+        site.score_randomly(rec)?;
+        site.grow_as_many(rec)?;
+        let pattern = site.weight.pattern();
+        let fan_in = pattern.elements() as f64 / pattern.rows() as f64;
+        let limit = (6.0 / fan_in).sqrt() as f32;
+        let key = Key::new(self.seed, Stream::Regrowth(site.layer as u32));
+        site.swap(rec, Fresh::Uniform { limit, key, step: site.step }, None)
+    }
+}

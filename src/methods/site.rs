@@ -1,0 +1,270 @@
+//! A layer whose pattern may change, and the verbs that methods are made of.
+
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::ops::{
+    self, Extreme, Fresh, NO_PART, ProductScore, Quota, SetOp, Share, Step, Swap, ValueScore,
+};
+use crate::random;
+use crate::sparse::{BlockMatrix, Pattern};
+use crate::Result;
+
+/// What a layer needs for its updates, besides itself: one score per block, a few bits per block, a word per slot.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    /// One score per place in the grid; between selections it serves as the map of slots.
+    scores: Tensor,
+    /// Scores smoothed over steps, for methods that [observe](super::Method::observe).
+    smoothed: Option<Tensor>,
+    dropped: Tensor,
+    grown: Tensor,
+    fresh: Tensor,
+    wanted: Tensor,
+    churn: Tensor,
+    visited: Tensor,
+}
+
+impl Workspace {
+    /// Room for a layer of this pattern.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn new(gpu: &Gpu, pattern: &Pattern, smoothing: bool) -> Result<Self> {
+        let places = pattern.places();
+        let set = || gpu.zeros::<u32>(Class::Scratch, "set of blocks", &[places.div_ceil(32)]);
+        let scores = || gpu.zeros::<f32>(Class::Scratch, "scores", &[places]);
+        let word = || gpu.zeros::<u32>(Class::Scratch, "count", &[1]);
+        Ok(Self {
+            scores: scores()?,
+            smoothed: smoothing.then(scores).transpose()?,
+            dropped: set()?,
+            grown: set()?,
+            fresh: gpu.zeros::<u32>(Class::Scratch, "fresh slots", &[pattern.nnz()])?,
+            wanted: word()?,
+            churn: word()?,
+            visited: set()?,
+        })
+    }
+
+    /// The same for a pattern of another number of blocks in the same grid.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn resized(&self, gpu: &Gpu, nnz: usize) -> Result<Self> {
+        let fresh = gpu.zeros::<u32>(Class::Scratch, "fresh slots", &[nnz])?;
+        Ok(Self { fresh, ..self.clone() })
+    }
+
+    /// The place of the scores, which nothing between two steps needs.
+    pub(crate) fn scores_of_no_use(&self) -> &Tensor {
+        &self.scores
+    }
+
+    /// How many blocks the next update exchanges: a word.
+    pub fn wanted(&self) -> &Tensor {
+        &self.wanted
+    }
+
+    /// How many blocks have been new since the host last set it to 0: a word.
+    pub fn churn(&self) -> &Tensor {
+        &self.churn
+    }
+
+    /// The set of blocks that have ever been stored.
+    pub fn visited(&self) -> &Tensor {
+        &self.visited
+    }
+
+    /// Scores smoothed over steps, where there are any.
+    pub fn smoothed(&self) -> Option<&Tensor> {
+        self.smoothed.as_ref()
+    }
+}
+
+/// A layer in the middle of a training step: its weight `[m, n]` has not changed since the forward pass, and its gradients
+/// are there.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The layer's number, from the input on.
+    pub layer: usize,
+    /// The weight.
+    pub weight: &'a BlockMatrix,
+    /// Its gradient: the values, of the same pattern.
+    pub grad: &'a Tensor,
+    /// The parts of the optimizer's state, in the same layout.
+    pub state: &'a [Tensor],
+    /// The layer's input, `[rows, n]`.
+    pub x: &'a Tensor,
+    /// The layer's output after its activation, `[rows, m]`.
+    pub y: &'a Tensor,
+    /// The gradient of its output before the activation, `[rows, m]`.
+    pub dy: &'a Tensor,
+    /// The step.
+    pub step: &'a Step,
+    /// Where the layer's random draws come from.
+    pub key: random::Key,
+    /// Room to work in.
+    pub workspace: &'a Workspace,
+}
+
+impl Site<'_> {
+    fn pattern(&self) -> &Pattern {
+        self.weight.pattern()
+    }
+
+    /// Room for a set that is needed in the middle of a recording; the plan holds it.
+    pub fn set(&self, rec: &Recorder<'_>) -> Result<Tensor> {
+        rec.gpu().alloc::<u32>(Class::Scratch, "set of blocks", &[self.pattern().places().div_ceil(32)])
+    }
+
+    /// Room for a word.
+    pub fn word(&self, rec: &Recorder<'_>) -> Result<Tensor> {
+        rec.gpu().alloc::<u32>(Class::Scratch, "count", &[1])
+    }
+
+    /// The scores, one per place in the grid.
+    pub fn scores(&self) -> &Tensor {
+        &self.workspace.scores
+    }
+
+    /// The set of blocks to drop.
+    pub fn dropped(&self) -> &Tensor {
+        &self.workspace.dropped
+    }
+
+    /// The set of blocks to grow.
+    pub fn grown(&self) -> &Tensor {
+        &self.workspace.grown
+    }
+
+    /// Records the scores of stored blocks; absent ones take no part.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn score_stored(&self, rec: &mut Recorder<'_>, what: ValueScore) -> Result<()> {
+        ops::fill(rec, self.scores(), NO_PART.to_bits())?;
+        let other = what.takes_other().then_some(self.grad);
+        ops::score_values(rec, self.weight, other, self.scores(), what)
+    }
+
+    /// Records the scores of all blocks by what the gradient of their weights would be, `dy^T * x`.
+    ///
+    /// # Errors
+    /// As the operation.
+    pub fn score_gradient(&self, rec: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
+        ops::score_product(rec, self.dy, self.x, self.scores(), self.pattern().block(), what, None)
+    }
+
+    /// Records the scores of all blocks by how alike inputs and outputs behave: the sum of |cosine| between the columns of
+    /// `y` and `x` over the rows of this step.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn score_likeness(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let norms = |rec: &mut Recorder<'_>, of: &Tensor| {
+            let columns = of.matrix("score_likeness", "activations")?[1];
+            let norms = rec.gpu().alloc::<f32>(Class::Scratch, "norms", &[columns])?;
+            ops::inverse_norms(rec, of, &norms)?;
+            Ok(norms)
+        };
+        let (y, x) = (norms(rec, self.y)?, norms(rec, self.x)?);
+        let block = self.pattern().block();
+        ops::score_product(rec, self.y, self.x, self.scores(), block, ProductScore::Cosine, Some([&y, &x]))
+    }
+
+    /// Records a uniform draw as the score of every block.
+    ///
+    /// # Errors
+    /// As the operation.
+    pub fn score_randomly(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        ops::random_uniform(rec, self.scores(), self.key, self.step)
+    }
+
+    /// Records that as many blocks as the schedule wants are dropped: those with the smallest scores.
+    ///
+    /// # Errors
+    /// As the operation.
+    pub fn drop_smallest(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let quota = Quota::Count(&self.workspace.wanted);
+        ops::select(rec, self.scores(), quota, Extreme::Smallest, self.dropped())
+    }
+
+    /// Records that this share of the blocks that take part is dropped, those with the smallest scores, besides those that
+    /// are dropped already where `add`.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn drop_share(&self, rec: &mut Recorder<'_>, share: f64, add: bool) -> Result<()> {
+        let quota = Quota::Share(Share(share as f32));
+        if !add {
+            return ops::select(rec, self.scores(), quota, Extreme::Smallest, self.dropped());
+        }
+        let (first, second) = (self.set(rec)?, self.set(rec)?);
+        ops::bits::combine(rec, self.dropped(), self.dropped(), SetOp::Or, &first)?;
+        ops::select(rec, self.scores(), quota, Extreme::Smallest, &second)?;
+        ops::bits::combine(rec, &first, &second, SetOp::Or, self.dropped())
+    }
+
+    /// Records that blocks which stay take no part in what grows: those that are stored and not dropped.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn exclude_kept(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let (stored, kept) = (self.set(rec)?, self.set(rec)?);
+        ops::bits::present(rec, self.pattern(), &stored)?;
+        ops::bits::combine(rec, &stored, self.dropped(), SetOp::AndNot, &kept)?;
+        ops::score_exclude(rec, &kept, self.scores())
+    }
+
+    /// Records that as many blocks as the schedule wants are grown: those with the largest scores, among all that do not
+    /// stay. Blocks that were dropped a moment ago are among them.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn grow_largest(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        self.grow(rec, &self.workspace.wanted)
+    }
+
+    /// The same, as many as are dropped.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn grow_as_many(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let dropped = self.word(rec)?;
+        ops::bits::count(rec, self.dropped(), &dropped)?;
+        self.grow(rec, &dropped)
+    }
+
+    fn grow(&self, rec: &mut Recorder<'_>, wanted: &Tensor) -> Result<()> {
+        self.exclude_kept(rec)?;
+        ops::select(rec, self.scores(), Quota::Count(wanted), Extreme::Largest, self.grown())
+    }
+
+    /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's
+    /// state is zeroed, and the index is rebuilt. A block that was dropped and grown at once keeps everything. With a set
+    /// `awake`, other blocks rest from now on.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh<'_>, awake: Option<&Tensor>) -> Result<()> {
+        let Workspace { scores, dropped, grown, fresh, churn, visited, .. } = self.workspace;
+        // Selection is over, so the scores' place is free for the map.
+        let map = scores.reinterpret(crate::gpu::DType::U32)?;
+        let swap = Swap { dropped, grown, map: &map, fresh, churn };
+        let pattern = self.pattern();
+        ops::swap_pattern(rec, pattern, swap, awake)?;
+        ops::renew_blocks(rec, pattern, self.weight.values(), fresh, values)?;
+        for part in self.state {
+            ops::renew_blocks(rec, pattern, part, fresh, Fresh::Zero)?;
+        }
+        ops::bits::add_present(rec, pattern, visited)
+    }
+
+    /// Records that only the blocks of a set have a part in the matrix from now on; other stored blocks rest.
+    ///
+    /// # Errors
+    /// As the operation.
+    pub fn wake_only(&self, rec: &mut Recorder<'_>, awake: &Tensor) -> Result<()> {
+        let map = self.scores().reinterpret(crate::gpu::DType::U32)?;
+        ops::index_pattern(rec, self.pattern(), &map, Some(awake))
+    }
+}

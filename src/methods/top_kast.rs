@@ -1,0 +1,126 @@
+//! Top-KAST (Jayakumar et al. 2020).
+
+use super::{Method, Moment, Site, Surgery};
+use crate::Result;
+use crate::gpu::{Class, Recorder, Tensor};
+use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
+
+/// Two nested patterns per layer: the blocks of the largest magnitude have a part in the network, and a larger set of
+/// stored blocks receives gradients. What rests can wake when it has grown.
+///
+/// The paper takes the larger set anew from all weights, which need a dense store. Here at most the larger set is
+/// stored, ever: an update exchanges the schedule's share of the *resting* blocks, those of the smallest magnitude, for
+/// random ones from 0. So with no resting blocks it is static training, bit for bit.
+#[derive(Debug)]
+pub struct TopKast {
+    /// The sparsity of what is stored.
+    pub backward_sparsity: f64,
+    /// Decoupled decay of the present blocks; that of the resting ones is divided by the density.
+    pub penalty: f32,
+    layers: Vec<Layer>,
+}
+
+/// What it knows of a layer.
+#[derive(Debug)]
+struct Layer {
+    index: usize,
+    /// Blocks present, of blocks in the grid.
+    density: f64,
+    /// How many blocks are present: a word.
+    present: Tensor,
+    /// Which.
+    awake: Tensor,
+}
+
+impl TopKast {
+    /// For a network that is yet to be seen.
+    pub fn new(backward_sparsity: f64, penalty: f32) -> Self {
+        Self { backward_sparsity, penalty, layers: Vec::new() }
+    }
+
+    fn layer(&self, site: &Site<'_>) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.index == site.layer)
+    }
+
+    fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
+        let gpu = network.gpu();
+        self.layers.clear();
+        for (index, weight) in network.sparse_layers() {
+            let (pattern, target) = (weight.pattern(), network.targets()[index]);
+            self.layers.push(Layer {
+                index,
+                density: target as f64 / pattern.places() as f64,
+                present: gpu.upload(Class::Scratch, "present", &[1], &[target as u32])?,
+                awake: gpu.zeros::<u32>(Class::Topology, "awake", &[pattern.places().div_ceil(32)])?,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Method for TopKast {
+    fn stored_sparsity(&self, sparsity: f64) -> f64 {
+        self.backward_sparsity.min(sparsity)
+    }
+
+    fn quota(&self, stored: usize, present: usize, share: f64) -> usize {
+        ((stored - present) as f64 * share) as usize
+    }
+
+    fn each_step(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        let Some(layer) = self.layer(site) else { return Ok(()) };
+        if self.penalty == 0.0 {
+            return Ok(());
+        }
+        let rates = [self.penalty, self.penalty / layer.density as f32];
+        let pattern = site.weight.pattern();
+        ops::decay_blocks(rec, pattern, site.weight.values(), &layer.awake, rates, site.step)
+    }
+
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        let Some(layer) = self.layer(site) else { return Ok(()) };
+        // The largest are present.
+        site.score_stored(rec, ValueScore::Abs)?;
+        ops::select(rec, site.scores(), Quota::Count(&layer.present), Extreme::Largest, &layer.awake)?;
+        // Of the others, the smallest go.
+        ops::score_exclude(rec, &layer.awake, site.scores())?;
+        site.drop_smallest(rec)?;
+        site.score_randomly(rec)?;
+        // What was dropped a moment ago does not come back: it was chosen for being small.
+        let stored = site.set(rec)?;
+        ops::bits::present(rec, site.weight.pattern(), &stored)?;
+        ops::score_exclude(rec, &stored, site.scores())?;
+        let quota = Quota::Count(site.workspace.wanted());
+        ops::select(rec, site.scores(), quota, Extreme::Largest, site.grown())?;
+        site.swap(rec, Fresh::Zero, Some(&layer.awake))
+    }
+
+    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
+        if moment != Moment::Start {
+            return Ok(());
+        }
+        self.survey(network)?;
+        let gpu = network.gpu().clone();
+        let mut rec = Recorder::new(&gpu);
+        for ((_, weight), layer) in network.sparse_layers().into_iter().zip(&self.layers) {
+            let pattern = weight.pattern();
+            let scores = gpu.alloc::<f32>(Class::Scratch, "scores", &[pattern.places()])?;
+            ops::fill(&mut rec, &scores, ops::NO_PART.to_bits())?;
+            ops::score_values(&mut rec, &weight, None, &scores, ValueScore::Abs)?;
+            let quota = Quota::Count(&layer.present);
+            ops::select(&mut rec, &scores, quota, Extreme::Largest, &layer.awake)?;
+            let map = scores.reinterpret(crate::gpu::DType::U32)?;
+            ops::index_pattern(&mut rec, pattern, &map, Some(&layer.awake))?;
+        }
+        gpu.run(&rec.finish()?)?;
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.layers.iter().map(|layer| (format!("awake.{}", layer.index), layer.awake.clone())).collect()
+    }
+
+    fn recall(&mut self, _memory: &serde_json::Value, network: &mut dyn Surgery) -> Result<()> {
+        self.survey(network)
+    }
+}

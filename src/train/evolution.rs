@@ -1,0 +1,168 @@
+//! The method of a run, and what it may do to the network.
+
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::methods::{Method, Moment, Static, Surgery, Workspace};
+use crate::nn::{Mlp, layer_name};
+use crate::ops::{self, Source, StepValues};
+use crate::random::{Key, Stream};
+use crate::sparse::BlockMatrix;
+use crate::{Error, Result};
+
+use super::Trainer;
+use super::plans::Room;
+
+/// A method with what it needs of each layer.
+#[derive(Debug)]
+pub(super) struct Evolution {
+    pub(super) method: Box<dyn Method>,
+    /// Blocks that each layer is to have, by the run's sparsity.
+    pub(super) targets: Vec<usize>,
+    /// Per layer, where it is sparse.
+    pub(super) workspaces: Vec<Option<Workspace>>,
+    /// Where each layer's random growth comes from.
+    pub(super) keys: Vec<Key>,
+    /// Whether plans are out of date.
+    pub(super) reshaped: bool,
+}
+
+impl Evolution {
+    pub(super) fn new(gpu: &Gpu, method: Box<dyn Method>, model: &Mlp) -> Result<Self> {
+        let config = model.config();
+        let targets = match config.sparsity {
+            Some(sparsity) => config.counts(sparsity)?,
+            None => vec![0; model.layers().len()],
+        };
+        let smoothing = method.observe_every().is_some();
+        let mut workspaces = Vec::new();
+        let mut rec = Recorder::new(gpu);
+        for layer in model.layers() {
+            let Some(weight) = layer.weight().sparse() else {
+                workspaces.push(None);
+                continue;
+            };
+            let workspace = Workspace::new(gpu, weight.pattern(), smoothing)?;
+            ops::bits::add_present(&mut rec, weight.pattern(), workspace.visited())?;
+            workspaces.push(Some(workspace));
+        }
+        gpu.run(&rec.finish()?)?;
+        let key = |layer| Key::new(config.seed, Stream::Growth(layer));
+        let keys = (0..targets.len() as u32).map(key).collect();
+        Ok(Self { method, targets, workspaces, keys, reshaped: false })
+    }
+
+    /// What a checkpoint holds of it, by name.
+    pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut tensors = Vec::new();
+        for (layer, workspace) in self.workspaces.iter().enumerate() {
+            let Some(workspace) = workspace else { continue };
+            let name = |part| format!("method.{}.{part}", layer_name(layer));
+            tensors.push((name("visited"), workspace.visited().clone()));
+            tensors.push((name("churn"), workspace.churn().clone()));
+            if let Some(smoothed) = workspace.smoothed() {
+                tensors.push((name("smoothed"), smoothed.clone()));
+            }
+        }
+        let own = self.method.tensors().into_iter();
+        tensors.extend(own.map(|(name, tensor)| (format!("method.{name}"), tensor)));
+        tensors
+    }
+
+    /// Tells the device how many blocks the next update exchanges.
+    pub(super) fn want(&self, gpu: &Gpu, model: &Mlp, share: f64) -> Result<()> {
+        for ((layer, workspace), &target) in model.layers().iter().zip(&self.workspaces).zip(&self.targets) {
+            if let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) {
+                let stored = weight.pattern().nnz();
+                let wanted = self.method.quota(stored, target.min(stored), share);
+                gpu.write(workspace.wanted(), &[wanted as u32])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Trainer {
+    /// Lets the method operate, and brings the plans up to date with what it has done.
+    pub(super) fn operate(&mut self, moment: Moment) -> Result<()> {
+        // The method holds the network while it operates, so it stands aside from it.
+        let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
+        let result = method.operate(moment, self);
+        self.evolution.method = method;
+        result?;
+        // At the end of an epoch a method may also have changed its mind about what it records.
+        let epoch_end = matches!(moment, Moment::EpochEnd { .. }) && self.plans.update.is_some();
+        if self.evolution.reshaped || epoch_end || moment == Moment::Start {
+            self.plan()?;
+        }
+        Ok(())
+    }
+}
+
+impl Surgery for Trainer {
+    fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    fn model(&self) -> &Mlp {
+        &self.model
+    }
+
+    fn targets(&self) -> &[usize] {
+        &self.evolution.targets
+    }
+
+    fn backward(&mut self, batch: u64) -> Result<()> {
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let members = self.members(batch % per_epoch, batch / per_epoch);
+        let row_scale = 1.0 / members.len() as f32;
+        self.batch.load(&self.gpu, &self.data.train, &members, StepValues { row_scale, ..StepValues::default() })?;
+        let mut rec = Recorder::new(&self.gpu);
+        let Room { buffers, .. } = &self.batch.room;
+        self.model.forward(&mut rec, buffers, None)?;
+        self.batch.room.loss(&mut rec, false)?;
+        self.model.backward(&mut rec, buffers, None)?;
+        self.gpu.run(&rec.finish()?)?;
+        Ok(())
+    }
+
+    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
+        let name = self.model.layers()[layer].name().to_owned();
+        if nnz == 0 {
+            let reason = format!("{} leaves {name} with no block", self.settings.method.kind);
+            return Err(Error::Config { option: "sparsity", reason });
+        }
+        let (Some(old), Some(workspace)) =
+            (self.model.layers()[layer].weight().sparse().cloned(), &self.evolution.workspaces[layer])
+        else {
+            return Err(Error::argument("reshape", "layer", "sparse", name));
+        };
+        let gpu = &self.gpu;
+        let pattern = old.pattern().sized_like(gpu, nnz)?;
+        let weight = BlockMatrix::alloc(gpu, Class::Values, &name, &pattern)?;
+        let old_map = gpu.alloc::<u32>(Class::Scratch, "map", &[pattern.places()])?;
+        let map = workspace.scores_of_no_use().reinterpret(DType::U32)?;
+
+        let mut rec = Recorder::new(gpu);
+        ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
+        ops::fill_pattern(&mut rec, &pattern, set, &map)?;
+        ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
+        let source = |values| Source { values, map: &old_map };
+        ops::remap_blocks(&mut rec, source(old.values()), None, &weight)?;
+        let mut parts = Vec::new();
+        for part in self.optimizer.weight_parts(layer) {
+            let new = gpu.alloc::<f32>(Class::Optimizer, &name, weight.values().shape())?;
+            let new = BlockMatrix::adopt(pattern.clone(), new)?;
+            ops::remap_blocks(&mut rec, source(part), None, &new)?;
+            parts.push(new.values().clone());
+        }
+        gpu.run(&rec.finish()?)?;
+
+        self.evolution.workspaces[layer] = Some(workspace.resized(gpu, nnz)?);
+        self.optimizer.replace_weight_parts(layer, parts);
+        if let Some(layer) = self.model.layer_mut(layer) {
+            layer.replace_weight(&self.gpu, weight)?;
+        }
+        self.evolution.reshaped = true;
+        Ok(())
+    }
+}
