@@ -3,12 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ctre::{CtreSeq, CtreSim};
-use super::rigl::Rigl;
-use super::set::{Set, SetPublished};
-use super::snfs::Snfs;
-use super::top_kast::TopKast;
-use super::{Every, Method, Static, Updates};
+use super::{
+    CtreSeq, CtreSim, EarlyCrop, Every, Gap, Importance, Magnitude, Method, Rigl, SbpSr, Scl, Set,
+    SetPublished, Snfs, Snip, Static, SupTickets, SynFlow, TopKast, Updates,
+};
 use crate::{Error, Result};
 
 /// The methods there are, as the command line names them.
@@ -31,6 +29,25 @@ pub enum Kind {
     CtreSeq,
     /// [`CtreSim`].
     CtreSim,
+    /// [`Magnitude`].
+    Magnitude,
+    /// [`Gap`].
+    Gap,
+    /// [`SupTickets`].
+    SupTickets,
+    /// [`Scl`].
+    Scl,
+    /// [`Snip`].
+    Snip,
+    /// [`SynFlow`].
+    #[serde(rename = "synflow")]
+    SynFlow,
+    /// [`SbpSr`].
+    SbpSr,
+    /// [`EarlyCrop`].
+    EarlyCrop,
+    /// [`Importance`].
+    Importance,
 }
 
 impl Kind {
@@ -44,12 +61,21 @@ impl Kind {
         ("top-kast", Self::TopKast),
         ("ctre-seq", Self::CtreSeq),
         ("ctre-sim", Self::CtreSim),
+        ("magnitude", Self::Magnitude),
+        ("gap", Self::Gap),
+        ("sup-tickets", Self::SupTickets),
+        ("scl", Self::Scl),
+        ("snip", Self::Snip),
+        ("synflow", Self::SynFlow),
+        ("sbp-sr", Self::SbpSr),
+        ("early-crop", Self::EarlyCrop),
+        ("importance", Self::Importance),
     ];
 
     /// The schedule that the method was published with.
     pub fn updates(self) -> Updates {
         match self {
-            Self::SetPublished => Updates::SET,
+            Self::SetPublished | Self::Importance => Updates::SET,
             Self::CtreSeq | Self::CtreSim => Updates { fraction: 0.2, ..Updates::SET },
             _ => Updates::RIGL,
         }
@@ -85,6 +111,8 @@ pub struct MethodConfig {
     pub backward_sparsity: f64,
     /// Top-KAST's decay, SCL's cost of a connection.
     pub penalty: f64,
+    /// Neuron-importance pruning: whether outgoing weights are lost too.
+    pub prune_outgoing: bool,
 }
 
 impl MethodConfig {
@@ -93,7 +121,7 @@ impl MethodConfig {
         // Twice the blocks are stored that have a part in the network.
         let backward_sparsity = (1.0 - 2.0 * (1.0 - sparsity)).max(0.0);
         let penalty = if kind == Kind::TopKast { 0.0 } else { 0.1 };
-        Self { kind, updates: kind.updates(), backward_sparsity, penalty }
+        Self { kind, updates: kind.updates(), backward_sparsity, penalty, prune_outgoing: false }
     }
 
     /// Refuses what makes no sense, each by name.
@@ -111,8 +139,9 @@ impl MethodConfig {
         self.updates.validate()
     }
 
-    /// The method itself.
-    pub fn build(&self, seed: u64) -> Box<dyn Method> {
+    /// The method itself, in a run of this seed, sparsity and full learning rate.
+    pub fn build(&self, seed: u64, sparsity: f64, rate: f64) -> Box<dyn Method> {
+        let set = SetPublished { share: self.updates.fraction, seed };
         let every = match self.updates.every {
             Every::Steps(steps) => (steps / 10).max(1),
             Every::Epoch => 10,
@@ -120,12 +149,21 @@ impl MethodConfig {
         match self.kind {
             Kind::Static => Box::new(Static),
             Kind::Set => Box::new(Set),
-            Kind::SetPublished => Box::new(SetPublished { share: self.updates.fraction, seed }),
+            Kind::SetPublished => Box::new(set),
             Kind::Rigl => Box::new(Rigl),
             Kind::Snfs => Box::new(Snfs { every, momentum: 0.9 }),
             Kind::TopKast => Box::new(TopKast::new(self.backward_sparsity, self.penalty as f32)),
             Kind::CtreSeq => Box::new(CtreSeq::new(seed, 40)),
             Kind::CtreSim => Box::new(CtreSim { seed }),
+            Kind::Magnitude => Box::new(Magnitude),
+            Kind::Gap => Box::new(Gap),
+            Kind::SupTickets => Box::new(SupTickets::new(rate)),
+            Kind::Scl => Box::new(Scl::new(self.penalty as f32)),
+            Kind::Snip => Box::new(Snip),
+            Kind::SynFlow => Box::new(SynFlow),
+            Kind::SbpSr => Box::new(SbpSr),
+            Kind::EarlyCrop => Box::new(EarlyCrop::new(sparsity)),
+            Kind::Importance => Box::new(Importance { set, percentile: 0.2, outgoing: self.prune_outgoing }),
         }
     }
 }

@@ -5,11 +5,19 @@
 
 mod config;
 mod ctre;
+mod early_crop;
+mod gap;
+mod importance;
+mod magnitude;
 mod rigl;
+mod scl;
 mod set;
 mod site;
 mod snfs;
+mod snip;
+mod sup_tickets;
 mod surgery;
+mod synflow;
 mod top_kast;
 mod updates;
 
@@ -22,13 +30,21 @@ use crate::{Error, Result};
 
 pub use config::{Kind, MethodConfig};
 pub use ctre::{CtreSeq, CtreSim};
+pub use early_crop::EarlyCrop;
+pub use gap::Gap;
+pub use importance::Importance;
+pub use magnitude::Magnitude;
 pub use rigl::Rigl;
+pub use scl::Scl;
 pub use set::{Set, SetPublished};
 pub use site::{Site, Workspace};
 pub use snfs::Snfs;
+pub use snip::{SbpSr, Snip};
+pub use sup_tickets::SupTickets;
 pub use surgery::{Budget, Moment, Surgery, keep, keep_by};
+pub use synflow::SynFlow;
 pub use top_kast::TopKast;
-pub use updates::{Decay, Every, Updates};
+pub use updates::{Clock, Decay, Every, Updates};
 
 /// A way for topologies to be born and evolve. Every function has a default, and `examples/method.rs` is a method of its
 /// own in thirty lines.
@@ -81,8 +97,13 @@ pub trait Method: fmt::Debug + Send {
         Ok(())
     }
 
-    /// The learning rate at `done` of the run, in `[0, 1)`, where the schedule's is `rate`.
-    fn learning_rate(&self, rate: f32, _done: f64) -> f32 {
+    /// The share of blocks that is exchanged now, if an update is due: by the schedule, unless the method knows better.
+    fn share(&self, updates: &Updates, clock: Clock) -> Option<f64> {
+        updates.at(clock)
+    }
+
+    /// The learning rate now, where the schedule's is `rate`.
+    fn learning_rate(&self, rate: f32, _clock: Clock) -> f32 {
         rate
     }
 

@@ -1,12 +1,10 @@
 //! A layer whose pattern may change, and the verbs that methods are made of.
 
+use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{
-    self, Extreme, Fresh, NO_PART, ProductScore, Quota, SetOp, Share, Step, Swap, ValueScore,
-};
+use crate::ops::{self, Extreme, Fresh, NO_PART, ProductScore, Quota, SetOp, Share, Step, Swap, ValueScore};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
-use crate::Result;
 
 /// What a layer needs for its updates, besides itself: one score per block, a few bits per block, a word per slot.
 #[derive(Debug, Clone)]

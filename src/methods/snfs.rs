@@ -24,9 +24,7 @@ impl Method for Snfs {
     fn observe(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
         site.score_gradient(rec, ProductScore::Abs)?;
         match site.workspace.smoothed() {
-            Some(smoothed) => {
-                ops::blend(rec, site.scores(), smoothed, [1.0 - self.momentum, self.momentum])
-            }
+            Some(smoothed) => ops::blend(rec, site.scores(), smoothed, [1.0 - self.momentum, self.momentum]),
             None => Ok(()),
         }
     }

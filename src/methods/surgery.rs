@@ -1,22 +1,25 @@
 //! What a method may do to a network between steps.
 
+use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::Mlp;
 use crate::ops::{self, Extreme, Quota, ValueScore};
 use crate::sparse::BlockMatrix;
-use crate::Result;
 
 /// When a method is asked to operate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Moment {
     /// Before the first step.
-    Start,
-    /// Where an update is due, before the step is trained.
+    Start {
+        /// The epochs of the run, where the last may be cut short.
+        epochs: u64,
+    },
+    /// Where an update is due, before the step is trained, for a method that records none.
     Update {
-        /// The step, from 0.
-        step: u64,
-        /// The steps of the run.
-        steps: u64,
+        /// Which update, from 0.
+        turn: u64,
+        /// The updates of the run.
+        turns: u64,
     },
     /// After the last step of an epoch, before the network is tested.
     EpochEnd {
@@ -88,17 +91,38 @@ pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Res
     })
 }
 
-/// What records the scores of one layer's stored blocks.
-type Scorer<'a> =
+/// What records the scores of one layer's stored blocks, with the network at hand.
+type NetworkScorer<'a> =
     dyn Fn(&mut Recorder<'_>, &dyn Surgery, (usize, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
 /// The same, by scores that `score` records.
 ///
 /// # Errors
 /// As [`keep`].
-pub fn keep_by(network: &mut dyn Surgery, budget: &Budget, score: &Scorer<'_>) -> Result<()> {
-    let gpu = network.gpu().clone();
+pub fn keep_by(network: &mut dyn Surgery, budget: &Budget, score: &NetworkScorer<'_>) -> Result<()> {
     let layers = network.sparse_layers();
+    let view = &*network;
+    let chosen =
+        choose(network.gpu(), &layers, budget, &|rec, layer, scores| score(rec, view, layer, scores))?;
+    for ((layer, weight), (set, nnz)) in layers.into_iter().zip(chosen) {
+        // All that are stored: nothing changes.
+        if nnz != weight.pattern().nnz() {
+            network.reshape(layer, &set, nnz)?;
+        }
+    }
+    Ok(())
+}
+
+/// What records the scores of one matrix's blocks.
+type Scorer<'a> = dyn Fn(&mut Recorder<'_>, (usize, &BlockMatrix), &Tensor) -> Result<()> + 'a;
+
+/// Chooses among the stored blocks of numbered matrices: the set of each, and how many it has.
+pub(super) fn choose(
+    gpu: &Gpu,
+    layers: &[(usize, BlockMatrix)],
+    budget: &Budget,
+    score: &Scorer<'_>,
+) -> Result<Vec<(Tensor, usize)>> {
     // The layers' scores lie one behind the other, with what takes no part between them.
     let mut total = 0;
     let offsets: Vec<usize> = layers
@@ -109,37 +133,44 @@ pub fn keep_by(network: &mut dyn Surgery, budget: &Budget, score: &Scorer<'_>) -
             offset
         })
         .collect();
+    if layers.is_empty() {
+        return Ok(Vec::new());
+    }
     let scores = gpu.alloc::<f32>(Class::Scratch, "scores of all layers", &[total])?;
     let chosen = gpu.alloc::<u32>(Class::Scratch, "blocks of all layers", &[total / 32])?;
-    let counts: Vec<Tensor> =
-        layers.iter().map(|_| gpu.zeros::<u32>(Class::Scratch, "count", &[1])).collect::<Result<_>>()?;
-    let set_of = |at: usize| chosen.rows(offsets[at] / 32, layers[at].1.pattern().places().div_ceil(32));
+    let sets: Vec<Tensor> = layers
+        .iter()
+        .zip(&offsets)
+        .map(|((_, weight), offset)| chosen.rows(offset / 32, weight.pattern().places().div_ceil(32)))
+        .collect::<Result<_>>()?;
+    let word = |value: usize| gpu.upload(Class::Scratch, "count", &[1], &[value as u32]);
+    let counts: Vec<Tensor> = layers.iter().map(|_| word(0)).collect::<Result<_>>()?;
 
-    let mut rec = Recorder::new(&gpu);
+    let mut rec = Recorder::new(gpu);
     ops::fill(&mut rec, &scores, ops::NO_PART.to_bits())?;
     for (at, (layer, weight)) in layers.iter().enumerate() {
         let scores = scores.rows(offsets[at], weight.pattern().places())?;
-        score(&mut rec, network, (*layer, weight), &scores)?;
+        score(&mut rec, (*layer, weight), &scores)?;
         if let Budget::PerLayer(wanted) = budget {
-            let wanted = gpu.upload(Class::Scratch, "wanted", &[1], &[wanted[*layer] as u32])?;
-            ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &set_of(at)?)?;
+            let wanted = word(wanted[*layer])?;
+            ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &sets[at])?;
         }
     }
     if let Budget::Global(wanted) = budget {
-        let wanted = gpu.upload(Class::Scratch, "wanted", &[1], &[*wanted as u32])?;
-        ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &chosen)?;
-        for (at, count) in counts.iter().enumerate() {
-            ops::bits::count(&mut rec, &set_of(at)?, count)?;
+        ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
+        for (set, count) in sets.iter().zip(&counts) {
+            ops::bits::count(&mut rec, set, count)?;
         }
     }
     gpu.run(&rec.finish()?)?;
 
+    let mut result = Vec::new();
     for (at, (layer, weight)) in layers.iter().enumerate() {
         let nnz = match budget {
             Budget::PerLayer(wanted) => wanted[*layer].min(weight.pattern().nnz()),
             Budget::Global(_) => gpu.read::<u32>(&counts[at])?.wait()?[0] as usize,
         };
-        network.reshape(*layer, &set_of(at)?, nnz)?;
+        result.push((sets[at].clone(), nnz));
     }
-    Ok(())
+    Ok(result)
 }

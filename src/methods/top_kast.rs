@@ -96,9 +96,7 @@ impl Method for TopKast {
     }
 
     fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        if moment != Moment::Start {
-            return Ok(());
-        }
+        let Moment::Start { .. } = moment else { return Ok(()) };
         self.survey(network)?;
         let gpu = network.gpu().clone();
         let mut rec = Recorder::new(&gpu);

@@ -6,6 +6,17 @@ use std::str::FromStr;
 
 use crate::{Error, Result};
 
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock {
+    /// The step, from 0.
+    pub step: u64,
+    /// Steps of an epoch.
+    pub per_epoch: u64,
+    /// Steps of the run.
+    pub steps: u64,
+}
+
 /// How often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,8 +68,18 @@ impl Updates {
     pub const SET: Self =
         Self { every: Every::Epoch, from: 0.0, until: 1.0, fraction: 0.3, decay: Decay::Constant };
 
-    /// Whether step `step` of a run of `steps` is an update, where an epoch has `per_epoch` of them.
-    pub fn due(&self, step: u64, per_epoch: u64, steps: u64) -> bool {
+    /// The share of blocks that is exchanged now, if an update is due.
+    pub fn at(&self, clock: Clock) -> Option<f64> {
+        self.due(clock).then(|| self.share(clock))
+    }
+
+    /// Which update is due now, from 0, and how many the run has.
+    pub fn turn(&self, clock: Clock) -> [u64; 2] {
+        let due = |until| (0..until).filter(|&step| self.due(Clock { step, ..clock })).count() as u64;
+        [due(clock.step), due(clock.steps)]
+    }
+
+    fn due(&self, Clock { step, per_epoch, steps }: Clock) -> bool {
         let share = step as f64 / steps.max(1) as f64;
         let turn = match self.every {
             Every::Steps(every) => step > 0 && step.is_multiple_of(every),
@@ -67,10 +88,9 @@ impl Updates {
         turn && self.from <= share && share < self.until
     }
 
-    /// The share of blocks that an update at `step` exchanges.
-    pub fn share(&self, step: u64, steps: u64) -> f64 {
-        let end = self.until * steps as f64;
-        let done = (step as f64 / end.max(1.0)).min(1.0);
+    fn share(&self, clock: Clock) -> f64 {
+        let end = self.until * clock.steps as f64;
+        let done = (clock.step as f64 / end.max(1.0)).min(1.0);
         self.fraction
             * match self.decay {
                 Decay::Constant => 1.0,
@@ -144,32 +164,39 @@ impl FromStr for Decay {
 mod tests {
     use super::*;
 
+    fn at(step: u64) -> Clock {
+        Clock { step, per_epoch: 90, steps: 1000 }
+    }
+
     /// `int(nnz * alpha / 2 * (1 + cos(pi t / t_end)))`, as RigL's code has it.
     #[test]
     fn rigls_share_is_the_published_one() {
         let updates = Updates::RIGL;
-        assert_eq!(updates.share(0, 1000), 0.3);
+        assert_eq!(updates.share(at(0)), 0.3);
         let wanted = 0.15 * (1.0 + (PI * 300.0 / 750.0).cos());
-        assert!((updates.share(300, 1000) - wanted).abs() < 1e-12);
-        assert!(updates.share(750, 1000) < 1e-12);
+        assert!((updates.share(at(300)) - wanted).abs() < 1e-12);
+        assert!(updates.share(at(750)) < 1e-12);
     }
 
     #[test]
     fn updates_fall_where_they_are_due() {
-        let due = |updates: Updates| (0..1000).filter(|&step| updates.due(step, 90, 1000)).collect::<Vec<_>>();
+        let due =
+            |updates: Updates| (0..1000).filter(|&step| updates.at(at(step)).is_some()).collect::<Vec<_>>();
         assert_eq!(due(Updates::RIGL), [100, 200, 300, 400, 500, 600, 700]);
+        assert_eq!(Updates::RIGL.turn(at(300)), [2, 7]);
         assert_eq!(due(Updates { from: 0.3, until: 0.5, ..Updates::RIGL }), [300, 400]);
         assert_eq!(due(Updates::SET)[..2], [89, 179]);
         // Not after the last epoch.
-        assert_eq!((0..180).filter(|&step| Updates::SET.due(step, 90, 180)).count(), 1);
+        let short = |step| Clock { step, per_epoch: 90, steps: 180 };
+        assert_eq!((0..180).filter(|&step| Updates::SET.at(short(step)).is_some()).count(), 1);
     }
 
     #[test]
     fn every_decay_falls() {
         for decay in [Decay::Linear, Decay::Cosine, Decay::Exponential] {
             let updates = Updates { decay, ..Updates::RIGL };
-            assert_eq!(updates.share(0, 100), 0.3);
-            assert!((1..75).all(|step| updates.share(step, 100) < updates.share(step - 1, 100)));
+            assert_eq!(updates.share(at(0)), 0.3);
+            assert!((1..750).all(|step| updates.share(at(step)) < updates.share(at(step - 1))));
         }
     }
 }

@@ -120,6 +120,30 @@ impl Linear {
         })
     }
 
+    /// A layer of a weight that is on the device already. Biases are 0.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn from_weight(gpu: &Gpu, name: &str, [outputs, inputs]: [usize; 2], weight: Weight) -> Result<Self> {
+        let weight_grad = match &weight {
+            Weight::Dense(values) => {
+                Weight::Dense(gpu.alloc::<f32>(Class::Gradients, name, values.shape())?)
+            }
+            Weight::Sparse(matrix) => {
+                Weight::Sparse(BlockMatrix::alloc(gpu, Class::Gradients, name, matrix.pattern())?)
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            inputs,
+            outputs,
+            weight,
+            weight_grad,
+            bias: gpu.upload(Class::Values, name, &[outputs], &vec![0.0; outputs])?,
+            bias_grad: gpu.alloc::<f32>(Class::Gradients, name, &[outputs])?,
+        })
+    }
+
     /// Records `out[rows, outputs] = epilogue(x[rows, inputs] * W^T)`; the epilogue adds [`Linear::bias`].
     ///
     /// # Errors

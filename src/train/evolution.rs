@@ -90,7 +90,7 @@ impl Trainer {
         result?;
         // At the end of an epoch a method may also have changed its mind about what it records.
         let epoch_end = matches!(moment, Moment::EpochEnd { .. }) && self.plans.update.is_some();
-        if self.evolution.reshaped || epoch_end || moment == Moment::Start {
+        if self.evolution.reshaped || epoch_end || matches!(moment, Moment::Start { .. }) {
             self.plan()?;
         }
         Ok(())
@@ -115,7 +115,12 @@ impl Surgery for Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let members = self.members(batch % per_epoch, batch / per_epoch);
         let row_scale = 1.0 / members.len() as f32;
-        self.batch.load(&self.gpu, &self.data.train, &members, StepValues { row_scale, ..StepValues::default() })?;
+        self.batch.load(
+            &self.gpu,
+            &self.data.train,
+            &members,
+            StepValues { row_scale, ..StepValues::default() },
+        )?;
         let mut rec = Recorder::new(&self.gpu);
         let Room { buffers, .. } = &self.batch.room;
         self.model.forward(&mut rec, buffers, None)?;

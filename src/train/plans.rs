@@ -1,10 +1,10 @@
 //! The plans of a run: what the device does in a step.
 
+use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
 use crate::nn::{Buffers, Mlp, Passage};
 use crate::ops::{self, Step, StepValues};
-use crate::Result;
 
 use super::Trainer;
 

@@ -1,7 +1,7 @@
 //! Everything that determines a run.
 
 use super::{OptimizerKind, Schedule};
-use crate::methods::MethodConfig;
+use crate::methods::{Method, MethodConfig};
 use crate::nn::MlpConfig;
 use crate::{Error, Result};
 
@@ -64,6 +64,11 @@ impl Settings {
         }
         self.method.validate()?;
         self.model.validate()
+    }
+
+    /// The method of the run.
+    pub fn build_method(&self) -> Box<dyn Method> {
+        self.method.build(self.model.seed, self.model.sparsity.unwrap_or(0.0), self.learning_rate)
     }
 
     /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.

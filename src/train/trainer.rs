@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
-use crate::methods::{Method, Moment, Static};
+use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::{Linear, Mlp};
 use crate::ops::StepValues;
 use crate::{Error, Result};
@@ -135,7 +135,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where settings make no sense, [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, settings: Settings, data: Dataset) -> Result<Self> {
-        let method = settings.method.build(settings.model.seed);
+        let method = settings.build_method();
         Self::with_method(gpu, settings, data, method)
     }
 
@@ -161,7 +161,8 @@ impl Trainer {
         )?;
         let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
         let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
-        trainer.operate(Moment::Start)?;
+        let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
+        trainer.operate(Moment::Start { epochs })?;
         Ok(trainer)
     }
 
@@ -219,7 +220,7 @@ impl Trainer {
                 gpu.write(tensor, checkpoint.get(path, &name, tensor.shape())?)?;
             }
         }
-        let method = settings.method.build(settings.model.seed);
+        let method = settings.build_method();
         let position = checkpoint.position;
         let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
         trainer.recall(checkpoint, path)?;
@@ -245,17 +246,7 @@ impl Trainer {
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
-        Ok(Self {
-            gpu: gpu.clone(),
-            settings,
-            data,
-            model,
-            optimizer,
-            batch,
-            plans,
-            evolution,
-            position,
-        })
+        Ok(Self { gpu: gpu.clone(), settings, data, model, optimizer, batch, plans, evolution, position })
     }
 
     /// The network.
@@ -371,13 +362,14 @@ impl Trainer {
             let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
             let values = StepValues {
                 index: index as u32,
-                learning_rate: self.evolution.method.learning_rate(rate, index as f64 / total as f64),
+                learning_rate: self.evolution.method.learning_rate(rate, self.clock()),
                 row_scale: 1.0 / members.len() as f32,
                 corrections: self.optimizer.corrections(index as u32),
             };
-            self.prepare(index, per_epoch, total)?;
+            let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
+            self.prepare(share)?;
             self.batch.load(&self.gpu, &self.data.train, members, values)?;
-            in_flight.push_back(self.gpu.run(self.plan_of(index, per_epoch, total))?);
+            in_flight.push_back(self.gpu.run(self.plan_of(share))?);
             self.position.step += 1;
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()
@@ -412,28 +404,32 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
-    /// Makes ready what is due before a step: quotas for an update, or the method's own work.
-    fn prepare(&mut self, index: u64, per_epoch: u64, total: u64) -> Result<()> {
-        let updates = self.settings.method.updates;
-        if !updates.due(index, per_epoch, total) {
-            return Ok(());
+    /// Where the run is.
+    fn clock(&self) -> Clock {
+        let rows = self.data.train.rows();
+        Clock {
+            step: self.position.step,
+            per_epoch: self.settings.steps_per_epoch(rows),
+            steps: self.settings.total_steps(rows),
         }
-        if self.plans.update.is_some() {
-            return self.evolution.want(&self.gpu, &self.model, updates.share(index, total));
-        }
-        self.operate(Moment::Update { step: index, steps: total })
     }
 
-    /// What the device does in a step.
-    fn plan_of(&self, index: u64, per_epoch: u64, total: u64) -> &Plan {
-        let Plans { train, observe, update, .. } = &self.plans;
-        if let Some(update) = update
-            && self.settings.method.updates.due(index, per_epoch, total)
-        {
-            return update;
+    /// Makes ready what is due before a step: quotas for an update, or the method's own work.
+    fn prepare(&mut self, share: Option<f64>) -> Result<()> {
+        let Some(share) = share else { return Ok(()) };
+        if self.plans.update.is_some() {
+            return self.evolution.want(&self.gpu, &self.model, share);
         }
-        match (observe, self.evolution.method.observe_every()) {
-            (Some(observe), Some(every)) if index.is_multiple_of(every) => observe,
+        let [turn, turns] = self.settings.method.updates.turn(self.clock());
+        self.operate(Moment::Update { turn, turns })
+    }
+
+    /// What the device does in a step, of which this share of blocks is exchanged, if any.
+    fn plan_of(&self, share: Option<f64>) -> &Plan {
+        let Plans { train, observe, update, .. } = &self.plans;
+        match (update, share, observe, self.evolution.method.observe_every()) {
+            (Some(update), Some(_), ..) => update,
+            (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
             _ => train,
         }
     }

@@ -75,7 +75,8 @@ pub(crate) struct Train {
     /// Where patterns, weights, order and dropout come from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How topologies evolve: static | set | set-published | rigl | snfs | top-kast | ctre-seq | ctre-sim
+    /// How topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
+    /// sup-tickets | gap | scl | magnitude | early-crop | snip | synflow | sbp-sr
     #[arg(long, default_value = "static")]
     pub(crate) method: Kind,
     /// Steps from one update of the topologies to the next, or epoch; by default as the method was published.
@@ -99,6 +100,9 @@ pub(crate) struct Train {
     /// Top-KAST's decay of present blocks; SCL's cost of a connection.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
+    /// Neuron-importance pruning: outgoing weights are lost too.
+    #[arg(long)]
+    pub(crate) prune_outgoing: bool,
     /// The run folder: checkpoint and log. Without it nothing is kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

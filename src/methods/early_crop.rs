@@ -1,0 +1,201 @@
+//! Early-CroP (Rachwan et al. 2022), unstructured.
+
+use serde_json::{Value, json};
+
+use super::surgery::keep_by;
+use super::{Budget, Method, Moment, Surgery};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::ops::{self, ValueScore};
+use crate::{Error, Result};
+
+/// Batches whose gradients are added up for a score.
+const BATCHES: u64 = 5;
+/// Scorings on the way to the sparsity that is wanted, at most.
+const ROUNDS: i32 = 100;
+/// The step of the finite difference, as a share of the weights' norm.
+const NUDGE: f64 = 1e-3;
+
+/// Trains with every block until the weights have settled, and then prunes what the gradient flow needs least: blocks with
+/// the smallest sum of |w * (H g)|, g the gradient and H the Hessian. H g is a difference of two gradients.
+///
+/// Settled is what the reference calls so: the distance from the weights after the first epoch, over their norm, changes
+/// from one epoch to the next by less than the density times the second distance; at the latest after half of the run.
+#[derive(Debug)]
+pub struct EarlyCrop {
+    /// The run's sparsity.
+    pub sparsity: f64,
+    reference: Option<Vec<Tensor>>,
+    /// The distances so far, from the first epoch on.
+    distances: Vec<f64>,
+    pruned: bool,
+}
+
+impl EarlyCrop {
+    /// For a run of this sparsity.
+    pub fn new(sparsity: f64) -> Self {
+        Self { sparsity, reference: None, distances: Vec::new(), pruned: false }
+    }
+
+    /// Whether it is time to prune, after the distance of one more epoch.
+    pub fn is_settled(distances: &[f64], sparsity: f64) -> bool {
+        match *distances {
+            [_, second, .., before, now] => (now - before).abs() < second * (1.0 - sparsity),
+            [_, second, now] => (now - second).abs() < second * (1.0 - sparsity),
+            [first, second] => (second - first).abs() < second * (1.0 - sparsity),
+            _ => false,
+        }
+    }
+
+    /// How many of `places` blocks are kept in each round, the last being `target`: the sparsity rises from a half towards
+    /// what is wanted, halving the distance each time.
+    pub fn rounds(sparsity: f64, places: usize, target: usize) -> Vec<usize> {
+        let first = if sparsity > 0.5 { 0.5 } else { 0.25 };
+        let mut counts: Vec<usize> = (0..=ROUNDS)
+            .map(|i| sparsity - (sparsity - first) * 0.5f64.powi(i))
+            .map(|sparsity| places - (sparsity * places as f64).floor() as usize)
+            .map(|count| count.max(target))
+            .collect();
+        counts.push(target);
+        // A round that keeps as many as the one before would keep the same.
+        counts.dedup();
+        counts
+    }
+
+    fn distance(&mut self, network: &dyn Surgery) -> Result<f64> {
+        let gpu = network.gpu();
+        let weights = weights(network);
+        let Some(reference) = &self.reference else {
+            let copies = weights.iter().map(|weight| copy(gpu, weight)).collect::<Result<_>>()?;
+            self.reference = Some(copies);
+            return Ok(0.0);
+        };
+        let (mut difference, mut norm) = (0.0, 0.0);
+        for (weight, reference) in weights.iter().zip(reference) {
+            let (now, then) = (gpu.read::<f32>(weight)?.wait()?, gpu.read::<f32>(reference)?.wait()?);
+            for (now, then) in now.into_iter().zip(then) {
+                difference += f64::from(now - then).powi(2);
+                norm += f64::from(then).powi(2);
+            }
+        }
+        Ok((difference / norm).sqrt())
+    }
+
+    fn prune(&mut self, network: &mut dyn Surgery) -> Result<()> {
+        let places: usize = network.sparse_layers().iter().map(|(_, weight)| weight.pattern().places()).sum();
+        let target = network.targets().iter().sum();
+        for count in Self::rounds(self.sparsity, places, target) {
+            let flow = hessian_gradient(network)?;
+            keep_by(network, &Budget::Global(count), &|rec, _, (layer, weight), scores| {
+                ops::score_values(rec, weight, Some(&flow[2 * layer]), scores, ValueScore::Times)
+            })?;
+        }
+        (self.pruned, self.reference) = (true, None);
+        Ok(())
+    }
+}
+
+/// The stored weights of all layers.
+fn weights(network: &dyn Surgery) -> Vec<Tensor> {
+    network.model().layers().iter().map(|layer| layer.weight().values().clone()).collect()
+}
+
+fn copy(gpu: &Gpu, of: &Tensor) -> Result<Tensor> {
+    let copy = gpu.alloc::<f32>(Class::Scratch, "copy", of.shape())?;
+    let mut rec = Recorder::new(gpu);
+    ops::blend(&mut rec, of, &copy, [1.0, 0.0])?;
+    gpu.run(&rec.finish()?)?;
+    Ok(copy)
+}
+
+/// The sum of the gradients of some batches, parameter by parameter.
+fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
+    let gpu = network.gpu().clone();
+    let mut sums: Vec<Tensor> = Vec::new();
+    for batch in 0..BATCHES {
+        network.backward(batch)?;
+        let grads = network.model().parameters().into_iter().map(|parameter| parameter.grads.clone());
+        if batch == 0 {
+            sums = grads.map(|grad| copy(&gpu, &grad)).collect::<Result<_>>()?;
+            continue;
+        }
+        let mut rec = Recorder::new(&gpu);
+        for (grad, sum) in grads.zip(&sums) {
+            ops::blend(&mut rec, &grad, sum, [1.0, 1.0])?;
+        }
+        gpu.run(&rec.finish()?)?;
+    }
+    Ok(sums)
+}
+
+/// The Hessian times the gradient, parameter by parameter: the change of the gradient a little way along itself.
+fn hessian_gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
+    let gpu = network.gpu().clone();
+    let values: Vec<Tensor> =
+        network.model().parameters().into_iter().map(|parameter| parameter.values.clone()).collect();
+    let norm = |tensors: &[Tensor]| -> Result<f64> {
+        let mut sum = 0.0;
+        for tensor in tensors {
+            sum += gpu.read::<f32>(tensor)?.wait()?.into_iter().map(|x| f64::from(x).powi(2)).sum::<f64>();
+        }
+        Ok(sum.sqrt())
+    };
+    let here = gradient(network)?;
+    let kept = values.iter().map(|tensor| copy(&gpu, tensor)).collect::<Result<Vec<_>>>()?;
+    let nudge = NUDGE * norm(&values)? / norm(&here)?.max(f64::MIN_POSITIVE);
+    let blend_all = |from: &[Tensor], to: &[Tensor], weights: [f64; 2]| -> Result<()> {
+        let mut rec = Recorder::new(&gpu);
+        for (from, to) in from.iter().zip(to) {
+            ops::blend(&mut rec, from, to, weights.map(|weight| weight as f32))?;
+        }
+        gpu.run(&rec.finish()?)?;
+        Ok(())
+    };
+    blend_all(&here, &values, [nudge, 1.0])?;
+    let there = gradient(network)?;
+    blend_all(&kept, &values, [1.0, 0.0])?;
+    blend_all(&here, &there, [-1.0 / nudge, 1.0 / nudge])?;
+    Ok(there)
+}
+
+impl Method for EarlyCrop {
+    fn stored_sparsity(&self, _sparsity: f64) -> f64 {
+        0.0
+    }
+
+    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
+        let Moment::EpochEnd { epoch, epochs, .. } = moment else { return Ok(()) };
+        if self.pruned || network.sparse_layers().is_empty() {
+            return Ok(());
+        }
+        let distance = self.distance(network)?;
+        self.distances.push(distance);
+        if Self::is_settled(&self.distances, self.sparsity) || 2 * (epoch + 1) >= epochs {
+            self.prune(network)?;
+        }
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let reference = self.reference.iter().flatten().enumerate();
+        reference.map(|(layer, tensor)| (format!("reference.{layer}"), tensor.clone())).collect()
+    }
+
+    fn memory(&self) -> Value {
+        json!({ "distances": self.distances, "pruned": self.pruned })
+    }
+
+    fn recall(&mut self, memory: &Value, network: &mut dyn Surgery) -> Result<()> {
+        let bad = |error: serde_json::Error| Error::Config {
+            option: "method",
+            reason: format!("early-crop: {error}"),
+        };
+        self.distances = serde_json::from_value(memory["distances"].clone()).map_err(bad)?;
+        self.pruned = serde_json::from_value(memory["pruned"].clone()).map_err(bad)?;
+        if !self.pruned && !self.distances.is_empty() {
+            let gpu = network.gpu();
+            let room = |weight: &Tensor| gpu.alloc::<f32>(Class::Scratch, "reference", weight.shape());
+            self.reference = Some(weights(network).iter().map(room).collect::<Result<_>>()?);
+        }
+        Ok(())
+    }
+}

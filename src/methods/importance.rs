@@ -1,0 +1,87 @@
+//! Neuron-importance pruning (Curci et al. 2021), on top of SET as published.
+
+use super::set::SetPublished;
+use super::{Method, Moment, Site, Surgery};
+use crate::Result;
+use crate::gpu::{Class, Gpu, Recorder};
+use crate::ops::{self, ValueScore};
+use crate::sparse::BlockMatrix;
+
+/// SET as published. Besides, from two fifths of the run on and at every fiftieth of it, but no more often than every
+/// epoch, neurons of little importance lose their inputs: those whose sum of incoming |w| is not above a percentile.
+///
+/// A neuron here is a row of blocks: as many neurons as a block has rows. Blocks that are lost are not regrown, though
+/// random growth may reach the neuron again. Outgoing weights stay, as published, or are lost too.
+#[derive(Debug)]
+pub struct Importance {
+    /// How topologies evolve otherwise.
+    pub set: SetPublished,
+    /// The percentile, as a share.
+    pub percentile: f64,
+    /// Whether outgoing weights are lost too.
+    pub outgoing: bool,
+}
+
+impl Method for Importance {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        self.set.update(rec, site)
+    }
+
+    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
+        let Moment::EpochEnd { epoch, epochs, .. } = moment else { return Ok(()) };
+        let done = epoch + 1;
+        let every = (epochs / 50).max(1);
+        if 5 * done < 2 * epochs || done == epochs || !done.is_multiple_of(every) {
+            return Ok(());
+        }
+        let gpu = network.gpu().clone();
+        let layers = network.sparse_layers();
+        let mut lost: Vec<Vec<bool>> = Vec::new();
+        for (_, weight) in &layers {
+            lost.push(unimportant(&importance(&gpu, weight)?, self.percentile));
+        }
+        for (at, (layer, weight)) in layers.iter().enumerate() {
+            let rows = &lost[at];
+            let columns = (self.outgoing && at > 0).then(|| &lost[at - 1]);
+            let kept: Vec<(usize, usize)> = weight
+                .pattern()
+                .topology(&gpu)?
+                .coordinates()
+                .filter(|&(row, col)| !rows[row] && columns.is_none_or(|columns| !columns[col]))
+                .collect();
+            // A layer is never emptied.
+            if kept.is_empty() || kept.len() == weight.pattern().nnz() {
+                continue;
+            }
+            let mut set = vec![0u32; weight.pattern().places().div_ceil(32)];
+            for (row, col) in &kept {
+                let place = row * weight.pattern().col_blocks() + col;
+                set[place / 32] |= 1 << (place % 32);
+            }
+            let set = gpu.upload(Class::Scratch, "kept", &[set.len()], &set)?;
+            network.reshape(*layer, &set, kept.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// The sum of incoming |w| of each row of blocks.
+fn importance(gpu: &Gpu, weight: &BlockMatrix) -> Result<Vec<f64>> {
+    let pattern = weight.pattern();
+    let scores = gpu.zeros::<f32>(Class::Scratch, "scores", &[pattern.places()])?;
+    let mut rec = Recorder::new(gpu);
+    ops::score_values(&mut rec, weight, None, &scores, ValueScore::Abs)?;
+    gpu.run(&rec.finish()?)?;
+    let scores = gpu.read::<f32>(&scores)?.wait()?;
+    Ok(scores.chunks(pattern.col_blocks()).map(|row| row.iter().map(|&s| f64::from(s)).sum()).collect())
+}
+
+/// Which are not above a percentile, interpolated linearly between neighbours as NumPy does.
+fn unimportant(importance: &[f64], percentile: f64) -> Vec<bool> {
+    let mut sorted = importance.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = percentile * (sorted.len() - 1) as f64;
+    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    let bar = low + (high - low) * at.fract();
+    importance.iter().map(|&importance| importance <= bar).collect()
+}

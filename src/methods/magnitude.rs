@@ -1,0 +1,27 @@
+//! Gradual magnitude pruning (Zhu and Gupta 2017).
+
+use super::{Budget, Method, Moment, Surgery, keep};
+use crate::Result;
+use crate::ops::ValueScore;
+
+/// Starts with every block and drops those of the smallest magnitude, layer by layer, at every update: fast at first and
+/// slowly in the end, along a cubic. What is dropped is gone from memory at once.
+#[derive(Debug)]
+pub struct Magnitude;
+
+impl Method for Magnitude {
+    fn stored_sparsity(&self, _sparsity: f64) -> f64 {
+        0.0
+    }
+
+    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
+        let Moment::Update { turn, turns } = moment else { return Ok(()) };
+        let open = 1.0 - (turn + 1) as f64 / turns as f64;
+        let mut counts = network.targets().to_vec();
+        for (layer, weight) in network.sparse_layers() {
+            let excess = weight.pattern().places() - counts[layer];
+            counts[layer] += (excess as f64 * open.powi(3)).round() as usize;
+        }
+        keep(network, ValueScore::Abs, &Budget::PerLayer(counts))
+    }
+}

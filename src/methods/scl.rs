@@ -1,0 +1,119 @@
+//! SCL: sparse connectivity learning (Tang et al. 2022), by block.
+
+use serde_json::{Value, json};
+
+use super::surgery::keep_by;
+use super::{Budget, Method, Moment, Site, Surgery};
+use crate::gpu::{Class, Recorder, Tensor};
+use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
+use crate::{Error, Result};
+
+/// Where connections begin.
+const BEGIN: f32 = 0.5;
+/// Their step size.
+const RATE: f32 = 0.01;
+
+/// Every block has a connection that is trained with the weights, and stands while its connection is not negative. The step
+/// function's gradient is taken for 1. Every connection costs; no layer's sparsity is set by hand.
+///
+/// All blocks are stored while connections learn: for three quarters of the epochs. Then the blocks that do not stand are
+/// let go, and of those that do, no more are kept than the run's sparsity allows, in all layers together.
+#[derive(Debug)]
+pub struct Scl {
+    /// What a connection costs.
+    pub cost: f32,
+    layers: Vec<Layer>,
+    settled: bool,
+}
+
+#[derive(Debug)]
+struct Layer {
+    index: usize,
+    connections: Tensor,
+    awake: Tensor,
+}
+
+impl Scl {
+    /// With connections that cost so much.
+    pub fn new(cost: f32) -> Self {
+        Self { cost, layers: Vec::new(), settled: false }
+    }
+
+    fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
+        let gpu = network.gpu();
+        for (index, weight) in network.sparse_layers() {
+            let places = weight.pattern().places();
+            let mut all = vec![u32::MAX; places.div_ceil(32)];
+            if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
+                *last = (1 << used) - 1;
+            }
+            self.layers.push(Layer {
+                index,
+                connections: gpu.upload(Class::Values, "connections", &[places], &vec![BEGIN; places])?,
+                awake: gpu.upload(Class::Topology, "awake", &[all.len()], &all)?,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Method for Scl {
+    fn stored_sparsity(&self, _sparsity: f64) -> f64 {
+        0.0
+    }
+
+    fn each_step(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
+        let Some(layer) = self.layers.iter().find(|layer| layer.index == site.layer) else { return Ok(()) };
+        let pattern = site.weight.pattern();
+        // CONTRACT: the loss is a function of step(connection) * w. So the gradient of a connection is the sum of w * g over
+        // its block, also where it does not stand, and that of w is g where it stands and 0 where it does not.
+        ops::score_values(rec, site.weight, Some(site.grad), site.scores(), ValueScore::SignedTimes)?;
+        ops::rest_blocks(rec, pattern, site.grad, &layer.awake)?;
+        let grid = [pattern.row_blocks(), pattern.col_blocks()];
+        let learning = Connect { rate: RATE, cost: self.cost };
+        ops::score_connect(rec, site.scores(), &layer.connections, grid, learning)?;
+        // Those that are not negative.
+        let all = Quota::Share(Share(1.0));
+        ops::select(rec, &layer.connections, all, Extreme::Largest, &layer.awake)?;
+        site.wake_only(rec, &layer.awake)
+    }
+
+    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
+        match moment {
+            Moment::Start { .. } => self.survey(network),
+            Moment::EpochEnd { epoch, epochs, .. } if !self.settled && 4 * (epoch + 1) >= 3 * epochs => {
+                let total = network.targets().iter().sum();
+                let layers = std::mem::take(&mut self.layers);
+                self.settled = true;
+                keep_by(network, &Budget::Global(total), &|rec, _, (index, _), scores| {
+                    match layers.iter().find(|layer| layer.index == index) {
+                        // Negative ones take no part as they are.
+                        Some(layer) => ops::blend(rec, &layer.connections, scores, [1.0, 0.0]),
+                        None => Ok(()),
+                    }
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let of = |layer: &Layer| {
+            [("connections", &layer.connections), ("awake", &layer.awake)]
+                .map(|(part, tensor)| (format!("{part}.{}", layer.index), tensor.clone()))
+        };
+        self.layers.iter().flat_map(of).collect()
+    }
+
+    fn memory(&self) -> Value {
+        json!({ "settled": self.settled })
+    }
+
+    fn recall(&mut self, memory: &Value, network: &mut dyn Surgery) -> Result<()> {
+        self.settled = memory["settled"].as_bool().ok_or_else(|| Error::Config {
+            option: "method",
+            reason: format!("scl does not recognise its memory {memory}"),
+        })?;
+        if self.settled { Ok(()) } else { self.survey(network) }
+    }
+}
