@@ -136,7 +136,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>
     model.forward(&mut rec, &buffers, Some(&step)).unwrap();
     let (logits, grad) = (&buffers.logits, &buffers.logits_grad);
     ops::softmax_cross_entropy(&mut rec, logits, &label_tensor, &report, grad, &step).unwrap();
-    model.backward(&mut rec, &buffers, &step).unwrap();
+    model.backward(&mut rec, &buffers, Some(&step)).unwrap();
     gpu.run(&rec.finish().unwrap()).unwrap();
 
     let dense = |weight: &Weight| match weight {

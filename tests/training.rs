@@ -7,6 +7,7 @@ use std::path::Path;
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Variant};
+use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
@@ -36,6 +37,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             dropout: 0.0,
             seed,
         },
+        method: MethodConfig::new(Kind::Static, 0.9),
         length,
         batch: 128,
         optimizer: OptimizerKind::AdamW,
@@ -249,7 +251,7 @@ fn a_checkpoint_of_another_network_is_refused() {
     assert!(refusal(&checkpoint).contains("11 classes"), "{}", refusal(&checkpoint));
     checkpoint.settings = lively(OptimizerKind::Sgd);
     // A pattern from outside is validated: here a block out of range.
-    let mut forged = Checkpoint::new(checkpoint.settings.clone(), checkpoint.position);
+    let mut forged = Checkpoint::new(checkpoint.settings.clone(), checkpoint.position, checkpoint.memory);
     forged.put("layers.0.bias", &[64], vec![0.0; 64]);
     assert!(refusal(&forged).contains("has no tensor layers.0.weight.crow_indices"));
 }

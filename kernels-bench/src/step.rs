@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use anyhow::{Result, ensure};
 use fretwork::data::{Dataset, Features, Table as Rows};
 use fretwork::gpu::Gpu;
+use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream};
@@ -70,6 +71,7 @@ fn trainer(gpu: &Gpu, sparsity: Option<f64>) -> Result<Trainer> {
             dropout: 0.0,
             seed: 1,
         },
+        method: MethodConfig::new(Kind::Static, sparsity.unwrap_or(0.0)),
         length: Length::Epochs(1000),
         batch: BATCH,
         optimizer: OptimizerKind::AdamW,

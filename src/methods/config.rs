@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{
-    CtreSeq, CtreSim, EarlyCrop, Every, Gap, Importance, Magnitude, Method, Rigl, SbpSr, Scl, Set,
+    CtreSeq, CtreSim, EarlyCrop, Every, Gap, Importance, Magnitude, Method, Rigl, SbpSr, Scl, Scope, Set,
     SetPublished, Snfs, Snip, Static, SupTickets, SynFlow, TopKast, Updates,
 };
 use crate::{Error, Result};
@@ -113,6 +113,8 @@ pub struct MethodConfig {
     pub penalty: f64,
     /// Neuron-importance pruning: whether outgoing weights are lost too.
     pub prune_outgoing: bool,
+    /// SNIP, SBP-SR, SynFlow, Early-CroP: whose blocks compete.
+    pub scope: Scope,
 }
 
 impl MethodConfig {
@@ -121,7 +123,14 @@ impl MethodConfig {
         // Twice the blocks are stored that have a part in the network.
         let backward_sparsity = (1.0 - 2.0 * (1.0 - sparsity)).max(0.0);
         let penalty = if kind == Kind::TopKast { 0.0 } else { 0.1 };
-        Self { kind, updates: kind.updates(), backward_sparsity, penalty, prune_outgoing: false }
+        Self {
+            kind,
+            updates: kind.updates(),
+            backward_sparsity,
+            penalty,
+            prune_outgoing: false,
+            scope: Scope::Global,
+        }
     }
 
     /// Refuses what makes no sense, each by name.
@@ -159,10 +168,10 @@ impl MethodConfig {
             Kind::Gap => Box::new(Gap),
             Kind::SupTickets => Box::new(SupTickets::new(rate)),
             Kind::Scl => Box::new(Scl::new(self.penalty as f32)),
-            Kind::Snip => Box::new(Snip),
-            Kind::SynFlow => Box::new(SynFlow),
-            Kind::SbpSr => Box::new(SbpSr),
-            Kind::EarlyCrop => Box::new(EarlyCrop::new(sparsity)),
+            Kind::Snip => Box::new(Snip { scope: self.scope }),
+            Kind::SynFlow => Box::new(SynFlow { scope: self.scope }),
+            Kind::SbpSr => Box::new(SbpSr { scope: self.scope }),
+            Kind::EarlyCrop => Box::new(EarlyCrop::new(sparsity, self.scope)),
             Kind::Importance => Box::new(Importance { set, percentile: 0.2, outgoing: self.prune_outgoing }),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Surgery};
+use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, ValueScore};
 use crate::{Error, Result};
@@ -24,6 +24,8 @@ const NUDGE: f64 = 1e-3;
 pub struct EarlyCrop {
     /// The run's sparsity.
     pub sparsity: f64,
+    /// Whose blocks compete.
+    pub scope: Scope,
     reference: Option<Vec<Tensor>>,
     /// The distances so far, from the first epoch on.
     distances: Vec<f64>,
@@ -32,8 +34,8 @@ pub struct EarlyCrop {
 
 impl EarlyCrop {
     /// For a run of this sparsity.
-    pub fn new(sparsity: f64) -> Self {
-        Self { sparsity, reference: None, distances: Vec::new(), pruned: false }
+    pub fn new(sparsity: f64, scope: Scope) -> Self {
+        Self { sparsity, scope, reference: None, distances: Vec::new(), pruned: false }
     }
 
     /// Whether it is time to prune, after the distance of one more epoch.
@@ -85,7 +87,8 @@ impl EarlyCrop {
         let target = network.targets().iter().sum();
         for count in Self::rounds(self.sparsity, places, target) {
             let flow = hessian_gradient(network)?;
-            keep_by(network, &Budget::Global(count), &|rec, _, (layer, weight), scores| {
+            let budget = Budget::new(self.scope, count, network);
+            keep_by(network, &budget, &|rec, _, (layer, weight), scores| {
                 ops::score_values(rec, weight, Some(&flow[2 * layer]), scores, ValueScore::Times)
             })?;
         }

@@ -41,7 +41,7 @@ pub use site::{Site, Workspace};
 pub use snfs::Snfs;
 pub use snip::{SbpSr, Snip};
 pub use sup_tickets::SupTickets;
-pub use surgery::{Budget, Moment, Surgery, keep, keep_by};
+pub use surgery::{Budget, Moment, Scope, Surgery, keep, keep_by};
 pub use synflow::SynFlow;
 pub use top_kast::TopKast;
 pub use updates::{Clock, Decay, Every, Updates};

@@ -1,18 +1,21 @@
 //! Pruning before training by sensitivity: SNIP (Lee et al. 2019), and SBP-SR (Hayou et al. 2021).
 
-use super::{Budget, Method, Moment, Surgery, keep};
+use super::{Budget, Method, Moment, Scope, Surgery, keep};
 use crate::Result;
 use crate::ops::{Activation, ValueScore};
 
-/// Starts with every block and keeps those with the largest sum of |w * g| over one batch, in all layers together. Nothing
-/// keeps it from emptying a layer; a run that would have an empty one is refused.
+/// Starts with every block and keeps those with the largest sum of |w * g| over one batch. Where all layers compete, nothing
+/// keeps it from emptying one; such a run is refused.
 #[derive(Debug)]
-pub struct Snip;
+pub struct Snip {
+    /// Whose blocks compete.
+    pub scope: Scope,
+}
 
-fn prune(network: &mut dyn Surgery) -> Result<()> {
+fn prune(network: &mut dyn Surgery, scope: Scope) -> Result<()> {
     network.backward(0)?;
-    let total = network.targets().iter().sum();
-    keep(network, ValueScore::Times, &Budget::Global(total))
+    let budget = Budget::new(scope, network.targets().iter().sum(), network);
+    keep(network, ValueScore::Times, &budget)
 }
 
 impl Method for Snip {
@@ -22,7 +25,7 @@ impl Method for Snip {
 
     fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
         match moment {
-            Moment::Start { .. } => prune(network),
+            Moment::Start { .. } => prune(network, self.scope),
             _ => Ok(()),
         }
     }
@@ -31,7 +34,10 @@ impl Method for Snip {
 /// SNIP, after which each layer's weights are rescaled so that signals keep their variance from layer to layer as at the
 /// edge of chaos: the sum of squares that reaches an output is again what the activation makes up for.
 #[derive(Debug)]
-pub struct SbpSr;
+pub struct SbpSr {
+    /// Whose blocks compete.
+    pub scope: Scope,
+}
 
 impl Method for SbpSr {
     fn stored_sparsity(&self, _sparsity: f64) -> f64 {
@@ -40,7 +46,7 @@ impl Method for SbpSr {
 
     fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
         let Moment::Start { .. } = moment else { return Ok(()) };
-        prune(network)?;
+        prune(network, self.scope)?;
         let gpu = network.gpu().clone();
         let activation = network.model().config().activation;
         for (_, weight) in network.sparse_layers() {

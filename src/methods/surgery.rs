@@ -1,10 +1,10 @@
 //! What a method may do to a network between steps.
 
-use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::Mlp;
 use crate::ops::{self, Extreme, Quota, ValueScore};
 use crate::sparse::BlockMatrix;
+use crate::{Error, Result};
 
 /// When a method is asked to operate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,6 +64,31 @@ pub trait Surgery {
     }
 }
 
+/// Whose blocks compete where blocks are pruned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Those of all layers, so that a layer may be emptied.
+    Global,
+    /// Those of each layer: it keeps a fixed share of the budget.
+    Layer,
+}
+
+impl std::str::FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "global" => Ok(Self::Global),
+            "layer" => Ok(Self::Layer),
+            other => Err(Error::Config {
+                option: "scope",
+                reason: format!("{other:?} is neither global nor layer"),
+            }),
+        }
+    }
+}
+
 /// How many blocks are kept.
 #[derive(Debug, Clone)]
 pub enum Budget {
@@ -71,6 +96,24 @@ pub enum Budget {
     Global(usize),
     /// So many in each layer, by its number.
     PerLayer(Vec<usize>),
+}
+
+impl Budget {
+    /// So many blocks, shared out as the scope says: in proportion to what layers are to have in the end, and never fewer
+    /// than that.
+    pub fn new(scope: Scope, count: usize, network: &dyn Surgery) -> Self {
+        if scope == Scope::Global {
+            return Self::Global(count);
+        }
+        let mut counts = network.targets().to_vec();
+        let target: usize = counts.iter().sum();
+        let places: usize = network.sparse_layers().iter().map(|(_, weight)| weight.pattern().places()).sum();
+        let open = (count - target.min(count)) as f64 / (places - target).max(1) as f64;
+        for (layer, weight) in network.sparse_layers() {
+            counts[layer] += ((weight.pattern().places() - counts[layer]) as f64 * open).round() as usize;
+        }
+        Self::PerLayer(counts)
+    }
 }
 
 /// Places of one layer's scores and sets within those of all: aligned for every device.

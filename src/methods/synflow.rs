@@ -1,7 +1,7 @@
 //! SynFlow (Tanaka et al. 2020).
 
 use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Surgery};
+use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::{Linear, Mlp, Weight};
@@ -14,7 +14,10 @@ const ROUNDS: i32 = 100;
 /// Starts with every block and prunes without data: in a network of the weights' magnitudes and no activation, a weight
 /// counts for what flows through it from inputs of 1 to the sum of the outputs.
 #[derive(Debug)]
-pub struct SynFlow;
+pub struct SynFlow {
+    /// Whose blocks compete.
+    pub scope: Scope,
+}
 
 impl Method for SynFlow {
     fn stored_sparsity(&self, _sparsity: f64) -> f64 {
@@ -32,7 +35,8 @@ impl Method for SynFlow {
             // A round that would drop nothing would change nothing.
             if count < stored {
                 let flow = flow(network.gpu(), network.model())?;
-                keep_by(network, &Budget::Global(count), &|rec, _, (layer, _), scores| {
+                let budget = Budget::new(self.scope, count, network);
+                keep_by(network, &budget, &|rec, _, (layer, _), scores| {
                     let layer = &flow.layers()[layer];
                     let (Weight::Sparse(weight), grad) = (layer.weight(), layer.weight_grad().values())
                     else {

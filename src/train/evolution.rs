@@ -133,7 +133,10 @@ impl Surgery for Trainer {
     fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
         let name = self.model.layers()[layer].name().to_owned();
         if nnz == 0 {
-            let reason = format!("{} leaves {name} with no block", self.settings.method.kind);
+            let reason = format!(
+                "{} leaves {name} with no block; with the scope layer no layer is emptied",
+                self.settings.method.kind
+            );
             return Err(Error::Config { option: "sparsity", reason });
         }
         let (Some(old), Some(workspace)) =

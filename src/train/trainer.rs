@@ -249,6 +249,11 @@ impl Trainer {
         Ok(Self { gpu: gpu.clone(), settings, data, model, optimizer, batch, plans, evolution, position })
     }
 
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
     /// The network.
     pub fn model(&self) -> &Mlp {
         &self.model

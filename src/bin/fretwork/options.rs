@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use fretwork::data::Source;
-use fretwork::methods::{Decay, Every, Kind};
+use fretwork::methods::{Decay, Every, Kind, Scope};
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 use fretwork::train::{OptimizerKind, Schedule};
@@ -20,7 +20,7 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a block-sparse network.
-    Train(Train),
+    Train(Box<Train>),
     /// List adapters, and check every kernel on one of them.
     Doctor(Doctor),
 }
@@ -100,6 +100,9 @@ pub(crate) struct Train {
     /// Top-KAST's decay of present blocks; SCL's cost of a connection.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
+    /// Methods that prune by gradients: whose blocks compete, global | layer. Only the second never empties a layer.
+    #[arg(long, default_value = "global")]
+    pub(crate) scope: Scope,
     /// Neuron-importance pruning: outgoing weights are lost too.
     #[arg(long)]
     pub(crate) prune_outgoing: bool,
