@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
 use crate::gpu::{Bytes, Class, Gpu, Pending, Plan, Recorder, Tensor};
@@ -59,11 +60,13 @@ pub enum Flow {
 }
 
 /// Loss and accuracy over some rows.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// The share of rows whose largest logit is their label's.
+    #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
 }
 
