@@ -11,7 +11,7 @@
 //!
 //! | room | what it is |
 //! | --- | --- |
-//! | [`train`] | the step, the loop, evaluation, checkpoints |
+//! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |

@@ -275,6 +275,37 @@ fn a_damaged_checkpoint() {
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
 }
 
+/// A report is made of a run, and only of a whole one; a page that was there stays.
+#[test]
+fn reports_of_what_is_no_run() {
+    assert_refused(fretwork(&["report"]), "<DIR>");
+    assert_refused(fretwork(&["report", "/nowhere"]), "/nowhere has neither a checkpoint nor a log");
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    assert_refused(fretwork(&["report", &path("")]), "has neither a checkpoint nor a log");
+
+    std::fs::write(path("log.jsonl"), "").unwrap();
+    let output = fretwork(&["report", &path("")]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), path("report.html"));
+    let page = std::fs::read(path("report.html")).unwrap();
+
+    std::fs::write(path("log.jsonl"), "{\"event\":\"start\",\"step\":0}\n{\"event\":\"epo\n").unwrap();
+    assert_refused(fretwork(&["report", &path("")]), "log.jsonl: line 2: EOF while parsing a string");
+    assert_eq!(std::fs::read(path("report.html")).unwrap(), page);
+
+    std::fs::write(path("log.jsonl"), "").unwrap();
+    let elsewhere = path("no/page.html");
+    assert_refused(fretwork(&["report", &path(""), "--out", &elsewhere]), "no/page.html: ");
+    // A name alone is a file in the current folder.
+    let mut command = fretwork(&["report", ".", "--out", "page.html"]);
+    assert!(command.current_dir(folder.path()).output().unwrap().status.success());
+    assert!(folder.path().join("page.html").is_file());
+
+    std::fs::write(path("checkpoint.safetensors"), "not one").unwrap();
+    assert_refused(fretwork(&["report", &path("")]), "is no whole safetensors file");
+}
+
 /// A reader that leaves early is no reason to panic.
 #[test]
 fn a_reader_that_leaves() {

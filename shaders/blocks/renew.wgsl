@@ -1,12 +1,11 @@
-// New values for the blocks in fresh slots: 0, or uniform within +- limit. A draw depends on the block's place in the grid
-// and not on its slot.
+// New values for the blocks that come with the next step: 0, or uniform within +- limit. A draw depends on the block's place
+// in the grid and not on its slot.
 import package::common::grid::workgroup_index;
+import package::common::step::now;
 import package::common::topology::slot_place;
 import package::constants::BLOCK;
 @if(uniform)
 import package::common::random::{threefry, unit};
-@if(uniform)
-import package::common::step::now;
 
 struct Params {
     n: u32,
@@ -19,7 +18,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> fresh: array<u32>;
+@group(0) @binding(1) var<storage, read> born: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 const AREA = BLOCK * BLOCK;
@@ -31,7 +30,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = workgroup_index(id, count) * 64u + local;
-    if i >= params.n || fresh[i / AREA] == 0u {
+    if i >= params.n || born[i / AREA] != now.index + 1u {
         return;
     }
     @if(!uniform) {

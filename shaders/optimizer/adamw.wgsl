@@ -1,7 +1,10 @@
 // AdamW (Loshchilov and Hutter), PyTorch's conventions. The bias corrections depend on the step alone, so the host
-// computes them.
+// computes them. Only a block that came later has its own: its moments began with it, and with the corrections of an old
+// block its first steps would be up to six times too large.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
+@if(births)
+import package::constants::BLOCK;
 
 struct Params {
     n: u32,
@@ -9,14 +12,27 @@ struct Params {
     beta_2: f32,
     epsilon: f32,
     weight_decay: f32,
+    @if(births)
+    ln_beta_1: f32,
+    @if(births)
+    ln_beta_2: f32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
 @group(0) @binding(1) var<storage, read> grads: array<f32>;
 @group(0) @binding(2) var<storage, read_write> first: array<f32>;
 @group(0) @binding(3) var<storage, read_write> second: array<f32>;
+// The step with which each block came; 0 for those that were there from the start.
+@if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
+
+// 1 - exp(x) for x <= 0. Near 0 the difference would lose all its digits, so there it is a series.
+@if(births)
+fn lost(x: f32) -> f32 {
+    let series = -x * (1.0 + x * (1.0 / 2.0) * (1.0 + x * (1.0 / 3.0) * (1.0 + x * 0.25 * (1.0 + x * 0.2))));
+    return select(1.0 - exp(max(x, -80.0)), series, x > -0.1);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -40,6 +56,14 @@ fn main(
     first[i] = m;
     second[i] = v;
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
-    let direction = m * now.correction_1 / (sqrt(v * now.correction_2) + params.epsilon);
+    var corrections = vec2<f32>(now.correction_1, now.correction_2);
+    @if(births) {
+        let birth = born[i / (BLOCK * BLOCK)];
+        if birth > 0u {
+            let age = f32(now.index + 1u - birth);
+            corrections = 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));
+        }
+    }
+    let direction = m * corrections.x / (sqrt(v * corrections.y) + params.epsilon);
     values[i] = fma(-now.learning_rate, direction, decayed);
 }

@@ -1,7 +1,8 @@
 // Slots of blocks that are dropped take the coordinates of blocks that are grown, the first the first's, in the order of the
-// grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are marked
-// as fresh. The index is stale afterwards, and must be rebuilt: the list of slots to reuse lies in its place.
+// grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are born
+// with the next step. The index is stale afterwards, and must be rebuilt: the list of slots to reuse lies in its place.
 import package::common::rank::{rank, rank_total, WIDTH};
+import package::common::step::now;
 import package::common::topology::{COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
 
 struct Params {
@@ -12,7 +13,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grown: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
 @group(0) @binding(3) var<storage, read> map: array<u32>;
-@group(0) @binding(4) var<storage, read_write> fresh: array<u32>;
+// The step with which each slot's block came.
+@group(0) @binding(4) var<storage, read_write> born: array<u32>;
 // How many blocks have been new so far.
 @group(0) @binding(5) var<storage, read_write> churn: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
@@ -52,7 +54,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
             let place = word * 32u + firstTrailingBit(left);
             pattern[pattern[SLOT_ROW] + slot] = place / across;
             pattern[pattern[SLOT_COL] + slot] = place % across;
-            fresh[slot] = 1u;
+            born[slot] = now.index + 1u;
             left &= left - 1u;
         }
     }

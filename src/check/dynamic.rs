@@ -22,6 +22,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.score.exclude.f32", exclude),
         Check::new("fretwork.bits.count.f32", count),
         Check::new("fretwork.bits.present.f32", present),
+        Check::new("fretwork.blocks.births.f32", births),
         Check::new("fretwork.pattern.slots.f32", slots),
         Check::new("fretwork.pattern.index.f32.resting", index_with_resting),
     ];
@@ -369,26 +370,33 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let grown = bits::combine(&subset(&mut walk, &absent, 14), &back, SetOp::Or);
     let (wanted, fresh) = reference::swap_pattern(&old, &dropped, &grown, None)?;
     let (dropped, grown) = (words(gpu, &dropped)?, words(gpu, &grown)?);
+    let step = at_step(gpu)?;
     let mut marks = None;
     let found = thrice(gpu, |rec| {
         let pattern = Pattern::upload(gpu, &old)?;
         let (map, churn) = (words(gpu, &[7; PLACES])?, words(gpu, &[100])?);
-        let fresh = words(gpu, &vec![7; old.nnz()])?;
-        let swap = Swap { dropped: &dropped, grown: &grown, map: &map, fresh: &fresh, churn: &churn };
+        let born = words(gpu, &vec![2; old.nnz()])?;
+        let swap =
+            Swap { dropped: &dropped, grown: &grown, map: &map, born: &born, churn: &churn, step: &step };
         ops::swap_pattern(rec, &pattern, swap, None)?;
-        marks = Some((fresh, churn));
+        marks = Some((born, churn));
         Ok(pattern.packed().clone())
     })?;
     let verdict = exact(found, &wanted.packed());
     let (Verdict::Right(_), Some((marks, churn))) = (&verdict, marks) else { return Ok(verdict) };
-    let fresh: Vec<u32> = fresh.into_iter().map(u32::from).collect();
-    let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &fresh);
+    let born: Vec<u32> = fresh.into_iter().map(|fresh| if fresh { STEP + 1 } else { 2 }).collect();
+    let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &born);
     let Verdict::Right(_) = verdict else { return Ok(verdict) };
     Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[114]))
 }
 
+const STEP: u32 = 6;
+
+fn at_step(gpu: &Gpu) -> Result<Step> {
+    Step::new(gpu, StepValues { index: STEP, ..StepValues::default() })
+}
+
 fn renew(gpu: &Gpu, block: usize, uniform: bool) -> Result<Verdict> {
-    const STEP: u32 = 6;
     let topology = topology(block, 1012)?;
     let pattern = Pattern::upload(gpu, &topology)?;
     let mut walk = operands(1012);
@@ -397,13 +405,33 @@ fn renew(gpu: &Gpu, block: usize, uniform: bool) -> Result<Verdict> {
     let key = Key::new(3, Stream::Check(1012));
     let mut wanted = old.clone();
     reference::renew_blocks(&topology, &mut wanted, &fresh, uniform.then_some((0.25, key, STEP)));
-    let fresh = words(gpu, &fresh.into_iter().map(u32::from).collect::<Vec<_>>())?;
-    let step = Step::new(gpu, StepValues { index: STEP, ..StepValues::default() })?;
-    let with = if uniform { Fresh::Uniform { limit: 0.25, key, step: &step } } else { Fresh::Zero };
+    // Others came with some step before, or with the one that would follow the next.
+    let births: Vec<u32> = fresh
+        .iter()
+        .map(|&fresh| if fresh { STEP + 1 } else { [0, STEP, STEP + 2][walk.below(3) as usize] })
+        .collect();
+    let born = words(gpu, &births)?;
+    let step = at_step(gpu)?;
+    let with = if uniform { Fresh::Uniform { limit: 0.25, key } } else { Fresh::Zero };
     let found = thrice(gpu, |rec| {
         let values = place(gpu, &[topology.nnz(), block, block], &old)?;
-        ops::renew_blocks(rec, &pattern, &values, &fresh, with)?;
+        ops::renew_blocks(rec, &pattern, &values, &born, with, &step)?;
         Ok(values)
+    })?;
+    Ok(exact(found, &wanted))
+}
+
+fn births(gpu: &Gpu) -> Result<Verdict> {
+    let (from, to) = (topology(8, 1018)?, topology(8, 1019)?);
+    let before: Vec<u32> = (0..from.nnz() as u32).collect();
+    let wanted = reference::remap_births((&from, &before), &to, 99);
+    let (from, to) = (Pattern::upload(gpu, &from)?, Pattern::upload(gpu, &to)?);
+    let before = words(gpu, &before)?;
+    let found = thrice(gpu, |rec| {
+        let (map, born) = (words(gpu, &[7; PLACES])?, words(gpu, &vec![7; to.nnz()])?);
+        ops::map_pattern(rec, &from, &map)?;
+        ops::remap_births(rec, &before, &map, &to, &born, 99)?;
+        Ok(born)
     })?;
     Ok(exact(found, &wanted))
 }

@@ -34,8 +34,11 @@ pub(super) fn table() -> Vec<Check> {
                 format!("fretwork.optimizer.sgd.f32{}{suffix}", if nesterov { ".nesterov" } else { "" });
             table.push(Check::new(name, move |gpu| sgd(gpu, nesterov, masked)));
         }
-        table
-            .push(Check::new(format!("fretwork.optimizer.adamw.f32{suffix}"), move |gpu| adamw(gpu, masked)));
+        for births in [false, true] {
+            let block = if births { ".b16.births" } else { "" };
+            let name = format!("fretwork.optimizer.adamw.f32{block}{suffix}");
+            table.push(Check::new(name, move |gpu| adamw(gpu, births, masked)));
+        }
     }
     table.push(Check::new("fretwork.random.fill.u32", random_bits));
     table.push(Check::new("fretwork.random.fill.f32.uniform", random_uniform));
@@ -255,11 +258,16 @@ fn sgd(gpu: &Gpu, nesterov: bool, masked: bool) -> Result<Verdict> {
     updated(gpu, found, &wanted, &[(velocity, &state)], 8.0 * UNIT)
 }
 
-fn adamw(gpu: &Gpu, masked: bool) -> Result<Verdict> {
+fn adamw(gpu: &Gpu, births: bool, masked: bool) -> Result<Verdict> {
+    // Four blocks of 16, of every age.
+    const SHAPE: [usize; 3] = [4, 16, 16];
+    const ELEMENTS: usize = 4 * 256;
+    let born = [0, 1, INDEX - 3, INDEX + 1];
     let mut walk = operands(909);
-    let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, COUNT, 1.0));
-    let v: Vec<f32> = numbers(&mut walk, COUNT, 1.0).iter().map(|x| x * x).collect();
-    let (mask, bits) = some_mask(gpu)?;
+    let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, ELEMENTS, 1.0));
+    let v: Vec<f32> = numbers(&mut walk, ELEMENTS, 1.0).iter().map(|x| x * x).collect();
+    let mask = BlockMask::from_words((0..ELEMENTS / 32).map(|_| walk.bits()).collect(), ELEMENTS)?;
+    let bits = upload_mask(gpu, &mask)?;
     let step = step(gpu)?;
     let (mut wanted, mut first, mut second) = (x.clone(), m.clone(), v.clone());
     reference::adamw(
@@ -269,20 +277,24 @@ fn adamw(gpu: &Gpu, masked: bool) -> Result<Verdict> {
         &mut second,
         [ADAM.beta_1, ADAM.beta_2, ADAM.epsilon, ADAM.weight_decay],
         masked.then_some(&mask),
+        births.then_some(reference::Births { born: &born, area: 256, index: INDEX }),
         0.05,
         ADAM.corrections(INDEX),
     );
-    let grads = place(gpu, &[COUNT], &g)?;
+    let born = gpu.upload(Class::Scratch, "check", &[4], &born)?;
+    let grads = place(gpu, &SHAPE, &g)?;
     let (mut found_first, mut found_second) = (None, None);
     let found = thrice::<f32>(gpu, |rec| {
-        let values = place(gpu, &[COUNT], &x)?;
-        let a = found_first.insert(place(gpu, &[COUNT], &m)?);
-        let b = found_second.insert(place(gpu, &[COUNT], &v)?);
-        ops::adamw(rec, &values, &grads, a, b, ADAM, masked.then_some(&bits), &step)?;
+        let values = place(gpu, &SHAPE, &x)?;
+        let a = found_first.insert(place(gpu, &SHAPE, &m)?);
+        let b = found_second.insert(place(gpu, &SHAPE, &v)?);
+        let (mask, born) = (masked.then_some(&bits), births.then_some(&born));
+        ops::adamw(rec, &values, &grads, a, b, ADAM, mask, born, &step)?;
         Ok(values)
     })?;
-    // Square root and quotient err by up to 2.5 units in the last place each; the direction is below 100 here.
-    updated(gpu, found, &wanted, &[(found_first, &first), (found_second, &second)], 64.0 * UNIT)
+    // Square root and quotient err by up to 2.5 units in the last place each; the direction is below 100 here, and so is a
+    // correction by the error of an exponential over what is left of it.
+    updated(gpu, found, &wanted, &[(found_first, &first), (found_second, &second)], 128.0 * UNIT)
 }
 
 /// Judges an optimizer's values and then its state.

@@ -37,6 +37,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "bits/combine",
     "bits/count",
     "bits/present",
+    "blocks/births",
     "blocks/decay",
     "blocks/remap",
     "blocks/renew",

@@ -72,8 +72,9 @@ pub const FLAGS: &[&str] = &[
     "all_relu",
     // Bits within blocks.
     "mask",
-    // Optimizers.
+    // Optimizers: Nesterov's momentum; blocks that came later than others.
     "nesterov",
+    "births",
     // Reductions: into a running total.
     "add",
     // Scores of blocks: of a product with a second matrix, of squares, of the largest element, of signed sums, of cosines.

@@ -11,9 +11,8 @@ use crate::{Error, Result};
 /// The limit of a new weight's uniform draw.
 const FRESH: f32 = 0.1;
 
-fn fresh<'a>(site: &Site<'a>, seed: u64) -> Fresh<'a> {
-    let key = Key::new(seed, Stream::Regrowth(site.layer as u32));
-    Fresh::Uniform { limit: FRESH, key, step: site.step }
+fn fresh(site: &Site<'_>, seed: u64) -> Fresh {
+    Fresh::Uniform { limit: FRESH, key: Key::new(seed, Stream::Regrowth(site.layer as u32)) }
 }
 
 /// Grows where inputs and outputs behave alike, until training gets no better; from then on at random.

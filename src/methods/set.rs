@@ -42,6 +42,6 @@ impl Method for SetPublished {
         let fan_in = pattern.elements() as f64 / pattern.rows() as f64;
         let limit = (6.0 / fan_in).sqrt() as f32;
         let key = Key::new(self.seed, Stream::Regrowth(site.layer as u32));
-        site.swap(rec, Fresh::Uniform { limit, key, step: site.step }, None)
+        site.swap(rec, Fresh::Uniform { limit, key }, None)
     }
 }

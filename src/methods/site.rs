@@ -15,7 +15,7 @@ pub struct Workspace {
     smoothed: Option<Tensor>,
     dropped: Tensor,
     grown: Tensor,
-    fresh: Tensor,
+    born: Tensor,
     wanted: Tensor,
     churn: Tensor,
     visited: Tensor,
@@ -36,7 +36,7 @@ impl Workspace {
             smoothed: smoothing.then(scores).transpose()?,
             dropped: set()?,
             grown: set()?,
-            fresh: gpu.zeros::<u32>(Class::Scratch, "fresh slots", &[pattern.nnz()])?,
+            born: gpu.zeros::<u32>(Class::Scratch, "births", &[pattern.nnz()])?,
             wanted: word()?,
             churn: word()?,
             visited: set()?,
@@ -48,8 +48,8 @@ impl Workspace {
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn resized(&self, gpu: &Gpu, nnz: usize) -> Result<Self> {
-        let fresh = gpu.zeros::<u32>(Class::Scratch, "fresh slots", &[nnz])?;
-        Ok(Self { fresh, ..self.clone() })
+        let born = gpu.zeros::<u32>(Class::Scratch, "births", &[nnz])?;
+        Ok(Self { born, ..self.clone() })
     }
 
     /// The place of the scores, which nothing between two steps needs.
@@ -60,6 +60,11 @@ impl Workspace {
     /// How many blocks the next update exchanges: a word.
     pub fn wanted(&self) -> &Tensor {
         &self.wanted
+    }
+
+    /// The step with which each slot's block came, 0 for the start of the run: a word per slot.
+    pub fn born(&self) -> &Tensor {
+        &self.born
     }
 
     /// How many blocks have been new since the host last set it to 0: a word.
@@ -243,16 +248,16 @@ impl Site<'_> {
     ///
     /// # Errors
     /// As the operations.
-    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh<'_>, awake: Option<&Tensor>) -> Result<()> {
-        let Workspace { scores, dropped, grown, fresh, churn, visited, .. } = self.workspace;
+    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh, awake: Option<&Tensor>) -> Result<()> {
+        let Workspace { scores, dropped, grown, born, churn, visited, .. } = self.workspace;
         // Selection is over, so the scores' place is free for the map.
         let map = scores.reinterpret(crate::gpu::DType::U32)?;
-        let swap = Swap { dropped, grown, map: &map, fresh, churn };
+        let swap = Swap { dropped, grown, map: &map, born, churn, step: self.step };
         let pattern = self.pattern();
         ops::swap_pattern(rec, pattern, swap, awake)?;
-        ops::renew_blocks(rec, pattern, self.weight.values(), fresh, values)?;
+        ops::renew_blocks(rec, pattern, self.weight.values(), born, values, self.step)?;
         for part in self.state {
-            ops::renew_blocks(rec, pattern, part, fresh, Fresh::Zero)?;
+            ops::renew_blocks(rec, pattern, part, born, Fresh::Zero, self.step)?;
         }
         ops::bits::add_present(rec, pattern, visited)
     }

@@ -8,22 +8,20 @@ use crate::sparse::{BlockMatrix, Pattern};
 
 /// What the values of new blocks are.
 #[derive(Debug, Clone, Copy)]
-pub enum Fresh<'a> {
+pub enum Fresh {
     /// 0.
     Zero,
     /// Uniform within +- a limit.
     Uniform {
         /// The limit.
         limit: f32,
-        /// Where the draws come from.
+        /// Where the draws come from; the step is part of each.
         key: random::Key,
-        /// Whose number is part of each draw.
-        step: &'a Step,
     },
 }
 
-/// Records that the values of the blocks in fresh slots are renewed. `values` is `[nnz, block, block]`: a weight, or a part
-/// of its optimizer's state. `fresh` is what [`swap_pattern`](super::swap_pattern) wrote.
+/// Records that the values of the blocks which come with the next step are renewed. `values` is `[nnz, block, block]`: a
+/// weight, or a part of its optimizer's state. `born` is what [`swap_pattern`](super::swap_pattern) wrote at this step.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -31,20 +29,24 @@ pub fn renew_blocks(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     values: &Tensor,
-    fresh: &Tensor,
-    with: Fresh<'_>,
+    born: &Tensor,
+    with: Fresh,
+    step: &Step,
 ) -> Result<()> {
     let op = "blocks.renew";
     values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
-    fresh.expect_shape(op, "fresh", &[pattern.nnz()])?;
-    let args = Args::new().tensor("values", values).tensor("fresh", fresh).size(op, "n", values.len())?;
+    born.expect_shape(op, "born", &[pattern.nnz()])?;
+    let args = Args::new().tensor("values", values).tensor("born", born).tensor("now", step.tensor()).size(
+        op,
+        "n",
+        values.len(),
+    )?;
     let key = Key::new("blocks", "renew").block(pattern.block());
     match with {
         Fresh::Zero => rec.dispatch(&key, &args, elementwise(values.len())),
-        Fresh::Uniform { limit, key: random, step } => {
+        Fresh::Uniform { limit, key: random } => {
             let args = args
                 .tensor("topology", pattern.packed())
-                .tensor("now", step.tensor())
                 .f32("limit", limit)
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
@@ -93,6 +95,32 @@ pub fn remap_blocks(
     }
     let key = Key::new("blocks", "remap").block(pattern.block()).with("both", b.is_some());
     rec.dispatch(&key, &args, elementwise(quads))
+}
+
+/// Records that `born`, a word per slot of `pattern`, gets the births of the blocks that the old pattern had, from `before`
+/// through its [map](super::map_pattern); the others come with step `now`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn remap_births(
+    rec: &mut Recorder<'_>,
+    before: &Tensor,
+    map: &Tensor,
+    pattern: &Pattern,
+    born: &Tensor,
+    now: u32,
+) -> Result<()> {
+    let op = "blocks.births";
+    map.expect_shape(op, "map", &[pattern.places()])?;
+    born.expect_shape(op, "born", &[pattern.nnz()])?;
+    let args = Args::new()
+        .tensor("before", before)
+        .tensor("map", map)
+        .tensor("born", born)
+        .tensor("topology", pattern.packed())
+        .size(op, "n", born.len())?
+        .u32("now", now);
+    rec.dispatch(&Key::new("blocks", "births"), &args, elementwise(born.len()))
 }
 
 /// Records that the blocks of `values` (`[nnz, block, block]`) outside the set `awake` become 0.

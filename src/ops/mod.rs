@@ -26,7 +26,7 @@ mod select;
 mod step;
 
 pub use activation::{activation_backward, activation_forward};
-pub use blocks::{Fresh, Source, decay_blocks, remap_blocks, renew_blocks, rest_blocks};
+pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;

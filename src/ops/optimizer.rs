@@ -2,8 +2,8 @@
 //! [`reference::optimizer`](crate::reference::optimizer).
 
 use super::{Step, elementwise};
-use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::{Error, Result};
 
 /// Stochastic gradient descent. The learning rate comes from the [`Step`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +67,9 @@ pub fn sgd(
 /// Records one AdamW update of `values` from `grads`; `first` and `second` are its state. All have one shape. Where
 /// `mask` has a 0 bit, the value becomes 0 and the state stays.
 ///
+/// `born` has a word per block of `values[nnz, block, block]`: the step with which it came, 0 for the start. A block that
+/// came later has bias corrections of its own, as if the optimizer had begun with it.
+///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
 #[expect(
@@ -81,6 +84,7 @@ pub fn adamw(
     second: &Tensor,
     settings: AdamW,
     mask: Option<&Tensor>,
+    born: Option<&Tensor>,
     step: &Step,
 ) -> Result<()> {
     let op = "adamw";
@@ -96,7 +100,20 @@ pub fn adamw(
         .f32("beta_2", settings.beta_2)
         .f32("epsilon", settings.epsilon)
         .f32("weight_decay", settings.weight_decay);
-    record(rec, op, Key::new("optimizer", "adamw"), args, values, mask, step)
+    let mut key = Key::new("optimizer", "adamw").with("births", born.is_some());
+    let mut args = args;
+    if let Some(born) = born {
+        let &[nnz, block, _] = values.shape() else {
+            return Err(Error::argument(op, "values", "blocks, as there are births", format!("{values:?}")));
+        };
+        born.expect_shape(op, "born", &[nnz])?;
+        key = key.block(block);
+        args = args
+            .tensor("born", born)
+            .f32("ln_beta_1", f64::from(settings.beta_1).ln() as f32)
+            .f32("ln_beta_2", f64::from(settings.beta_2).ln() as f32);
+    }
+    record(rec, op, key, args, values, mask, step)
 }
 
 fn record<'a>(

@@ -1,6 +1,6 @@
 //! Patterns that change on the device: `shaders/pattern/`, twins in [`reference::pattern`](crate::reference::pattern).
 
-use super::{elementwise, fill};
+use super::{Step, elementwise, fill};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::Pattern;
@@ -30,14 +30,17 @@ pub struct Swap<'a> {
     pub grown: &'a Tensor,
     /// Room for a [map](map_pattern); afterwards it holds that of the new pattern.
     pub map: &'a Tensor,
-    /// A word per slot, which becomes 1 where the slot holds a new block and 0 elsewhere.
-    pub fresh: &'a Tensor,
+    /// A word per slot: the step with which its block came, 0 for the start of the run. Of new blocks it becomes the number
+    /// of the next step.
+    pub born: &'a Tensor,
+    /// The step that is being done.
+    pub step: &'a Step,
     /// One word, to which the number of new blocks is added.
     pub churn: &'a Tensor,
 }
 
 /// Records that slots of dropped blocks take the coordinates of grown ones, and that the index is rebuilt. No value moves
-/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not fresh.
+/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not new.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -51,15 +54,15 @@ pub fn swap_pattern(
     let set = [pattern.places().div_ceil(32)];
     swap.dropped.expect_shape(op, "dropped", &set)?;
     swap.grown.expect_shape(op, "grown", &set)?;
-    swap.fresh.expect_shape(op, "fresh", &[pattern.nnz()])?;
+    swap.born.expect_shape(op, "born", &[pattern.nnz()])?;
     map_pattern(rec, pattern, swap.map)?;
-    fill(rec, swap.fresh, 0)?;
     let args = Args::new()
         .tensor("dropped", swap.dropped)
         .tensor("grown", swap.grown)
         .tensor("pattern", pattern.packed())
         .tensor("map", swap.map)
-        .tensor("fresh", swap.fresh)
+        .tensor("born", swap.born)
+        .tensor("now", swap.step.tensor())
         .tensor("churn", swap.churn)
         .size(op, "n", set[0])?;
     rec.dispatch(&Key::new("pattern", "swap"), &args, 1)?;

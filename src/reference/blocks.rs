@@ -24,6 +24,12 @@ pub fn renew_blocks(
 /// A pattern and its values.
 type Values<'a> = (&'a Topology, &'a [f32]);
 
+/// When the blocks of one pattern came, brought to another: a block that only the new one has comes now.
+pub fn remap_births(before: (&Topology, &[u32]), to: &Topology, now: u32) -> Vec<u32> {
+    let birth = |place| before.0.places().position(|here| here == place).map_or(now, |slot| before.1[slot]);
+    to.places().map(birth).collect()
+}
+
 /// Values brought to another pattern: `weight_a * a + weight_b * b`, where a block that a source lacks counts as 0.
 pub fn remap_blocks(a: Values<'_>, b: Option<(Values<'_>, [f32; 2])>, to: &Topology, out: &mut [f32]) {
     let area = to.block() * to.block();

@@ -26,7 +26,7 @@ mod select;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use bits::SetOp;
-pub use blocks::{decay_blocks, remap_blocks, renew_blocks, rest_blocks};
+pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
@@ -35,7 +35,7 @@ pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
-pub use optimizer::{adamw, sgd};
+pub use optimizer::{Births, adamw, sgd};
 pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};

@@ -25,8 +25,19 @@ pub fn sgd(
     }
 }
 
+/// When the blocks of a block matrix came.
+#[derive(Debug, Clone, Copy)]
+pub struct Births<'a> {
+    /// The step with which each slot's block came; 0 for the start.
+    pub born: &'a [u32],
+    /// Elements of a block.
+    pub area: usize,
+    /// The step that is being done.
+    pub index: u32,
+}
+
 /// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` the reciprocals of
-/// `1 - beta^t`.
+/// `1 - beta^t`. A block that came later has corrections of its own.
 #[expect(clippy::too_many_arguments, reason = "the kernel's arguments, in the kernel's order")]
 pub fn adamw(
     values: &mut [f32],
@@ -35,6 +46,7 @@ pub fn adamw(
     second: &mut [f32],
     [beta_1, beta_2, epsilon, weight_decay]: [f32; 4],
     mask: Option<&BlockMask>,
+    births: Option<Births<'_>>,
     learning_rate: f32,
     corrections: [f32; 2],
 ) {
@@ -47,6 +59,13 @@ pub fn adamw(
         first[i] = beta_1.mul_add(first[i], (1.0 - beta_1) * g);
         second[i] = beta_2.mul_add(second[i], (1.0 - beta_2) * g * g);
         let decayed = values[i] * (1.0 - learning_rate * weight_decay);
+        let corrections = match births.map(|births| (births.born[i / births.area], births.index)) {
+            Some((birth @ 1.., index)) => [beta_1, beta_2].map(|beta| {
+                let age = f64::from(index + 1 - birth);
+                (1.0 / (1.0 - f64::from(beta).powf(age))) as f32
+            }),
+            _ => corrections,
+        };
         let direction = first[i] * corrections[0] / ((second[i] * corrections[1]).sqrt() + epsilon);
         values[i] = (-learning_rate).mul_add(direction, decayed);
     }

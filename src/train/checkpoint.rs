@@ -154,6 +154,11 @@ impl Checkpoint {
         }
     }
 
+    /// The number of a tensor's elements, if it is there.
+    pub(crate) fn len(&self, name: &str) -> Option<usize> {
+        self.tensors.get(name).map(|tensor| tensor.shape.iter().product())
+    }
+
     /// The pattern of a sparse weight `[rows, cols]`, validated.
     ///
     /// # Errors

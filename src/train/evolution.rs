@@ -23,6 +23,8 @@ pub(super) struct Evolution {
     pub(super) keys: Vec<Key>,
     /// Whether plans are out of date.
     pub(super) reshaped: bool,
+    /// Whether a layer has been given blocks after the start.
+    pub(super) grown: bool,
 }
 
 impl Evolution {
@@ -47,7 +49,7 @@ impl Evolution {
         gpu.run(&rec.finish()?)?;
         let key = |layer| Key::new(config.seed, Stream::Growth(layer));
         let keys = (0..targets.len() as u32).map(key).collect();
-        Ok(Self { method, targets, workspaces, keys, reshaped: false })
+        Ok(Self { method, targets, workspaces, keys, reshaped: false, grown: false })
     }
 
     /// What a checkpoint holds of it, by name.
@@ -163,9 +165,13 @@ impl Surgery for Trainer {
             ops::remap_blocks(&mut rec, source(part), None, &new)?;
             parts.push(new.values().clone());
         }
+        let resized = workspace.resized(gpu, nnz)?;
+        let now = self.position.step as u32;
+        ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), now)?;
         gpu.run(&rec.finish()?)?;
 
-        self.evolution.workspaces[layer] = Some(workspace.resized(gpu, nnz)?);
+        self.evolution.workspaces[layer] = Some(resized);
+        self.evolution.grown |= now > 0;
         self.optimizer.replace_weight_parts(layer, parts);
         if let Some(layer) = self.model.layer_mut(layer) {
             layer.replace_weight(&self.gpu, weight)?;

@@ -1,9 +1,10 @@
-//! The step, the loop, evaluation, checkpoints and the run folder.
+//! The step, the loop, evaluation, checkpoints, the run folder and its report.
 
 mod checkpoint;
 mod evolution;
 mod optimizer;
 mod plans;
+pub mod report;
 mod run_folder;
 mod schedule;
 mod settings;
@@ -11,6 +12,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use optimizer::{OptimizerKind, OptimizerState};
+pub use report::{EpochRecord, LayerRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};

@@ -81,12 +81,18 @@ impl OptimizerState {
         Ok(Self { kind, momentum, weight_decay, parts: parameters.iter().map(zeros).collect::<Result<_>>()? })
     }
 
-    /// Records one update of every parameter.
+    /// Records one update of every parameter. `born` has the births of a layer's blocks, where they matter.
     ///
     /// # Errors
     /// As the operations.
-    pub fn update(&self, rec: &mut Recorder<'_>, parameters: &[Parameter<'_>], step: &Step) -> Result<()> {
-        for (parameter, parts) in parameters.iter().zip(&self.parts) {
+    pub fn update(
+        &self,
+        rec: &mut Recorder<'_>,
+        parameters: &[Parameter<'_>],
+        born: &dyn Fn(usize) -> Option<Tensor>,
+        step: &Step,
+    ) -> Result<()> {
+        for (at, (parameter, parts)) in parameters.iter().zip(&self.parts).enumerate() {
             let weight_decay = if parameter.decays { self.weight_decay } else { 0.0 };
             let (values, grads) = (parameter.values, parameter.grads);
             match parts.as_slice() {
@@ -97,7 +103,9 @@ impl OptimizerState {
                 }
                 [first, second] => {
                     let settings = AdamW { weight_decay, ..self.adamw() };
-                    ops::adamw(rec, values, grads, first, second, settings, None, step)?;
+                    // Of a layer's two parameters, the first is its weight.
+                    let born = if at % 2 == 0 { born(at / 2) } else { None };
+                    ops::adamw(rec, values, grads, first, second, settings, None, born.as_ref(), step)?;
                 }
                 _ => unreachable!("an optimizer has one or two parts of state"),
             }

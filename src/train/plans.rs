@@ -68,24 +68,26 @@ impl Trainer {
     }
 
     fn record(&self) -> Result<Plans> {
-        let (train, _) = self.record_step(&|method, rec, site| method.each_step(rec, site), true)?;
+        let (update, changes) = self.record_step(&|method, rec, site| method.update(rec, site), None)?;
+        let births = Some(changes || self.evolution.grown);
+        let (train, _) = self.record_step(&|method, rec, site| method.each_step(rec, site), births)?;
         let observe = match self.evolution.method.observe_every() {
             Some(_) => {
                 let both = |method: &dyn Method, rec: &mut Recorder<'_>, site: &Site<'_>| {
                     method.observe(rec, site)?;
                     method.each_step(rec, site)
                 };
-                Some(self.record_step(&both, true)?.0)
+                Some(self.record_step(&both, births)?.0)
             }
             None => None,
         };
-        let (update, changes) = self.record_step(&|method, rec, site| method.update(rec, site), false)?;
         let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
         Ok(Plans { train, observe, update: changes.then_some(update), test })
     }
 
-    /// Records a step with what the method does at each sparse layer. Also says whether that was anything.
-    fn record_step(&self, deed: &Deed<'_>, optimize: bool) -> Result<(Plan, bool)> {
+    /// Records a step with what the method does at each sparse layer; says whether that was anything. `optimize` is whether
+    /// the optimizer heeds births, and `None` for a step without it.
+    fn record_step(&self, deed: &Deed<'_>, optimize: Option<bool>) -> Result<(Plan, bool)> {
         let Room { buffers, step, status, .. } = &self.batch.room;
         let (model, method) = (&self.model, &*self.evolution.method);
         let mut rec = Recorder::new(&self.gpu);
@@ -101,8 +103,11 @@ impl Trainer {
             Ok(())
         })?;
         model.scan(&mut rec, buffers, status)?;
-        if optimize {
-            self.optimizer.update(&mut rec, &model.parameters(), step)?;
+        if let Some(births) = optimize {
+            let born = |layer: usize| {
+                births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
+            };
+            self.optimizer.update(&mut rec, &model.parameters(), &born, step)?;
         }
         Ok((rec.finish()?, deeds > 0))
     }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Checkpoint;
+use super::report::LogRecord;
 use crate::{Error, Result};
 
 /// A folder with `checkpoint.safetensors` and `log.jsonl`.
@@ -25,7 +26,7 @@ impl RunFolder {
             return Err(Error::Config { option: "out", reason });
         }
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
-        folder.write("log.jsonl", b"")?;
+        replace(&folder.log_path(), b"")?;
         Ok(folder)
     }
 
@@ -39,12 +40,41 @@ impl RunFolder {
             let reason = format!("{} has no checkpoint", path.display());
             return Err(Error::Config { option: "resume", reason });
         }
+        folder.mend_log()?;
+        Ok(folder)
+    }
+
+    /// The folder of a run that left anything to report: a checkpoint, a log, or both.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is neither.
+    pub fn inspect(path: &Path) -> Result<Self> {
+        let folder = Self { path: path.to_owned() };
+        if !folder.checkpoint_path().is_file() && !folder.log_path().is_file() {
+            let reason = format!("{} has neither a checkpoint nor a log", path.display());
+            return Err(Error::Config { option: "report", reason });
+        }
         Ok(folder)
     }
 
     /// Where the checkpoint is.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
+    }
+
+    /// Where the log is.
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("log.jsonl")
+    }
+
+    /// Where the report is, once there is one.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// The folder's own name; "run" where it was given none, as in `..`.
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
+        self.path.file_name().map_or("run".into(), |name| name.to_string_lossy())
     }
 
     /// Reads the checkpoint.
@@ -63,7 +93,7 @@ impl RunFolder {
     /// [`Error::Io`]; the old checkpoint is then still there.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let path = self.checkpoint_path();
-        self.write("checkpoint.safetensors", &checkpoint.to_bytes(&path)?)
+        replace(&path, &checkpoint.to_bytes(&path)?)
     }
 
     /// Adds a line to the log. An event that was logged before a run was interrupted is logged again when the resumed run
@@ -71,24 +101,38 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn log(&self, line: &str) -> Result<()> {
-        let path = self.path.join("log.jsonl");
+    pub fn log(&self, record: &LogRecord) -> Result<()> {
+        let path = self.log_path();
+        let line = serde_json::to_string(record).map_err(|error| Error::io(&path)(error.into()))?;
         let mut file =
             std::fs::OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
         file.write_all(format!("{line}\n").as_bytes()).map_err(Error::io(&path))
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut beside = temporary().tempfile_in(&self.path)?;
-            beside.write_all(bytes)?;
-            beside.as_file().sync_all()?;
-            beside.persist(&path).map_err(|error| error.error)?;
-            Ok(())
-        };
-        write().map_err(Error::io(&path))
+    /// Cuts off a line that was being written when a run was killed.
+    fn mend_log(&self) -> Result<()> {
+        let path = self.log_path();
+        let Ok(log) = std::fs::read(&path) else { return Ok(()) };
+        let whole = log.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if whole == log.len() { Ok(()) } else { replace(&path, &log[..whole]) }
     }
+}
+
+/// Writes a file beside an older one and renames it, so that one of the two is always whole.
+///
+/// # Errors
+/// [`Error::Io`]; the older file is then still there.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A name alone is one in the current folder.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        let mut beside = temporary().tempfile_in(folder)?;
+        beside.write_all(bytes)?;
+        beside.as_file().sync_all()?;
+        beside.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(Error::io(path))
 }
 
 /// A file with the permissions of any other, rather than of a secret.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
@@ -14,6 +15,7 @@ use crate::{Error, Result};
 
 use super::evolution::Evolution;
 use super::plans::{Plans, Room};
+use super::report::{self, EpochRecord, LayerRecord, LogRecord, StartRecord};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -63,11 +65,13 @@ pub enum Flow {
 }
 
 /// Loss and accuracy over some rows.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
     /// Mean cross-entropy.
+    #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// The share of rows whose largest logit is their label's.
+    #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
 }
 
@@ -288,6 +292,9 @@ impl Trainer {
         let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
         let mut test = None;
         let mut flow = Flow::Continue;
+        if let (Some(folder), 0) = (folder, self.position.step) {
+            folder.log(&LogRecord::Start(StartRecord { step: 0, layers: self.layer_records()? }))?;
+        }
 
         while self.position.step < total && flow == Flow::Continue {
             let epoch = self.position.step / per_epoch;
@@ -316,8 +323,16 @@ impl Trainer {
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
                 self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
                 if let Some(folder) = folder {
+                    let layers = self.layer_records()?;
                     folder.save(&self.checkpoint()?)?;
-                    folder.log(&epoch_line(epoch, self.position.step, train, evaluation))?;
+                    let step = self.position.step;
+                    folder.log(&LogRecord::Epoch(EpochRecord {
+                        epoch,
+                        step,
+                        train,
+                        test: evaluation,
+                        layers,
+                    }))?;
                 }
                 if watch(&event) == Flow::Stop {
                     flow = Flow::Stop;
@@ -512,6 +527,14 @@ impl Trainer {
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
+        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
+            if let (Some(weight), Some(workspace)) = (layer.weight().sparse(), workspace) {
+                let born = self.gpu.read::<u32>(workspace.born())?.wait()?;
+                let order = weight.pattern().topology(&self.gpu)?.row_order();
+                let born: Vec<u32> = order.into_iter().map(|slot| born[slot]).collect();
+                checkpoint.put_words(&format!("{}.weight.born", layer.name()), &born);
+            }
+        }
         for (name, tensor) in self.evolution.tensors() {
             match tensor.dtype() {
                 DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
@@ -521,12 +544,58 @@ impl Trainer {
         Ok(checkpoint)
     }
 
+    /// The patterns as they are, for the log. Waits for the device; the count of new blocks begins anew.
+    fn layer_records(&mut self) -> Result<Vec<LayerRecord>> {
+        let (method, updates) = (&self.evolution.method, &self.settings.method.updates);
+        let clock = self.clock();
+        let due = |&step: &u64| method.share(updates, Clock { step, ..clock }).is_some();
+        let updates = (0..clock.step).filter(due).count() as u64;
+        let mut records = Vec::new();
+        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
+            let (Some(weight), Some(workspace)) = (layer.weight().sparse(), workspace) else { continue };
+            let (gpu, pattern) = (&self.gpu, weight.pattern());
+            let (topology, places) = (pattern.topology(gpu)?, pattern.places());
+            let visited: u32 =
+                gpu.read::<u32>(workspace.visited())?.wait()?.iter().map(|word| word.count_ones()).sum();
+            let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
+            gpu.write(workspace.churn(), &[0])?;
+            let awake = topology.awake();
+            let set = |member: &dyn Fn(usize) -> bool| {
+                let mut set = vec![0u32; places.div_ceil(32)];
+                let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
+                members.for_each(|(_, place)| set[place / 32] |= 1 << (place % 32));
+                report::to_hex(&set, places)
+            };
+            records.push(LayerRecord {
+                name: layer.name().to_owned(),
+                row_blocks: pattern.row_blocks(),
+                col_blocks: pattern.col_blocks(),
+                block: pattern.block(),
+                nnz: pattern.nnz(),
+                updates,
+                churn: churn.into(),
+                visited: f64::from(visited) / places as f64,
+                pattern: set(&|_| true),
+                resting: awake.contains(&false).then(|| set(&|slot| !awake[slot])),
+            });
+        }
+        Ok(records)
+    }
+
     /// Takes up what the method remembers.
     fn recall(&mut self, checkpoint: &Checkpoint, path: &Path) -> Result<()> {
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
+        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
+            if let Some(workspace) = workspace {
+                let name = format!("{}.weight.born", layer.name());
+                let born = checkpoint.words(path, &name, workspace.born().len())?;
+                self.evolution.grown |= born.iter().any(|&born| born > 0);
+                self.gpu.write(workspace.born(), &born)?;
+            }
+        }
         for (name, tensor) in self.evolution.tensors() {
             match tensor.dtype() {
                 DType::U32 => self.gpu.write(&tensor, &checkpoint.words(path, &name, tensor.len())?)?,
@@ -558,9 +627,4 @@ impl Batch {
         gpu.write(&self.room.labels, &self.host_labels)?;
         self.room.step.write(gpu, values)
     }
-}
-
-fn epoch_line(epoch: u64, step: u64, train: Evaluation, test: Evaluation) -> String {
-    serde_json::json!({ "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test })
-        .to_string()
 }

@@ -56,7 +56,13 @@ fn permutations() -> Vec<Key> {
     }
     for (family, name) in [("finite", "scan"), ("loss", "softmax"), ("loss", "mse"), ("mask", "apply")]
         .into_iter()
-        .chain([("bits", "combine"), ("bits", "count"), ("bits", "present"), ("fill", "words")])
+        .chain([
+            ("bits", "combine"),
+            ("bits", "count"),
+            ("bits", "present"),
+            ("blocks", "births"),
+            ("fill", "words"),
+        ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
     {
@@ -79,6 +85,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
         keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
+        keys.extend(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     for flag in ["or", "and_not"] {

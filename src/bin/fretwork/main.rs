@@ -3,6 +3,7 @@
 mod doctor;
 mod options;
 mod output;
+mod report;
 mod train;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.command {
         Command::Train(train) => train::run(train),
+        Command::Report(report) => report::run(report),
         Command::Doctor(doctor) => doctor::run(doctor),
     };
     result.unwrap_or_else(|error| {

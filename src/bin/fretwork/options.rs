@@ -21,6 +21,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Train a block-sparse network.
     Train(Box<Train>),
+    /// Show a run as one HTML page: settings, curves, and how patterns changed.
+    Report(Report),
     /// List adapters, and check every kernel on one of them.
     Doctor(Doctor),
 }
@@ -124,6 +126,16 @@ pub(crate) struct Train {
     /// One JSON object a line instead of a progress bar.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The run folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Where the page goes; by default report.html in the run folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,0 +1,141 @@
+//! What a log says of a run, each epoch once.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{EpochRecord, LayerRecord, LogRecord, from_hex};
+use crate::sparse::BLOCKS;
+use crate::{Error, Result};
+
+/// A run from its start. Everything is under the number of epochs that were done: 0 at the start.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    pub(super) epochs: BTreeMap<u64, EpochRecord>,
+    /// In the order in which the log names them.
+    pub(super) layers: Vec<Layer>,
+}
+
+/// A sparse layer over a run.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) name: String,
+    /// Rows and columns of the grid of blocks.
+    pub(super) grid: [usize; 2],
+    pub(super) block: usize,
+    pub(super) states: BTreeMap<u64, State>,
+}
+
+/// A sparse layer at one time.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) nnz: usize,
+    pub(super) updates: u64,
+    pub(super) churn: u64,
+    pub(super) visited: f64,
+    pub(super) present: Vec<u32>,
+    /// A part of `present`.
+    pub(super) resting: Vec<u32>,
+}
+
+impl History {
+    /// Reads a log. One that is not there is one without a line.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the line that is damaged, [`Error::Io`].
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(Error::io(path))?,
+        };
+        let mut history = Self::default();
+        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            history.add(line).map_err(|reason| Error::Data {
+                path: path.to_owned(),
+                reason: format!("line {}: {reason}", index + 1),
+            })?;
+        }
+        Ok(history)
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), String> {
+        let record = serde_json::from_slice(line).map_err(|error| {
+            // The parser's own line is that of its input, which is always 1.
+            let text = error.to_string();
+            text.split(" at line ").next().unwrap_or_default().to_owned()
+        })?;
+        let (done, layers) = match record {
+            LogRecord::Start(start) => (0, start.layers),
+            LogRecord::Epoch(mut epoch) => {
+                let (done, layers) = (epoch.epoch.saturating_add(1), std::mem::take(&mut epoch.layers));
+                self.epochs.insert(done, epoch);
+                (done, layers)
+            }
+            LogRecord::Other => return Ok(()),
+        };
+        // What the same epoch's earlier line said does not count any more.
+        for layer in &mut self.layers {
+            layer.states.remove(&done);
+        }
+        for record in layers {
+            let name = record.name.clone();
+            self.add_layer(done, record).map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    fn add_layer(&mut self, done: u64, record: LayerRecord) -> Result<(), String> {
+        let grid = [record.row_blocks, record.col_blocks];
+        let state = State::new(&record)?;
+        let known = self.layers.iter().position(|layer| layer.name == record.name);
+        let index = known.unwrap_or(self.layers.len());
+        if known.is_none() {
+            self.layers.push(Layer { name: record.name, grid, block: record.block, states: BTreeMap::new() });
+        }
+        let layer = &mut self.layers[index];
+        if (layer.grid, layer.block) != (grid, record.block) {
+            let ([rows, cols], [old_rows, old_cols]) = (grid, layer.grid);
+            return Err(format!(
+                "is a grid of {rows} x {cols} blocks of {}, but was {old_rows} x {old_cols} of {}",
+                record.block, layer.block
+            ));
+        }
+        match layer.states.insert(done, state) {
+            Some(_) => Err("is there twice".to_owned()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Layer {
+    /// Places in the grid.
+    pub(super) fn places(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
+
+impl State {
+    fn new(record: &LayerRecord) -> Result<Self, String> {
+        if !BLOCKS.contains(&record.block) {
+            return Err(format!("block {} is none of {BLOCKS:?}", record.block));
+        }
+        let places = record.row_blocks.checked_mul(record.col_blocks).filter(|&places| places > 0);
+        let places = places
+            .ok_or_else(|| format!("{} x {} blocks are no grid", record.row_blocks, record.col_blocks))?;
+        let set = |text: &str| from_hex(text, places).map_err(|error| error.to_string());
+        let present = set(&record.pattern)?;
+        let resting = record.resting.as_deref().map_or(Ok(vec![0; present.len()]), set)?;
+        let stored: usize = present.iter().map(|word| word.count_ones() as usize).sum();
+        if stored != record.nnz {
+            return Err(format!("nnz is {}, but the pattern has {stored} blocks", record.nnz));
+        }
+        if resting.iter().zip(&present).any(|(resting, present)| resting & !present != 0) {
+            return Err("a block is resting that is not stored".to_owned());
+        }
+        let LayerRecord { nnz, updates, churn, visited, .. } = *record;
+        Ok(Self { nnz, updates, churn, visited, present, resting })
+    }
+}

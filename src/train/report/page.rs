@@ -1,0 +1,257 @@
+//! The page, from top to bottom.
+
+use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
+use super::history::{History, Layer, State};
+use super::html::{count, escape, number, percent};
+use super::{EpochRecord, pattern, settings};
+use crate::train::Checkpoint;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The page of a run in a folder of this name.
+pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let title = match checkpoint {
+        Some(Checkpoint { settings, .. }) => format!("{}, {}", settings.data, settings::widths(settings)),
+        None => folder.to_owned(),
+    };
+    let mut body = header(folder, &title, checkpoint, history);
+    body += &tiles(checkpoint, history);
+    if history.epochs.is_empty() {
+        body += "<p class=\"notice\">The log has no epoch yet, so there are no curves to show.</p>\n";
+    } else {
+        body += &curves(history);
+    }
+    body += &layers(history);
+    if let Some(checkpoint) = checkpoint {
+        let tables = settings::tables(&checkpoint.settings);
+        body += &format!("<section><h2>Settings</h2>\n<div class=\"card\">{tables}</div></section>\n");
+    }
+    body += &numbers(history);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{} · fretwork</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n\
+         </html>\n",
+        escape(&title)
+    )
+}
+
+fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let method = match checkpoint {
+        Some(checkpoint) => {
+            let mut method = settings::method(&checkpoint.settings);
+            if !history.layers.is_empty() {
+                let changes = history.layers.iter().flat_map(|layer| layer.states.values());
+                let changed = changes.into_iter().any(|state| state.updates > 0 || state.churn > 0);
+                method += if changed { "; the pattern changes in training" } else { "; the pattern is fixed" };
+            }
+            format!("{method}. The checkpoint is at step {}.", count(checkpoint.position.step as usize))
+        }
+        None => "The folder has no checkpoint, so data, network and settings are not known: all that follows is from \
+                 the log alone."
+            .to_owned(),
+    };
+    format!(
+        "<header><p class=\"over\">fretwork report · {}</p>\n<h1>{}</h1>\n<p>{}</p></header>\n",
+        escape(folder),
+        escape(title),
+        escape(&method)
+    )
+}
+
+/// The numbers that are looked for first. What is not known has no tile.
+fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let mut tiles = Vec::new();
+    let tested = history.epochs.iter().filter(|(_, epoch)| epoch.test.accuracy.is_finite());
+    // Of equals the first is the best: it took the least training.
+    let best = tested.rev().max_by(|a, b| a.1.test.accuracy.total_cmp(&b.1.test.accuracy));
+    if let Some((done, epoch)) = best {
+        tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    }
+    if let Some((done, epoch)) = history.epochs.last_key_value() {
+        tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    }
+    if let Some([present, dense]) = checkpoint.and_then(settings::parameters) {
+        let share = percent(present as f64 / dense as f64);
+        tiles.push(("Parameters present", count(present), format!("{share} of {} dense", count(dense))));
+    }
+    let last = history.layers.iter().filter_map(|layer| Some((layer, layer.states.values().next_back()?)));
+    let [stored, places] = last.fold([0, 0], |[stored, places], (layer, state)| {
+        let size = layer.block * layer.block;
+        [stored + size * state.nnz, places + size * layer.places()]
+    });
+    if places > 0 {
+        let density = percent(stored as f64 / places as f64);
+        tiles.push((
+            "Density of sparse layers",
+            density,
+            format!("{} of {} weights", count(stored), count(places)),
+        ));
+    }
+    let tiles = tiles.iter().map(|(name, value, note)| {
+        format!("<div><dt>{name}</dt><dd><b>{value}</b> <span>{note}</span></dd></div>\n")
+    });
+    format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.collect::<String>())
+}
+
+fn curves(history: &History) -> String {
+    let series = |name, value: fn(&EpochRecord) -> f64| Series {
+        name,
+        points: history.epochs.iter().map(|(&done, epoch)| [done as f64, value(epoch)]).collect(),
+    };
+    let loss = [series("test", |epoch| epoch.test.loss), series("train", |epoch| epoch.train.loss)];
+    let accuracy =
+        [series("test", |epoch| epoch.test.accuracy), series("train", |epoch| epoch.train.accuracy)];
+    let [least, most] = extent(&loss);
+    let [low, high] = extent(&accuracy);
+    let charts = [
+        (
+            "Loss",
+            "mean cross-entropy",
+            Chart {
+                title: "Loss",
+                unit: Unit::Number,
+                frame: &WIDE,
+                range: [least.min(0.0), if most > 0.0 { most } else { 1.0 }],
+                series: loss.into(),
+            },
+        ),
+        (
+            "Accuracy",
+            "share of rows that are classified right",
+            Chart {
+                title: "Accuracy",
+                unit: Unit::Number,
+                frame: &WIDE,
+                // A flat curve needs some room to be flat in.
+                range: if low < high { [low, high] } else { [(low - 0.05).max(0.0), (low + 0.05).min(1.0)] },
+                series: accuracy.into(),
+            },
+        ),
+    ];
+    let cards = charts.iter().map(|(name, note, chart)| {
+        format!(
+            "<div class=\"card\"><h3>{name} <small>{note}</small></h3>{}{}</div>\n",
+            chart.legend(),
+            chart.svg()
+        )
+    });
+    format!("<section><h2>Curves</h2>\n<div class=\"two\">\n{}</div></section>\n", cards.collect::<String>())
+}
+
+/// The least and the greatest value that can be drawn; 0 and 1 where there is none.
+fn extent(series: &[Series<'_>]) -> [f64; 2] {
+    let values = series.iter().flat_map(|series| &series.points).map(|point| point[1]);
+    let [low, high] = values
+        .filter(|&value| drawable(value))
+        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
+    if low <= high { [low, high] } else { [0.0, 1.0] }
+}
+
+/// What is drawn of each sparse layer: name, explanation, and the value at a time.
+type Quantity = (&'static str, &'static str, fn(&Layer, u64, &State) -> f64);
+
+const QUANTITIES: [Quantity; 3] = [
+    ("Density", "stored blocks", |layer, _, state| state.nnz as f64 / layer.places() as f64),
+    ("Churn", "new blocks, of those stored", |_, done, state| churn(done, state)),
+    ("Visited", "places ever stored: R<sub>s</sub>", |_, _, state| state.visited),
+];
+
+/// Blocks that came in since the line before, as a share of those stored. Before the first there is nothing to come in to.
+fn churn(done: u64, state: &State) -> f64 {
+    if done == 0 { f64::NAN } else { state.churn as f64 / state.nnz as f64 }
+}
+
+fn layers(history: &History) -> String {
+    if history.layers.is_empty() {
+        return String::new();
+    }
+    let curve = |layer: &Layer, quantity: &Quantity| -> Vec<[f64; 2]> {
+        layer.states.iter().map(|(&done, state)| [done as f64, (quantity.2)(layer, done, state)]).collect()
+    };
+    // One scale for all layers, so that they can be compared.
+    let most = QUANTITIES.map(|quantity| {
+        let points = history.layers.iter().flat_map(|layer| curve(layer, &quantity)).collect();
+        let [_, most] = extent(&[Series { name: "", points }]);
+        if most > 0.0 { most } else { 0.1 }
+    });
+    let cards = history.layers.iter().map(|layer| {
+        let charts = QUANTITIES.iter().zip(most).map(|(quantity, most)| {
+            let (name, note, _) = *quantity;
+            let chart = Chart {
+                title: name,
+                unit: Unit::Share,
+                frame: &SMALL,
+                range: [0.0, most],
+                series: vec![Series { name, points: curve(layer, quantity) }],
+            };
+            format!("<div><h4>{name} <small>{note}</small></h4>{}</div>\n", chart.svg())
+        });
+        let ([rows, cols], block) = (layer.grid, layer.block);
+        format!(
+            "<div class=\"card\"><h3>{} <small>{} × {} weights in {rows} × {cols} blocks of {block}</small></h3>\n\
+             <div class=\"three\">\n{}</div>\n<h4>Pattern <small>rows are outputs, columns are inputs</small></h4>\n{}\
+             </div>\n",
+            escape(&layer.name),
+            count(rows * block),
+            count(cols * block),
+            charts.collect::<String>(),
+            pattern::pictures(layer)
+        )
+    });
+    format!("<section><h2>Sparse layers</h2>\n{}</section>\n", cards.collect::<String>())
+}
+
+/// Every number that was drawn, for who cannot see the drawings or wants to copy.
+fn numbers(history: &History) -> String {
+    if history.epochs.is_empty() && history.layers.is_empty() {
+        return String::new();
+    }
+    let epochs = history.epochs.iter().map(|(done, epoch)| {
+        let EpochRecord { step, train, test, .. } = epoch;
+        let values = [train.loss, train.accuracy, test.loss, test.accuracy].map(number);
+        row(&done.to_string(), [&[step.to_string()], values.as_slice()].concat())
+    });
+    let mut tables = table(
+        "Epochs",
+        &["epoch", "step", "train loss", "train accuracy", "test loss", "test accuracy"],
+        epochs.collect(),
+    );
+    for layer in &history.layers {
+        let states = layer.states.iter().map(|(&done, state)| {
+            let resting: u32 = state.resting.iter().map(|word| word.count_ones()).sum();
+            row(
+                &if done == 0 { "start".to_owned() } else { done.to_string() },
+                vec![
+                    count(state.nnz),
+                    percent(state.nnz as f64 / layer.places() as f64),
+                    count(resting as usize),
+                    state.updates.to_string(),
+                    state.churn.to_string(),
+                    if done == 0 { "–".to_owned() } else { percent(churn(done, state)) },
+                    percent(state.visited),
+                ],
+            )
+        });
+        tables += &table(
+            &escape(&layer.name),
+            &["epoch", "blocks", "density", "resting", "updates", "new blocks", "churn", "visited"],
+            states.collect(),
+        );
+    }
+    format!("<details><summary>All numbers</summary>\n{tables}</details>\n")
+}
+
+fn table(caption: &str, columns: &[&str], rows: String) -> String {
+    let columns = columns.iter().map(|column| format!("<th scope=\"col\">{column}</th>"));
+    format!(
+        "<div class=\"card scroll\"><table class=\"numbers\"><caption>{caption}</caption><thead><tr>{}</tr></thead>\
+         <tbody>\n{rows}</tbody></table></div>\n",
+        columns.collect::<String>()
+    )
+}
+
+fn row(name: &str, cells: Vec<String>) -> String {
+    let cells = cells.iter().map(|cell| format!("<td>{cell}</td>"));
+    format!("<tr><th scope=\"row\">{name}</th>{}</tr>\n", cells.collect::<String>())
+}

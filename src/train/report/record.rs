@@ -1,0 +1,83 @@
+//! The lines of a run's log, as they are written and read.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::train::Evaluation;
+
+/// A line of `log.jsonl`. Its kind stands under `event`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LogRecord {
+    /// The run begins.
+    Start(StartRecord),
+    /// An epoch is over.
+    Epoch(EpochRecord),
+    /// A line that this version does not know; it is passed over, and never written.
+    #[serde(other, skip_serializing)]
+    Other,
+}
+
+/// The run as it begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartRecord {
+    /// Steps done: 0.
+    pub step: u64,
+    /// The sparse layers, with their initial patterns.
+    #[serde(default)]
+    pub layers: Vec<LayerRecord>,
+}
+
+/// An epoch that is over. One logged before an interruption may be logged again; the last counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// Steps done in the whole run.
+    pub step: u64,
+    /// Over the epoch's rows.
+    pub train: Evaluation,
+    /// Over the test rows.
+    pub test: Evaluation,
+    /// The sparse layers; none in a dense network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerRecord>,
+}
+
+/// A sparse layer's pattern at one time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The layer's name.
+    pub name: String,
+    /// Rows of the grid of blocks.
+    pub row_blocks: usize,
+    /// Its columns.
+    pub col_blocks: usize,
+    /// The side of a block.
+    pub block: usize,
+    /// Stored blocks.
+    pub nnz: usize,
+    /// Times the pattern was changed so far.
+    #[serde(default)]
+    pub updates: u64,
+    /// Blocks that came in since the line before.
+    #[serde(default)]
+    pub churn: u64,
+    /// The share of places that were ever stored: ITOP's R_s (Liu et al. 2021).
+    #[serde(default = "nan", deserialize_with = "number_or_nan")]
+    pub visited: f64,
+    /// The stored blocks: the places `row * col_blocks + col`, as [`to_hex`](super::to_hex) writes them.
+    pub pattern: String,
+    /// Stored blocks without a part in the forward pass, if there may be such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resting: Option<String>,
+}
+
+fn nan() -> f64 {
+    f64::NAN
+}
+
+/// JSON has no NaN and no infinity: both are written as null.
+pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
