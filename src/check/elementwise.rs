@@ -262,7 +262,7 @@ fn adamw(gpu: &Gpu, births: bool, masked: bool) -> Result<Verdict> {
     // Four blocks of 16, of every age.
     const SHAPE: [usize; 3] = [4, 16, 16];
     const ELEMENTS: usize = 4 * 256;
-    let born = [0, 1, INDEX - 3, INDEX + 1];
+    let born = [0, 1, INDEX - 3, INDEX];
     let mut walk = operands(909);
     let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, ELEMENTS, 1.0));
     let v: Vec<f32> = numbers(&mut walk, ELEMENTS, 1.0).iter().map(|x| x * x).collect();

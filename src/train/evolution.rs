@@ -69,6 +69,11 @@ impl Evolution {
         tensors
     }
 
+    /// Counts new blocks from 0 again.
+    pub(super) fn forget_churn(&self, gpu: &Gpu) -> Result<()> {
+        self.workspaces.iter().flatten().try_for_each(|workspace| gpu.write(workspace.churn(), &[0]))
+    }
+
     /// Tells the device how many blocks the next update exchanges.
     pub(super) fn want(&self, gpu: &Gpu, model: &Mlp, share: f64) -> Result<()> {
         for ((layer, workspace), &target) in model.layers().iter().zip(&self.workspaces).zip(&self.targets) {
@@ -171,7 +176,7 @@ impl Surgery for Trainer {
         gpu.run(&rec.finish()?)?;
 
         self.evolution.workspaces[layer] = Some(resized);
-        self.evolution.grown |= now > 0;
+        self.evolution.grown |= now > 0 && nnz > old.pattern().nnz();
         self.optimizer.replace_weight_parts(layer, parts);
         if let Some(layer) = self.model.layer_mut(layer) {
             layer.replace_weight(&self.gpu, weight)?;

@@ -322,8 +322,9 @@ impl Trainer {
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
                 self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+                let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
+                self.evolution.forget_churn(&self.gpu)?;
                 if let Some(folder) = folder {
-                    let layers = self.layer_records()?;
                     folder.save(&self.checkpoint()?)?;
                     let step = self.position.step;
                     folder.log(&LogRecord::Epoch(EpochRecord {
@@ -544,8 +545,8 @@ impl Trainer {
         Ok(checkpoint)
     }
 
-    /// The patterns as they are, for the log. Waits for the device; the count of new blocks begins anew.
-    fn layer_records(&mut self) -> Result<Vec<LayerRecord>> {
+    /// The patterns as they are, for the log. Waits for the device.
+    fn layer_records(&self) -> Result<Vec<LayerRecord>> {
         let (method, updates) = (&self.evolution.method, &self.settings.method.updates);
         let clock = self.clock();
         let due = |&step: &u64| method.share(updates, Clock { step, ..clock }).is_some();
@@ -558,7 +559,6 @@ impl Trainer {
             let visited: u32 =
                 gpu.read::<u32>(workspace.visited())?.wait()?.iter().map(|word| word.count_ones()).sum();
             let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
-            gpu.write(workspace.churn(), &[0])?;
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let mut set = vec![0u32; places.div_ceil(32)];
