@@ -8,6 +8,16 @@ use fretwork::wgpu;
 #[expect(dead_code, reason = "its main is the example's")]
 mod embed;
 
+#[path = "../examples/method.rs"]
+#[expect(dead_code, reason = "its main is the example's")]
+mod method;
+
+#[test]
+fn a_method_of_ones_own_trains() {
+    let accuracy = method::run().unwrap();
+    assert!(accuracy > 0.93, "{accuracy}");
+}
+
 #[test]
 fn a_foreign_device_gets_the_references_numbers() {
     embed::run().unwrap();

@@ -33,6 +33,9 @@ fn main() -> Result<()> {
         tables.push(matmul::against_dense(&gpu, density)?);
     }
     tables.push(step::sparse_against_dense(&gpu)?);
+    for sparsity in [0.9, 0.98] {
+        tables.push(step::evolving(&gpu, sparsity)?);
+    }
     for table in &tables {
         println!("{table}");
     }

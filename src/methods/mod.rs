@@ -26,6 +26,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::gpu::{Recorder, Tensor};
+use crate::nn::FanIn;
 use crate::{Error, Result};
 
 pub use config::{Kind, MethodConfig};
@@ -52,6 +53,11 @@ pub trait Method: fmt::Debug + Send {
     /// The sparsity of what is stored at the start, where the run's is `sparsity`: 0 for a method that prunes.
     fn stored_sparsity(&self, sparsity: f64) -> f64 {
         sparsity
+    }
+
+    /// What first weights are drawn for.
+    fn fan_in(&self) -> FanIn {
+        FanIn::All
     }
 
     /// How many blocks an update exchanges, in a layer that stores `stored` blocks of which `present` have a part in it, when
@@ -134,4 +140,8 @@ pub trait Method: fmt::Debug + Send {
 #[derive(Debug)]
 pub struct Static;
 
-impl Method for Static {}
+impl Method for Static {
+    fn fan_in(&self) -> FanIn {
+        FanIn::Present
+    }
+}

@@ -38,9 +38,7 @@ impl Method for SetPublished {
         site.drop_share(rec, self.share, true)?;
         site.score_randomly(rec)?;
         site.grow_as_many(rec)?;
-        let pattern = site.weight.pattern();
-        let fan_in = pattern.elements() as f64 / pattern.rows() as f64;
-        let limit = (6.0 / fan_in).sqrt() as f32;
+        let limit = (6.0 / site.weight.pattern().cols() as f64).sqrt() as f32;
         let key = Key::new(self.seed, Stream::Regrowth(site.layer as u32));
         site.swap(rec, Fresh::Uniform { limit, key }, None)
     }

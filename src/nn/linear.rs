@@ -46,6 +46,16 @@ pub struct Parameter<'a> {
     pub decays: bool,
 }
 
+/// What first weights are drawn for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FanIn {
+    /// The mean number of inputs that an output really has, so that signals keep their variance.
+    Present,
+    /// All inputs there could be, as if the layer were dense: what methods are published with that tell blocks apart by
+    /// their magnitude. Against large first weights no new block could hold its place.
+    All,
+}
+
 /// A linear layer and its gradients. The weight is `[out, in]`, as in PyTorch.
 #[derive(Debug)]
 pub struct Linear {
@@ -59,8 +69,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with weights drawn uniformly within `sqrt(6 / fan_in)` (He et al. 2015), where the fan-in is the mean
-    /// number of inputs that an output really has. Biases are 0.
+    /// A layer with weights drawn uniformly within `sqrt(6 / fan_in)` (He et al. 2015). Biases are 0.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -70,10 +79,15 @@ impl Linear {
         inputs: usize,
         outputs: usize,
         topology: Option<&Topology>,
+        fan_in: FanIn,
         key: Key,
     ) -> Result<Self> {
         let elements = topology.map_or(inputs * outputs, Topology::elements);
-        let limit = (6.0 * outputs as f64 / elements as f64).sqrt() as f32;
+        let fan_in = match fan_in {
+            FanIn::Present => elements as f64 / outputs as f64,
+            FanIn::All => inputs as f64,
+        };
+        let limit = (6.0 / fan_in).sqrt() as f32;
         let mut walk = key.walk();
         let values: Vec<f32> = (0..elements).map(|_| (2.0 * walk.uniform() - 1.0) * limit).collect();
         Self::with_values(gpu, name, [outputs, inputs], topology, &values, &vec![0.0; outputs])

@@ -1,6 +1,6 @@
 //! A multi-layer perceptron: linear layers with an activation and dropout between them.
 
-use super::{Linear, Parameter};
+use super::{FanIn, Linear, Parameter};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
@@ -143,15 +143,15 @@ impl Mlp {
     /// [`Error::Config`] as [`MlpConfig::validate`], [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, config: MlpConfig) -> Result<Self> {
         let sparsity = config.sparsity;
-        Self::storing(gpu, config, sparsity)
+        Self::storing(gpu, config, sparsity, FanIn::Present)
     }
 
-    /// The same, of which more or fewer blocks are stored at first than the configuration says: all of them, for a method
-    /// that prunes.
+    /// The same, of which more or fewer blocks are stored at first than the configuration says (all of them, for a method
+    /// that prunes), with weights drawn for another fan-in.
     ///
     /// # Errors
     /// As [`Mlp::new`].
-    pub fn storing(gpu: &Gpu, config: MlpConfig, sparsity: Option<f64>) -> Result<Self> {
+    pub fn storing(gpu: &Gpu, config: MlpConfig, sparsity: Option<f64>, fan_in: FanIn) -> Result<Self> {
         config.validate()?;
         let widths = config.widths();
         let layers = config
@@ -160,7 +160,8 @@ impl Mlp {
             .enumerate()
             .map(|(layer, topology)| {
                 let key = Key::new(config.seed, Stream::Weights(layer as u32));
-                Linear::new(gpu, &layer_name(layer), widths[layer], widths[layer + 1], topology.as_ref(), key)
+                let (inputs, outputs) = (widths[layer], widths[layer + 1]);
+                Linear::new(gpu, &layer_name(layer), inputs, outputs, topology.as_ref(), fan_in, key)
             })
             .collect::<Result<_>>()?;
         Ok(Self { config, layers })

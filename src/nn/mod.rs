@@ -3,6 +3,6 @@
 mod linear;
 mod mlp;
 
-pub use linear::{Linear, Parameter, Weight};
+pub use linear::{FanIn, Linear, Parameter, Weight};
 pub(crate) use mlp::layer_name;
 pub use mlp::{Buffers, Mlp, MlpConfig, Passage};

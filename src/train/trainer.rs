@@ -155,7 +155,7 @@ impl Trainer {
     ) -> Result<Self> {
         settings.validate()?;
         let stored = settings.model.sparsity.map(|sparsity| method.stored_sparsity(sparsity));
-        let model = Mlp::storing(gpu, settings.model.clone(), stored)?;
+        let model = Mlp::storing(gpu, settings.model.clone(), stored, method.fan_in())?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
