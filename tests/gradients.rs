@@ -4,12 +4,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use fretwork::gpu::{Class, Gpu, Options, Recorder, Variant};
+use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::nn::{Mlp, MlpConfig, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
-use fretwork::sparse::Density;
+use fretwork::sparse::{Density, Topology};
 
 const ROWS: usize = 20;
 const INDEX: u32 = 3;
@@ -111,9 +111,19 @@ impl Twin {
     }
 }
 
-/// The gradients that the kernels compute, densified, and the twin they belong to.
-fn gradients(gpu: &Gpu, config: MlpConfig) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
+/// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
+fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let model = Mlp::new(gpu, config.clone()).unwrap();
+    if resting {
+        let mut rec = Recorder::new(gpu);
+        for pattern in model.layers().iter().filter_map(|layer| Some(layer.weight().sparse()?.pattern())) {
+            let map = gpu.alloc::<u32>(Class::Scratch, "map", &[pattern.places()]).unwrap();
+            // Every place but every third is awake; all of these grids have fewer than 32.
+            let awake = gpu.upload(Class::Scratch, "awake", &[1], &[0xB6DB_6DB6u32]).unwrap();
+            ops::index_pattern(&mut rec, pattern, &map, Some(&awake)).unwrap();
+        }
+        gpu.run(&rec.finish().unwrap()).unwrap();
+    }
     let buffers = model.buffers(gpu, ROWS).unwrap();
     let mut walk = Key::new(9, Stream::Check(0)).walk();
     let padded = config.padded_inputs();
@@ -144,7 +154,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>
         Weight::Sparse(matrix) => matrix.to_dense(gpu).unwrap(),
     };
     let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
-    let read = |tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
+    let read = |tensor: &Tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
     let twin = Twin {
         config,
         weights: model.layers().iter().map(|layer| wide(dense(layer.weight()))).collect(),
@@ -152,7 +162,18 @@ fn gradients(gpu: &Gpu, config: MlpConfig) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>
         input: wide(input),
         labels,
     };
-    let weights = model.layers().iter().map(|layer| dense(layer.weight_grad())).collect();
+    // Also those of blocks that rest.
+    let dense_grad = |weight: &Weight| match weight {
+        Weight::Dense(values) => read(values),
+        Weight::Sparse(matrix) => {
+            let topology = matrix.pattern().topology(gpu).unwrap();
+            let coordinates: Vec<_> = topology.coordinates().map(|(r, c)| (r as u32, c as u32)).collect();
+            let all =
+                Topology::from_coordinates(topology.rows(), topology.cols(), topology.block(), &coordinates);
+            all.unwrap().scatter(&read(matrix.values()))
+        }
+    };
+    let weights = model.layers().iter().map(|layer| dense_grad(layer.weight_grad())).collect();
     let biases = model.layers().iter().map(|layer| read(layer.parameters()[1].grads)).collect();
     (twin, weights, biases)
 }
@@ -188,7 +209,7 @@ fn every_activation_with_and_without_dropout() {
         let gpu = gpu.with_variant(Some(variant));
         for activation in activations {
             for dropout in [0.0, 0.4] {
-                let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout));
+                let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
                 let worst = worst(&mut twin, &weights, &biases);
                 assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
             }
@@ -196,11 +217,26 @@ fn every_activation_with_and_without_dropout() {
     }
 }
 
+/// A block that rests has no part in the output, and yet a gradient: that of waking it a little. It is what Top-KAST trains
+/// its larger set by, and the factor's gradient of connections that learn.
+#[test]
+fn resting_blocks_have_the_gradient_of_waking() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let (mut twin, weights, biases) = gradients(&gpu, config(Activation::Gelu, 0.0), true);
+    let resting = (0..48 * 32).filter(|&i| twin.weights[0][i] == 0.0 && weights[0][i] != 0.0).count();
+    assert!(resting > 0, "nothing rests, or it has no gradient");
+    let worst = worst(&mut twin, &weights, &biases);
+    assert!(worst < TOLERANCE, "{worst:e}");
+    // The same pattern, wide awake, is another network.
+    let (mut awake, ..) = gradients(&gpu, config(Activation::Gelu, 0.0), false);
+    assert!(self::worst(&mut awake, &weights, &biases) > TOLERANCE);
+}
+
 /// The check itself objects to gradients that are wrong in the ways that gradients go wrong.
 #[test]
 fn wrong_gradients_are_seen() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    let (mut twin, weights, biases) = gradients(&gpu, config(Activation::Relu, 0.0));
+    let (mut twin, weights, biases) = gradients(&gpu, config(Activation::Relu, 0.0), false);
     // The first layer's gradient as if the incoming gradient had lost its scale.
     let mut scaled = weights.clone();
     scaled[0].iter_mut().for_each(|x| *x *= (ROWS - 1) as f32);
@@ -214,6 +250,6 @@ fn wrong_gradients_are_seen() {
     }
     assert!(worst(&mut twin, &turned, &biases) > TOLERANCE);
     // Dropout drawn from another step.
-    let (_, stale, stale_biases) = gradients(&gpu, config(Activation::Relu, 0.4));
+    let (_, stale, stale_biases) = gradients(&gpu, config(Activation::Relu, 0.4), false);
     assert!(worst(&mut twin, &stale, &stale_biases) > TOLERANCE);
 }
