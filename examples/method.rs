@@ -40,6 +40,7 @@ pub(crate) fn run() -> Result<f64> {
     let data = Dataset::load(&Source::Digits, 1)?;
     let settings = Settings {
         data: data.name.clone(),
+        first_rows: [None; 2],
         model: MlpConfig {
             inputs: data.width(),
             hidden: vec![512, 512],

@@ -275,6 +275,7 @@ fn an_empty_log_says_so() {
 fn settings() -> Settings {
     Settings {
         data: "csv:<b>\"tables\" & 'more'</b>.csv".to_owned(),
+        first_rows: [None; 2],
         model: MlpConfig {
             inputs: 30,
             hidden: vec![32],

@@ -26,6 +26,7 @@ fn digits() -> Dataset {
 fn settings(seed: u64, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
+        first_rows: [None; 2],
         model: MlpConfig {
             inputs: 64,
             hidden: vec![512, 512],

@@ -101,6 +101,7 @@ fn trainer(gpu: &Gpu, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Re
     let data = Dataset { name: "noise".to_owned(), train: rows(200 * BATCH)?, test: rows(1)?, classes: 10 };
     let settings = Settings {
         data: data.name.clone(),
+        first_rows: [None; 2],
         model: MlpConfig {
             inputs: 784,
             hidden: vec![1024, 1024],

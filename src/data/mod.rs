@@ -102,6 +102,22 @@ impl Dataset {
         Ok(Self { name: source.to_string(), train, test, classes })
     }
 
+    /// Only the first rows, to train on and to test on; all of them where there is no number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are not that many, or none are asked for.
+    pub fn first(mut self, [train, test]: [Option<usize>; 2]) -> Result<Self> {
+        for (option, table, rows) in [("rows", &mut self.train, train), ("test-rows", &mut self.test, test)] {
+            let Some(rows) = rows else { continue };
+            if rows == 0 || rows > table.rows() {
+                let reason = format!("{rows} rows, but {} has {}", self.name, table.rows());
+                return Err(Error::Config { option, reason });
+            }
+            table.truncate(rows);
+        }
+        Ok(self)
+    }
+
     /// Features of a row.
     pub fn width(&self) -> usize {
         self.train.width()

@@ -53,6 +53,15 @@ impl Table {
         &self.labels
     }
 
+    /// Forgets all but the first rows.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        self.labels.truncate(rows);
+        match &mut self.features {
+            Features::Bytes(bytes, _) => bytes.truncate(rows * self.width),
+            Features::Floats(floats) => floats.truncate(rows * self.width),
+        }
+    }
+
     /// Gathers a batch: `rows` into `features[batch, stride]` and `labels[batch]`. Columns past the width become 0, and
     /// places past the last row become rows of 0 that do not count.
     ///

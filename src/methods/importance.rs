@@ -76,12 +76,29 @@ fn importance(gpu: &Gpu, weight: &BlockMatrix) -> Result<Vec<f64>> {
     Ok(scores.chunks(pattern.col_blocks()).map(|row| row.iter().map(|&s| f64::from(s)).sum()).collect())
 }
 
-/// Which are not above a percentile, interpolated linearly between neighbours as NumPy does.
+/// Which are not above a percentile of those that have inputs at all, interpolated linearly between neighbours as NumPy
+/// does.
 fn unimportant(importance: &[f64], percentile: f64) -> Vec<bool> {
-    let mut sorted = importance.to_vec();
+    let mut sorted: Vec<f64> = importance.iter().copied().filter(|&importance| importance > 0.0).collect();
     sorted.sort_by(f64::total_cmp);
+    if sorted.is_empty() {
+        return vec![false; importance.len()];
+    }
     let at = percentile * (sorted.len() - 1) as f64;
     let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
     let bar = low + (high - low) * at.fract();
     importance.iter().map(|&importance| importance <= bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `numpy.percentile([1, 2, 3, 4, 10], 30)` is 2.2.
+    #[test]
+    fn percentiles_are_numpys() {
+        let importance = [10.0, 0.0, 2.0, 1.0, 4.0, 3.0];
+        assert_eq!(unimportant(&importance, 0.3), [false, true, true, true, false, false]);
+        assert_eq!(unimportant(&[0.0; 3], 0.3), [false; 3]);
+    }
 }

@@ -20,6 +20,8 @@ pub enum Length {
 pub struct Settings {
     /// The data set, as the command line names it.
     pub data: String,
+    /// How many of its rows are trained and tested on, the first ones; all where there is no number.
+    pub first_rows: [Option<usize>; 2],
     /// The network.
     pub model: MlpConfig,
     /// How its topologies evolve.

@@ -32,6 +32,12 @@ pub(crate) struct Train {
     /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE
     #[arg(long, default_value = "digits")]
     pub(crate) data: Source,
+    /// Train on so many rows, the first.
+    #[arg(long, value_name = "N")]
+    pub(crate) rows: Option<usize>,
+    /// Test on so many rows, the first.
+    #[arg(long, value_name = "N")]
+    pub(crate) test_rows: Option<usize>,
     /// Widths of the hidden layers, multiples of the block.
     #[arg(long, value_delimiter = ',', default_value = "512,512")]
     pub(crate) hidden: Vec<usize>,

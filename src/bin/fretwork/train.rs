@@ -24,13 +24,16 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         Some(path) => {
             let folder = RunFolder::open(path)?;
             let checkpoint = folder.load()?;
-            let data = Dataset::load(&checkpoint.settings.data.parse()?, checkpoint.settings.model.seed)?;
+            let settings = &checkpoint.settings;
+            let data =
+                Dataset::load(&settings.data.parse()?, settings.model.seed)?.first(settings.first_rows)?;
             let gpu = open(options)?;
             let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
             (trainer, Some(folder), gpu)
         }
         None => {
-            let data = Dataset::load(&options.data, options.seed)?;
+            let first_rows = [options.rows, options.test_rows];
+            let data = Dataset::load(&options.data, options.seed)?.first(first_rows)?;
             let settings = settings(options, &data);
             settings.validate()?;
             let gpu = open(options)?;
@@ -91,6 +94,7 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
     let epochs = if options.data == Source::Digits { 20 } else { 5 };
     Settings {
         data: options.data.to_string(),
+        first_rows: [options.rows, options.test_rows],
         model: MlpConfig {
             inputs: data.width(),
             hidden: options.hidden.clone(),
