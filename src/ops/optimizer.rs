@@ -1,6 +1,7 @@
 //! Optimizers, element by element: `shaders/optimizer/`, twins in
 //! [`reference::optimizer`](crate::reference::optimizer).
 
+use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
@@ -54,14 +55,10 @@ pub fn sgd(
     let op = "sgd";
     grads.expect_shape(op, "grads", values.shape())?;
     velocity.expect_shape(op, "velocity", values.shape())?;
-    let args = Args::new()
-        .tensor("values", values)
-        .tensor("grads", grads)
-        .tensor("velocity", velocity)
-        .f32("momentum", settings.momentum)
-        .f32("weight_decay", settings.weight_decay);
+    let tensors = [("values", values), ("grads", grads), ("velocity", velocity)];
+    let settled = [("momentum", settings.momentum), ("weight_decay", settings.weight_decay)];
     let key = Key::new("optimizer", "sgd").with("nesterov", settings.nesterov);
-    record(rec, op, key, args, values, mask, step)
+    record(rec, op, &key, &tensors, &settled, mask, step)
 }
 
 /// Records one AdamW update of `values` from `grads`; `first` and `second` are its state. All have one shape. Where
@@ -87,31 +84,50 @@ pub fn adamw(
     for (name, tensor) in [("grads", grads), ("first", first), ("second", second)] {
         tensor.expect_shape(op, name, values.shape())?;
     }
-    let args = Args::new()
-        .tensor("values", values)
-        .tensor("grads", grads)
-        .tensor("first", first)
-        .tensor("second", second)
-        .f32("beta_1", settings.beta_1)
-        .f32("beta_2", settings.beta_2)
-        .f32("epsilon", settings.epsilon)
-        .f32("weight_decay", settings.weight_decay);
-    record(rec, op, Key::new("optimizer", "adamw"), args, values, mask, step)
+    let tensors = [("values", values), ("grads", grads), ("first", first), ("second", second)];
+    let settled = [
+        ("beta_1", settings.beta_1),
+        ("beta_2", settings.beta_2),
+        ("epsilon", settings.epsilon),
+        ("weight_decay", settings.weight_decay),
+    ];
+    record(rec, op, &Key::new("optimizer", "adamw"), &tensors, &settled, mask, step)
 }
 
-fn record<'a>(
+/// The tensors, values first, are of one shape.
+fn record(
     rec: &mut Recorder<'_>,
     op: &str,
-    key: Key,
-    args: Args<'a>,
-    values: &Tensor,
-    mask: Option<&'a Tensor>,
-    step: &'a Step,
+    key: &Key,
+    tensors: &[(&'static str, &Tensor)],
+    settings: &[(&'static str, f32)],
+    mask: Option<&Tensor>,
+    step: &Step,
 ) -> Result<()> {
-    let mut args = args.tensor("now", step.tensor()).size(op, "n", values.len())?;
-    if let Some(mask) = mask {
-        mask.expect_shape(op, "mask", &[values.len().div_ceil(32)])?;
-        args = args.tensor("mask", mask);
+    let elements = tensors[0].1.len();
+    let mut windows = Windows::new(rec.gpu(), elements);
+    for (_, tensor) in tensors {
+        windows = windows.over(tensor);
     }
-    rec.dispatch(&key.with("mask", mask.is_some()), &args, elementwise(values.len()))
+    if let Some(mask) = mask {
+        mask.expect_shape(op, "mask", &[elements.div_ceil(32)])?;
+        windows = windows.over_bits(mask, 1);
+    }
+    let key = key.clone().with("mask", mask.is_some());
+    for window in windows.cut() {
+        let views = tensors.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;
+        let mask = mask.map(|mask| window.of_bits(mask, 1)).transpose()?;
+        let mut args = Args::new().tensor("now", step.tensor()).size(op, "n", window.count)?;
+        for ((name, _), view) in tensors.iter().zip(&views) {
+            args = args.tensor(name, view);
+        }
+        for (name, value) in settings {
+            args = args.f32(name, *value);
+        }
+        if let Some(mask) = &mask {
+            args = args.tensor("mask", mask);
+        }
+        rec.dispatch(&key, &args, elementwise(window.count))?;
+    }
+    Ok(())
 }
