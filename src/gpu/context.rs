@@ -207,7 +207,11 @@ impl Gpu {
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = byte_size(shape, T::DTYPE)?;
         let limit = self.inner.limits.max_buffer_size;
-        let size = size_class(class, bytes);
+        let mut size = size_class(class, bytes);
+        if size > limit {
+            // What is rounded up for the next user must not keep this one out.
+            size = bytes.next_multiple_of(16);
+        }
         if size > limit {
             let what = "the size of a buffer in bytes";
             return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });

@@ -126,11 +126,11 @@ impl Product<'_> {
         let Part { m, n, k, slots } = part;
         let gpu = rec.gpu();
         let rows = |here: Place, dense: Window| if place == Some(here) { slots } else { dense };
-        let (lhs, lhs_row) =
+        let (lhs, lhs_first) =
             rows(Place::Lhs, if self.transpose.lhs { k } else { m }).within(gpu, self.lhs)?;
-        let (rhs, rhs_row) =
+        let (rhs, rhs_first) =
             rows(Place::Rhs, if self.transpose.rhs { n } else { k }).within(gpu, self.rhs)?;
-        let (out, out_row) = rows(Place::Out, m).within(gpu, self.out)?;
+        let (out, out_first) = rows(Place::Out, m).within(gpu, self.out)?;
         let mask = self.mask.map(|mask| slots.of_bits(mask, self.block_area())).transpose()?;
         let pre = self.epilogue.pre().map(|pre| m.within(gpu, pre)).transpose()?;
         for (name, tensor) in [("lhs", &lhs), ("rhs", &rhs), ("out", &out)] {
@@ -164,7 +164,7 @@ impl Product<'_> {
             args = args.tensor(name, tensor);
         }
         if split {
-            args = self.bind_window(args, part, [lhs_row, rhs_row, out_row])?;
+            args = self.bind_window(args, part, [lhs_first, rhs_first, out_first])?;
         }
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
         rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
@@ -174,22 +174,22 @@ impl Product<'_> {
         ![part.m, part.n, part.k, part.slots].into_iter().all(Window::is_whole)
     }
 
-    /// How long the rows are, and where in what is bound the part begins: the row is given for each of the three.
+    /// How long the rows are, and where in what is bound the part begins: `lhs`, `rhs` and `out` are where its rows do.
     fn bind_window<'a>(&self, args: Args<'a>, part: Part, [lhs, rhs, out]: [usize; 3]) -> Result<Args<'a>> {
         let Sizes { m, n, k } = self.sizes;
         let (lhs_stride, lhs_column) = if self.transpose.lhs { (m, part.m.start) } else { (k, part.k.start) };
         let (rhs_stride, rhs_column) = if self.transpose.rhs { (k, part.k.start) } else { (n, part.n.start) };
         args.size(self.op, "lhs_stride", lhs_stride)?
-            .size(self.op, "lhs_first", lhs * lhs_stride + lhs_column)?
+            .size(self.op, "lhs_first", lhs + lhs_column)?
             .size(self.op, "rhs_stride", rhs_stride)?
-            .size(self.op, "rhs_first", rhs * rhs_stride + rhs_column)?
+            .size(self.op, "rhs_first", rhs + rhs_column)?
             .size(self.op, "out_stride", n)?
-            .size(self.op, "out_first", out * n + part.n.start)?
+            .size(self.op, "out_first", out + part.n.start)?
             .size(self.op, "out_column", part.n.start)?
             .size(self.op, "first_slot", part.slots.start)?
             .size(self.op, "slots", part.slots.count)
             // It matters to draws, which are numbered with 32 bits; others may count past them.
-            .map(|args| args.u32("out_before", ((part.m.start - out) * n) as u32))
+            .map(|args| args.u32("out_before", (part.m.start * n - out) as u32))
     }
 
     fn block_area(&self) -> usize {

@@ -51,10 +51,17 @@ impl Windows {
         self.along(tensor, tensor.bytes() * 8 / (self.units as u64).max(1))
     }
 
-    /// The same, for a kernel that can do with all of a tensor where that is small enough.
+    /// The same, for a kernel that is told where in a binding to begin: what is bound is as [`Window::within`] says.
     #[must_use]
-    pub(super) fn over_large(self, tensor: &Tensor) -> Self {
-        if tensor.bytes() > self.largest { self.over(tensor) } else { self }
+    pub(super) fn over_large(mut self, tensor: &Tensor) -> Self {
+        if tensor.bytes() > self.largest {
+            let unit = tensor.bytes() / self.units as u64;
+            // Room for what lies between an aligned offset and the window.
+            let before = if unit.is_multiple_of(self.alignment) { 0 } else { self.alignment };
+            self.needed = true;
+            self.most = self.most.min((self.largest.saturating_sub(before) / unit) as usize);
+        }
+        self
     }
 
     /// `mask` lies along the dimension, with so many bits to every unit.
@@ -132,14 +139,19 @@ impl Window {
         tensor.reshape(&[self.units, tensor.len() / self.units])?.rows(self.start, self.count)
     }
 
-    /// All of a tensor that is small enough to be bound, with the unit that the window begins with; or else the window's
-    /// part of it, which begins with the window.
+    /// All of a tensor that is small enough to be bound, or else what begins at the last aligned offset before this window;
+    /// and the element of it with which the window begins.
     pub(super) fn within(self, gpu: &Gpu, tensor: &Tensor) -> Result<(Tensor, usize)> {
-        if tensor.bytes() > gpu.limits().max_storage_buffer_binding_size {
-            Ok((self.of(tensor)?, 0))
-        } else {
-            Ok((tensor.clone(), self.start))
+        let limits = gpu.limits();
+        let unit = tensor.len() / self.units;
+        let start = self.start * unit;
+        if self.is_whole() || tensor.bytes() <= limits.max_storage_buffer_binding_size {
+            return Ok((tensor.clone(), start));
         }
+        let alignment = limits.min_storage_buffer_offset_alignment as usize / tensor.dtype().size() as usize;
+        let before = start % alignment.max(1);
+        let view = tensor.reshape(&[tensor.len()])?.rows(start - before, before + self.count * unit)?;
+        Ok((view, before))
     }
 
     /// This window's words of a mask that has so many bits to a unit.
