@@ -372,29 +372,31 @@ fn values_brought_to_a_larger_pattern() {
     }
 }
 
-/// Every known answer is right on a device that splits, but for what says that it must fit: this covers DDS with values in
-/// several windows, whose sums are in another order.
+/// Known answers are right on a device that splits. This covers DDS with values in several windows, whose sums are in
+/// another order, and shows what is refused: operands that are stored crosswise, sources of a remap, and selections.
 #[test]
 fn known_answers() {
     let gpu = device(Some(SMALL), Sources::default());
-    let (mut wrong, mut refused, mut right) = (Vec::new(), Vec::new(), 0);
+    let (mut wrong, mut refused, mut split) = (Vec::new(), Vec::new(), 0);
     for check in check::table() {
+        // The other products are compared bit by bit above.
+        if ["dense", "sdd", "dsd", "score.lane", "score.tile"].iter().any(|op| check.name.contains(op)) {
+            continue;
+        }
+        split += usize::from(check.name.contains("dds"));
         match check.run(&gpu) {
-            Ok(Verdict::Right(_)) => right += 1,
+            Ok(Verdict::Right(_)) => {}
             Ok(Verdict::Wrong(why)) => wrong.push(format!("{}: {why}", check.name)),
             Err(Error::Limit { .. }) => refused.push(check.name),
             Err(error) => wrong.push(format!("{}: {error}", check.name)),
         }
     }
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    // DSD and scores of products, operands that stand the wrong way, and lists too long for one workgroup.
+    assert!(split > 50);
     refused.retain(|name| {
-        let whole = ["dsd", "score.lane", "score.tile", "select"].iter().any(|op| name.contains(op));
         let crosswise = name.contains("dds") && (name.contains(".tn") || name.contains(".tt"));
-        let expected = whole || crosswise || name.contains("sdd") && !name.contains(".tn");
-        !expected
+        !(crosswise || name.contains("remap") || name.contains("select"))
     });
-    println!("{right} right");
     assert!(refused.is_empty(), "refused: {refused:?}");
 }
 
