@@ -4,7 +4,7 @@
 
 use fretwork::Error;
 use fretwork::gpu::{Class, DType, Gpu, Options, Recorder, Tensor};
-use fretwork::ops::{self, Epilogue, Step, StepValues, Transpose};
+use fretwork::ops::{self, Epilogue, ProductScore, Transpose};
 use fretwork::sparse::{BlockMatrix, Pattern, Topology};
 use fretwork::wgpu;
 
@@ -117,9 +117,9 @@ fn what_no_binding_or_buffer_holds_is_refused_before_it_is_tried() {
     let side = (limit as usize / 4 / 1024) + 1;
     let large = gpu.alloc::<f32>(Class::Scratch, "large", &[side, 1024]).unwrap();
     let rec = &mut Recorder::new(&gpu);
-    let step = Step::new(&gpu, StepValues::default()).unwrap();
-    let key = fretwork::random::Key([1, 2]);
-    match ops::random_uniform(rec, &large, key, &step) {
+    // What is scored is not cut into windows.
+    let scores = zeros(&gpu, &[128 * 128]);
+    match ops::score_product(rec, &large, &large, &scores, 8, ProductScore::Abs, None) {
         Err(Error::Limit { value, limit: found, .. }) => assert_eq!((value, found), (large.bytes(), limit)),
         other => panic!("{other:?}"),
     }

@@ -9,6 +9,9 @@ struct Params {
     dropout_rate: f32,
     dropout_key_0: u32,
     dropout_key_1: u32,
+    // Where in the whole these elements begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> grad: array<f32>;
@@ -28,7 +31,11 @@ fn main(
     }
     var x = grad[i] * derivative(pre[i], params.slope);
     @if(dropout) {
-        x *= kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, i);
+        var element = i;
+        @if(window) {
+            element += params.first;
+        }
+        x *= kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, element);
     }
     out[i] = x;
 }

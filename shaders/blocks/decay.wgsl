@@ -9,6 +9,9 @@ struct Params {
     n: u32,
     inside: f32,
     outside: f32,
+    // Where in the whole these slots begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
@@ -25,7 +28,11 @@ fn main(
     if i >= params.n {
         return;
     }
-    let place = slot_place(i / (BLOCK * BLOCK));
+    var slot = i / (BLOCK * BLOCK);
+    @if(window) {
+        slot += params.first;
+    }
+    let place = slot_place(slot);
     let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
     values[i] *= 1.0 - now.learning_rate * select(params.outside, params.inside, member);
 }

@@ -10,6 +10,9 @@ struct Params {
     weight_a: f32,
     @if(both)
     weight_b: f32,
+    // Where in the whole these slots begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
@@ -22,6 +25,15 @@ struct Params {
 const ABSENT = 0xFFFFFFFFu;
 const QUADS = BLOCK * BLOCK / 4u;
 
+fn slot_of(i: u32) -> u32 {
+    @if(window) {
+        return params.first + i / QUADS;
+    }
+    @if(!window) {
+        return i / QUADS;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -32,7 +44,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    let place = slot_place(i / QUADS);
+    let place = slot_place(slot_of(i));
     var x = vec4<f32>();
     if map_a[place] != ABSENT {
         x = a[map_a[place] * QUADS + i % QUADS];

@@ -15,6 +15,9 @@ struct Params {
     key_0: u32,
     @if(uniform)
     key_1: u32,
+    // Where in the whole these slots begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
@@ -23,6 +26,15 @@ struct Params {
 
 const AREA = BLOCK * BLOCK;
 
+fn slot_of(i: u32) -> u32 {
+    @if(window) {
+        return params.first + i / AREA;
+    }
+    @if(!window) {
+        return i / AREA;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -30,14 +42,14 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = workgroup_index(id, count) * 64u + local;
-    if i >= params.n || born[i / AREA] != now.index + 1u {
+    if i >= params.n || born[slot_of(i)] != now.index + 1u {
         return;
     }
     @if(!uniform) {
         values[i] = 0.0;
     }
     @if(uniform) {
-        let element = slot_place(i / AREA) * AREA + i % AREA;
+        let element = slot_place(slot_of(i)) * AREA + i % AREA;
         let draw = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x);
         values[i] = (2.0 * draw - 1.0) * params.limit;
     }

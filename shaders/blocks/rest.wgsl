@@ -5,6 +5,9 @@ import package::constants::BLOCK;
 
 struct Params {
     n: u32,
+    // Where in the whole these slots begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
@@ -21,7 +24,11 @@ fn main(
     if i >= params.n {
         return;
     }
-    let place = slot_place(i / (BLOCK * BLOCK));
+    var slot = i / (BLOCK * BLOCK);
+    @if(window) {
+        slot += params.first;
+    }
+    let place = slot_place(slot);
     if ((awake[place / 32u] >> (place % 32u)) & 1u) == 0u {
         values[i] = 0.0;
     }

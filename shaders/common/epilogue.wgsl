@@ -24,7 +24,8 @@ fn store4(row: u32, column: u32, sum: vec4<f32>) {
     if row >= params.m || column >= params.n {
         return;
     }
-    let index = row * params.n + column;
+    let index = out_at(row, column);
+    let element = elements_before() + index;
 
     @if(!out_scalar) {
         @if(!bias && !forward && !backward) {
@@ -37,13 +38,13 @@ fn store4(row: u32, column: u32, sum: vec4<f32>) {
             let x = sum + bias4(column);
             pre[index / 4u] = x;
             out[index / 4u] = vec4<f32>(
-                outward(x.x, index), outward(x.y, index + 1u), outward(x.z, index + 2u), outward(x.w, index + 3u),
+                outward(x.x, element), outward(x.y, element + 1u), outward(x.z, element + 2u), outward(x.w, element + 3u),
             );
         }
         @if(backward) {
             let x = pre[index / 4u];
             out[index / 4u] = sum * vec4<f32>(
-                inward(x.x, index), inward(x.y, index + 1u), inward(x.z, index + 2u), inward(x.w, index + 3u),
+                inward(x.x, element), inward(x.y, element + 1u), inward(x.z, element + 2u), inward(x.w, element + 3u),
             );
         }
     }
@@ -55,23 +56,72 @@ fn store4(row: u32, column: u32, sum: vec4<f32>) {
                 out[at] = sum[c];
             }
             @if(bias) {
-                out[at] = sum[c] + bias[column + c];
+                out[at] = sum[c] + bias[bias_at(column) + c];
             }
             @if(forward) {
-                let x = sum[c] + bias[column + c];
+                let x = sum[c] + bias[bias_at(column) + c];
                 pre[at] = x;
-                out[at] = outward(x, at);
+                out[at] = outward(x, element + c);
             }
             @if(backward) {
-                out[at] = sum[c] * inward(pre[at], at);
+                out[at] = sum[c] * inward(pre[at], element + c);
             }
         }
     }
 }
 
+// What an earlier window of the contraction stored there.
+@if(continued)
+fn stored4(row: u32, column: u32) -> vec4<f32> {
+    var sum = vec4<f32>();
+    if row < params.m && column < params.n {
+        let index = out_at(row, column);
+        @if(!out_scalar) {
+            sum = out[index / 4u];
+        }
+        @if(out_scalar) {
+            let count = min(4u, params.n - column);
+            for (var c = 0u; c < count; c++) {
+                sum[c] = out[index + c];
+            }
+        }
+    }
+    return sum;
+}
+
+fn out_at(row: u32, column: u32) -> u32 {
+    @if(window) {
+        return params.out_first + row * params.out_stride + column;
+    }
+    @if(!window) {
+        return row * params.n + column;
+    }
+}
+
+// Draws go by an element's place in the whole product.
+fn elements_before() -> u32 {
+    @if(window) {
+        return params.out_before;
+    }
+    @if(!window) {
+        return 0u;
+    }
+}
+
+@if(bias || forward)
+fn bias_at(column: u32) -> u32 {
+    @if(window) {
+        return params.out_column + column;
+    }
+    @if(!window) {
+        return column;
+    }
+}
+
 @if(bias || forward)
 fn bias4(column: u32) -> vec4<f32> {
-    return vec4<f32>(bias[column], bias[column + 1u], bias[column + 2u], bias[column + 3u]);
+    let at = bias_at(column);
+    return vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
 }
 
 @if(forward || backward)

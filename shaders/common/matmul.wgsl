@@ -12,6 +12,20 @@ struct Params {
     dropout_rate: f32,
     dropout_key_0: u32,
     dropout_key_1: u32,
+    // A part of a larger product: how long a row is in each binding, and where in it the part begins.
+    @if(window) lhs_stride: u32,
+    @if(window) lhs_first: u32,
+    @if(window) rhs_stride: u32,
+    @if(window) rhs_first: u32,
+    @if(window) out_stride: u32,
+    @if(window) out_first: u32,
+    // The part's first column in the whole product.
+    @if(window) out_column: u32,
+    // Elements of the whole product before those that are bound.
+    @if(window) out_before: u32,
+    // The slots of a sparse matrix that are bound.
+    @if(window) first_slot: u32,
+    @if(window) slots: u32,
 }
 
 @group(0) @binding(7) var<uniform> params: Params;
@@ -47,6 +61,33 @@ fn rhs4(index: u32) -> vec4<f32> {
     );
 }
 
+// Where an operand's element stands, by its row and column as they are stored.
+@if(window)
+fn lhs_at(row: u32, column: u32) -> u32 {
+    return params.lhs_first + row * params.lhs_stride + column;
+}
+@if(!window && !lhs_t)
+fn lhs_at(row: u32, column: u32) -> u32 {
+    return row * params.k + column;
+}
+@if(!window && lhs_t)
+fn lhs_at(row: u32, column: u32) -> u32 {
+    return row * params.m + column;
+}
+
+@if(window)
+fn rhs_at(row: u32, column: u32) -> u32 {
+    return params.rhs_first + row * params.rhs_stride + column;
+}
+@if(!window && !rhs_t)
+fn rhs_at(row: u32, column: u32) -> u32 {
+    return row * params.n + column;
+}
+@if(!window && rhs_t)
+fn rhs_at(row: u32, column: u32) -> u32 {
+    return row * params.k + column;
+}
+
 // A 4 x 4 piece of an operand, one contraction index a column: piece[kk] is four elements across.
 alias Piece = mat4x4<f32>;
 
@@ -55,20 +96,20 @@ alias Piece = mat4x4<f32>;
 fn lhs_piece(i: u32, k: u32) -> Piece {
     let last = params.m - 1u;
     return ended(transpose(Piece(
-        lhs4(min(i, last) * params.k + k),
-        lhs4(min(i + 1u, last) * params.k + k),
-        lhs4(min(i + 2u, last) * params.k + k),
-        lhs4(min(i + 3u, last) * params.k + k),
+        lhs4(lhs_at(min(i, last), k)),
+        lhs4(lhs_at(min(i + 1u, last), k)),
+        lhs4(lhs_at(min(i + 2u, last), k)),
+        lhs4(lhs_at(min(i + 3u, last), k)),
     )), k);
 }
 @if(lhs_t)
 fn lhs_piece(i: u32, k: u32) -> Piece {
     let column = min(i, (params.m - 1u) & ~3u);
     return ended(Piece(
-        lhs4(contraction(k) * params.m + column),
-        lhs4(contraction(k + 1u) * params.m + column),
-        lhs4(contraction(k + 2u) * params.m + column),
-        lhs4(contraction(k + 3u) * params.m + column),
+        lhs4(lhs_at(contraction(k), column)),
+        lhs4(lhs_at(contraction(k + 1u), column)),
+        lhs4(lhs_at(contraction(k + 2u), column)),
+        lhs4(lhs_at(contraction(k + 3u), column)),
     ), k);
 }
 
@@ -77,20 +118,20 @@ fn lhs_piece(i: u32, k: u32) -> Piece {
 fn rhs_piece(k: u32, j: u32) -> Piece {
     let column = min(j, (params.n - 1u) & ~3u);
     return ended(Piece(
-        rhs4(contraction(k) * params.n + column),
-        rhs4(contraction(k + 1u) * params.n + column),
-        rhs4(contraction(k + 2u) * params.n + column),
-        rhs4(contraction(k + 3u) * params.n + column),
+        rhs4(rhs_at(contraction(k), column)),
+        rhs4(rhs_at(contraction(k + 1u), column)),
+        rhs4(rhs_at(contraction(k + 2u), column)),
+        rhs4(rhs_at(contraction(k + 3u), column)),
     ), k);
 }
 @if(rhs_t)
 fn rhs_piece(k: u32, j: u32) -> Piece {
     let last = params.n - 1u;
     return ended(transpose(Piece(
-        rhs4(min(j, last) * params.k + k),
-        rhs4(min(j + 1u, last) * params.k + k),
-        rhs4(min(j + 2u, last) * params.k + k),
-        rhs4(min(j + 3u, last) * params.k + k),
+        rhs4(rhs_at(min(j, last), k)),
+        rhs4(rhs_at(min(j + 1u, last), k)),
+        rhs4(rhs_at(min(j + 2u, last), k)),
+        rhs4(rhs_at(min(j + 3u, last), k)),
     )), k);
 }
 

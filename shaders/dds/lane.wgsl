@@ -8,7 +8,11 @@ import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
+@if(window)
+import package::dds::blocks::is_bound;
 import package::common::epilogue::store4;
+@if(continued)
+import package::common::epilogue::stored4;
 import package::constants::BLOCK;
 
 const LANES = 32u;
@@ -29,10 +33,25 @@ fn main(
 
     // The tile is held sideways: 8 columns by a vector of four rows.
     var tile: Tile;
+    @if(continued) {
+        let before = transpose(Piece(stored4(i, j), stored4(i + 1u, j), stored4(i + 2u, j), stored4(i + 3u, j)));
+        let after = transpose(Piece(
+            stored4(i, j + 4u), stored4(i + 1u, j + 4u), stored4(i + 2u, j + 4u), stored4(i + 3u, j + 4u),
+        ));
+        for (var column = 0u; column < 4u; column++) {
+            tile[column] = before[column];
+            tile[column + 4u] = after[column];
+        }
+    }
     let line = line_of(j / BLOCK);
     let within = j % BLOCK;
     for (var entry = line.begin; entry < line.end; entry++) {
         let slot = line_slot(line, entry);
+        @if(window) {
+            if !is_bound(slot) {
+                continue;
+            }
+        }
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += 4u) {
             add_pieces(

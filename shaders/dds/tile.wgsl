@@ -4,7 +4,11 @@ import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
+@if(window)
+import package::dds::blocks::is_bound;
 import package::common::epilogue::store4;
+@if(continued)
+import package::common::epilogue::stored4;
 import package::constants::BLOCK;
 
 const TALL = max(64u, 2048u / BLOCK);
@@ -35,9 +39,19 @@ fn main(
     let octet = local / WIDE_QUADS;
 
     var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored4(i + 8u * octet + row, column * BLOCK + 4u * quad);
+        }
+    }
     let line = line_of(column);
     for (var entry = line.begin; entry < line.end; entry++) {
         let slot = line_slot(line, entry);
+        @if(window) {
+            if !is_bound(slot) {
+                continue;
+            }
+        }
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += DEPTH) {
             for (var p = local; p < LEFT_PIECES; p += INVOCATIONS) {

@@ -3,6 +3,8 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
 import package::common::epilogue::store4;
+@if(continued)
+import package::common::epilogue::stored4;
 
 const LANES = 8u;
 
@@ -21,6 +23,11 @@ fn main(
     }
 
     var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored4(i + row, j);
+        }
+    }
     for (var k = 0u; k < params.k; k += 4u) {
         add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));
     }

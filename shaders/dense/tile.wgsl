@@ -2,6 +2,8 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
 import package::common::epilogue::store4;
+@if(continued)
+import package::common::epilogue::stored4;
 
 const SIDE = 64u;
 const DEPTH = 16u;
@@ -30,6 +32,11 @@ fn main(
     let octet = local / QUADS;
 
     var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored4(i + 8u * octet + row, j + 4u * quad);
+        }
+    }
     for (var k = 0u; k < params.k; k += DEPTH) {
         for (var p = local; p < 2u * PIECES; p += INVOCATIONS) {
             let at = p % PIECES;

@@ -5,6 +5,9 @@ import package::common::step::now;
 struct Params {
     rows: u32,
     columns: u32,
+    // Where in the whole these rows begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> output: array<f32>;
@@ -23,11 +26,15 @@ fn main(
     if row >= params.rows {
         return;
     }
+    var place = row;
+    @if(window) {
+        place += params.first;
+    }
     var sum = 0.0;
     for (var i = row * params.columns; i < (row + 1u) * params.columns; i++) {
         let error = output[i] - wanted[i];
         sum = fma(0.5 * error, error, sum);
         grad[i] = now.row_scale * error;
     }
-    report[row] = sum;
+    report[place] = sum;
 }

@@ -8,6 +8,9 @@ import package::common::step::now;
 struct Params {
     rows: u32,
     classes: u32,
+    // Where in the whole these rows begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
@@ -27,13 +30,17 @@ fn main(
     if row >= params.rows {
         return;
     }
-    let label = labels[row];
+    var place = row;
+    @if(window) {
+        place += params.first;
+    }
+    let label = labels[place];
     let first = row * params.classes;
     let end = first + params.classes;
 
     if label >= params.classes {
-        report[2u * row] = 0.0;
-        report[2u * row + 1u] = 0.0;
+        report[2u * place] = 0.0;
+        report[2u * place + 1u] = 0.0;
         for (var i = first; i < end; i++) {
             grad[i] = 0.0;
         }
@@ -56,6 +63,6 @@ fn main(
         let probability = exp(logits[i] - largest) / sum;
         grad[i] = now.row_scale * (probability - select(0.0, 1.0, i == first + label));
     }
-    report[2u * row] = log(sum) + largest - logits[first + label];
-    report[2u * row + 1u] = select(0.0, 1.0, winner == first + label);
+    report[2u * place] = log(sum) + largest - logits[first + label];
+    report[2u * place + 1u] = select(0.0, 1.0, winner == first + label);
 }

@@ -16,6 +16,9 @@ struct Params {
     ln_beta_1: f32,
     @if(births)
     ln_beta_2: f32,
+    // Where in the whole these blocks begin.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
@@ -58,7 +61,11 @@ fn main(
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
     var corrections = vec2<f32>(now.correction_1, now.correction_2);
     @if(births) {
-        let birth = born[i / (BLOCK * BLOCK)];
+        var slot = i / (BLOCK * BLOCK);
+        @if(window) {
+            slot += params.first;
+        }
+        let birth = born[slot];
         if birth > 0u {
             let age = f32(now.index + 1u - birth);
             corrections = 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));

@@ -7,6 +7,9 @@ struct Params {
     n: u32,
     key_0: u32,
     key_1: u32,
+    // Where in the whole these elements begin.
+    @if(window)
+    first: u32,
 }
 
 @if(uniform) @group(0) @binding(0) var<storage, read_write> out: array<f32>;
@@ -23,7 +26,11 @@ fn main(
     if i >= params.n {
         return;
     }
-    let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(i, now.index)).x;
+    var element = i;
+    @if(window) {
+        element += params.first;
+    }
+    let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x;
     @if(uniform) {
         out[i] = unit(bits);
     }

@@ -5,6 +5,9 @@ import package::common::grid::workgroup_index;
 struct Params {
     rows: u32,
     columns: u32,
+    // Where the sums of these rows stand.
+    @if(window)
+    first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<f32>;
@@ -26,13 +29,21 @@ fn main(
         return;
     }
     let end = min(first + CHUNK, params.rows);
+    var at = i;
+    @if(window) {
+        at += params.first;
+    }
     var sum = 0.0;
+    // A chunk that lies in several windows: on from the sum of those before.
+    @if(continued) {
+        sum = out[at];
+    }
     for (var row = first; row < end; row++) {
         sum += x[row * params.columns + column];
     }
     // Running totals start from what is there already.
     @if(add) {
-        sum = out[i] + sum;
+        sum = out[at] + sum;
     }
-    out[i] = sum;
+    out[at] = sum;
 }

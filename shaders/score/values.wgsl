@@ -5,6 +5,15 @@ import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 import package::constants::BLOCK;
 
+// A window of the slots.
+@if(window)
+struct Params {
+    first: u32,
+    slots: u32,
+}
+
+@if(window) @group(0) @binding(7) var<uniform> params: Params;
+
 @group(0) @binding(0) var<storage, read> values: array<vec4<f32>>;
 @if(times) @group(0) @binding(1) var<storage, read> other: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> scores: array<f32>;
@@ -25,6 +34,24 @@ fn term(i: u32) -> vec4<f32> {
     return x;
 }
 
+fn slots() -> u32 {
+    @if(window) {
+        return params.slots;
+    }
+    @if(!window) {
+        return nnz();
+    }
+}
+
+fn place_of(slot: u32) -> u32 {
+    @if(window) {
+        return slot_place(params.first + slot);
+    }
+    @if(!window) {
+        return slot_place(slot);
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -32,7 +59,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let slot = workgroup_index(id, count) * 64u + local;
-    if slot >= nnz() {
+    if slot >= slots() {
         return;
     }
     var sum = vec4<f32>();
@@ -49,12 +76,12 @@ fn main(
         total = max(max(sum.x, sum.y), max(sum.z, sum.w));
     }
     @if(positive) {
-        scores[slot_place(slot)] = select(-1.0, total, total > 0.0);
+        scores[place_of(slot)] = select(-1.0, total, total > 0.0);
     }
     @if(negative) {
-        scores[slot_place(slot)] = select(-1.0, -total, total < 0.0);
+        scores[place_of(slot)] = select(-1.0, -total, total < 0.0);
     }
     @if(!positive && !negative) {
-        scores[slot_place(slot)] = total;
+        scores[place_of(slot)] = total;
     }
 }

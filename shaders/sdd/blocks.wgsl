@@ -1,4 +1,8 @@
 // How both variants of SDD share out the blocks of the product, and how they store them.
+@if(window)
+import package::common::matmul::params;
+@if(!window)
+import package::common::topology::nnz;
 import package::constants::BLOCK;
 
 const QUADS = BLOCK / 4u;
@@ -17,4 +21,30 @@ fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
         let bits = (vec4<u32>(mask[at / 32u] >> (at % 32u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
         out[at / 4u] = select(vec4<f32>(), sum, bits == vec4<u32>(1u));
     }
+}
+
+// How many slots are bound; the first of them is number 0 here.
+fn slots() -> u32 {
+    @if(window) {
+        return params.slots;
+    }
+    @if(!window) {
+        return nnz();
+    }
+}
+
+// The number that the topology knows a slot by.
+fn in_topology(slot: u32) -> u32 {
+    @if(window) {
+        return params.first_slot + slot;
+    }
+    @if(!window) {
+        return slot;
+    }
+}
+
+// What an earlier window of the contraction stored there.
+@if(continued)
+fn stored_block4(slot: u32, row: u32, column: u32) -> vec4<f32> {
+    return out[((slot * BLOCK + row) * BLOCK + column) / 4u];
 }

@@ -2,8 +2,10 @@
 // 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
-import package::common::topology::{nnz, slot_row, slot_col};
-import package::sdd::blocks::{QUADS, OCTETS, store_block4};
+import package::common::topology::{slot_row, slot_col};
+import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
+@if(continued)
+import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 8u / (QUADS * OCTETS));
@@ -15,13 +17,18 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let slot = workgroup_index(id, count) * SLOTS + local.z;
-    if slot >= nnz() {
+    if slot >= slots() {
         return;
     }
-    let i = slot_row(slot) * BLOCK + 8u * local.y;
-    let j = slot_col(slot) * BLOCK + 4u * local.x;
+    let i = slot_row(in_topology(slot)) * BLOCK + 8u * local.y;
+    let j = slot_col(in_topology(slot)) * BLOCK + 4u * local.x;
 
     var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored_block4(slot, 8u * local.y + row, 4u * local.x);
+        }
+    }
     for (var k = 0u; k < params.k; k += 4u) {
         add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));
     }

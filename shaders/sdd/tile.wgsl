@@ -2,8 +2,10 @@
 // workgroup, so that there are at least 64 invocations of 8 x 4 elements.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
-import package::common::topology::{nnz, slot_row, slot_col};
-import package::sdd::blocks::{QUADS, OCTETS, store_block4};
+import package::common::topology::{slot_row, slot_col};
+import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
+@if(continued)
+import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 64u / (QUADS * OCTETS));
@@ -23,16 +25,21 @@ fn main(
 ) {
     // Invocations past the last block repeat it, so that all reach every barrier, and store nothing.
     let first = workgroup_index(id, count) * SLOTS;
-    if first >= nnz() {
+    if first >= slots() {
         return;
     }
-    let slot = min(first + local.z, nnz() - 1u);
-    let i = slot_row(slot) * BLOCK;
-    let j = slot_col(slot) * BLOCK;
+    let slot = min(first + local.z, slots() - 1u);
+    let i = slot_row(in_topology(slot)) * BLOCK;
+    let j = slot_col(in_topology(slot)) * BLOCK;
     let panel = local.z * PANEL;
     let within = local.y * QUADS + local.x;
 
     var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored_block4(slot, 8u * local.y + row, 4u * local.x);
+        }
+    }
     for (var k = 0u; k < params.k; k += DEPTH) {
         for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
@@ -62,7 +69,7 @@ fn main(
         workgroupBarrier();
     }
 
-    if first + local.z < nnz() {
+    if first + local.z < slots() {
         for (var row = 0u; row < 8u; row++) {
             store_block4(slot, 8u * local.y + row, 4u * local.x, tile[row]);
         }

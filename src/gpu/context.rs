@@ -28,6 +28,8 @@ pub struct Options {
     pub default_limits: bool,
     /// Pretend that a grid may have at most this many workgroups in a dimension.
     pub fold_grids_at: Option<u32>,
+    /// Pretend that a binding may have at most this many bytes, so that larger tensors are worked on window by window.
+    pub largest_binding: Option<u64>,
     /// Use this variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is looked at;
     /// without that each call takes what suits the device and the shape.
     pub variant: Option<Variant>,
@@ -79,6 +81,9 @@ impl Gpu {
         let mut limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };
         if let Some(most) = options.fold_grids_at {
             limits.max_compute_workgroups_per_dimension = most;
+        }
+        if let Some(most) = options.largest_binding {
+            limits.max_storage_buffer_binding_size = most;
         }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("fretwork"),
@@ -202,7 +207,11 @@ impl Gpu {
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = byte_size(shape, T::DTYPE)?;
         let limit = self.inner.limits.max_buffer_size;
-        let size = size_class(class, bytes);
+        let mut size = size_class(class, bytes);
+        if size > limit {
+            // What is rounded up for the next user must not keep this one out.
+            size = bytes.next_multiple_of(16);
+        }
         if size > limit {
             let what = "the size of a buffer in bytes";
             return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });

@@ -77,6 +77,9 @@ pub const FLAGS: &[&str] = &[
     "births",
     // Reductions: into a running total.
     "add",
+    // Windows of tensors too large for one binding: they have offsets; sums go on from what an earlier window stored.
+    "window",
+    "continued",
     // Scores of blocks: of a product with a second matrix, of squares, of the largest element, of signed sums, of cosines.
     "times",
     "square",

@@ -227,7 +227,9 @@ impl Mlp {
     pub fn buffers(&self, gpu: &Gpu, batch: usize) -> Result<Buffers> {
         let alloc = |label: &str, width: usize| gpu.alloc::<f32>(Class::Activations, label, &[batch, width]);
         let widest = self.config.hidden.iter().copied().max().unwrap_or(0);
-        let turns = [alloc("gradient, even", widest.max(1))?, alloc("gradient, odd", widest.max(1))?];
+        // One hidden layer needs one place.
+        let turns = ["gradient, even", "gradient, odd"].into_iter().take(self.config.hidden.len());
+        let turns = turns.map(|label| alloc(label, widest)).collect::<Result<Vec<_>>>()?;
         let grads = self.config.hidden.iter().enumerate().map(|(layer, &width)| {
             turns[layer % 2].reshape(&[batch * widest])?.rows(0, batch * width)?.reshape(&[batch, width])
         });

@@ -3,6 +3,7 @@
 //! Inside a network they are fused into the matmuls; see [`Epilogue`](super::Epilogue).
 
 use super::epilogue::{bind_activation, with_activation};
+use super::windows::Windows;
 use super::{Activation, Dropping, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
@@ -20,10 +21,7 @@ pub fn activation_forward(
 ) -> Result<()> {
     let op = "activation.forward";
     out.expect_shape(op, "out", pre.shape())?;
-    let key =
-        with_activation(Key::new("activation", "forward"), activation).with("dropout", dropout.is_some());
-    let args = Args::new().tensor("pre", pre).tensor("out", out).size(op, "n", pre.len())?;
-    rec.dispatch(&key, &bind_activation(op, args, activation, dropout)?, elementwise(pre.len()))
+    record(rec, op, "forward", &[("pre", pre), ("out", out)], activation, dropout)
 }
 
 /// Records `out = grad * activation'(pre)`, through the dropout of the forward pass; all of one shape.
@@ -41,9 +39,32 @@ pub fn activation_backward(
     let op = "activation.backward";
     grad.expect_shape(op, "grad", pre.shape())?;
     out.expect_shape(op, "out", pre.shape())?;
-    let key =
-        with_activation(Key::new("activation", "backward"), activation).with("dropout", dropout.is_some());
-    let args =
-        Args::new().tensor("grad", grad).tensor("pre", pre).tensor("out", out).size(op, "n", pre.len())?;
-    rec.dispatch(&key, &bind_activation(op, args, activation, dropout)?, elementwise(pre.len()))
+    record(rec, op, "backward", &[("grad", grad), ("pre", pre), ("out", out)], activation, dropout)
+}
+
+fn record(
+    rec: &mut Recorder<'_>,
+    op: &str,
+    name: &'static str,
+    tensors: &[(&'static str, &Tensor)],
+    activation: Activation,
+    dropout: Option<Dropping<'_>>,
+) -> Result<()> {
+    let key = with_activation(Key::new("activation", name), activation).with("dropout", dropout.is_some());
+    let windows = Windows::new(rec.gpu(), tensors[0].1.len());
+    for window in tensors.iter().fold(windows, |windows, (_, tensor)| windows.over(tensor)).cut() {
+        let views = tensors.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;
+        let mut args = Args::new().size(op, "n", window.count)?;
+        for ((name, _), view) in tensors.iter().zip(&views) {
+            args = args.tensor(name, view);
+        }
+        // Only a draw depends on where in the whole an element stands.
+        let drawn = dropout.is_some() && !window.is_whole();
+        if drawn {
+            args = args.size(op, "first", window.start)?;
+        }
+        let args = bind_activation(op, args, activation, dropout)?;
+        rec.dispatch(&key.clone().with("window", drawn), &args, elementwise(window.count))?;
+    }
+    Ok(())
 }

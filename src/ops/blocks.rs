@@ -1,5 +1,6 @@
 //! Values that follow a pattern: `shaders/blocks/`, twins in [`reference::blocks`](crate::reference::blocks).
 
+use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
@@ -36,23 +37,28 @@ pub fn renew_blocks(
     let op = "blocks.renew";
     values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
     born.expect_shape(op, "born", &[pattern.nnz()])?;
-    let args = Args::new().tensor("values", values).tensor("born", born).tensor("now", step.tensor()).size(
-        op,
-        "n",
-        values.len(),
-    )?;
-    let key = Key::new("blocks", "renew").block(pattern.block());
-    match with {
-        Fresh::Zero => rec.dispatch(&key, &args, elementwise(values.len())),
-        Fresh::Uniform { limit, key: random } => {
-            let args = args
+    let uniform = matches!(with, Fresh::Uniform { .. });
+    let key = Key::new("blocks", "renew").block(pattern.block()).with("uniform", uniform);
+    for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
+        let values = window.of(values)?;
+        let mut args = Args::new()
+            .tensor("values", &values)
+            .tensor("born", born)
+            .tensor("now", step.tensor())
+            .size(op, "n", values.len())?;
+        if !window.is_whole() {
+            args = args.size(op, "first", window.start)?;
+        }
+        if let Fresh::Uniform { limit, key: random } = with {
+            args = args
                 .tensor("topology", pattern.packed())
                 .f32("limit", limit)
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
-            rec.dispatch(&key.with("uniform", true), &args, elementwise(values.len()))
         }
+        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(values.len()))?;
     }
+    Ok(())
 }
 
 /// Values of one pattern, to be brought to another.
@@ -65,7 +71,7 @@ pub struct Source<'a> {
 }
 
 /// Records that `out` gets its blocks from `a`; those that the old pattern lacks become 0. With a second source and
-/// weights, `out = weight_a * a + weight_b * b`.
+/// weights, `out = weight_a * a + weight_b * b`. The values of each source must fit one binding; those of `out` need not.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -77,24 +83,33 @@ pub fn remap_blocks(
 ) -> Result<()> {
     let op = "blocks.remap";
     let pattern = out.pattern();
-    let quads = pattern.elements() / 4;
     a.map.expect_shape(op, "map_a", &[pattern.places()])?;
-    let mut args = Args::new()
-        .tensor("a", a.values)
-        .tensor("map_a", a.map)
-        .tensor("out", out.values())
-        .tensor("topology", pattern.packed())
-        .size(op, "n", quads)?;
-    if let Some((b, [weight_a, weight_b])) = b {
+    if let Some((b, _)) = b {
         b.map.expect_shape(op, "map_b", &[pattern.places()])?;
-        args = args
-            .tensor("b", b.values)
-            .tensor("map_b", b.map)
-            .f32("weight_a", weight_a)
-            .f32("weight_b", weight_b);
     }
     let key = Key::new("blocks", "remap").block(pattern.block()).with("both", b.is_some());
-    rec.dispatch(&key, &args, elementwise(quads))
+    for window in Windows::new(rec.gpu(), pattern.nnz()).over(out.values()).cut() {
+        let values = window.of(out.values())?;
+        let quads = values.len() / 4;
+        let mut args = Args::new()
+            .tensor("a", a.values)
+            .tensor("map_a", a.map)
+            .tensor("out", &values)
+            .tensor("topology", pattern.packed())
+            .size(op, "n", quads)?;
+        if let Some((b, [weight_a, weight_b])) = b {
+            args = args
+                .tensor("b", b.values)
+                .tensor("map_b", b.map)
+                .f32("weight_a", weight_a)
+                .f32("weight_b", weight_b);
+        }
+        if !window.is_whole() {
+            args = args.size(op, "first", window.start)?;
+        }
+        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(quads))?;
+    }
+    Ok(())
 }
 
 /// Records that `born`, a word per slot of `pattern`, gets the births of the blocks that the old pattern had, from `before`
@@ -128,9 +143,7 @@ pub fn remap_births(
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
 pub fn rest_blocks(rec: &mut Recorder<'_>, pattern: &Pattern, values: &Tensor, awake: &Tensor) -> Result<()> {
-    let args = by_set("blocks.rest", pattern, values, awake)?;
-    let key = Key::new("blocks", "rest").block(pattern.block());
-    rec.dispatch(&key, &args, elementwise(values.len()))
+    by_set(rec, "rest", pattern, values, awake, |args| args)
 }
 
 /// Records `value *= 1 - learning rate * rate`, by one rate for the blocks of the set `awake` and another for those outside
@@ -146,20 +159,31 @@ pub fn decay_blocks(
     [inside, outside]: [f32; 2],
     step: &Step,
 ) -> Result<()> {
-    let args = by_set("blocks.decay", pattern, values, awake)?
-        .tensor("now", step.tensor())
-        .f32("inside", inside)
-        .f32("outside", outside);
-    let key = Key::new("blocks", "decay").block(pattern.block());
-    rec.dispatch(&key, &args, elementwise(values.len()))
+    by_set(rec, "decay", pattern, values, awake, |args| {
+        args.tensor("now", step.tensor()).f32("inside", inside).f32("outside", outside)
+    })
 }
 
-fn by_set<'a>(op: &str, pattern: &'a Pattern, values: &'a Tensor, awake: &'a Tensor) -> Result<Args<'a>> {
-    values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
-    awake.expect_shape(op, "awake", &[pattern.places().div_ceil(32)])?;
-    Args::new().tensor("values", values).tensor("awake", awake).tensor("topology", pattern.packed()).size(
-        op,
-        "n",
-        values.len(),
-    )
+/// A kernel that treats blocks of a set in one way and others in another.
+fn by_set<'a>(
+    rec: &mut Recorder<'_>,
+    name: &'static str,
+    pattern: &'a Pattern,
+    values: &Tensor,
+    awake: &'a Tensor,
+    more: impl Fn(Args<'a>) -> Args<'a>,
+) -> Result<()> {
+    values.expect_shape(name, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
+    awake.expect_shape(name, "awake", &[pattern.places().div_ceil(32)])?;
+    let key = Key::new("blocks", name).block(pattern.block());
+    for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
+        let values = window.of(values)?;
+        let args = more(Args::new().tensor("awake", awake).tensor("topology", pattern.packed()));
+        let mut args = args.tensor("values", &values).size(name, "n", values.len())?;
+        if !window.is_whole() {
+            args = args.size(name, "first", window.start)?;
+        }
+        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(values.len()))?;
+    }
+    Ok(())
 }

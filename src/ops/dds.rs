@@ -1,6 +1,6 @@
 //! Dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
 
-use super::matmul::{Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -10,6 +10,9 @@ use crate::sparse::BlockMatrix;
 ///
 /// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is stored as `[k, n]`, or `[n, k]` where
 /// `transpose.rhs`: a layer's `x * W^T`.
+///
+/// Where the values of `rhs` do not fit one binding, blocks are added window by window: the order of a sum then depends on
+/// the slots. A transposed `lhs` must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
@@ -25,6 +28,7 @@ pub fn dds(
     let op = "dds";
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, sides(rhs), transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
+    epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
     let variant = choose(rec.gpu(), sizes);
     // Blocks keep every other row a multiple of four.
@@ -34,7 +38,11 @@ pub fn dds(
         Variant::Lane => [128, 8],
         Variant::Tile => [(2048 / block).max(64), block],
     };
-    let workgroups = sizes.m.div_ceil(tall) as u64 * (sizes.n / wide) as u64;
-    let args = sizes.bind(op, lhs, rhs.values(), out, &epilogue)?.tensor("topology", rhs.pattern().packed());
-    rec.dispatch(&epilogue.flags(key), &args, workgroups)
+    let sparse = Some((Place::Rhs, rhs));
+    let product = Product { op, sizes, transpose, lhs, rhs: rhs.values(), out, sparse, mask: None, epilogue };
+    for part in product.parts(rec.gpu()) {
+        let workgroups = part.m.count.div_ceil(tall) as u64 * (part.n.count / wide) as u64;
+        product.record(rec, key.clone(), part, &[], workgroups)?;
+    }
+    Ok(())
 }

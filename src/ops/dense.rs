@@ -1,6 +1,6 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{Scalar, Sizes, choose, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, choose, operand_flags};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -23,12 +23,17 @@ pub fn dense(
     let op = "dense";
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
+    epilogue.check(op, [sizes.m, sizes.n])?;
     let variant = choose(rec.gpu(), sizes);
     let key = operand_flags(Key::new(op, variant.name()), transpose, Scalar::of(sizes, transpose));
     let [tall, wide] = match variant {
         Variant::Lane => [8, 32],
         Variant::Tile => [64, 64],
     };
-    let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
-    rec.dispatch(&epilogue.flags(key), &sizes.bind(op, lhs, rhs, out, &epilogue)?, workgroups)
+    let product = Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, epilogue };
+    for part in product.parts(rec.gpu()) {
+        let workgroups = part.m.count.div_ceil(tall) as u64 * part.n.count.div_ceil(wide) as u64;
+        product.record(rec, key.clone(), part, &[], workgroups)?;
+    }
+    Ok(())
 }

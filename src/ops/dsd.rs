@@ -1,6 +1,6 @@
 //! Dense = sparse x dense: `shaders/dsd/`, twin [`reference::dsd`](crate::reference::dsd).
 
-use super::matmul::{Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -9,7 +9,7 @@ use crate::sparse::BlockMatrix;
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `lhs`.
 ///
 /// `lhs` is stored as `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where
-/// `transpose.rhs`.
+/// `transpose.rhs`. Each of the three must fit one binding: no layer multiplies from this side.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
@@ -35,7 +35,7 @@ pub fn dsd(
         Variant::Tile => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
-    let args =
-        sizes.bind(op, lhs.values(), rhs, out, &Epilogue::None)?.tensor("topology", lhs.pattern().packed());
-    rec.dispatch(&key, &args, workgroups)
+    let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);
+    let product = Product { op, sizes, transpose, lhs: lhs.values(), rhs, out, sparse, mask: None, epilogue };
+    product.record(rec, key, product.whole(), &[], workgroups)
 }

@@ -58,23 +58,58 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Checks its tensors against the product's shape and binds them.
-    pub(super) fn bind(&self, op: &str, mut args: Args<'a>, [m, n]: [usize; 2]) -> Result<Args<'a>> {
+    /// Checks its tensors against the product's shape.
+    pub(super) fn check(&self, op: &str, [m, n]: [usize; 2]) -> Result<()> {
+        if let Self::Bias(bias) | Self::Forward { bias, .. } = self {
+            bias.expect_shape(op, "bias", &[n])?;
+        }
+        if let Some(pre) = self.pre() {
+            pre.expect_shape(op, "pre", &[m, n])?;
+        }
+        if let Self::Forward { dropout: Some(_), .. } | Self::Backward { dropout: Some(_), .. } = self
+            && u32::try_from(m * n).is_err()
+        {
+            // A draw is numbered with 32 bits.
+            return Err(Error::argument(op, "dropout", "of less than 2^32 elements", m * n));
+        }
+        Ok(())
+    }
+
+    /// The pre-activation that it reads or writes.
+    pub(super) fn pre(&self) -> Option<&'a Tensor> {
+        match *self {
+            Self::None | Self::Bias(_) => None,
+            Self::Forward { pre, .. } | Self::Backward { pre, .. } => Some(pre),
+        }
+    }
+
+    /// The same with a window of the pre-activation, where it has one.
+    pub(super) fn with_pre<'b>(&self, window: Option<&'b Tensor>) -> Epilogue<'b>
+    where
+        'a: 'b,
+    {
+        match (*self, window) {
+            (Self::Forward { bias, activation, dropout, .. }, Some(pre)) => {
+                Epilogue::Forward { bias, activation, dropout, pre }
+            }
+            (Self::Backward { activation, dropout, .. }, Some(pre)) => {
+                Epilogue::Backward { pre, activation, dropout }
+            }
+            (other, _) => other,
+        }
+    }
+
+    /// Binds its tensors and parameters.
+    pub(super) fn bind(&self, op: &str, mut args: Args<'a>) -> Result<Args<'a>> {
         let (mut activation, mut dropout) = (Activation::Identity, None);
         match *self {
             Self::None => {}
-            Self::Bias(bias) => {
-                bias.expect_shape(op, "bias", &[n])?;
-                args = args.tensor("bias", bias);
-            }
+            Self::Bias(bias) => args = args.tensor("bias", bias),
             Self::Forward { bias, pre, activation: a, dropout: d } => {
-                bias.expect_shape(op, "bias", &[n])?;
-                pre.expect_shape(op, "pre", &[m, n])?;
                 args = args.tensor("bias", bias).tensor("pre", pre);
                 (activation, dropout) = (a, d);
             }
             Self::Backward { pre, activation: a, dropout: d } => {
-                pre.expect_shape(op, "pre", &[m, n])?;
                 args = args.tensor("pre", pre);
                 (activation, dropout) = (a, d);
             }

@@ -1,5 +1,6 @@
 //! NaN and infinity, noticed on the device: `shaders/finite/`, twin [`reference::finite`](crate::reference::finite).
 
+use super::windows::Windows;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::{Error, Result};
 
@@ -12,12 +13,16 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
     if word >= status.len() {
         return Err(Error::argument(op, "word", format!("below {}", status.len()), word));
     }
-    let args = Args::new()
-        .tensor("x", x)
-        .tensor("status", status)
-        .size(op, "n", x.len())?
-        .size(op, "word", word)?
-        .u32("flag", flag);
-    // An invocation looks at 16 elements.
-    rec.dispatch(&Key::new(op, "scan"), &args, (x.len() as u64).div_ceil(64 * 16))
+    for window in Windows::new(rec.gpu(), x.len()).over(x).cut() {
+        let x = window.of(x)?;
+        let args = Args::new()
+            .tensor("x", &x)
+            .tensor("status", status)
+            .size(op, "n", window.count)?
+            .size(op, "word", word)?
+            .u32("flag", flag);
+        // An invocation looks at 16 elements.
+        rec.dispatch(&Key::new(op, "scan"), &args, (window.count as u64).div_ceil(64 * 16))?;
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Losses: `shaders/loss/`, twins in [`reference::loss`](crate::reference::loss).
 
+use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
@@ -25,15 +26,9 @@ pub fn softmax_cross_entropy(
     labels.expect_shape(op, "labels", &[rows])?;
     report.expect_shape(op, "report", &[rows, 2])?;
     grad.expect_shape(op, "grad", &[rows, classes])?;
-    let args = Args::new()
-        .tensor("logits", logits)
-        .tensor("labels", labels)
-        .tensor("report", report)
-        .tensor("grad", grad)
-        .tensor("now", step.tensor())
-        .size(op, "rows", rows)?
-        .size(op, "classes", classes)?;
-    rec.dispatch(&Key::new("loss", "softmax"), &args, elementwise(rows))
+    let matrices = [("logits", logits), ("grad", grad)];
+    let columns = [("labels", labels), ("report", report)];
+    record(rec, op, "softmax", &matrices, &columns, ("classes", [rows, classes]), step)
 }
 
 /// Records half the squared error of `output[rows, columns]` against `wanted`, row by row into `report[rows]`, and
@@ -54,13 +49,36 @@ pub fn mse(
     wanted.expect_shape(op, "wanted", &[rows, columns])?;
     report.expect_shape(op, "report", &[rows])?;
     grad.expect_shape(op, "grad", &[rows, columns])?;
-    let args = Args::new()
-        .tensor("output", output)
-        .tensor("wanted", wanted)
-        .tensor("report", report)
-        .tensor("grad", grad)
-        .tensor("now", step.tensor())
-        .size(op, "rows", rows)?
-        .size(op, "columns", columns)?;
-    rec.dispatch(&Key::new("loss", "mse"), &args, elementwise(rows))
+    let matrices = [("output", output), ("wanted", wanted), ("grad", grad)];
+    record(rec, op, "mse", &matrices, &[("report", report)], ("columns", [rows, columns]), step)
+}
+
+/// Both losses go row by row. `matrices` get windows of their rows; `columns`, a word or two to a row, do not.
+fn record(
+    rec: &mut Recorder<'_>,
+    op: &str,
+    name: &'static str,
+    matrices: &[(&'static str, &Tensor)],
+    columns: &[(&'static str, &Tensor)],
+    (across, [rows, width]): (&'static str, [usize; 2]),
+    step: &Step,
+) -> Result<()> {
+    let windows = Windows::new(rec.gpu(), rows);
+    for window in matrices.iter().fold(windows, |windows, (_, tensor)| windows.over(tensor)).cut() {
+        let views = matrices.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;
+        let mut args = Args::new().tensor("now", step.tensor());
+        for ((name, _), view) in matrices.iter().zip(&views) {
+            args = args.tensor(name, view);
+        }
+        for (name, tensor) in columns {
+            args = args.tensor(name, tensor);
+        }
+        args = args.size(op, "rows", window.count)?.size(op, across, width)?;
+        if !window.is_whole() {
+            args = args.size(op, "first", window.start)?;
+        }
+        let key = Key::new("loss", name).with("window", !window.is_whole());
+        rec.dispatch(&key, &args, elementwise(window.count))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Element masks within blocks: `shaders/mask/`, twin [`reference::mask`](crate::reference::mask).
 
 use super::elementwise;
+use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 
@@ -11,6 +12,10 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 pub fn mask(rec: &mut Recorder<'_>, values: &Tensor, mask: &Tensor) -> Result<()> {
     let op = "mask";
     mask.expect_shape(op, "mask", &[values.len().div_ceil(32)])?;
-    let args = Args::new().tensor("values", values).tensor("mask", mask).size(op, "n", values.len())?;
-    rec.dispatch(&Key::new(op, "apply"), &args, elementwise(values.len()))
+    for window in Windows::new(rec.gpu(), values.len()).over(values).over_bits(mask, 1).cut() {
+        let (values, mask) = (window.of(values)?, window.of_bits(mask, 1)?);
+        let args = Args::new().tensor("values", &values).tensor("mask", &mask).size(op, "n", window.count)?;
+        rec.dispatch(&Key::new(op, "apply"), &args, elementwise(window.count))?;
+    }
+    Ok(())
 }

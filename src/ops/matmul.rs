@@ -1,7 +1,8 @@
 //! What the four matmul families share: `shaders/common/matmul.wgsl`.
 
+use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, Gpu, Key, Tensor, Variant};
+use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
@@ -25,34 +26,174 @@ impl Sizes {
         if m * n * k == 0 {
             return Err(Error::argument(op, "lhs", "a product with no side 0", format!("{m} x {k} x {n}")));
         }
-        for (name, elements) in
-            [("lhs", m.checked_mul(k)), ("rhs", k.checked_mul(n)), ("out", m.checked_mul(n))]
-        {
-            // The shaders index with 32 bits.
-            if elements.is_none_or(|elements| elements > u32::MAX as usize) {
-                return Err(Error::argument(op, name, "below 2^32 elements", format!("{m} x {k} x {n}")));
-            }
-        }
         Ok(Self { m, n, k })
     }
+}
 
-    /// The tensors and parameters that all four have.
-    pub(super) fn bind<'a>(
-        self,
-        op: &str,
-        lhs: &'a Tensor,
-        rhs: &'a Tensor,
-        out: &'a Tensor,
-        epilogue: &Epilogue<'a>,
-    ) -> Result<Args<'a>> {
-        let args = Args::new()
-            .tensor("lhs", lhs)
-            .tensor("rhs", rhs)
-            .tensor("out", out)
-            .size(op, "m", self.m)?
-            .size(op, "n", self.n)?
-            .size(op, "k", self.k)?;
-        epilogue.bind(op, args, [self.m, self.n])
+/// A product, to be recorded whole or in parts.
+#[derive(Debug)]
+pub(super) struct Product<'a> {
+    pub(super) op: &'static str,
+    pub(super) sizes: Sizes,
+    pub(super) transpose: Transpose,
+    /// Dense, or the values of a sparse matrix; so are the other two.
+    pub(super) lhs: &'a Tensor,
+    pub(super) rhs: &'a Tensor,
+    pub(super) out: &'a Tensor,
+    pub(super) sparse: Option<(Place, &'a BlockMatrix)>,
+    /// Of a sparse `out`.
+    pub(super) mask: Option<&'a Tensor>,
+    pub(super) epilogue: Epilogue<'a>,
+}
+
+/// Which of the three matrices is sparse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Lhs,
+    Rhs,
+    Out,
+}
+
+/// What one dispatch computes of a product: some rows, columns, contraction indices and slots.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) m: Window,
+    pub(super) n: Window,
+    pub(super) k: Window,
+    pub(super) slots: Window,
+}
+
+impl Product<'_> {
+    /// All of it.
+    pub(super) fn whole(&self) -> Part {
+        let Sizes { m, n, k } = self.sizes;
+        let slots = self.sparse.map_or(1, |(_, matrix)| matrix.pattern().nnz());
+        let [m, n, k, slots] = [m, n, k, slots].map(Window::whole);
+        Part { m, n, k, slots }
+    }
+
+    /// It in parts small enough for the device, in the order in which they go on from each other's sums. A matrix that is
+    /// too large has windows of its rows as they are stored, or of its slots.
+    pub(super) fn parts(&self, gpu: &Gpu) -> Vec<Part> {
+        let whole = self.whole();
+        let place = self.sparse.map(|(place, _)| place);
+        // Columns are read in vectors of four.
+        let along = |whole: Window| Windows::new(gpu, whole.count).by(4);
+        let (mut m, mut n, mut k) = (along(whole.m), along(whole.n), along(whole.k));
+        let mut slots = Windows::new(gpu, whole.slots.count);
+        // The blocks of a sparse operand stand at all contraction indices, those of a sparse product in all rows and columns.
+        match (place, self.transpose.lhs) {
+            (None | Some(Place::Rhs), false) => m = m.over_large(self.lhs),
+            (None | Some(Place::Out), true) => k = k.over_large(self.lhs),
+            _ => {}
+        }
+        match (place, self.transpose.rhs) {
+            (None, true) => n = n.over_large(self.rhs),
+            (None | Some(Place::Out), false) => k = k.over_large(self.rhs),
+            (Some(Place::Rhs), _) => slots = slots.over(self.rhs),
+            _ => {}
+        }
+        if place == Some(Place::Out) {
+            slots = slots.over(self.out);
+            if let Some(mask) = self.mask {
+                slots = slots.over_bits(mask, self.block_area());
+            }
+        } else {
+            m = [Some(self.out), self.epilogue.pre()].into_iter().flatten().fold(m, Windows::over_large);
+        }
+        let mut parts = Vec::new();
+        for m in m.cut() {
+            for &n in &n.cut() {
+                for &slots in &slots.cut() {
+                    parts.extend(k.cut().into_iter().map(|k| Part { m, n, k, slots }));
+                }
+            }
+        }
+        parts
+    }
+
+    /// Records one part; `others` is what else the kernel binds.
+    pub(super) fn record(
+        &self,
+        rec: &mut Recorder<'_>,
+        key: Key,
+        part: Part,
+        others: &[(&'static str, &Tensor)],
+        workgroups: u64,
+    ) -> Result<()> {
+        let op = self.op;
+        let place = self.sparse.map(|(place, _)| place);
+        let Part { m, n, k, slots } = part;
+        let gpu = rec.gpu();
+        let rows = |here: Place, dense: Window| if place == Some(here) { slots } else { dense };
+        let (lhs, lhs_first) =
+            rows(Place::Lhs, if self.transpose.lhs { k } else { m }).within(gpu, self.lhs)?;
+        let (rhs, rhs_first) =
+            rows(Place::Rhs, if self.transpose.rhs { n } else { k }).within(gpu, self.rhs)?;
+        let (out, out_first) = rows(Place::Out, m).within(gpu, self.out)?;
+        let mask = self.mask.map(|mask| slots.of_bits(mask, self.block_area())).transpose()?;
+        let pre = self.epilogue.pre().map(|pre| m.within(gpu, pre)).transpose()?;
+        for (name, tensor) in [("lhs", &lhs), ("rhs", &rhs), ("out", &out)] {
+            // The shaders index with 32 bits.
+            if u32::try_from(tensor.len()).is_err() {
+                return Err(Error::argument(op, name, "below 2^32 elements", tensor.len()));
+            }
+        }
+
+        let split = self.is_split(part);
+        let over_slots = place == Some(Place::Rhs);
+        let continued = k.start > 0 || over_slots && slots.start > 0;
+        let last = k.is_last() && (!over_slots || slots.is_last());
+        // Until the sums are whole they are stored as they are.
+        let epilogue =
+            if last { self.epilogue.with_pre(pre.as_ref().map(|(pre, _)| pre)) } else { Epilogue::None };
+        let mut args = Args::new()
+            .tensor("lhs", &lhs)
+            .tensor("rhs", &rhs)
+            .tensor("out", &out)
+            .size(op, "m", m.count)?
+            .size(op, "n", n.count)?
+            .size(op, "k", k.count)?;
+        if let Some(mask) = &mask {
+            args = args.tensor("mask", mask);
+        }
+        if let Some((_, matrix)) = self.sparse {
+            args = args.tensor("topology", matrix.pattern().packed());
+        }
+        for (name, tensor) in others {
+            args = args.tensor(name, tensor);
+        }
+        if split {
+            args = self.bind_window(args, part, [lhs_first, rhs_first, out_first])?;
+        }
+        let key = epilogue.flags(key).with("window", split).with("continued", continued);
+        rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
+    }
+
+    fn is_split(&self, part: Part) -> bool {
+        ![part.m, part.n, part.k, part.slots].into_iter().all(Window::is_whole)
+    }
+
+    /// How long the rows are, and where in what is bound the part begins: `lhs`, `rhs` and `out` are where its rows do.
+    fn bind_window<'a>(&self, args: Args<'a>, part: Part, [lhs, rhs, out]: [usize; 3]) -> Result<Args<'a>> {
+        let Sizes { m, n, k } = self.sizes;
+        let (lhs_stride, lhs_column) = if self.transpose.lhs { (m, part.m.start) } else { (k, part.k.start) };
+        let (rhs_stride, rhs_column) = if self.transpose.rhs { (k, part.k.start) } else { (n, part.n.start) };
+        args.size(self.op, "lhs_stride", lhs_stride)?
+            .size(self.op, "lhs_first", lhs + lhs_column)?
+            .size(self.op, "rhs_stride", rhs_stride)?
+            .size(self.op, "rhs_first", rhs + rhs_column)?
+            .size(self.op, "out_stride", n)?
+            .size(self.op, "out_first", out + part.n.start)?
+            .size(self.op, "out_column", part.n.start)?
+            .size(self.op, "first_slot", part.slots.start)?
+            .size(self.op, "slots", part.slots.count)
+            // It matters to draws, which are numbered with 32 bits; others may count past them.
+            .map(|args| args.u32("out_before", (part.m.start * n - out) as u32))
+    }
+
+    fn block_area(&self) -> usize {
+        self.sparse.map_or(1, |(_, matrix)| matrix.pattern().block().pow(2))
     }
 }
 

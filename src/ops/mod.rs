@@ -3,6 +3,9 @@
 //! Every function here takes a [`Recorder`](crate::gpu::Recorder) and tensors that the caller has allocated. It
 //! allocates nothing for the caller to free, submits nothing and waits for nothing. Whatever does not fit is an
 //! error that names the kernel and the argument, before anything is recorded.
+//!
+//! A tensor may be larger than the device binds at a time, wherever a training step has such a one: the operation then
+//! records a dispatch per window of it. What must fit one binding says so; a packed topology always must.
 
 mod activation;
 pub mod bits;
@@ -24,6 +27,7 @@ mod score;
 mod sdd;
 mod select;
 mod step;
+mod windows;
 
 pub use activation::{activation_backward, activation_forward};
 pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};

@@ -1,6 +1,7 @@
 //! Optimizers, element by element: `shaders/optimizer/`, twins in
 //! [`reference::optimizer`](crate::reference::optimizer).
 
+use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::{Error, Result};
@@ -54,14 +55,10 @@ pub fn sgd(
     let op = "sgd";
     grads.expect_shape(op, "grads", values.shape())?;
     velocity.expect_shape(op, "velocity", values.shape())?;
-    let args = Args::new()
-        .tensor("values", values)
-        .tensor("grads", grads)
-        .tensor("velocity", velocity)
-        .f32("momentum", settings.momentum)
-        .f32("weight_decay", settings.weight_decay);
+    let tensors = [("values", values), ("grads", grads), ("velocity", velocity)];
+    let settled = [("momentum", settings.momentum), ("weight_decay", settings.weight_decay)];
     let key = Key::new("optimizer", "sgd").with("nesterov", settings.nesterov);
-    record(rec, op, key, args, values, mask, step)
+    record(rec, op, &key, &tensors, &settled, mask, None, step)
 }
 
 /// Records one AdamW update of `values` from `grads`; `first` and `second` are its state. All have one shape. Where
@@ -91,44 +88,73 @@ pub fn adamw(
     for (name, tensor) in [("grads", grads), ("first", first), ("second", second)] {
         tensor.expect_shape(op, name, values.shape())?;
     }
-    let args = Args::new()
-        .tensor("values", values)
-        .tensor("grads", grads)
-        .tensor("first", first)
-        .tensor("second", second)
-        .f32("beta_1", settings.beta_1)
-        .f32("beta_2", settings.beta_2)
-        .f32("epsilon", settings.epsilon)
-        .f32("weight_decay", settings.weight_decay);
+    let tensors = [("values", values), ("grads", grads), ("first", first), ("second", second)];
+    let mut settled = vec![
+        ("beta_1", settings.beta_1),
+        ("beta_2", settings.beta_2),
+        ("epsilon", settings.epsilon),
+        ("weight_decay", settings.weight_decay),
+    ];
     let mut key = Key::new("optimizer", "adamw").with("births", born.is_some());
-    let mut args = args;
     if let Some(born) = born {
         let &[nnz, block, _] = values.shape() else {
             return Err(Error::argument(op, "values", "blocks, as there are births", format!("{values:?}")));
         };
         born.expect_shape(op, "born", &[nnz])?;
         key = key.block(block);
-        args = args
-            .tensor("born", born)
-            .f32("ln_beta_1", f64::from(settings.beta_1).ln() as f32)
-            .f32("ln_beta_2", f64::from(settings.beta_2).ln() as f32);
+        let ln = |beta: f32| f64::from(beta).ln() as f32;
+        settled.extend([("ln_beta_1", ln(settings.beta_1)), ("ln_beta_2", ln(settings.beta_2))]);
     }
-    record(rec, op, key, args, values, mask, step)
+    record(rec, op, &key, &tensors, &settled, mask, born, step)
 }
 
-fn record<'a>(
+/// The tensors, values first, are of one shape.
+#[expect(clippy::too_many_arguments, reason = "what optimizers have in common is this much")]
+fn record(
     rec: &mut Recorder<'_>,
     op: &str,
-    key: Key,
-    args: Args<'a>,
-    values: &Tensor,
-    mask: Option<&'a Tensor>,
-    step: &'a Step,
+    key: &Key,
+    tensors: &[(&'static str, &Tensor)],
+    settings: &[(&'static str, f32)],
+    mask: Option<&Tensor>,
+    born: Option<&Tensor>,
+    step: &Step,
 ) -> Result<()> {
-    let mut args = args.tensor("now", step.tensor()).size(op, "n", values.len())?;
-    if let Some(mask) = mask {
-        mask.expect_shape(op, "mask", &[values.len().div_ceil(32)])?;
-        args = args.tensor("mask", mask);
+    let elements = tensors[0].1.len();
+    let mut windows = Windows::new(rec.gpu(), elements);
+    for (_, tensor) in tensors {
+        windows = windows.over(tensor);
     }
-    rec.dispatch(&key.with("mask", mask.is_some()), &args, elementwise(values.len()))
+    if let Some(mask) = mask {
+        mask.expect_shape(op, "mask", &[elements.div_ceil(32)])?;
+        windows = windows.over_bits(mask, 1);
+    }
+    // Births are bound whole, so windows are of whole blocks, and the kernel is told which is the first.
+    let area = born.map_or(1, |born| elements / born.len().max(1));
+    windows = windows.by(area);
+    let key = key.clone().with("mask", mask.is_some());
+    for window in windows.cut() {
+        let views = tensors.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;
+        let mask = mask.map(|mask| window.of_bits(mask, 1)).transpose()?;
+        let mut args = Args::new().tensor("now", step.tensor()).size(op, "n", window.count)?;
+        for ((name, _), view) in tensors.iter().zip(&views) {
+            args = args.tensor(name, view);
+        }
+        for (name, value) in settings {
+            args = args.f32(name, *value);
+        }
+        if let Some(mask) = &mask {
+            args = args.tensor("mask", mask);
+        }
+        let mut key = key.clone();
+        if let Some(born) = born {
+            args = args.tensor("born", born);
+            if !window.is_whole() {
+                args = args.size(op, "first", window.start / area)?;
+                key = key.with("window", true);
+            }
+        }
+        rec.dispatch(&key, &args, elementwise(window.count))?;
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! The generator: `shaders/random/`, twin [`reference::random`](crate::reference::random).
 
+use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
@@ -22,11 +23,20 @@ pub fn random_uniform(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, st
 }
 
 fn fill(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step, uniform: bool) -> Result<()> {
-    let args = Args::new()
-        .tensor("out", out)
-        .tensor("now", step.tensor())
-        .size("random", "n", out.len())?
-        .u32("key_0", key.0[0])
-        .u32("key_1", key.0[1]);
-    rec.dispatch(&Key::new("random", "fill").with("uniform", uniform), &args, elementwise(out.len()))
+    let op = "random";
+    for window in Windows::new(rec.gpu(), out.len()).over(out).cut() {
+        let (out, split) = (window.of(out)?, !window.is_whole());
+        let mut args = Args::new()
+            .tensor("out", &out)
+            .tensor("now", step.tensor())
+            .size(op, "n", window.count)?
+            .u32("key_0", key.0[0])
+            .u32("key_1", key.0[1]);
+        if split {
+            args = args.size(op, "first", window.start)?;
+        }
+        let kernel = Key::new(op, "fill").with("uniform", uniform).with("window", split);
+        rec.dispatch(&kernel, &args, elementwise(window.count))?;
+    }
+    Ok(())
 }

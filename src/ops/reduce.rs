@@ -1,20 +1,24 @@
 //! Sums and norms of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
 
 use super::elementwise;
+use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::reference::CHUNK;
 
+const OP: &str = "column_sums";
+
 /// Records `out[columns] = sum over rows of x[rows, columns]`, or `out +=` that sum where `add`.
 ///
 /// Rows are summed in chunks of [`CHUNK`], the chunks' sums likewise, until one row is left: the order depends on the
-/// shape alone. Partial sums, where there are any, are allocated as scratch.
+/// shape alone. Partial sums, where there are any, are allocated as scratch; those of all chunks
+/// must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
 pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) -> Result<()> {
-    let op = "column_sums";
+    let op = OP;
     let [mut rows, columns] = x.matrix(op, "x")?;
     out.expect_shape(op, "out", &[columns])?;
     let mut from = x.clone();
@@ -40,6 +44,10 @@ pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result
     rec.dispatch(&Key::new("reduce", "norms"), &args, elementwise(columns))
 }
 
+/// One round: `out[chunks, columns]` from `x`. Only a round into one row adds.
+///
+/// Where `x` does not fit one binding, a window goes on from the sum that the one before it in its chunk has stored. A
+/// running total is no such sum, so it gets that of the windows at the end.
 fn record(
     rec: &mut Recorder<'_>,
     x: &Tensor,
@@ -47,11 +55,39 @@ fn record(
     [rows, columns]: [usize; 2],
     add: bool,
 ) -> Result<()> {
-    let args = Args::new().tensor("x", x).tensor("out", out).size("column_sums", "rows", rows)?.size(
-        "column_sums",
-        "columns",
-        columns,
-    )?;
-    let sums = rows.div_ceil(CHUNK) * columns;
-    rec.dispatch(&Key::new("reduce", "sum").with("add", add), &args, elementwise(sums))
+    let windows = Windows::new(rec.gpu(), rows).over(x).cut_within(CHUNK);
+    if windows.len() == 1 {
+        return dispatch(rec, x, out, [rows, columns], add, None);
+    }
+    if add {
+        let sums = rec.gpu().alloc::<f32>(Class::Scratch, "partial sums", &[1, columns])?;
+        record(rec, x, &sums, [rows, columns], false)?;
+        return dispatch(rec, &sums, out, [1, columns], true, None);
+    }
+    for window in windows {
+        let onward = (window.start / CHUNK * columns, !window.start.is_multiple_of(CHUNK));
+        dispatch(rec, &window.of(x)?, out, [window.count, columns], false, Some(onward))?;
+    }
+    Ok(())
+}
+
+/// Of sums that are not those of all rows: the first of them in `out`, and whether they go on from what is there.
+type Onward = (usize, bool);
+
+fn dispatch(
+    rec: &mut Recorder<'_>,
+    x: &Tensor,
+    out: &Tensor,
+    [rows, columns]: [usize; 2],
+    add: bool,
+    onward: Option<Onward>,
+) -> Result<()> {
+    let mut args =
+        Args::new().tensor("x", x).tensor("out", out).size(OP, "rows", rows)?.size(OP, "columns", columns)?;
+    let mut key = Key::new("reduce", "sum").with("add", add);
+    if let Some((first, continued)) = onward {
+        args = args.size(OP, "first", first)?;
+        key = key.with("window", true).with("continued", continued);
+    }
+    rec.dispatch(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns))
 }

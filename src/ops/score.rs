@@ -3,7 +3,8 @@
 //! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
 //! negative score takes no part in a [selection](super::select).
 
-use super::matmul::{Scalar, Sizes, choose, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, choose, operand_flags};
+use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
 use crate::reference::{ProductScore, ValueScore};
@@ -40,21 +41,32 @@ pub fn score_values(
         .with("signed", matches!(what, ValueScore::Positive | ValueScore::Negative | ValueScore::SignedTimes))
         .with("positive", what == ValueScore::Positive)
         .with("negative", what == ValueScore::Negative);
-    let mut args = Args::new()
-        .tensor("values", matrix.values())
-        .tensor("scores", scores)
-        .tensor("topology", pattern.packed());
     if let Some(other) = other {
         other.expect_shape(op, "other", matrix.values().shape())?;
-        args = args.tensor("other", other);
     }
-    rec.dispatch(&key, &args, elementwise(pattern.nnz()))
+    for window in Windows::new(rec.gpu(), pattern.nnz()).over(matrix.values()).cut() {
+        let values = window.of(matrix.values())?;
+        let other = other.map(|other| window.of(other)).transpose()?;
+        let mut args = Args::new()
+            .tensor("values", &values)
+            .tensor("scores", scores)
+            .tensor("topology", pattern.packed());
+        if let Some(other) = &other {
+            args = args.tensor("other", other);
+        }
+        if !window.is_whole() {
+            args = args.size(op, "first", window.start)?.size(op, "slots", window.count)?;
+        }
+        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
+    }
+    Ok(())
 }
 
 /// Records one number per block of `lhs^T * rhs`, for every block there could be: for `lhs[rows, m]` the gradient of a
 /// layer's output and `rhs[rows, n]` its input, what the gradient of each block of its weight `[m, n]` would amount to. No
 /// element of the product is stored. The cosine divides by the norms of columns: `scales` holds [their
-/// inverses](super::inverse_norms), of `lhs` and of `rhs`.
+/// inverses](super::inverse_norms), of `lhs` and of `rhs`. Each operand must fit one binding: a block's score is a reduction
+/// of finished sums, and none is finished before the last row.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] where they do not fit the device.
@@ -90,13 +102,15 @@ pub fn score_product(
         Variant::Tile => [64, 64],
     };
     let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
-    let mut args = sizes.bind(op, lhs, rhs, scores, &Epilogue::None)?;
+    let mut others = Vec::new();
     if let Some([lhs_scale, rhs_scale]) = scales {
         lhs_scale.expect_shape(op, "lhs_scale", &[sizes.m])?;
         rhs_scale.expect_shape(op, "rhs_scale", &[sizes.n])?;
-        args = args.tensor("lhs_scale", lhs_scale).tensor("rhs_scale", rhs_scale);
+        others = vec![("lhs_scale", lhs_scale), ("rhs_scale", rhs_scale)];
     }
-    rec.dispatch(&key, &args, workgroups)
+    let epilogue = Epilogue::None;
+    let product = Product { op, sizes, transpose, lhs, rhs, out: scores, sparse: None, mask: None, epilogue };
+    product.record(rec, key, product.whole(), &others, workgroups)
 }
 
 /// Records that the members of a set take no part: their scores become [`NO_PART`].

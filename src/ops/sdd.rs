@@ -1,6 +1,6 @@
 //! Sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
@@ -9,7 +9,8 @@ use crate::{Error, Result};
 /// Records the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that `out` has: the masked gradient `dy^T * x` of a layer's
 /// weights, say. With a `mask`, elements whose bit is 0 become 0.
 ///
-/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`.
+/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`. An operand
+/// whose rows are not along `k` must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit each other, [`Error::Limit`] where they do not fit the device.
@@ -38,12 +39,15 @@ pub fn sdd(
         Variant::Lane => (8 / invocations).max(1),
         Variant::Tile => (64 / invocations).max(1),
     };
-    let mut args =
-        sizes.bind(op, lhs, rhs, out.values(), &Epilogue::None)?.tensor("topology", out.pattern().packed());
     if let Some(mask) = mask {
         mask.expect_shape(op, "mask", &[out.values().len().div_ceil(32)])?;
-        args = args.tensor("mask", mask);
     }
-    let workgroups = out.pattern().nnz().div_ceil(slots) as u64;
-    rec.dispatch(&operand_flags(key, transpose, scalar), &args, workgroups)
+    let key = operand_flags(key, transpose, scalar);
+    let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
+    let product = Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, epilogue };
+    for part in product.parts(rec.gpu()) {
+        let workgroups = part.slots.count.div_ceil(slots) as u64;
+        product.record(rec, key.clone(), part, &[], workgroups)?;
+    }
+    Ok(())
 }

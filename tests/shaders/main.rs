@@ -15,6 +15,14 @@ fn permutations() -> Vec<Key> {
         keys.into_iter().flat_map(|key| [key.clone(), key.with(flag, true)]).collect()
     };
     let transposed = |keys| switch(switch(keys, "lhs_t"), "rhs_t");
+    // Whole, or a window of something larger that may go on from what another stored.
+    let windowed = |keys: Vec<Key>| -> Vec<Key> {
+        let windows = |key: Key| {
+            let window = key.clone().with("window", true);
+            [key, window.clone(), window.with("continued", true)]
+        };
+        keys.into_iter().flat_map(windows).collect()
+    };
     // What follows a product: nothing, a bias, or an activation on the way out or back.
     let epilogues = |keys: Vec<Key>| -> Vec<Key> {
         let mut all = Vec::new();
@@ -38,23 +46,25 @@ fn permutations() -> Vec<Key> {
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
         }
-        keys.extend(dense);
-        keys.extend(epilogues(switch(vec![Key::new("dense", variant)], "out_scalar")));
+        keys.extend(windowed(dense));
+        keys.extend(windowed(epilogues(switch(vec![Key::new("dense", variant)], "out_scalar"))));
         for block in [8, 16, 32, 64] {
             let key = |family| Key::new(family, variant).block(block);
-            keys.extend(switch(transposed(vec![key("dds")]), "lhs_scalar"));
-            keys.extend(epilogues(vec![key("dds")]));
+            keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
+            keys.extend(windowed(epilogues(vec![key("dds")])));
             keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
-            keys.extend(switch(switch(sdd, "lhs_scalar"), "rhs_scalar"));
+            keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
         }
     }
     for pass in ["forward", "backward"] {
         for activation in ["relu", "gelu", "silu", "all_relu"] {
-            keys.extend(switch(vec![Key::new("activation", pass).with(activation, true)], "dropout"));
+            let key = Key::new("activation", pass).with(activation, true);
+            keys.push(key.clone());
+            keys.extend(switch(vec![key.with("dropout", true)], "window"));
         }
     }
-    for (family, name) in [("finite", "scan"), ("loss", "softmax"), ("loss", "mse"), ("mask", "apply")]
+    for (family, name) in [("finite", "scan"), ("mask", "apply")]
         .into_iter()
         .chain([
             ("bits", "combine"),
@@ -78,14 +88,15 @@ fn permutations() -> Vec<Key> {
     for block in [8, 16, 32, 64] {
         let key = |family, name| Key::new(family, name).block(block);
         let values = key("score", "values");
-        keys.extend(["square", "largest"].map(|flag| values.clone().with(flag, true)));
         let signed = values.clone().with("signed", true);
-        keys.extend(["positive", "negative"].map(|flag| signed.clone().with(flag, true)));
-        keys.extend([values.clone(), values.with("times", true), signed.with("times", true)]);
-        keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
-        keys.extend(switch(vec![key("blocks", "remap")], "both"));
-        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
-        keys.extend(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"));
+        let mut kinds = ["square", "largest", "times"].map(|flag| values.clone().with(flag, true)).to_vec();
+        kinds.extend(["positive", "negative", "times"].map(|flag| signed.clone().with(flag, true)));
+        kinds.push(values);
+        keys.extend(switch(kinds, "window"));
+        keys.extend(switch(switch(vec![key("blocks", "renew")], "uniform"), "window"));
+        keys.extend(switch(switch(vec![key("blocks", "remap")], "both"), "window"));
+        keys.extend(switch(vec![key("blocks", "decay"), key("blocks", "rest")], "window"));
+        keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     for flag in ["or", "and_not"] {
@@ -96,8 +107,10 @@ fn permutations() -> Vec<Key> {
     }
     keys.extend(switch(switch(vec![Key::new("optimizer", "sgd")], "nesterov"), "mask"));
     keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
-    keys.extend(switch(vec![Key::new("random", "fill")], "uniform"));
-    keys.extend(switch(vec![Key::new("reduce", "sum")], "add"));
+    keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
+    keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.push(Key::new("reduce", "sum").with("add", true));
+    keys.extend(windowed(vec![Key::new("reduce", "sum")]));
     keys
 }
 
