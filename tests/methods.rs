@@ -84,6 +84,7 @@ impl Bench {
             y: &self.y,
             dy: &self.dy,
             step: &self.step,
+            score_rows: ROWS,
             key: Key::new(9, GROWTH),
             workspace: &self.workspace,
         }

@@ -111,6 +111,9 @@ pub struct MethodConfig {
     pub backward_sparsity: f64,
     /// Top-KAST's decay, SCL's cost of a connection.
     pub penalty: f64,
+    /// How many rows of a batch growth is scored by; an eighth where there is no number. Scores are looked at for all blocks
+    /// there could be, so all rows would cost an update as much as several steps of a very sparse network.
+    pub score_rows: Option<usize>,
     /// Neuron-importance pruning: whether outgoing weights are lost too.
     pub prune_outgoing: bool,
     /// SNIP, SBP-SR, SynFlow, Early-CroP: whose blocks compete.
@@ -128,9 +131,16 @@ impl MethodConfig {
             updates: kind.updates(),
             backward_sparsity,
             penalty,
+            score_rows: None,
             prune_outgoing: false,
             scope: Scope::Global,
         }
+    }
+
+    /// How many rows of a batch of `batch` rows growth is scored by.
+    pub fn score_rows(&self, batch: usize) -> usize {
+        // The products take four rows at a time.
+        self.score_rows.unwrap_or((batch / 8).next_multiple_of(4)).min(batch)
     }
 
     /// Refuses what makes no sense, each by name.
@@ -144,6 +154,9 @@ impl MethodConfig {
         }
         if !(self.penalty.is_finite() && self.penalty >= 0.0) {
             return bad("penalty", format!("{} is not a number from 0 up", self.penalty));
+        }
+        if self.score_rows == Some(0) {
+            return bad("score-rows", "0 rows score nothing".to_owned());
         }
         self.updates.validate()
     }

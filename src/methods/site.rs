@@ -103,6 +103,8 @@ pub struct Site<'a> {
     pub dy: &'a Tensor,
     /// The step.
     pub step: &'a Step,
+    /// How many rows of the batch, the first, growth is scored by.
+    pub score_rows: usize,
     /// Where the layer's random draws come from.
     pub key: random::Key,
     /// Room to work in.
@@ -149,16 +151,23 @@ impl Site<'_> {
         ops::score_values(rec, self.weight, other, self.scores(), what)
     }
 
-    /// Records the scores of all blocks by what the gradient of their weights would be, `dy^T * x`.
+    /// Records the scores of all blocks by what the gradient of their weights would be, `dy^T * x`, over the rows that growth
+    /// is scored by.
     ///
     /// # Errors
     /// As the operation.
     pub fn score_gradient(&self, rec: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
-        ops::score_product(rec, self.dy, self.x, self.scores(), self.pattern().block(), what, None)
+        let (dy, x) = (self.scored(self.dy)?, self.scored(self.x)?);
+        ops::score_product(rec, &dy, &x, self.scores(), self.pattern().block(), what, None)
+    }
+
+    /// The rows that growth is scored by.
+    fn scored(&self, tensor: &Tensor) -> Result<Tensor> {
+        tensor.rows(0, self.score_rows.min(tensor.shape()[0]))
     }
 
     /// Records the scores of all blocks by how alike inputs and outputs behave: the sum of |cosine| between the columns of
-    /// `y` and `x` over the rows of this step.
+    /// `y` and `x` over the rows that growth is scored by.
     ///
     /// # Errors
     /// As the operations.
@@ -169,9 +178,10 @@ impl Site<'_> {
             ops::inverse_norms(rec, of, &norms)?;
             Ok(norms)
         };
-        let (y, x) = (norms(rec, self.y)?, norms(rec, self.x)?);
+        let (y, x) = (self.scored(self.y)?, self.scored(self.x)?);
+        let scales = [norms(rec, &y)?, norms(rec, &x)?];
         let block = self.pattern().block();
-        ops::score_product(rec, self.y, self.x, self.scores(), block, ProductScore::Cosine, Some([&y, &x]))
+        ops::score_product(rec, &y, &x, self.scores(), block, ProductScore::Cosine, Some(scales.each_ref()))
     }
 
     /// Records a uniform draw as the score of every block.

@@ -124,6 +124,7 @@ impl Trainer {
             y,
             dy,
             step: &self.batch.room.step,
+            score_rows: self.settings.method.score_rows(self.settings.batch),
             key: self.evolution.keys[layer],
             workspace: self.evolution.workspaces[layer].as_ref()?,
         })

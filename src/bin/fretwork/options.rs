@@ -108,6 +108,9 @@ pub(crate) struct Train {
     /// Top-KAST's decay of present blocks; SCL's cost of a connection.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
+    /// How many rows of a batch growth is scored by, where gradients or activations decide; by default an eighth.
+    #[arg(long, value_name = "N")]
+    pub(crate) score_rows: Option<usize>,
     /// Methods that prune by gradients: whose blocks compete, global | layer. Only the second never empties a layer.
     #[arg(long, default_value = "global")]
     pub(crate) scope: Scope,

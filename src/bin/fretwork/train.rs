@@ -133,6 +133,7 @@ fn method(options: &Train) -> MethodConfig {
         },
         backward_sparsity: options.backward_sparsity.unwrap_or(published.backward_sparsity),
         penalty: options.penalty.unwrap_or(published.penalty),
+        score_rows: options.score_rows,
         prune_outgoing: options.prune_outgoing,
         scope: options.scope,
         ..published
