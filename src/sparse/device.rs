@@ -20,7 +20,7 @@ impl Pattern {
     /// Puts a topology on the device.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn upload(gpu: &Gpu, topology: &Topology) -> Result<Self> {
         let words = topology.packed();
         let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
@@ -30,7 +30,7 @@ impl Pattern {
     /// A topology that a caller has packed into a buffer of its own, with [`Topology::packed`].
     ///
     /// # Errors
-    /// [`Error::Argument`] if `packed` has another size than the topology.
+    /// [`Error::Argument`](crate::Error::Argument) if `packed` has another size than the topology.
     pub fn adopt(topology: &Topology, packed: Tensor) -> Result<Self> {
         packed.expect_shape("Pattern::adopt", "packed", &[topology.packed().len()])?;
         let [row_blocks, col_blocks] = [topology.row_blocks(), topology.col_blocks()];
@@ -41,7 +41,7 @@ impl Pattern {
     /// [`ops::fill_pattern`](crate::ops::fill_pattern).
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn sized_like(&self, gpu: &Gpu, nnz: usize) -> Result<Self> {
         let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, nnz);
         let mut words = layout.header.to_vec();
@@ -53,7 +53,7 @@ impl Pattern {
     /// Reads the topology back. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`], or [`Error::Topology`] if what is there breaks an invariant.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Topology`](crate::Error::Topology) if what is there breaks an invariant.
     pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
         Topology::from_packed(&gpu.read::<u32>(&self.packed)?.wait()?)
     }
@@ -120,7 +120,7 @@ impl BlockMatrix {
     /// Puts values, in slot order, on the device.
     ///
     /// # Errors
-    /// [`Error::Argument`] if there are not `nnz * block * block` values, [`Error::OutOfMemory`].
+    /// [`Error::Argument`](crate::Error::Argument) if there are not `nnz * block * block` values, [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn upload(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern, values: &[f32]) -> Result<Self> {
         let values = gpu.upload(class, label, &pattern.shape(), values)?;
         Ok(Self { pattern: pattern.clone(), values })
@@ -129,7 +129,7 @@ impl BlockMatrix {
     /// A matrix whose values are unspecified: a gradient to be written, say.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn alloc(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
         let values = gpu.alloc::<f32>(class, label, &pattern.shape())?;
         Ok(Self { pattern: pattern.clone(), values })
@@ -138,7 +138,7 @@ impl BlockMatrix {
     /// Values that lie in a caller's buffer.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `values` is not `[nnz, block, block]`.
+    /// [`Error::Argument`](crate::Error::Argument) if `values` is not `[nnz, block, block]`.
     pub fn adopt(pattern: Pattern, values: Tensor) -> Result<Self> {
         values.expect_shape("BlockMatrix::adopt", "values", &pattern.shape())?;
         Ok(Self { pattern, values })
@@ -147,7 +147,7 @@ impl BlockMatrix {
     /// The matrix with its absent blocks written out as zeros, row-major. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`].
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn to_dense(&self, gpu: &Gpu) -> Result<Vec<f32>> {
         Ok(self.pattern.topology(gpu)?.scatter(&gpu.read::<f32>(&self.values)?.wait()?))
     }
@@ -166,7 +166,7 @@ impl BlockMatrix {
 /// A mask of the elements within blocks, on the device: a bit per stored element.
 ///
 /// # Errors
-/// [`Error::OutOfMemory`].
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
 pub fn upload_mask(gpu: &Gpu, mask: &BlockMask) -> Result<Tensor> {
     gpu.upload(Class::Topology, "mask", &[mask.words().len()], mask.words())
 }
