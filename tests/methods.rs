@@ -795,3 +795,31 @@ fn magnitude_follows_the_cubic() {
     let freed = (16 + 24 - target[0] - target[1]) as u64 * 1024;
     assert_eq!(begun - trainer.gpu().bytes().values, freed);
 }
+
+/// Runs that no method was made for: dense layers only, no hidden layer, every block present, shorter than an epoch or than
+/// the time between two updates, and batches of a few rows.
+#[test]
+fn every_method_bears_odd_runs() {
+    let gpu = gpu();
+    for &(name, kind) in Kind::ALL {
+        let mut odd = Vec::new();
+        let mut add = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = settings(kind, Length::Steps(3));
+            change(&mut settings);
+            odd.push(settings);
+        };
+        add(&|settings| settings.model.sparsity = None);
+        add(&|settings| settings.model.hidden = Vec::new());
+        add(&|settings| settings.model.sparsity = Some(0.0));
+        add(&|settings| settings.length = Length::Epochs(1));
+        add(&|settings| settings.method.updates.every = Every::Steps(1000));
+        add(&|settings| {
+            settings.batch = 5;
+            settings.method.updates.every = Every::Steps(1);
+        });
+        for (at, settings) in odd.into_iter().enumerate() {
+            let run = Trainer::new(&gpu, settings, digits()).and_then(|mut run| run.run(None, &mut onward));
+            assert!(run.as_ref().is_ok_and(|summary| summary.finished), "{name}, run {at}: {run:?}");
+        }
+    }
+}

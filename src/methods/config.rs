@@ -140,7 +140,7 @@ impl MethodConfig {
     /// How many rows of a batch of `batch` rows growth is scored by.
     pub fn score_rows(&self, batch: usize) -> usize {
         // The products take four rows at a time.
-        self.score_rows.unwrap_or((batch / 8).next_multiple_of(4)).min(batch)
+        self.score_rows.unwrap_or(batch.div_ceil(8).next_multiple_of(4)).min(batch)
     }
 
     /// Refuses what makes no sense, each by name.
