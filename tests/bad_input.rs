@@ -58,6 +58,23 @@ fn options_that_make_no_sense() {
         (&["--data", "cats"], "\"cats\" is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE"),
         (&["--epochs", "1", "--steps", "1"], "cannot be used with"),
         (&["--resume", "/nowhere"], "/nowhere has no checkpoint"),
+        (&["--method", "rigel"], "\"rigel\" is none of static, set, "),
+        (&["--update-every", "sometimes"], "\"sometimes\" is neither a number of steps nor epoch"),
+        (&["--update-every", "0"], "update-every: 0 steps"),
+        (&["--update-fraction", "1.5"], "update-fraction: 1.5 is not in [0, 1]"),
+        (&["--update-until", "2"], "from 0 to 2 is no part of the run"),
+        (&["--update-from", "0.9", "--update-until", "0.5"], "from 0.9 to 0.5 is no part of the run"),
+        (&["--update-decay", "sudden"], "\"sudden\" is none of constant, linear, cosine, exponential"),
+        (&["--backward-sparsity", "1"], "backward-sparsity: 1 is not in [0, 1)"),
+        (&["--penalty", "-1"], "penalty: -1 is not a number from 0 up"),
+        (&["--scope", "planet"], "\"planet\" is neither global nor layer"),
+        (&["--score-rows", "0"], "score-rows: 0 rows score nothing"),
+        (&["--rows", "1000000"], "rows: 1000000 rows, but digits has 3823"),
+        (&["--test-rows", "0"], "test-rows: 0 rows"),
+        (
+            &["--method", "snip", "--sparsity", "0.95"],
+            "snip leaves layers.1 with no block; with the scope layer no layer is emptied",
+        ),
     ] {
         assert_refused(train(args), wanted);
     }
