@@ -176,3 +176,82 @@ fn the_oracle_objects() {
     let other = sparse::random(64, 96, 16, 9, Key::new(2, Stream::Pattern(0))).unwrap();
     assert!(verdict(&values, &other).is_err());
 }
+
+/// Three steps of each optimizer by hand, in f64, as PyTorch's documentation writes them.
+#[test]
+fn optimizers_are_their_formulas() {
+    let grads = [0.5f32, -2.0, 0.25];
+    let (rate, decay) = (0.1f32, 0.01f32);
+    for nesterov in [false, true] {
+        let (mut value, mut velocity) = ([1.0f32], [0.0f32]);
+        let (mut w, mut v) = (1.0f64, 0.0f64);
+        for g in grads {
+            reference::sgd(&mut value, &[g], &mut velocity, [0.9, decay], nesterov, None, rate);
+            v = f64::from(0.9f32) * v + f64::from(g);
+            let direction = if nesterov { f64::from(g) + f64::from(0.9f32) * v } else { v };
+            w = w * (1.0 - f64::from(rate) * f64::from(decay)) - f64::from(rate) * direction;
+        }
+        assert!((f64::from(value[0]) - w).abs() < 1e-6, "nesterov {nesterov}: {} is not {w}", value[0]);
+    }
+
+    let betas = [0.9f32, 0.999];
+    // A block that was there from the start, and one that came with step 5 and is as new as the first was.
+    for (births, first_step) in [(None, 0), (Some([5u32]), 5)] {
+        let (mut value, mut first, mut second) = ([1.0f32], [0.0f32], [0.0f32]);
+        let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
+        for (t, g) in grads.into_iter().enumerate() {
+            let index = first_step + t as u32;
+            let corrections = betas.map(|beta| (1.0 / (1.0 - f64::from(beta).powi(index as i32 + 1))) as f32);
+            let births = births.as_ref().map(|born| reference::Births { born, area: 1, index });
+            let settings = [betas[0], betas[1], 1e-8, decay];
+            reference::adamw(
+                &mut value,
+                &[g],
+                &mut first,
+                &mut second,
+                settings,
+                None,
+                births,
+                rate,
+                corrections,
+            );
+            let [b1, b2] = betas.map(f64::from);
+            let g = f64::from(g);
+            (m, v) = (b1 * m + (1.0 - b1) * g, b2 * v + (1.0 - b2) * g * g);
+            let age = t as i32 + 1;
+            let direction = m / (1.0 - b1.powi(age)) / ((v / (1.0 - b2.powi(age))).sqrt() + 1e-8);
+            w = w * (1.0 - f64::from(rate) * f64::from(decay)) - f64::from(rate) * direction;
+        }
+        assert!((f64::from(value[0]) - w).abs() < 1e-5, "born {births:?}: {} is not {w}", value[0]);
+    }
+}
+
+#[test]
+fn the_small_twins_do_what_they_say() {
+    let (mut report, mut grad) = ([0.0f32; 2], [0.0f32; 4]);
+    reference::mse(&[1.0, 2.0, 3.0, 4.0], &[0.0, 2.0, 1.0, 5.0], &mut report, &mut grad, 0.5);
+    assert_eq!((report, grad), ([0.5, 2.5], [0.5, 0.0, 1.0, -0.5]));
+
+    let mut sums = [10.0, 20.0];
+    reference::column_sums(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sums, true);
+    assert_eq!(sums, [19.0, 32.0]);
+    let mut norms = [9.0; 3];
+    reference::inverse_norms(&[3.0, 0.0, 1.0, 4.0, 0.0, 0.0], &mut norms);
+    assert_eq!(norms, [0.2, 0.0, 1.0]);
+
+    let mut values = [1.0, 2.0, 3.0];
+    reference::mask(&mut values, &BlockMask::from_words(vec![0b101], 3).unwrap());
+    assert_eq!(values, [1.0, 0.0, 3.0]);
+
+    let mut status = [0, 8];
+    reference::finite(&[1.0, f32::MAX], &mut status, 1, 1);
+    assert_eq!(status, [0, 8]);
+    reference::finite(&[1.0, f32::NEG_INFINITY], &mut status, 1, 1);
+    assert_eq!(status, [0, 9]);
+
+    // Both kinks belong to the left.
+    for (activation, left) in [(Activation::Relu, 0.0), (Activation::AllRelu { slope: -0.6 }, -0.6)] {
+        assert_eq!([activation.derivative(0.0), activation.derivative(-0.0)], [left; 2]);
+        assert_eq!(activation.derivative(f32::MIN_POSITIVE), 1.0);
+    }
+}
