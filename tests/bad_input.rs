@@ -73,7 +73,7 @@ fn options_that_make_no_sense() {
         (&["--test-rows", "0"], "test-rows: 0 rows"),
         (
             &["--method", "snip", "--sparsity", "0.95"],
-            "snip leaves layers.1 with no block; with the scope layer no layer is emptied",
+            "snip leaves layers.1 with no block; with the scope layer none is emptied",
         ),
     ] {
         assert_refused(train(args), wanted);

@@ -12,7 +12,7 @@ use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 use fretwork::train::{
-    Checkpoint, Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer,
+    Checkpoint, Event, Flow, Length, OptimizerKind, Position, RunFolder, Schedule, Settings, Trainer,
 };
 
 fn gpu() -> Gpu {
@@ -232,6 +232,24 @@ fn flipped_bytes_are_noticed() {
     assert!(refused > bytes.len() * 9 / 10, "{refused} of {}", bytes.len());
     for end in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
         assert!(Checkpoint::from_bytes(path, &bytes[..end]).is_err(), "cut off at {end}");
+    }
+}
+
+/// Settings are numbers of every length, and none may change on its way through a file.
+#[test]
+fn settings_survive_to_the_last_bit() {
+    let mut settings = lively(OptimizerKind::Sgd);
+    settings.model.hidden = vec![16];
+    let path = Path::new("checkpoint");
+    let position = Position { step: 1, loss_sum: 0.1, hits: 2.0 };
+    for share in 1..100 {
+        let sparsity = f64::from(share) / 100.0;
+        settings.method = MethodConfig::new(Kind::TopKast, sparsity);
+        settings.learning_rate = sparsity / 3.0;
+        let checkpoint =
+            Checkpoint::new(settings.clone(), position, serde_json::json!({ "best": 0.1 / sparsity }));
+        let bytes = checkpoint.to_bytes(path).unwrap();
+        assert_eq!(Checkpoint::from_bytes(path, &bytes).unwrap(), checkpoint, "sparsity {sparsity}");
     }
 }
 

@@ -34,5 +34,5 @@ fn main(
     }
     let place = slot_place(slot);
     let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
-    values[i] *= 1.0 - now.learning_rate * select(params.outside, params.inside, member);
+    values[i] *= max(0.0, 1.0 - now.learning_rate * select(params.outside, params.inside, member));
 }

@@ -19,6 +19,19 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> churn: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
+// Those members of a word of a set that are stored, or those that are not. Others can neither leave nor enter: their slots
+// would be nowhere, or two.
+fn only(members: u32, word: u32, stored: bool) -> u32 {
+    var kept = 0u;
+    for (var left = members; left != 0u; left &= left - 1u) {
+        let bit = firstTrailingBit(left);
+        kept |= select(0u, 1u << bit, (map[word * 32u + bit] != ABSENT) == stored);
+    }
+    return kept;
+}
+
+const ABSENT = 0xFFFFFFFFu;
+
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
     let free = pattern[BY_ROW];
@@ -27,7 +40,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         let word = base + local;
         var left = 0u;
         if word < params.n {
-            left = dropped[word] & ~grown[word];
+            left = only(dropped[word] & ~grown[word], word, true);
         }
         var at = leavers + rank(local, countOneBits(left));
         leavers += rank_total();
@@ -45,7 +58,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         let word = base + local;
         var left = 0u;
         if word < params.n {
-            left = grown[word] & ~dropped[word];
+            left = only(grown[word] & ~dropped[word], word, false);
         }
         var at = entrants + rank(local, countOneBits(left));
         entrants += rank_total();

@@ -34,6 +34,6 @@ fn main(
     let scale = select(0.0, 1.0 / largest, largest > 1e-30);
     for (var i = first; i < first + params.col_blocks; i++) {
         let slope = fma(grads[i], scale, params.cost);
-        connections[i] = clamp(fma(-params.rate, slope, connections[i]), -1.0, 1.0);
+        connections[i] = max(fma(-params.rate, slope, connections[i]), -1.0);
     }
 }

@@ -366,8 +366,15 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let absent: Vec<usize> = (0..PLACES).filter(|place| !stored.contains(place)).collect();
     // Blocks leave, others come, and some are dropped and grown at once.
     let dropped = subset(&mut walk, &stored, 20);
+    let everything: Vec<usize> = (0..PLACES).collect();
     let back = subset(&mut walk, &bits::members(&dropped), 6);
     let grown = bits::combine(&subset(&mut walk, &absent, 14), &back, SetOp::Or);
+    // Members that make no sense, absent ones to drop and stored ones to grow, are passed by.
+    let absurd = bits::combine(&subset(&mut walk, &everything, 9), &grown, SetOp::AndNot);
+    let dropped =
+        bits::combine(&dropped, &bits::combine(&absurd, &bits::present(&old), SetOp::AndNot), SetOp::Or);
+    let absurd = bits::combine(&subset(&mut walk, &stored, 9), &dropped, SetOp::AndNot);
+    let grown = bits::combine(&grown, &absurd, SetOp::Or);
     let (wanted, fresh) = reference::swap_pattern(&old, &dropped, &grown, None)?;
     let (dropped, grown) = (words(gpu, &dropped)?, words(gpu, &grown)?);
     let step = at_step(gpu)?;

@@ -116,7 +116,7 @@ pub struct MethodConfig {
     pub score_rows: Option<usize>,
     /// Neuron-importance pruning: whether outgoing weights are lost too.
     pub prune_outgoing: bool,
-    /// SNIP, SBP-SR, SynFlow, Early-CroP: whose blocks compete.
+    /// SNIP, SBP-SR, SynFlow, Early-CroP, SCL, Sup-tickets: whose blocks compete.
     pub scope: Scope,
 }
 
@@ -179,8 +179,8 @@ impl MethodConfig {
             Kind::CtreSim => Box::new(CtreSim { seed }),
             Kind::Magnitude => Box::new(Magnitude),
             Kind::Gap => Box::new(Gap),
-            Kind::SupTickets => Box::new(SupTickets::new(rate)),
-            Kind::Scl => Box::new(Scl::new(self.penalty as f32)),
+            Kind::SupTickets => Box::new(SupTickets::new(rate, self.scope)),
+            Kind::Scl => Box::new(Scl::new(self.penalty as f32, self.scope)),
             Kind::Snip => Box::new(Snip { scope: self.scope }),
             Kind::SynFlow => Box::new(SynFlow { scope: self.scope }),
             Kind::SbpSr => Box::new(SbpSr { scope: self.scope }),

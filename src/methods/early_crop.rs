@@ -41,9 +41,10 @@ impl EarlyCrop {
     /// Whether it is time to prune, after the distance of one more epoch.
     pub fn is_settled(distances: &[f64], sparsity: f64) -> bool {
         match *distances {
-            [_, second, .., before, now] => (now - before).abs() < second * (1.0 - sparsity),
-            [_, second, now] => (now - second).abs() < second * (1.0 - sparsity),
-            [first, second] => (second - first).abs() < second * (1.0 - sparsity),
+            [_, second, ..] => {
+                let [.., before, now] = *distances else { return false };
+                (now - before).abs() < second * (1.0 - sparsity)
+            }
             _ => false,
         }
     }

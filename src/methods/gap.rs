@@ -1,8 +1,8 @@
 //! GaP: scheduled grow and prune (Ma et al. 2022), the cyclic form S-GaP.
 
+use super::surgery::all_blocks;
 use super::{Budget, Method, Moment, Surgery, keep};
 use crate::Result;
-use crate::gpu::Class;
 use crate::ops::ValueScore;
 
 /// One layer after the other is made dense for an epoch, its new blocks from 0, and then pruned back by magnitude. The last
@@ -17,11 +17,7 @@ impl Gap {
         let layers = network.sparse_layers();
         let (layer, weight) = &layers[phase as usize % layers.len()];
         let places = weight.pattern().places();
-        let mut all = vec![u32::MAX; places.div_ceil(32)];
-        if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
-            *last = (1 << used) - 1;
-        }
-        let set = network.gpu().upload(Class::Scratch, "all blocks", &[all.len()], &all)?;
+        let set = all_blocks(network.gpu(), places)?;
         network.reshape(*layer, &set, places)
     }
 }

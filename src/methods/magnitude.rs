@@ -15,8 +15,12 @@ impl Method for Magnitude {
     }
 
     fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        let Moment::Update { turn, turns } = moment else { return Ok(()) };
-        let open = 1.0 - (turn + 1) as f64 / turns as f64;
+        let open = match moment {
+            Moment::Update { turn, turns } => 1.0 - (turn + 1) as f64 / turns as f64,
+            // A run too short for an update is pruned all the same.
+            Moment::EpochEnd { epoch, epochs, .. } if epoch + 1 == epochs => 0.0,
+            _ => return Ok(()),
+        };
         let mut counts = network.targets().to_vec();
         for (layer, weight) in network.sparse_layers() {
             let excess = weight.pattern().places() - counts[layer];

@@ -55,6 +55,11 @@ pub trait Method: fmt::Debug + Send {
         sparsity
     }
 
+    /// Whether it never does anything, so that nothing needs to be kept ready for it.
+    fn is_static(&self) -> bool {
+        false
+    }
+
     /// What first weights are drawn for.
     fn fan_in(&self) -> FanIn {
         FanIn::All
@@ -141,6 +146,10 @@ pub trait Method: fmt::Debug + Send {
 pub struct Static;
 
 impl Method for Static {
+    fn is_static(&self) -> bool {
+        true
+    }
+
     fn fan_in(&self) -> FanIn {
         FanIn::Present
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Site, Surgery};
+use super::surgery::{all_blocks, keep_by};
+use super::{Budget, Method, Moment, Scope, Site, Surgery};
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
 use crate::{Error, Result};
@@ -17,11 +17,13 @@ const RATE: f32 = 0.01;
 /// function's gradient is taken for 1. Every connection costs; no layer's sparsity is set by hand.
 ///
 /// All blocks are stored while connections learn: for three quarters of the epochs. Then the blocks that do not stand are
-/// let go, and of those that do, no more are kept than the run's sparsity allows, in all layers together.
+/// let go, and of those that do, no more are kept than the run's sparsity allows.
 #[derive(Debug)]
 pub struct Scl {
     /// What a connection costs.
     pub cost: f32,
+    /// Whose blocks compete when the pattern is settled.
+    pub scope: Scope,
     layers: Vec<Layer>,
     settled: bool,
 }
@@ -35,22 +37,18 @@ struct Layer {
 
 impl Scl {
     /// With connections that cost so much.
-    pub fn new(cost: f32) -> Self {
-        Self { cost, layers: Vec::new(), settled: false }
+    pub fn new(cost: f32, scope: Scope) -> Self {
+        Self { cost, scope, layers: Vec::new(), settled: false }
     }
 
     fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
         for (index, weight) in network.sparse_layers() {
             let places = weight.pattern().places();
-            let mut all = vec![u32::MAX; places.div_ceil(32)];
-            if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
-                *last = (1 << used) - 1;
-            }
             self.layers.push(Layer {
                 index,
                 connections: gpu.upload(Class::Values, "connections", &[places], &vec![BEGIN; places])?,
-                awake: gpu.upload(Class::Topology, "awake", &[all.len()], &all)?,
+                awake: all_blocks(gpu, places)?,
             });
         }
         Ok(())
@@ -82,10 +80,10 @@ impl Method for Scl {
         match moment {
             Moment::Start { .. } => self.survey(network),
             Moment::EpochEnd { epoch, epochs, .. } if !self.settled && 4 * (epoch + 1) >= 3 * epochs => {
-                let total = network.targets().iter().sum();
+                let budget = Budget::new(self.scope, network.targets().iter().sum(), network);
                 let layers = std::mem::take(&mut self.layers);
                 self.settled = true;
-                keep_by(network, &Budget::Global(total), &|rec, _, (index, _), scores| {
+                keep_by(network, &budget, &|rec, _, (index, _), scores| {
                     match layers.iter().find(|layer| layer.index == index) {
                         // Negative ones take no part as they are.
                         Some(layer) => ops::blend(rec, &layer.connections, scores, [1.0, 0.0]),

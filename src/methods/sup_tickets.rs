@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surgery::choose;
-use super::{Budget, Clock, Method, Moment, Rigl, Site, Surgery, Updates};
+use super::{Budget, Clock, Method, Moment, Rigl, Scope, Site, Surgery, Updates};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, SetOp, Source, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
@@ -18,7 +18,7 @@ const RATES: [f64; 2] = [0.05, 0.25];
 
 /// RigL for most of the run. Then a few cycles, each of which exchanges half of the blocks at once, trains a *ticket* with a
 /// learning rate that rises and falls, and adds it to a running average; the average, which has the blocks of all of them, is
-/// pruned back by magnitude in all layers together. The network ends as the average.
+/// pruned back by magnitude. The network ends as the average.
 ///
 /// A cycle is an epoch, or a thirtieth of the run if that is longer, and there are as many as three, in no more than half
 /// of the run.
@@ -26,6 +26,8 @@ const RATES: [f64; 2] = [0.05, 0.25];
 pub struct SupTickets {
     /// The full learning rate.
     pub rate: f64,
+    /// Whose blocks compete when the average is pruned.
+    pub scope: Scope,
     /// How many tickets are in the average.
     tickets: u64,
     /// The average of every parameter; the weights of sparse layers have patterns of their own.
@@ -55,8 +57,8 @@ fn in_cycle(clock: Clock) -> Option<f64> {
 
 impl SupTickets {
     /// With no ticket yet.
-    pub fn new(rate: f64) -> Self {
-        Self { rate, tickets: 0, average: Vec::new() }
+    pub fn new(rate: f64, scope: Scope) -> Self {
+        Self { rate, scope, tickets: 0, average: Vec::new() }
     }
 
     /// Adds the network as it is to the average, and prunes that.
@@ -87,7 +89,13 @@ impl SupTickets {
     /// The average keeps as many blocks as the network may have, wherever its magnitudes are largest.
     fn prune(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
-        let total = network.targets().iter().sum();
+        let budget = match self.scope {
+            Scope::Global => Budget::Global(network.targets().iter().sum()),
+            // By parameter, of which each layer has two.
+            Scope::Layer => {
+                Budget::PerLayer(network.targets().iter().flat_map(|&count| [count, 0]).collect())
+            }
+        };
         let sparse: Vec<(usize, BlockMatrix)> = self
             .average
             .iter()
@@ -97,10 +105,16 @@ impl SupTickets {
                 Average::Dense(_) => None,
             })
             .collect();
-        let chosen = choose(gpu, &sparse, &Budget::Global(total), &|rec, (_, matrix), scores| {
+        let chosen = choose(gpu, &sparse, &budget, true, &|rec, (_, matrix), scores| {
             ops::score_values(rec, matrix, None, scores, ValueScore::Abs)
         })?;
         for ((at, matrix), (set, nnz)) in sparse.iter().zip(chosen) {
+            if nnz == 0 {
+                let layer = network.model().layers()[at / 2].name();
+                let reason =
+                    format!("sup-tickets leaves {layer} with no block; with the scope layer none is emptied");
+                return Err(Error::Config { option: "sparsity", reason });
+            }
             let pattern = matrix.pattern().sized_like(gpu, nnz)?;
             self.average[*at] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
         }

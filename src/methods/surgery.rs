@@ -116,6 +116,15 @@ impl Budget {
     }
 }
 
+/// The set of all blocks of a grid.
+pub(super) fn all_blocks(gpu: &Gpu, places: usize) -> Result<Tensor> {
+    let mut all = vec![u32::MAX; places.div_ceil(32)];
+    if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
+        *last = (1 << used) - 1;
+    }
+    gpu.upload(Class::Topology, "all blocks", &[all.len()], &all)
+}
+
 /// Places of one layer's scores and sets within those of all: aligned for every device.
 const ALIGNED: usize = 2048;
 
@@ -129,7 +138,9 @@ pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Res
         let layer = &network.model().layers()[layer];
         what.takes_other().then(|| layer.weight_grad().values().clone())
     };
-    keep_by(network, budget, &|rec, network, (layer, weight), scores| {
+    // Every stored block takes part, so that a layer's own budget is what it keeps, and nobody has to count.
+    let counted = matches!(budget, Budget::Global(_));
+    keep_counted(network, budget, counted, &|rec, network, (layer, weight), scores| {
         ops::score_values(rec, weight, grads(network, layer).as_ref(), scores, what)
     })
 }
@@ -138,15 +149,25 @@ pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Res
 type NetworkScorer<'a> =
     dyn Fn(&mut Recorder<'_>, &dyn Surgery, (usize, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
-/// The same, by scores that `score` records.
+/// The same, by scores that `score` records; a negative one takes no part. The host waits to learn how many are kept.
 ///
 /// # Errors
 /// As [`keep`].
 pub fn keep_by(network: &mut dyn Surgery, budget: &Budget, score: &NetworkScorer<'_>) -> Result<()> {
+    keep_counted(network, budget, true, score)
+}
+
+fn keep_counted(
+    network: &mut dyn Surgery,
+    budget: &Budget,
+    counted: bool,
+    score: &NetworkScorer<'_>,
+) -> Result<()> {
     let layers = network.sparse_layers();
     let view = &*network;
-    let chosen =
-        choose(network.gpu(), &layers, budget, &|rec, layer, scores| score(rec, view, layer, scores))?;
+    let chosen = choose(network.gpu(), &layers, budget, counted, &|rec, layer, scores| {
+        score(rec, view, layer, scores)
+    })?;
     for ((layer, weight), (set, nnz)) in layers.into_iter().zip(chosen) {
         // All that are stored: nothing changes.
         if nnz != weight.pattern().nnz() {
@@ -164,6 +185,7 @@ pub(super) fn choose(
     gpu: &Gpu,
     layers: &[(usize, BlockMatrix)],
     budget: &Budget,
+    counted: bool,
     score: &Scorer<'_>,
 ) -> Result<Vec<(Tensor, usize)>> {
     // The layers' scores lie one behind the other, with what takes no part between them.
@@ -195,23 +217,25 @@ pub(super) fn choose(
         let scores = scores.rows(offsets[at], weight.pattern().places())?;
         score(&mut rec, (*layer, weight), &scores)?;
         if let Budget::PerLayer(wanted) = budget {
-            let wanted = word(wanted[*layer])?;
+            let wanted = word(wanted.get(*layer).copied().unwrap_or(0))?;
             ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &sets[at])?;
         }
     }
     if let Budget::Global(wanted) = budget {
         ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
-        for (set, count) in sets.iter().zip(&counts) {
-            ops::bits::count(&mut rec, set, count)?;
-        }
+    }
+    if counted {
+        sets.iter().zip(&counts).try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count))?;
     }
     gpu.run(&rec.finish()?)?;
 
     let mut result = Vec::new();
     for (at, (layer, weight)) in layers.iter().enumerate() {
         let nnz = match budget {
-            Budget::PerLayer(wanted) => wanted[*layer].min(weight.pattern().nnz()),
-            Budget::Global(_) => gpu.read::<u32>(&counts[at])?.wait()?[0] as usize,
+            Budget::PerLayer(wanted) if !counted => {
+                wanted.get(*layer).copied().unwrap_or(0).min(weight.pattern().nnz())
+            }
+            _ => gpu.read::<u32>(&counts[at])?.wait()?[0] as usize,
         };
         result.push((sets[at].clone(), nnz));
     }

@@ -53,19 +53,21 @@ impl Method for SynFlow {
 
 /// The network of magnitudes, with its gradients.
 fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
-    // Scores of all layers grow alike with the scale of any one of them, so each may be scaled: no product overflows.
-    let magnitudes = |values: &Tensor| -> Result<Tensor> {
+    // Scores of all layers grow alike with the scale of any one of them, so each is scaled to let through what comes in, on
+    // the mean: no product overflows or vanishes.
+    let magnitudes = |values: &Tensor, outputs: usize| -> Result<Tensor> {
         let mut values = gpu.read::<f32>(values)?.wait()?;
-        let mean = values.iter().map(|w| f64::from(w.abs())).sum::<f64>() / values.len() as f64;
-        let scale = 1.0 / mean.max(f64::from(f32::MIN_POSITIVE));
-        values.iter_mut().for_each(|w| *w = (f64::from(w.abs()) * scale / 1024.0) as f32);
+        let sum = values.iter().map(|w| f64::from(w.abs())).sum::<f64>();
+        let scale = outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE));
+        values.iter_mut().for_each(|w| *w = (f64::from(w.abs()) * scale) as f32);
         gpu.upload(Class::Scratch, "magnitudes", &[values.len()], &values)
     };
     let layers = model
         .layers()
         .iter()
         .map(|layer| {
-            let values = magnitudes(layer.weight().values())?.reshape(layer.weight().values().shape())?;
+            let values = magnitudes(layer.weight().values(), layer.sides()[0])?
+                .reshape(layer.weight().values().shape())?;
             let weight = match layer.weight() {
                 Weight::Dense(_) => Weight::Dense(values),
                 Weight::Sparse(matrix) => {

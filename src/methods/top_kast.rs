@@ -10,7 +10,8 @@ use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
 ///
 /// The paper takes the larger set anew from all weights, which need a dense store. Here at most the larger set is
 /// stored, ever: an update exchanges the schedule's share of the *resting* blocks, those of the smallest magnitude, for
-/// random ones from 0. So with no resting blocks it is static training, bit for bit.
+/// random ones from 0. So where no block rests there is no update, and it is static training, bit for bit, from weights that
+/// are drawn for all inputs. The decay is 0 unless it is asked for.
 #[derive(Debug)]
 pub struct TopKast {
     /// The sparsity of what is stored.
@@ -26,6 +27,8 @@ struct Layer {
     index: usize,
     /// Blocks present, of blocks in the grid.
     density: f64,
+    /// Blocks that rest.
+    resting: usize,
     /// How many blocks are present: a word.
     present: Tensor,
     /// Which.
@@ -50,6 +53,7 @@ impl TopKast {
             self.layers.push(Layer {
                 index,
                 density: target as f64 / pattern.places() as f64,
+                resting: pattern.nnz().saturating_sub(target),
                 present: gpu.upload(Class::Scratch, "present", &[1], &[target as u32])?,
                 awake: gpu.zeros::<u32>(Class::Topology, "awake", &[pattern.places().div_ceil(32)])?,
             });
@@ -78,7 +82,7 @@ impl Method for TopKast {
     }
 
     fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
-        let Some(layer) = self.layer(site) else { return Ok(()) };
+        let Some(layer) = self.layer(site).filter(|layer| layer.resting > 0) else { return Ok(()) };
         // The largest are present.
         site.score_stored(rec, ValueScore::Abs)?;
         ops::select(rec, site.scores(), Quota::Count(&layer.present), Extreme::Largest, &layer.awake)?;

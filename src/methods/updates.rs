@@ -43,8 +43,8 @@ pub enum Decay {
 
 /// When updates take place, and the share of a layer's blocks that each exchanges.
 ///
-/// An update takes the place of the optimizer's step, as in RigL: the gradients of that step decide what grows, and change no
-/// weight.
+/// An update after so many steps takes the place of the optimizer's step, as in RigL: the gradients of that step decide what
+/// grows, and change no weight. One at the end of an epoch, as in SET, follows the step, on the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Updates {
     /// How often.
@@ -67,6 +67,11 @@ impl Updates {
     /// SET's: once an epoch to the end, 0.3 throughout.
     pub const SET: Self =
         Self { every: Every::Epoch, from: 0.0, until: 1.0, fraction: 0.3, decay: Decay::Constant };
+
+    /// Whether an update takes the place of a step rather than following it.
+    pub fn replace_steps(&self) -> bool {
+        matches!(self.every, Every::Steps(_))
+    }
 
     /// The share of blocks that is exchanged now, if an update is due.
     pub fn at(&self, clock: Clock) -> Option<f64> {

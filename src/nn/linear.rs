@@ -219,8 +219,6 @@ impl Linear {
             let wanted = format!("{:?}", self.sides());
             return Err(Error::argument(&self.name, "weight", wanted, format!("{sides:?}")));
         }
-        // The old gradient makes room first.
-        self.weight_grad = Weight::Sparse(weight.clone());
         let grads = BlockMatrix::alloc(gpu, Class::Gradients, &self.name, weight.pattern())?;
         (self.weight, self.weight_grad) = (Weight::Sparse(weight), Weight::Sparse(grads));
         Ok(())

@@ -2,10 +2,10 @@
 
 use super::windows::Windows;
 use super::{Step, elementwise};
-use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
+use crate::{Error, Result};
 
 /// What the values of new blocks are.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +84,12 @@ pub fn remap_blocks(
     let op = "blocks.remap";
     let pattern = out.pattern();
     a.map.expect_shape(op, "map_a", &[pattern.places()])?;
+    for values in [Some(a.values), b.map(|(b, _)| b.values)].into_iter().flatten() {
+        if values.shape().get(1..) != out.values().shape().get(1..) {
+            let wanted = format!("blocks of {}", pattern.block());
+            return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
+        }
+    }
     if let Some((b, _)) = b {
         b.map.expect_shape(op, "map_b", &[pattern.places()])?;
     }

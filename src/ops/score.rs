@@ -135,7 +135,7 @@ pub struct Connect {
 
 /// Records one step of learning of `connections`, one per place of a grid `[row_blocks, col_blocks]`, from the gradients of
 /// a factor before each block ([`ValueScore::SignedTimes`]): each is divided by the largest magnitude in its row of blocks,
-/// and connections stay within +-1.
+/// and no connection falls below -1, from where it could not return.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.

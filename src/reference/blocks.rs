@@ -70,7 +70,7 @@ pub fn decay_blocks(
     let area = topology.block() * topology.block();
     for (place, block) in topology.places().zip(values.chunks_mut(area)) {
         let member = awake[place / 32] >> (place % 32) & 1 == 1;
-        let factor = 1.0 - learning_rate * if member { inside } else { outside };
+        let factor = (1.0 - learning_rate * if member { inside } else { outside }).max(0.0);
         block.iter_mut().for_each(|x| *x *= factor);
     }
 }

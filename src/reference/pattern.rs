@@ -9,7 +9,7 @@ use crate::sparse::Topology;
 /// the new pattern comes, per slot, whether its block is new.
 ///
 /// # Errors
-/// [`Error::Topology`](crate::Error::Topology) if a grown block is stored and not dropped.
+/// [`Error::Topology`](crate::Error::Topology) if a grown block is outside the grid.
 pub fn swap_pattern(
     topology: &Topology,
     dropped: &[u32],
@@ -17,8 +17,11 @@ pub fn swap_pattern(
     awake: Option<&[u32]>,
 ) -> Result<(Topology, Vec<bool>)> {
     let mut places: Vec<usize> = topology.places().collect();
-    let leavers = bits::members(&bits::combine(dropped, grown, SetOp::AndNot));
-    let entrants = bits::members(&bits::combine(grown, dropped, SetOp::AndNot));
+    // What is not stored cannot leave, and what stays cannot enter.
+    let stored = bits::present(topology);
+    let leavers = bits::combine(&bits::combine(dropped, grown, SetOp::AndNot), &stored, SetOp::And);
+    let entrants = bits::combine(&bits::combine(grown, dropped, SetOp::AndNot), &stored, SetOp::AndNot);
+    let (leavers, entrants) = (bits::members(&leavers), bits::members(&entrants));
     let mut fresh = vec![false; places.len()];
     for (leaver, entrant) in leavers.into_iter().zip(entrants) {
         if let Some(slot) = topology.places().position(|place| place == leaver) {

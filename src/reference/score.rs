@@ -133,7 +133,7 @@ pub fn score_connect(grads: &[f32], connections: &mut [f32], col_blocks: usize, 
         let largest = grads.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
         let scale = if largest > 1e-30 { 1.0 / largest } else { 0.0 };
         for (connection, g) in connections.iter_mut().zip(grads) {
-            *connection = (-rate).mul_add(g.mul_add(scale, cost), *connection).clamp(-1.0, 1.0);
+            *connection = (-rate).mul_add(g.mul_add(scale, cost), *connection).max(-1.0);
         }
     }
 }

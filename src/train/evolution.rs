@@ -9,7 +9,7 @@ use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
 use super::Trainer;
-use super::plans::Room;
+use super::plans::{Plans, Room};
 
 /// A method with what it needs of each layer.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Evolution {
     pub(super) method: Box<dyn Method>,
     /// Blocks that each layer is to have, by the run's sparsity.
     pub(super) targets: Vec<usize>,
-    /// Per layer, where it is sparse.
+    /// Per layer, where it is sparse and may change.
     pub(super) workspaces: Vec<Option<Workspace>>,
     /// Where each layer's random growth comes from.
     pub(super) keys: Vec<Key>,
@@ -38,7 +38,7 @@ impl Evolution {
         let mut workspaces = Vec::new();
         let mut rec = Recorder::new(gpu);
         for layer in model.layers() {
-            let Some(weight) = layer.weight().sparse() else {
+            let (Some(weight), false) = (layer.weight().sparse(), method.is_static()) else {
                 workspaces.push(None);
                 continue;
             };
@@ -90,14 +90,16 @@ impl Evolution {
 impl Trainer {
     /// Lets the method operate, and brings the plans up to date with what it has done.
     pub(super) fn operate(&mut self, moment: Moment) -> Result<()> {
+        if self.evolution.method.is_static() && !matches!(moment, Moment::Start { .. }) {
+            return Ok(());
+        }
         // The method holds the network while it operates, so it stands aside from it.
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.operate(moment, self);
         self.evolution.method = method;
         result?;
         // At the end of an epoch a method may also have changed its mind about what it records.
-        let epoch_end = matches!(moment, Moment::EpochEnd { .. }) && self.plans.update.is_some();
-        if self.evolution.reshaped || epoch_end || matches!(moment, Moment::Start { .. }) {
+        if self.evolution.reshaped || !matches!(moment, Moment::Update { .. }) {
             self.plan()?;
         }
         Ok(())
@@ -138,10 +140,17 @@ impl Surgery for Trainer {
     }
 
     fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
-        let name = self.model.layers()[layer].name().to_owned();
+        let Some(name) = self.model.layers().get(layer).map(|layer| layer.name().to_owned()) else {
+            return Err(Error::argument(
+                "reshape",
+                "layer",
+                format!("below {}", self.model.layers().len()),
+                layer,
+            ));
+        };
         if nnz == 0 {
             let reason = format!(
-                "{} leaves {name} with no block; with the scope layer no layer is emptied",
+                "{} leaves {name} with no block; with the scope layer none is emptied",
                 self.settings.method.kind
             );
             return Err(Error::Config { option: "sparsity", reason });
@@ -149,8 +158,10 @@ impl Surgery for Trainer {
         let (Some(old), Some(workspace)) =
             (self.model.layers()[layer].weight().sparse().cloned(), &self.evolution.workspaces[layer])
         else {
-            return Err(Error::argument("reshape", "layer", "sparse", name));
+            return Err(Error::argument("reshape", "layer", "sparse and not static", name));
         };
+        // Plans hold on to what they work with, and these are out of date anyway.
+        self.plans = Plans::empty(&self.gpu)?;
         let gpu = &self.gpu;
         let pattern = old.pattern().sized_like(gpu, nnz)?;
         let weight = BlockMatrix::alloc(gpu, Class::Values, &name, &pattern)?;
@@ -176,7 +187,7 @@ impl Surgery for Trainer {
         gpu.run(&rec.finish()?)?;
 
         self.evolution.workspaces[layer] = Some(resized);
-        self.evolution.grown |= now > 0 && nnz > old.pattern().nnz();
+        self.evolution.grown |= now > 0;
         self.optimizer.replace_weight_parts(layer, parts);
         if let Some(layer) = self.model.layer_mut(layer) {
             layer.replace_weight(&self.gpu, weight)?;

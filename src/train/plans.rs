@@ -68,33 +68,51 @@ impl Trainer {
     }
 
     fn record(&self) -> Result<Plans> {
-        let (update, changes) = self.record_step(&|method, rec, site| method.update(rec, site), None)?;
-        let births = Some(changes || self.evolution.grown);
-        let (train, _) = self.record_step(&|method, rec, site| method.each_step(rec, site), births)?;
+        let update = self.record_update()?;
+        let births = update.is_some() || self.evolution.grown;
+        let train = self.record_step(&|method, rec, site| method.each_step(rec, site), births)?;
         let observe = match self.evolution.method.observe_every() {
             Some(_) => {
                 let both = |method: &dyn Method, rec: &mut Recorder<'_>, site: &Site<'_>| {
                     method.observe(rec, site)?;
                     method.each_step(rec, site)
                 };
-                Some(self.record_step(&both, births)?.0)
+                Some(self.record_step(&both, births)?)
             }
             None => None,
         };
         let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
-        Ok(Plans { train, observe, update: changes.then_some(update), test })
+        Ok(Plans { train, observe, update, test })
     }
 
-    /// Records a step with what the method does at each sparse layer; says whether that was anything. `optimize` is whether
-    /// the optimizer heeds births, and `None` for a step without it.
-    fn record_step(&self, deed: &Deed<'_>, optimize: Option<bool>) -> Result<(Plan, bool)> {
+    /// Records an update at each sparse layer, if the method has any. Where it follows a step that has been trained, the rows
+    /// have been counted.
+    fn record_update(&self) -> Result<Option<Plan>> {
+        let mut rec = Recorder::new(&self.gpu);
+        let counted = self.settings.method.updates.replace_steps();
+        let changes = self.record_passes(&mut rec, &|method, rec, site| method.update(rec, site), counted)?;
+        changes.then(|| rec.finish()).transpose()
+    }
+
+    /// Records a training step with what the method does at each sparse layer. `births` is whether the optimizer heeds them.
+    fn record_step(&self, deed: &Deed<'_>, births: bool) -> Result<Plan> {
+        let mut rec = Recorder::new(&self.gpu);
+        self.record_passes(&mut rec, deed, true)?;
+        let born = |layer: usize| {
+            births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
+        };
+        self.optimizer.update(&mut rec, &self.model.parameters(), &born, &self.batch.room.step)?;
+        rec.finish()
+    }
+
+    /// Records forward pass, loss, backward pass and scan, with a deed at each sparse layer; says whether that was anything.
+    fn record_passes(&self, rec: &mut Recorder<'_>, deed: &Deed<'_>, counted: bool) -> Result<bool> {
         let Room { buffers, step, status, .. } = &self.batch.room;
         let (model, method) = (&self.model, &*self.evolution.method);
-        let mut rec = Recorder::new(&self.gpu);
-        model.forward(&mut rec, buffers, Some(step))?;
-        self.batch.room.loss(&mut rec, true)?;
+        model.forward(rec, buffers, Some(step))?;
+        self.batch.room.loss(rec, counted)?;
         let mut deeds = 0;
-        model.backward_with(&mut rec, buffers, Some(step), &mut |rec, passage| {
+        model.backward_with(rec, buffers, Some(step), &mut |rec, passage| {
             let before = rec.len();
             if let Some(site) = self.site(passage) {
                 deed(method, rec, &site)?;
@@ -102,14 +120,17 @@ impl Trainer {
             deeds += rec.len() - before;
             Ok(())
         })?;
-        model.scan(&mut rec, buffers, status)?;
-        if let Some(births) = optimize {
-            let born = |layer: usize| {
-                births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
-            };
-            self.optimizer.update(&mut rec, &model.parameters(), &born, step)?;
-        }
-        Ok((rec.finish()?, deeds > 0))
+        model.scan(rec, buffers, status)?;
+        Ok(deeds > 0)
+    }
+
+    /// The rows that growth is scored by. Where updates come with the last batch of an epoch, they are rows of that one, not
+    /// what pads it.
+    fn score_rows(&self) -> usize {
+        let (method, batch) = (&self.settings.method, self.settings.batch);
+        let rows = method.score_rows(batch);
+        let last = (self.data.train.rows() - 1) % batch + 1;
+        if method.updates.replace_steps() { rows } else { rows.min(last) }
     }
 
     /// A layer as the method sees it, if it is sparse.
@@ -124,7 +145,7 @@ impl Trainer {
             y,
             dy,
             step: &self.batch.room.step,
-            score_rows: self.settings.method.score_rows(self.settings.batch),
+            score_rows: self.score_rows(),
             key: self.evolution.keys[layer],
             workspace: self.evolution.workspaces[layer].as_ref()?,
         })

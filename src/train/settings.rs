@@ -64,8 +64,8 @@ impl Settings {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
-        self.method.validate()?;
-        self.model.validate()
+        self.model.validate()?;
+        self.method.validate()
     }
 
     /// The method of the run.

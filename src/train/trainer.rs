@@ -11,6 +11,7 @@ use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::{Linear, Mlp};
 use crate::ops::StepValues;
+use crate::sparse::Topology;
 use crate::{Error, Result};
 
 use super::evolution::Evolution;
@@ -170,11 +171,29 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped.
+    /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped,
+    /// save where the values of a layer are larger than a binding and its pattern has changed: sums then follow the order of
+    /// the slots, which a checkpoint does not keep.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoint is not one of these settings.
     pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
+        let method = checkpoint.settings.build_method();
+        Self::resume_with_method(gpu, checkpoint, path, data, method)
+    }
+
+    /// The same for a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds what it
+    /// remembers, and not the method.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`], and what the method has to object.
+    pub fn resume_with_method(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        data: Dataset,
+        method: Box<dyn Method>,
+    ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
         let config = &settings.model;
@@ -224,7 +243,6 @@ impl Trainer {
                 gpu.write(tensor, checkpoint.get(path, &name, tensor.shape())?)?;
             }
         }
-        let method = settings.build_method();
         let position = checkpoint.position;
         let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
         trainer.recall(checkpoint, path)?;
@@ -391,6 +409,11 @@ impl Trainer {
             self.prepare(share)?;
             self.batch.load(&self.gpu, &self.data.train, members, values)?;
             in_flight.push_back(self.gpu.run(self.plan_of(share))?);
+            if let (Some(update), Some(_), false) =
+                (&self.plans.update, share, self.settings.method.updates.replace_steps())
+            {
+                self.gpu.run(update)?;
+            }
             self.position.step += 1;
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()
@@ -441,6 +464,9 @@ impl Trainer {
         if self.plans.update.is_some() {
             return self.evolution.want(&self.gpu, &self.model, share);
         }
+        if self.evolution.method.is_static() {
+            return Ok(());
+        }
         let [turn, turns] = self.settings.method.updates.turn(self.clock());
         self.operate(Moment::Update { turn, turns })
     }
@@ -449,7 +475,7 @@ impl Trainer {
     fn plan_of(&self, share: Option<f64>) -> &Plan {
         let Plans { train, observe, update, .. } = &self.plans;
         match (update, share, observe, self.evolution.method.observe_every()) {
-            (Some(update), Some(_), ..) => update,
+            (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
             _ => train,
         }
@@ -536,6 +562,7 @@ impl Trainer {
                 checkpoint.put_words(&format!("{}.weight.born", layer.name()), &born);
             }
         }
+        checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
         for (name, tensor) in self.evolution.tensors() {
             match tensor.dtype() {
                 DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
@@ -550,15 +577,21 @@ impl Trainer {
         let (method, updates) = (&self.evolution.method, &self.settings.method.updates);
         let clock = self.clock();
         let due = |&step: &u64| method.share(updates, Clock { step, ..clock }).is_some();
-        let updates = (0..clock.step).filter(due).count() as u64;
+        let updates =
+            if self.plans.update.is_some() { (0..clock.step).filter(due).count() as u64 } else { 0 };
         let mut records = Vec::new();
         for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
-            let (Some(weight), Some(workspace)) = (layer.weight().sparse(), workspace) else { continue };
+            let Some(weight) = layer.weight().sparse() else { continue };
             let (gpu, pattern) = (&self.gpu, weight.pattern());
             let (topology, places) = (pattern.topology(gpu)?, pattern.places());
-            let visited: u32 =
-                gpu.read::<u32>(workspace.visited())?.wait()?.iter().map(|word| word.count_ones()).sum();
-            let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
+            let (visited, churn) = match workspace {
+                Some(workspace) => {
+                    let visited = gpu.read::<u32>(workspace.visited())?.wait()?;
+                    let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
+                    (visited.iter().map(|word| word.count_ones()).sum(), churn)
+                }
+                None => (pattern.nnz() as u32, 0),
+            };
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let mut set = vec![0u32; places.div_ceil(32)];
@@ -588,17 +621,27 @@ impl Trainer {
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
+        self.evolution.grown = checkpoint.words(path, "method.grown", 1)?[0] != 0;
         for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
             if let Some(workspace) = workspace {
                 let name = format!("{}.weight.born", layer.name());
                 let born = checkpoint.words(path, &name, workspace.born().len())?;
-                self.evolution.grown |= born.iter().any(|&born| born > 0);
                 self.gpu.write(workspace.born(), &born)?;
             }
         }
         for (name, tensor) in self.evolution.tensors() {
             match tensor.dtype() {
-                DType::U32 => self.gpu.write(&tensor, &checkpoint.words(path, &name, tensor.len())?)?,
+                DType::U32 => {
+                    let words = checkpoint.words(path, &name, tensor.len())?;
+                    // A pattern from outside is validated before a kernel reads it.
+                    if name.ends_with(".pattern") {
+                        Topology::from_packed(&words).map_err(|error| Error::Checkpoint {
+                            path: path.to_owned(),
+                            reason: format!("{name}: {error}"),
+                        })?;
+                    }
+                    self.gpu.write(&tensor, &words)?;
+                }
                 _ => self.gpu.write(&tensor, checkpoint.get(path, &name, tensor.shape())?)?,
             }
         }

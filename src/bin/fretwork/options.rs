@@ -111,7 +111,7 @@ pub(crate) struct Train {
     /// How many rows of a batch growth is scored by, where gradients or activations decide; by default an eighth.
     #[arg(long, value_name = "N")]
     pub(crate) score_rows: Option<usize>,
-    /// Methods that prune by gradients: whose blocks compete, global | layer. Only the second never empties a layer.
+    /// Methods that prune: whose blocks compete, global | layer. The first may empty a layer, which is refused.
     #[arg(long, default_value = "global")]
     pub(crate) scope: Scope,
     /// Neuron-importance pruning: outgoing weights are lost too.

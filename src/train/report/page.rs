@@ -42,7 +42,12 @@ fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &
             let mut method = settings::method(&checkpoint.settings);
             if !history.layers.is_empty() {
                 let changes = history.layers.iter().flat_map(|layer| layer.states.values());
-                let changed = changes.into_iter().any(|state| state.updates > 0 || state.churn > 0);
+                let changed = changes.into_iter().any(|state| state.updates > 0 || state.churn > 0)
+                    || history.layers.iter().any(|layer| {
+                        let mut states = layer.states.values();
+                        let first = states.next();
+                        states.any(|state| Some(&state.present) != first.map(|first| &first.present))
+                    });
                 method += if changed { "; the pattern changes in training" } else { "; the pattern is fixed" };
             }
             format!("{method}. The checkpoint is at step {}.", count(checkpoint.position.step as usize))
