@@ -111,7 +111,7 @@ pub struct MethodConfig {
     pub backward_sparsity: f64,
     /// Top-KAST's decay, SCL's cost of a connection.
     pub penalty: f64,
-    /// How many rows of a batch growth is scored by; an eighth where there is no number. Scores are looked at for all blocks
+    /// How many rows of a batch growth is scored by; a sixteenth where there is no number. Scores are looked at for all blocks
     /// there could be, so all rows would cost an update as much as several steps of a very sparse network.
     pub score_rows: Option<usize>,
     /// Neuron-importance pruning: whether outgoing weights are lost too.
@@ -140,7 +140,7 @@ impl MethodConfig {
     /// How many rows of a batch of `batch` rows growth is scored by.
     pub fn score_rows(&self, batch: usize) -> usize {
         // The products take four rows at a time.
-        self.score_rows.unwrap_or(batch.div_ceil(8).next_multiple_of(4)).min(batch)
+        self.score_rows.unwrap_or(batch.div_ceil(16).next_multiple_of(4)).min(batch)
     }
 
     /// Refuses what makes no sense, each by name.
