@@ -1,6 +1,6 @@
 // When the blocks of one pattern came, brought to another: a block that only the new one has comes now.
 import package::common::grid::workgroup_index;
-import package::common::topology::slot_place;
+import package::common::topology::{ABSENT, slot_place};
 
 struct Params {
     n: u32,
@@ -12,7 +12,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> born: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-const ABSENT = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
 fn main(

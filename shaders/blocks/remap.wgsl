@@ -1,7 +1,7 @@
 // The values of one pattern brought to another: a block that both have is copied, one that only the new has is 0. With two
 // sources: the weighted sum of both, where a block that a source lacks counts as 0.
 import package::common::grid::workgroup_index;
-import package::common::topology::slot_place;
+import package::common::topology::{ABSENT, slot_place};
 import package::constants::BLOCK;
 
 struct Params {
@@ -22,7 +22,6 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-const ABSENT = 0xFFFFFFFFu;
 const QUADS = BLOCK * BLOCK / 4u;
 
 fn slot_of(i: u32) -> u32 {

@@ -1,6 +1,9 @@
 // The packed topology: see src/sparse/topology.rs, which writes and validates it.
 @group(0) @binding(6) var<storage, read> topology: array<u32>;
 
+// No slot: what a map of slots holds for a block that is not stored.
+const ABSENT = 0xFFFFFFFFu;
+
 const ROW_BLOCKS = 1u;
 const COL_BLOCKS = 2u;
 const NNZ = 4u;

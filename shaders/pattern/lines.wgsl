@@ -1,13 +1,11 @@
 // The rows of the grid and then its columns, as the kernels that rebuild the index walk them.
-import package::common::topology::{ROW_BLOCKS, COL_BLOCKS, ROW_PTR, BY_ROW, COL_PTR, BY_COL};
+import package::common::topology::{ABSENT, ROW_BLOCKS, COL_BLOCKS, ROW_PTR, BY_ROW, COL_PTR, BY_COL};
 
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
 // The slot of each place in the grid.
 @group(0) @binding(3) var<storage, read> map: array<u32>;
 // Blocks that do not rest.
 @if(resting) @group(0) @binding(4) var<storage, read> awake: array<u32>;
-
-const ABSENT = 0xFFFFFFFFu;
 
 struct Line {
     // Places in the grid: first, first + stride, ... as many as the length; none past the last line.

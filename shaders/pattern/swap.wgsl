@@ -3,7 +3,7 @@
 // with the next step. The index is stale afterwards, and must be rebuilt: the list of slots to reuse lies in its place.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::step::now;
-import package::common::topology::{COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
+import package::common::topology::{ABSENT, COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
 
 struct Params {
     n: u32,
@@ -29,8 +29,6 @@ fn only(members: u32, word: u32, stored: bool) -> u32 {
     }
     return kept;
 }
-
-const ABSENT = 0xFFFFFFFFu;
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {

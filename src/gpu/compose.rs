@@ -28,6 +28,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/epilogue",
     "common/grid",
     "common/matmul",
+    "common/panel",
     "common/random",
     "common/rank",
     "common/step",

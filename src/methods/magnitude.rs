@@ -21,11 +21,7 @@ impl Method for Magnitude {
             Moment::EpochEnd { epoch, epochs, .. } if epoch + 1 == epochs => 0.0,
             _ => return Ok(()),
         };
-        let mut counts = network.targets().to_vec();
-        for (layer, weight) in network.sparse_layers() {
-            let excess = weight.pattern().places() - counts[layer];
-            counts[layer] += (excess as f64 * open.powi(3)).round() as usize;
-        }
-        keep(network, ValueScore::Abs, &Budget::PerLayer(counts))
+        let budget = Budget::towards_targets(network, open.powi(3));
+        keep(network, ValueScore::Abs, &budget)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Method, Site};
 use crate::Result;
 use crate::gpu::Recorder;
-use crate::ops::{Fresh, ValueScore};
+use crate::ops::{self, Fresh, SetOp, ValueScore};
 use crate::random::{Key, Stream};
 
 /// Drops the blocks of the smallest magnitude and grows random ones, from 0: SET as RigL's authors compare with it.
@@ -33,9 +33,10 @@ pub struct SetPublished {
 impl Method for SetPublished {
     fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
         site.score_stored(rec, ValueScore::Positive)?;
-        site.drop_share(rec, self.share, false)?;
+        let positive = site.smallest_share(rec, self.share)?;
         site.score_stored(rec, ValueScore::Negative)?;
-        site.drop_share(rec, self.share, true)?;
+        let negative = site.smallest_share(rec, self.share)?;
+        ops::bits::combine(rec, &positive, &negative, SetOp::Or, site.dropped())?;
         site.score_randomly(rec)?;
         site.grow_as_many(rec)?;
         let limit = (6.0 / site.weight.pattern().cols() as f64).sqrt() as f32;

@@ -201,20 +201,15 @@ impl Site<'_> {
         ops::select(rec, self.scores(), quota, Extreme::Smallest, self.dropped())
     }
 
-    /// Records that this share of the blocks that take part is dropped, those with the smallest scores, besides those that
-    /// are dropped already where `add`.
+    /// Records the choice of this share of the blocks that take part, those with the smallest scores.
     ///
     /// # Errors
-    /// As the operations.
-    pub fn drop_share(&self, rec: &mut Recorder<'_>, share: f64, add: bool) -> Result<()> {
+    /// As the operation.
+    pub fn smallest_share(&self, rec: &mut Recorder<'_>, share: f64) -> Result<Tensor> {
+        let chosen = self.set(rec)?;
         let quota = Quota::Share(Share(share as f32));
-        if !add {
-            return ops::select(rec, self.scores(), quota, Extreme::Smallest, self.dropped());
-        }
-        let (first, second) = (self.set(rec)?, self.set(rec)?);
-        ops::bits::combine(rec, self.dropped(), self.dropped(), SetOp::Or, &first)?;
-        ops::select(rec, self.scores(), quota, Extreme::Smallest, &second)?;
-        ops::bits::combine(rec, &first, &second, SetOp::Or, self.dropped())
+        ops::select(rec, self.scores(), quota, Extreme::Smallest, &chosen)?;
+        Ok(chosen)
     }
 
     /// Records that blocks which stay take no part in what grows: those that are stored and not dropped.

@@ -105,10 +105,14 @@ impl Budget {
         if scope == Scope::Global {
             return Self::Global(count);
         }
-        let mut counts = network.targets().to_vec();
-        let target: usize = counts.iter().sum();
+        let target: usize = network.targets().iter().sum();
         let places: usize = network.sparse_layers().iter().map(|(_, weight)| weight.pattern().places()).sum();
-        let open = (count - target.min(count)) as f64 / (places - target).max(1) as f64;
+        Self::towards_targets(network, (count - target.min(count)) as f64 / (places - target).max(1) as f64)
+    }
+
+    /// For each layer the number of blocks it is to have in the end, and the share `open` of all others.
+    pub(super) fn towards_targets(network: &dyn Surgery, open: f64) -> Self {
+        let mut counts = network.targets().to_vec();
         for (layer, weight) in network.sparse_layers() {
             counts[layer] += ((weight.pattern().places() - counts[layer]) as f64 * open).round() as usize;
         }

@@ -537,8 +537,10 @@ impl Trainer {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
         // Of a layer's two parameters, the weight may be sparse.
-        let weights = self.model.layers().iter().flat_map(|layer| [layer.weight().sparse(), None]);
-        for ((parameter, weight), parts) in
+        let layers = self.model.layers().iter().zip(&self.evolution.workspaces);
+        let weights = layers
+            .flat_map(|(layer, workspace)| [(layer.weight().sparse(), workspace.as_ref()), (None, None)]);
+        for ((parameter, (weight, workspace)), parts) in
             self.model.parameters().iter().zip(weights).zip(self.optimizer.parts())
         {
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
@@ -547,19 +549,16 @@ impl Trainer {
                 Some(topology) => checkpoint.put_sparse(&parameter.name, topology, &values),
                 None => checkpoint.put(&parameter.name, parameter.values.shape(), values),
             }
+            if let (Some(topology), Some(workspace)) = (&topology, workspace) {
+                let born = self.gpu.read::<u32>(workspace.born())?.wait()?;
+                let born: Vec<u32> = topology.row_order().into_iter().map(|slot| born[slot]).collect();
+                checkpoint.put_words(&format!("{}.born", parameter.name), &born);
+            }
             for (part, tensor) in parts {
                 let values = self.gpu.read::<f32>(tensor)?.wait()?;
                 let values =
                     topology.as_ref().map_or(values.clone(), |topology| topology.in_row_order(&values));
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
-            }
-        }
-        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
-            if let (Some(weight), Some(workspace)) = (layer.weight().sparse(), workspace) {
-                let born = self.gpu.read::<u32>(workspace.born())?.wait()?;
-                let order = weight.pattern().topology(&self.gpu)?.row_order();
-                let born: Vec<u32> = order.into_iter().map(|slot| born[slot]).collect();
-                checkpoint.put_words(&format!("{}.weight.born", layer.name()), &born);
             }
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
