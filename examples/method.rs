@@ -51,7 +51,8 @@ pub(crate) fn run() -> Result<f64> {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         // Only the schedule of the updates is read from here: RigL's, every fifty steps.
         method: {
             let mut method = MethodConfig::new(Kind::Rigl, 0.95);

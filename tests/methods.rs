@@ -11,7 +11,7 @@ use fretwork::methods::{
     CtreSeq, CtreSim, EarlyCrop, Every, Kind, Method, MethodConfig, Rigl, Set, SetPublished, Site, Surgery,
     Updates, Workspace,
 };
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, ModelConfig};
 use fretwork::ops::{Activation, Step, StepValues};
 use fretwork::random::{Key, Stream, Walk, unit};
 use fretwork::sparse::{self, BlockMatrix, Density, Pattern, Topology};
@@ -417,6 +417,12 @@ fn digits() -> Dataset {
     Dataset::load(&Source::Digits, 1).unwrap()
 }
 
+/// The network of these settings, to be changed.
+fn mlp(settings: &mut Settings) -> &mut MlpConfig {
+    let ModelConfig::Mlp(config) = &mut settings.model;
+    config
+}
+
 fn settings(kind: Kind, length: Length) -> Settings {
     let sparsity = 0.8;
     let mut method = MethodConfig::new(kind, sparsity);
@@ -437,7 +443,8 @@ fn settings(kind: Kind, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 3,
-        },
+        }
+        .into(),
         method,
         length,
         batch: 400,
@@ -458,7 +465,7 @@ fn bytes_of(trainer: &Trainer) -> Vec<u8> {
 }
 
 fn stored(trainer: &Trainer) -> Vec<usize> {
-    let layers = trainer.model().layers().iter();
+    let layers = trainer.model().layers().into_iter();
     layers.filter_map(|layer| Some(layer.weight().sparse()?.pattern().nnz())).collect()
 }
 
@@ -532,7 +539,7 @@ fn five_hundred_updates_leave_everything_in_order() {
 }
 
 fn topologies(trainer: &Trainer) -> Vec<Topology> {
-    let layers = trainer.model().layers().iter();
+    let layers = trainer.model().layers().into_iter();
     layers.filter_map(|layer| layer.weight().sparse()?.pattern().topology(trainer.gpu()).ok()).collect()
 }
 
@@ -543,7 +550,7 @@ fn rigl_needs_one_score_per_block() {
     let peak = |kind| {
         let gpu = gpu();
         let mut settings = settings(kind, Length::Steps(30));
-        settings.model.hidden = vec![512, 512];
+        mlp(&mut settings).hidden = vec![512, 512];
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
         trainer.run(None, &mut onward).unwrap();
         let patterns: Vec<_> = trainer
@@ -693,7 +700,7 @@ fn early_crop_settles_when_the_reference_does() {
 /// The score of every block by a formula, in the order of the grid, from a network that stores them all.
 fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
     let mut all = settings(kind, Length::Steps(1));
-    all.model.sparsity = Some(0.0);
+    mlp(&mut all).sparsity = Some(0.0);
     let mut trainer = Trainer::new(&gpu(), all, digits()).unwrap();
     trainer.backward(0).unwrap();
     let mut scores = Vec::new();
@@ -746,10 +753,10 @@ fn sbp_sr_rescales_to_the_edge_of_chaos() {
 #[test]
 fn synflow_conserves_what_flows() {
     let mut synflow = settings(Kind::SynFlow, Length::Steps(1));
-    synflow.model.hidden = vec![64];
+    mlp(&mut synflow).hidden = vec![64];
     let target = synflow.model.counts(0.8).unwrap()[0];
     let mut all = synflow.clone();
-    all.model.sparsity = Some(0.0);
+    mlp(&mut all).sparsity = Some(0.0);
     let dense = Trainer::new(&gpu(), all, digits()).unwrap();
     let pruned = Trainer::new(&gpu(), synflow, digits()).unwrap();
     let read = |tensor: &Tensor| -> Vec<f64> {
@@ -809,9 +816,9 @@ fn every_method_bears_odd_runs() {
             change(&mut settings);
             odd.push(settings);
         };
-        add(&|settings| settings.model.sparsity = None);
-        add(&|settings| settings.model.hidden = Vec::new());
-        add(&|settings| settings.model.sparsity = Some(0.0));
+        add(&|settings| mlp(settings).sparsity = None);
+        add(&|settings| mlp(settings).hidden = Vec::new());
+        add(&|settings| mlp(settings).sparsity = Some(0.0));
         add(&|settings| settings.length = Length::Epochs(1));
         add(&|settings| settings.method.updates.every = Every::Steps(1000));
         add(&|settings| {

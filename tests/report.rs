@@ -286,7 +286,8 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 7,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Rigl, 0.75),
         length: Length::Epochs(3),
         batch: 50,

@@ -429,7 +429,8 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             activation: Activation::Gelu,
             dropout: 0.2,
             seed: 3,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Static, 0.9),
         length: Length::Steps(6),
         batch: 90,

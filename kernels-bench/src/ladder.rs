@@ -170,7 +170,8 @@ fn settings(neurons: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Static, SPARSITY),
         length: Length::Steps(2),
         batch: BATCH,

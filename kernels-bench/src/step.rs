@@ -112,7 +112,8 @@ fn trainer(gpu: &Gpu, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Re
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         method: MethodConfig { updates, ..MethodConfig::new(kind, sparsity.unwrap_or(0.0)) },
         length: Length::Epochs(1000),
         batch: BATCH,

@@ -48,7 +48,7 @@ impl Method for SbpSr {
         let Moment::Start { .. } = moment else { return Ok(()) };
         prune(network, self.scope)?;
         let gpu = network.gpu().clone();
-        let activation = network.model().config().activation;
+        let activation = network.mlp()?.config().activation;
         for (_, weight) in network.sparse_layers() {
             let mut values = gpu.read::<f32>(weight.values())?.wait()?;
             let squares: f64 = values.iter().map(|&w| f64::from(w) * f64::from(w)).sum();

@@ -1,7 +1,7 @@
 //! What a method may do to a network between steps.
 
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::Mlp;
+use crate::nn::{Mlp, Network};
 use crate::ops::{self, Extreme, Quota, ValueScore};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -38,7 +38,7 @@ pub trait Surgery {
     fn gpu(&self) -> &Gpu;
 
     /// The network.
-    fn model(&self) -> &Mlp;
+    fn model(&self) -> &dyn Network;
 
     /// The number of blocks each layer is to have, by the run's sparsity; for dense layers 0.
     fn targets(&self) -> &[usize];
@@ -57,9 +57,20 @@ pub trait Surgery {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()>;
 
+    /// The network as a multi-layer perceptron, for a method that knows no other.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if it is none.
+    fn mlp(&self) -> Result<&Mlp> {
+        self.model().as_mlp().ok_or_else(|| Error::Config {
+            option: "method",
+            reason: "this one is for multi-layer perceptrons alone".to_owned(),
+        })
+    }
+
     /// The sparse weights with the numbers of their layers, from the input on.
     fn sparse_layers(&self) -> Vec<(usize, BlockMatrix)> {
-        let layers = self.model().layers().iter().enumerate();
+        let layers = self.model().layers().into_iter().enumerate();
         layers.filter_map(|(index, layer)| Some((index, layer.weight().sparse()?.clone()))).collect()
     }
 }

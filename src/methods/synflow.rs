@@ -4,7 +4,7 @@ use super::surgery::keep_by;
 use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Linear, Mlp, Weight};
+use crate::nn::{Linear, Mlp, Network, Weight};
 use crate::ops::{self, Activation, ValueScore};
 use crate::sparse::BlockMatrix;
 
@@ -34,7 +34,7 @@ impl Method for SynFlow {
             let count = (density * places as f64).round() as usize;
             // A round that would drop nothing would change nothing.
             if count < stored {
-                let flow = flow(network.gpu(), network.model())?;
+                let flow = flow(network.gpu(), network.mlp()?)?;
                 let budget = Budget::new(self.scope, count, network);
                 keep_by(network, &budget, &|rec, _, (layer, _), scores| {
                     let layer = &flow.layers()[layer];
@@ -79,17 +79,16 @@ fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
         .collect::<Result<Vec<_>>>()?;
     let mut config = model.config().clone();
     (config.activation, config.dropout) = (Activation::Identity, 0.0);
-    let flow = Mlp::from_layers(config, layers)?;
+    let flow = Mlp::from_layers(gpu, config, 1, layers)?;
 
-    let buffers = flow.buffers(gpu, 1)?;
     let mut rec = Recorder::new(gpu);
     // Features that only pad are no inputs.
-    let mut ones = vec![1.0; buffers.input.len()];
+    let mut ones = vec![1.0; flow.input().len()];
     ones[model.config().inputs..].fill(0.0);
-    gpu.write(&buffers.input, &ones)?;
-    flow.forward(&mut rec, &buffers, None)?;
-    ops::fill(&mut rec, &buffers.logits_grad, 1.0f32.to_bits())?;
-    flow.backward(&mut rec, &buffers, None)?;
+    gpu.write(flow.input(), &ones)?;
+    flow.forward(&mut rec, None)?;
+    ops::fill(&mut rec, flow.logits_grad(), 1.0f32.to_bits())?;
+    flow.backward(&mut rec, None)?;
     gpu.run(&rec.finish()?)?;
     Ok(flow)
 }

@@ -44,6 +44,8 @@ pub struct Parameter<'a> {
     pub grads: &'a Tensor,
     /// Whether weight decay applies: to weights, not to biases.
     pub decays: bool,
+    /// The number of the layer among [`Network::layers`](super::Network::layers) whose weight this is, if it is one's.
+    pub weight_of: Option<usize>,
 }
 
 /// What first weights are drawn for.
@@ -76,8 +78,7 @@ impl Linear {
     pub fn new(
         gpu: &Gpu,
         name: &str,
-        inputs: usize,
-        outputs: usize,
+        [outputs, inputs]: [usize; 2],
         topology: Option<&Topology>,
         fan_in: FanIn,
         key: Key,
@@ -249,20 +250,22 @@ impl Linear {
         &self.bias
     }
 
-    /// Weight and bias.
-    pub fn parameters(&self) -> [Parameter<'_>; 2] {
+    /// Weight and bias of the layer that has this number in its network.
+    pub fn parameters(&self, number: usize) -> [Parameter<'_>; 2] {
         [
             Parameter {
                 name: format!("{}.weight", self.name),
                 values: self.weight.values(),
                 grads: self.weight_grad.values(),
                 decays: true,
+                weight_of: Some(number),
             },
             Parameter {
                 name: format!("{}.bias", self.name),
                 values: &self.bias,
                 grads: &self.bias_grad,
                 decays: false,
+                weight_of: None,
             },
         ]
     }

@@ -1,8 +1,11 @@
 //! Layers and networks: forward and backward over [`ops`](crate::ops).
 
+mod config;
 mod linear;
 mod mlp;
+mod network;
 
+pub use config::{LayerShape, ModelConfig};
 pub use linear::{FanIn, Linear, Parameter, Weight};
-pub(crate) use mlp::layer_name;
-pub use mlp::{Buffers, Mlp, MlpConfig, Passage};
+pub use mlp::{Mlp, MlpConfig};
+pub use network::{After, Network, Passage};

@@ -154,9 +154,13 @@ impl Checkpoint {
         }
     }
 
-    /// The number of a tensor's elements, if it is there.
-    pub(crate) fn len(&self, name: &str) -> Option<usize> {
-        self.tensors.get(name).map(|tensor| tensor.shape.iter().product())
+    /// Stored parameters.
+    pub fn params_present(&self) -> usize {
+        let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
+        // What is not kept for a parameter's sake is one, or says where its blocks are.
+        let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
+        let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));
+        parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum()
     }
 
     /// The pattern of a sparse weight `[rows, cols]`, validated.

@@ -2,14 +2,14 @@
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Static, Surgery, Workspace};
-use crate::nn::{Mlp, layer_name};
+use crate::nn::{ModelConfig, Network};
 use crate::ops::{self, Source, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
 use super::Trainer;
-use super::plans::{Plans, Room};
+use super::plans::Plans;
 
 /// A method with what it needs of each layer.
 #[derive(Debug)]
@@ -28,9 +28,13 @@ pub(super) struct Evolution {
 }
 
 impl Evolution {
-    pub(super) fn new(gpu: &Gpu, method: Box<dyn Method>, model: &Mlp) -> Result<Self> {
-        let config = model.config();
-        let targets = match config.sparsity {
+    pub(super) fn new(
+        gpu: &Gpu,
+        method: Box<dyn Method>,
+        config: &ModelConfig,
+        model: &dyn Network,
+    ) -> Result<Self> {
+        let targets = match config.sparsity() {
             Some(sparsity) => config.counts(sparsity)?,
             None => vec![0; model.layers().len()],
         };
@@ -47,17 +51,17 @@ impl Evolution {
             workspaces.push(Some(workspace));
         }
         gpu.run(&rec.finish()?)?;
-        let key = |layer| Key::new(config.seed, Stream::Growth(layer));
+        let key = |layer| Key::new(config.seed(), Stream::Growth(layer));
         let keys = (0..targets.len() as u32).map(key).collect();
         Ok(Self { method, targets, workspaces, keys, reshaped: false, grown: false })
     }
 
     /// What a checkpoint holds of it, by name.
-    pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
+    pub(super) fn tensors(&self, model: &dyn Network) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
-        for (layer, workspace) in self.workspaces.iter().enumerate() {
+        for (layer, workspace) in model.layers().iter().zip(&self.workspaces) {
             let Some(workspace) = workspace else { continue };
-            let name = |part| format!("method.{}.{part}", layer_name(layer));
+            let name = |part| format!("method.{}.{part}", layer.name());
             tensors.push((name("visited"), workspace.visited().clone()));
             tensors.push((name("churn"), workspace.churn().clone()));
             if let Some(smoothed) = workspace.smoothed() {
@@ -75,7 +79,7 @@ impl Evolution {
     }
 
     /// Tells the device how many blocks the next update exchanges.
-    pub(super) fn want(&self, gpu: &Gpu, model: &Mlp, share: f64) -> Result<()> {
+    pub(super) fn want(&self, gpu: &Gpu, model: &dyn Network, share: f64) -> Result<()> {
         for ((layer, workspace), &target) in model.layers().iter().zip(&self.workspaces).zip(&self.targets) {
             if let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) {
                 let stored = weight.pattern().nnz();
@@ -111,8 +115,8 @@ impl Surgery for Trainer {
         &self.gpu
     }
 
-    fn model(&self) -> &Mlp {
-        &self.model
+    fn model(&self) -> &dyn Network {
+        &*self.model
     }
 
     fn targets(&self) -> &[usize] {
@@ -131,10 +135,9 @@ impl Surgery for Trainer {
             StepValues { row_scale, ..StepValues::default() },
         )?;
         let mut rec = Recorder::new(&self.gpu);
-        let Room { buffers, .. } = &self.batch.room;
-        self.model.forward(&mut rec, buffers, None)?;
-        self.batch.room.loss(&mut rec, false)?;
-        self.model.backward(&mut rec, buffers, None)?;
+        self.model.forward(&mut rec, None)?;
+        self.batch.room.loss(&mut rec, &*self.model, false)?;
+        self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
-use crate::nn::{Buffers, Mlp, Passage};
+use crate::nn::{Network, Passage};
 use crate::ops::{self, Step, StepValues};
 
 use super::Trainer;
@@ -11,34 +11,33 @@ use super::Trainer;
 /// What the plans read and write besides the network.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) buffers: Buffers,
     pub(super) labels: Tensor,
     pub(super) step: Step,
     /// A row's loss, and whether it was classified right.
     report: Tensor,
     /// `[loss, hits]`, running totals.
     pub(super) totals: Tensor,
-    /// A word per layer; see [`Mlp::scan`].
+    /// A word per stage; see [`Network::scan`].
     pub(super) status: Tensor,
 }
 
 impl Room {
-    /// Room for batches of `rows` rows.
-    pub(super) fn new(gpu: &Gpu, model: &Mlp, rows: usize) -> Result<Self> {
+    /// Room for what the loss makes of the network's logits.
+    pub(super) fn new(gpu: &Gpu, model: &dyn Network) -> Result<Self> {
+        let rows = model.logits().shape()[0];
         Ok(Self {
-            buffers: model.buffers(gpu, rows)?,
             labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
             step: Step::new(gpu, StepValues::default())?,
             report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
-            status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.layers().len()])?,
+            status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
         })
     }
 
     /// Records loss and hits of the logits, and their gradient; `counted` ones join the totals.
-    pub(super) fn loss(&self, rec: &mut Recorder<'_>, counted: bool) -> Result<()> {
-        let Self { buffers, labels, step, report, totals, .. } = self;
-        ops::softmax_cross_entropy(rec, &buffers.logits, labels, report, &buffers.logits_grad, step)?;
+    pub(super) fn loss(&self, rec: &mut Recorder<'_>, model: &dyn Network, counted: bool) -> Result<()> {
+        let Self { labels, step, report, totals, .. } = self;
+        ops::softmax_cross_entropy(rec, model.logits(), labels, report, model.logits_grad(), step)?;
         if counted { ops::column_sums(rec, report, totals, true) } else { Ok(()) }
     }
 }
@@ -81,7 +80,7 @@ impl Trainer {
             }
             None => None,
         };
-        let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
+        let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
         Ok(Plans { train, observe, update, test })
     }
 
@@ -107,12 +106,12 @@ impl Trainer {
 
     /// Records forward pass, loss, backward pass and scan, with a deed at each sparse layer; says whether that was anything.
     fn record_passes(&self, rec: &mut Recorder<'_>, deed: &Deed<'_>, counted: bool) -> Result<bool> {
-        let Room { buffers, step, status, .. } = &self.batch.room;
-        let (model, method) = (&self.model, &*self.evolution.method);
-        model.forward(rec, buffers, Some(step))?;
-        self.batch.room.loss(rec, counted)?;
+        let Room { step, status, .. } = &self.batch.room;
+        let (model, method) = (&*self.model, &*self.evolution.method);
+        model.forward(rec, Some(step))?;
+        self.batch.room.loss(rec, model, counted)?;
         let mut deeds = 0;
-        model.backward_with(rec, buffers, Some(step), &mut |rec, passage| {
+        model.backward_with(rec, Some(step), &mut |rec, passage| {
             let before = rec.len();
             if let Some(site) = self.site(passage) {
                 deed(method, rec, &site)?;
@@ -120,7 +119,7 @@ impl Trainer {
             deeds += rec.len() - before;
             Ok(())
         })?;
-        model.scan(rec, buffers, status)?;
+        model.scan(rec, status)?;
         Ok(deeds > 0)
     }
 
@@ -136,10 +135,11 @@ impl Trainer {
     /// A layer as the method sees it, if it is sparse.
     fn site<'a>(&'a self, passage: Passage<'a>) -> Option<Site<'a>> {
         let Passage { layer, x, y, dy } = passage;
+        let linear = self.model.layers()[layer];
         Some(Site {
             layer,
-            weight: self.model.layers()[layer].weight().sparse()?,
-            grad: self.model.layers()[layer].weight_grad().values(),
+            weight: linear.weight().sparse()?,
+            grad: linear.weight_grad().values(),
             state: self.optimizer.weight_parts(layer),
             x,
             y,
@@ -153,11 +153,11 @@ impl Trainer {
 }
 
 /// Records forward and loss alone.
-pub(super) fn record_test(gpu: &Gpu, model: &Mlp, room: &Room) -> Result<Plan> {
+pub(super) fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
-    model.forward(&mut rec, &room.buffers, None)?;
-    room.loss(&mut rec, true)?;
-    model.scan(&mut rec, &room.buffers, &room.status)?;
+    model.forward(&mut rec, None)?;
+    room.loss(&mut rec, model, true)?;
+    model.scan(&mut rec, &room.status)?;
     rec.finish()
 }
 

@@ -2,7 +2,7 @@
 
 use super::{OptimizerKind, Schedule};
 use crate::methods::{Method, MethodConfig};
-use crate::nn::MlpConfig;
+use crate::nn::ModelConfig;
 use crate::{Error, Result};
 
 /// How long a run is.
@@ -23,7 +23,7 @@ pub struct Settings {
     /// How many of its rows are trained and tested on, the first ones; all where there is no number.
     pub first_rows: [Option<usize>; 2],
     /// The network.
-    pub model: MlpConfig,
+    pub model: ModelConfig,
     /// How its topologies evolve.
     pub method: MethodConfig,
     /// How long.
@@ -70,7 +70,7 @@ impl Settings {
 
     /// The method of the run.
     pub fn build_method(&self) -> Box<dyn Method> {
-        self.method.build(self.model.seed, self.model.sparsity.unwrap_or(0.0), self.learning_rate)
+        self.method.build(self.model.seed(), self.model.sparsity().unwrap_or(0.0), self.learning_rate)
     }
 
     /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.

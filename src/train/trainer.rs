@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
-use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
+use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
-use crate::nn::{Linear, Mlp};
+use crate::nn::{FanIn, LayerShape, Network};
 use crate::ops::StepValues;
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -109,7 +109,7 @@ pub struct Trainer {
     pub(super) gpu: Gpu,
     pub(super) settings: Settings,
     pub(super) data: Dataset,
-    pub(super) model: Mlp,
+    pub(super) model: Box<dyn Network>,
     pub(super) optimizer: OptimizerState,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
@@ -121,6 +121,8 @@ pub struct Trainer {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) room: Room,
+    /// Where the network takes it in.
+    input: Tensor,
     /// The host's side, filled and written again and again.
     host_features: Vec<f32>,
     host_labels: Vec<u32>,
@@ -155,8 +157,9 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         settings.validate()?;
-        let stored = settings.model.sparsity.map(|sparsity| method.stored_sparsity(sparsity));
-        let model = Mlp::storing(gpu, settings.model.clone(), stored, method.fan_in())?;
+        let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
+        let topologies = settings.model.topologies(stored)?;
+        let model = settings.model.build(gpu, settings.batch, &topologies, method.fan_in())?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -196,39 +199,22 @@ impl Trainer {
     ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
+        let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
+        settings.model.expect_data(&data).map_err(bad)?;
         let config = &settings.model;
-        if (config.inputs, config.classes) != (data.width(), data.classes) {
-            return Err(Error::Checkpoint {
-                path: path.to_owned(),
-                reason: format!(
-                    "is of a network for {} features and {} classes, but {} has {} and {}",
-                    config.inputs,
-                    config.classes,
-                    data.name,
-                    data.width(),
-                    data.classes
-                ),
-            });
+        let topology = |layer: LayerShape| {
+            let name = format!("{}.weight", layer.name);
+            let topology = || checkpoint.topology(path, &name, layer.sides, config.block());
+            layer.sparse.then(topology).transpose()
+        };
+        let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
+        // What is drawn here is overwritten.
+        let model = config.build(gpu, settings.batch, &topologies, FanIn::All)?;
+        for parameter in model.parameters() {
+            let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
+            let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
+            gpu.write(parameter.values, checkpoint.get(path, &name, parameter.values.shape())?)?;
         }
-        let shape = Mlp::shapes(config);
-        let layers = shape
-            .iter()
-            .enumerate()
-            .map(|(index, &[rows, cols])| {
-                let name = crate::nn::layer_name(index);
-                let weight = format!("{name}.weight");
-                let bias = checkpoint.get(path, &format!("{name}.bias"), &[rows])?;
-                if config.sparsity.is_none() || index + 1 == shape.len() {
-                    let values = checkpoint.get(path, &weight, &[rows, cols])?;
-                    return Linear::with_values(gpu, &name, [rows, cols], None, values, bias);
-                }
-                let topology = checkpoint.topology(path, &weight, [rows, cols], config.block)?;
-                let sides = [topology.nnz(), config.block, config.block];
-                let values = checkpoint.get(path, &format!("{weight}.values"), &sides)?;
-                Linear::with_values(gpu, &name, [rows, cols], Some(&topology), values, bias)
-            })
-            .collect::<Result<_>>()?;
-        let model = Mlp::from_layers(config.clone(), layers)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -254,19 +240,19 @@ impl Trainer {
         gpu: &Gpu,
         settings: Settings,
         data: Dataset,
-        model: Mlp,
+        model: Box<dyn Network>,
         optimizer: OptimizerState,
         position: Position,
         method: Box<dyn Method>,
     ) -> Result<Self> {
-        let rows = settings.batch;
         let batch = Batch {
-            room: Room::new(gpu, &model, rows)?,
-            host_features: vec![0.0; rows * settings.model.padded_inputs()],
-            host_labels: vec![0; rows],
+            room: Room::new(gpu, &*model)?,
+            input: model.input().clone(),
+            host_features: vec![0.0; model.input().len()],
+            host_labels: vec![0; model.logits().shape()[0]],
         };
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
-        let evolution = Evolution::new(gpu, method, &model)?;
+        let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
         let plans = Plans::empty(gpu)?;
         Ok(Self { gpu: gpu.clone(), settings, data, model, optimizer, batch, plans, evolution, position })
     }
@@ -277,8 +263,8 @@ impl Trainer {
     }
 
     /// The network.
-    pub fn model(&self) -> &Mlp {
-        &self.model
+    pub fn model(&self) -> &dyn Network {
+        &*self.model
     }
 
     /// What determines the run.
@@ -376,7 +362,7 @@ impl Trainer {
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / (steps_here.max(1) as f64),
             params_present: self.model.params_present(),
-            params_dense: self.model.params_dense(),
+            params_dense: self.settings.model.params_dense(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
@@ -388,7 +374,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
-        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let order = epoch_order(rows, self.settings.model.seed(), epoch);
         let every = (per_epoch / REPORTS).max(1);
         let mut in_flight = VecDeque::new();
         let mut reports: VecDeque<Report> = VecDeque::new();
@@ -462,7 +448,7 @@ impl Trainer {
     fn prepare(&mut self, share: Option<f64>) -> Result<()> {
         let Some(share) = share else { return Ok(()) };
         if self.plans.update.is_some() {
-            return self.evolution.want(&self.gpu, &self.model, share);
+            return self.evolution.want(&self.gpu, &*self.model, share);
         }
         if self.evolution.method.is_static() {
             return Ok(());
@@ -484,7 +470,7 @@ impl Trainer {
     /// The training rows of a step within an epoch.
     pub(super) fn members(&self, step: u64, epoch: u64) -> Vec<u32> {
         let rows = self.data.train.rows();
-        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let order = epoch_order(rows, self.settings.model.seed(), epoch);
         let first = step as usize * self.settings.batch;
         order[first..rows.min(first + self.settings.batch)].to_vec()
     }
@@ -536,13 +522,10 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
-        // Of a layer's two parameters, the weight may be sparse.
-        let layers = self.model.layers().iter().zip(&self.evolution.workspaces);
-        let weights = layers
-            .flat_map(|(layer, workspace)| [(layer.weight().sparse(), workspace.as_ref()), (None, None)]);
-        for ((parameter, (weight, workspace)), parts) in
-            self.model.parameters().iter().zip(weights).zip(self.optimizer.parts())
-        {
+        let layers = self.model.layers();
+        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
+            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
+            let workspace = parameter.weight_of.and_then(|layer| self.evolution.workspaces[layer].as_ref());
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
             let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
             match &topology {
@@ -562,7 +545,7 @@ impl Trainer {
             }
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
-        for (name, tensor) in self.evolution.tensors() {
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
                 DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(&tensor)?.wait()?),
@@ -628,7 +611,7 @@ impl Trainer {
                 self.gpu.write(workspace.born(), &born)?;
             }
         }
-        for (name, tensor) in self.evolution.tensors() {
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
                 DType::U32 => {
                     let words = checkpoint.words(path, &name, tensor.len())?;
@@ -649,7 +632,7 @@ impl Trainer {
 
     /// Names the first layer, from the input on, in which something is not finite.
     fn check(&self, status: &[u32], step: u64) -> Result<()> {
-        let layer = |index: usize| self.model.layers()[index].name().to_owned();
+        let layer = |index: usize| self.model.stages()[index].clone();
         if let Some(index) = status.iter().position(|word| word & 1 != 0) {
             return Err(Error::NotFinite { step, layer: layer(index), quantity: "the output" });
         }
@@ -665,7 +648,7 @@ impl Batch {
     pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
         let stride = self.host_features.len() / self.host_labels.len();
         table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
-        gpu.write(&self.room.buffers.input, &self.host_features)?;
+        gpu.write(&self.input, &self.host_features)?;
         gpu.write(&self.room.labels, &self.host_labels)?;
         self.room.step.write(gpu, values)
     }

@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
             let checkpoint = folder.load()?;
             let settings = &checkpoint.settings;
             let data =
-                Dataset::load(&settings.data.parse()?, settings.model.seed)?.first(settings.first_rows)?;
+                Dataset::load(&settings.data.parse()?, settings.model.seed())?.first(settings.first_rows)?;
             let gpu = open(options)?;
             let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
             (trainer, Some(folder), gpu)
@@ -105,7 +105,8 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
             activation: options.activation,
             dropout: options.dropout,
             seed: options.seed,
-        },
+        }
+        .into(),
         method: method(options),
         length: match options.steps {
             Some(steps) => Length::Steps(steps),

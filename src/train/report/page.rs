@@ -76,7 +76,7 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     if let Some((done, epoch)) = history.epochs.last_key_value() {
         tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
     }
-    if let Some([present, dense]) = checkpoint.and_then(settings::parameters) {
+    if let Some([present, dense]) = checkpoint.map(settings::parameters) {
         let share = percent(present as f64 / dense as f64);
         tiles.push(("Parameters present", count(present), format!("{share} of {} dense", count(dense))));
     }

@@ -1,0 +1,150 @@
+//! What network to make, of all that there are.
+
+use std::fmt;
+
+use super::{FanIn, Mlp, MlpConfig, Network};
+use crate::data::Dataset;
+use crate::gpu::Gpu;
+use crate::sparse::{Density, Topology};
+use crate::{Error, Result};
+
+/// A layer to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerShape {
+    /// The name that PyTorch would give: `layers.0`.
+    pub name: String,
+    /// The sides of the weight, `[out, in]`.
+    pub sides: [usize; 2],
+    /// Whether the weight is block-sparse.
+    pub sparse: bool,
+}
+
+/// What network to make.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// A multi-layer perceptron.
+    Mlp(MlpConfig),
+}
+
+impl ModelConfig {
+    /// Refuses what makes no sense, each by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Mlp(config) => config.validate(),
+        }
+    }
+
+    /// Where everything that is drawn comes from.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Mlp(config) => config.seed,
+        }
+    }
+
+    /// The share of blocks that are absent; `None` where every layer is dense.
+    pub fn sparsity(&self) -> Option<f64> {
+        match self {
+            Self::Mlp(config) => config.sparsity,
+        }
+    }
+
+    /// The side of a block.
+    pub fn block(&self) -> usize {
+        match self {
+            Self::Mlp(config) => config.block,
+        }
+    }
+
+    /// How the present blocks are shared out among the layers.
+    pub fn density(&self) -> Density {
+        match self {
+            Self::Mlp(config) => config.density,
+        }
+    }
+
+    /// Elements of all parameters if every block were present.
+    pub fn params_dense(&self) -> usize {
+        match self {
+            Self::Mlp(config) => config.params_dense(),
+        }
+    }
+
+    /// What the layers of the network will be, in the order of [`Network::layers`].
+    pub fn layers(&self) -> Vec<LayerShape> {
+        match self {
+            Self::Mlp(config) => config.layers(),
+        }
+    }
+
+    /// Refuses data that the network is not made for.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn expect_data(&self, data: &Dataset) -> Result<()> {
+        let Self::Mlp(config) = self;
+        if (config.inputs, config.classes) == (data.width(), data.classes) {
+            return Ok(());
+        }
+        let [wanted, found] = [(config.inputs, config.classes), (data.width(), data.classes)]
+            .map(|(features, classes)| format!("{features} features and {classes} classes"));
+        let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
+        Err(Error::Config { option: "data", reason })
+    }
+
+    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a layer is left with no block.
+    pub fn counts(&self, sparsity: f64) -> Result<Vec<usize>> {
+        match self {
+            Self::Mlp(config) => config.counts(sparsity),
+        }
+    }
+
+    /// A random initial pattern for each layer, `None` where it is dense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a layer is left with no block.
+    pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
+        match self {
+            Self::Mlp(config) => config.topologies(sparsity),
+        }
+    }
+
+    /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`ModelConfig::validate`],
+    /// [`Error::Argument`] if a pattern does not fit,
+    /// [`Error::OutOfMemory`].
+    pub fn build(
+        &self,
+        gpu: &Gpu,
+        batch: usize,
+        topologies: &[Option<Topology>],
+        fan_in: FanIn,
+    ) -> Result<Box<dyn Network>> {
+        match self {
+            Self::Mlp(config) => Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+        }
+    }
+}
+
+/// Its widths, from inputs to classes.
+impl fmt::Display for ModelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mlp(config) => config.fmt(f),
+        }
+    }
+}
+
+impl From<MlpConfig> for ModelConfig {
+    fn from(config: MlpConfig) -> Self {
+        Self::Mlp(config)
+    }
+}
