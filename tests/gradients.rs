@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{FanIn, Mlp, MlpConfig, Network, Weight};
+use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
@@ -113,7 +113,7 @@ impl Twin {
 
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
 fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let topologies = config.topologies(config.sparsity).unwrap();
+    let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
     let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present).unwrap();
     if resting {
         let mut rec = Recorder::new(gpu);

@@ -499,12 +499,15 @@ fn every_method_resumes_to_the_same_bits() {
             resumed.run(None, &mut onward).unwrap();
             assert!(bytes == bytes_of(&resumed), "{name}: stopped at {stop}, it ends elsewhere");
         }
-        let wanted = settings.model.counts(0.8).unwrap();
+        let wanted = settings.model.counts(Some(0.8)).unwrap();
         let found = stored(&whole);
         match kind {
             // Twice as many are stored as are present.
             Kind::TopKast => {
-                assert_eq!(found, settings.model.counts(settings.method.backward_sparsity).unwrap()[..2]);
+                assert_eq!(
+                    found,
+                    settings.model.counts(Some(settings.method.backward_sparsity)).unwrap()[..2]
+                );
             }
             // The budget is one for all layers, and connections may use less of it.
             Kind::SupTickets => assert_eq!(found.iter().sum::<usize>(), wanted.iter().sum::<usize>()),
@@ -639,8 +642,8 @@ fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
 #[test]
 fn top_kasts_sets_are_nested_and_exact() {
     let settings = settings(Kind::TopKast, Length::Steps(40));
-    let present = settings.model.counts(0.8).unwrap();
-    let backward = settings.model.counts(settings.method.backward_sparsity).unwrap();
+    let present = settings.model.counts(Some(0.8)).unwrap();
+    let backward = settings.model.counts(Some(settings.method.backward_sparsity)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     let check = |trainer: &Trainer| {
         for (layer, topology) in topologies(trainer).iter().enumerate() {
@@ -658,7 +661,7 @@ fn top_kasts_sets_are_nested_and_exact() {
 #[test]
 fn gap_grows_one_layer_at_a_time() {
     let settings = settings(Kind::Gap, Length::Epochs(5));
-    let targets = settings.model.counts(0.8).unwrap();
+    let targets = settings.model.counts(Some(0.8)).unwrap();
     let full = [4 * 4, 6 * 4];
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [full[0], targets[1]]);
@@ -721,7 +724,7 @@ fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
 fn snip_keeps_what_the_formula_keeps() {
     let (_, scores) = dense_run(Kind::Snip);
     let snip = settings(Kind::Snip, Length::Steps(1));
-    let targets = snip.model.counts(0.8).unwrap();
+    let targets = snip.model.counts(Some(0.8)).unwrap();
     let trainer = Trainer::new(&gpu(), snip, digits()).unwrap();
     for (layer, topology) in topologies(&trainer).iter().enumerate() {
         let scored = scores[layer].iter().copied().enumerate().map(|(place, score)| (score, place)).collect();
@@ -754,7 +757,7 @@ fn sbp_sr_rescales_to_the_edge_of_chaos() {
 fn synflow_conserves_what_flows() {
     let mut synflow = settings(Kind::SynFlow, Length::Steps(1));
     mlp(&mut synflow).hidden = vec![64];
-    let target = synflow.model.counts(0.8).unwrap()[0];
+    let target = synflow.model.counts(Some(0.8)).unwrap()[0];
     let mut all = synflow.clone();
     mlp(&mut all).sparsity = Some(0.0);
     let dense = Trainer::new(&gpu(), all, digits()).unwrap();
@@ -779,7 +782,7 @@ fn synflow_conserves_what_flows() {
 fn magnitude_follows_the_cubic() {
     let mut settings = settings(Kind::Magnitude, Length::Steps(40));
     settings.method.updates = Updates { every: Every::Steps(5), until: 0.75, ..Updates::RIGL };
-    let target = settings.model.counts(0.8).unwrap();
+    let target = settings.model.counts(Some(0.8)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [16, 24]);
     let begun = trainer.gpu().bytes().values;

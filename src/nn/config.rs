@@ -5,7 +5,8 @@ use std::fmt;
 use super::{FanIn, Mlp, MlpConfig, Network};
 use crate::data::Dataset;
 use crate::gpu::Gpu;
-use crate::sparse::{Density, Topology};
+use crate::random::{Key, Stream};
+use crate::sparse::{self, Density, Grid, Topology};
 use crate::{Error, Result};
 
 /// A layer to be.
@@ -99,10 +100,8 @@ impl ModelConfig {
     ///
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
-    pub fn counts(&self, sparsity: f64) -> Result<Vec<usize>> {
-        match self {
-            Self::Mlp(config) => config.counts(sparsity),
-        }
+    pub fn counts(&self, sparsity: Option<f64>) -> Result<Vec<usize>> {
+        counts(&self.layers(), self.block(), self.density(), sparsity)
     }
 
     /// A random initial pattern for each layer, `None` where it is dense.
@@ -110,9 +109,13 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        match self {
-            Self::Mlp(config) => config.topologies(sparsity),
-        }
+        let pattern = |(number, (layer, nnz)): (usize, (LayerShape, usize))| {
+            let key = Key::new(self.seed(), Stream::Pattern(number as u32));
+            let [rows, cols] = layer.sides;
+            layer.sparse.then(|| sparse::random(rows, cols, self.block(), nnz, key)).transpose()
+        };
+        let counts = self.counts(sparsity)?;
+        self.layers().into_iter().zip(counts).enumerate().map(pattern).collect()
     }
 
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
@@ -132,6 +135,23 @@ impl ModelConfig {
             Self::Mlp(config) => Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in)?)),
         }
     }
+}
+
+/// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+pub(super) fn counts(
+    layers: &[LayerShape],
+    block: usize,
+    density: Density,
+    sparsity: Option<f64>,
+) -> Result<Vec<usize>> {
+    let grids: Vec<Grid> = layers
+        .iter()
+        .filter(|layer| layer.sparse)
+        .map(|layer| layer.sides.map(|side| side / block))
+        .collect();
+    let allocated = sparsity.map(|sparsity| density.allocate(&grids, sparsity)).transpose()?;
+    let mut allocated = allocated.into_iter().flatten();
+    Ok(layers.iter().map(|layer| if layer.sparse { allocated.next().unwrap_or(0) } else { 0 }).collect())
 }
 
 /// Its widths, from inputs to classes.

@@ -58,6 +58,27 @@ pub enum FanIn {
     All,
 }
 
+/// How first weights are drawn: uniformly within `sqrt(3 * variance / fan_in)`.
+#[derive(Debug, Clone, Copy)]
+pub struct Init {
+    /// What counts as an input.
+    pub fan_in: FanIn,
+    /// Of an output, where inputs are independent and have that of 1: 2 before a ReLU (He et al. 2015), which halves it, and 1
+    /// where nothing follows.
+    pub variance: f64,
+    /// Where they come from.
+    pub key: Key,
+}
+
+impl Init {
+    /// `count` weights of `inputs` inputs.
+    pub(super) fn draw(self, inputs: f64, count: usize) -> Vec<f32> {
+        let limit = (3.0 * self.variance / inputs).sqrt() as f32;
+        let mut walk = self.key.walk();
+        (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * limit).collect()
+    }
+}
+
 /// A linear layer and its gradients. The weight is `[out, in]`, as in PyTorch.
 #[derive(Debug)]
 pub struct Linear {
@@ -71,7 +92,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with weights drawn uniformly within `sqrt(6 / fan_in)` (He et al. 2015). Biases are 0.
+    /// A layer with drawn weights. Biases are 0.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -80,17 +101,14 @@ impl Linear {
         name: &str,
         [outputs, inputs]: [usize; 2],
         topology: Option<&Topology>,
-        fan_in: FanIn,
-        key: Key,
+        init: Init,
     ) -> Result<Self> {
         let elements = topology.map_or(inputs * outputs, Topology::elements);
-        let fan_in = match fan_in {
+        let fan_in = match init.fan_in {
             FanIn::Present => elements as f64 / outputs as f64,
             FanIn::All => inputs as f64,
         };
-        let limit = (6.0 / fan_in).sqrt() as f32;
-        let mut walk = key.walk();
-        let values: Vec<f32> = (0..elements).map(|_| (2.0 * walk.uniform() - 1.0) * limit).collect();
+        let values = init.draw(fan_in, elements);
         Self::with_values(gpu, name, [outputs, inputs], topology, &values, &vec![0.0; outputs])
     }
 

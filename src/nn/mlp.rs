@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage};
+use super::config::counts;
+use super::{After, FanIn, Init, LayerShape, Linear, Network, Parameter, Passage};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
-use crate::sparse::{self, BLOCKS, Density, Grid, Topology};
+use crate::sparse::{BLOCKS, Density, Topology};
 use crate::{Error, Result};
 
 /// What network to make.
@@ -84,39 +85,7 @@ impl MlpConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));
         }
-        self.sparsity.map_or(Ok(()), |sparsity| self.counts(sparsity).map(|_| ()))
-    }
-
-    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a layer is left with no block.
-    pub fn counts(&self, sparsity: f64) -> Result<Vec<usize>> {
-        let mut counts = self.density.allocate(&self.grids(), sparsity)?;
-        counts.push(0);
-        Ok(counts)
-    }
-
-    /// The sides of the sparse layers in blocks.
-    fn grids(&self) -> Vec<Grid> {
-        let widths = self.widths();
-        let pairs = widths.windows(2).take(self.hidden.len());
-        pairs.map(|pair| [pair[1], pair[0]].map(|side| side / self.block)).collect()
-    }
-
-    /// A random initial pattern for each layer, `None` where it is dense.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a layer is left with no block.
-    pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        let mut topologies = vec![None; self.hidden.len() + 1];
-        let Some(sparsity) = sparsity else { return Ok(topologies) };
-        for (layer, (grid, nnz)) in self.grids().into_iter().zip(self.counts(sparsity)?).enumerate() {
-            let key = Key::new(self.seed, Stream::Pattern(layer as u32));
-            let [rows, cols] = grid.map(|blocks| blocks * self.block);
-            topologies[layer] = Some(sparse::random(rows, cols, self.block, nnz, key)?);
-        }
-        Ok(topologies)
+        counts(&self.layers(), self.block, self.density, self.sparsity).map(|_| ())
     }
 }
 
@@ -173,7 +142,8 @@ impl Mlp {
         }
         let layers = shapes.iter().zip(topologies).enumerate().map(|(layer, (shape, topology))| {
             let key = Key::new(config.seed, Stream::Weights(layer as u32));
-            Linear::new(gpu, &shape.name, shape.sides, topology.as_ref(), fan_in, key)
+            let init = Init { fan_in, variance: 2.0, key };
+            Linear::new(gpu, &shape.name, shape.sides, topology.as_ref(), init)
         });
         let layers = layers.collect::<Result<_>>()?;
         Self::from_layers(gpu, config, batch, layers)

@@ -127,8 +127,9 @@ impl Trainer {
     /// what pads it.
     fn score_rows(&self) -> usize {
         let (method, batch) = (&self.settings.method, self.settings.batch);
-        let rows = method.score_rows(batch);
-        let last = (self.data.train.rows() - 1) % batch + 1;
+        let labels = self.batch.labels_per_row();
+        let rows = method.score_rows(batch * labels);
+        let last = ((self.data.train.rows() - 1) % batch + 1) * labels;
         if method.updates.replace_steps() { rows } else { rows.min(last) }
     }
 

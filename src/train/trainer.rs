@@ -121,6 +121,8 @@ pub struct Trainer {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) room: Room,
+    /// How many rows it has room for.
+    rows: usize,
     /// Where the network takes it in.
     input: Tensor,
     /// The host's side, filled and written again and again.
@@ -132,7 +134,8 @@ pub(super) struct Batch {
 struct Report {
     totals: Pending<f32>,
     status: Pending<u32>,
-    rows: usize,
+    /// Labels of the epoch until then.
+    labels: usize,
     step: u64,
 }
 
@@ -247,6 +250,7 @@ impl Trainer {
     ) -> Result<Self> {
         let batch = Batch {
             room: Room::new(gpu, &*model)?,
+            rows: settings.batch,
             input: model.input().clone(),
             host_features: vec![0.0; model.input().len()],
             host_labels: vec![0; model.logits().shape()[0]],
@@ -388,7 +392,7 @@ impl Trainer {
             let values = StepValues {
                 index: index as u32,
                 learning_rate: self.evolution.method.learning_rate(rate, self.clock()),
-                row_scale: 1.0 / members.len() as f32,
+                row_scale: 1.0 / (members.len() * self.batch.labels_per_row()) as f32,
                 corrections: self.optimizer.corrections(index as u32),
             };
             let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
@@ -411,7 +415,7 @@ impl Trainer {
                 reports.push_back(Report {
                     totals: self.gpu.read(&self.batch.room.totals)?,
                     status: self.gpu.read(&self.batch.room.status)?,
-                    rows: first + members.len(),
+                    labels: (first + members.len()) * self.batch.labels_per_row(),
                     step: index,
                 });
             }
@@ -422,8 +426,8 @@ impl Trainer {
                 if let Some(report) = reports.pop_front() {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
-                    loss = Some(f64::from(totals[0]) / report.rows as f64);
-                    accuracy = Some(f64::from(totals[1]) / report.rows as f64);
+                    loss = Some(f64::from(totals[0]) / report.labels as f64);
+                    accuracy = Some(f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;
@@ -484,7 +488,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
-        let seen = (steps as usize * self.settings.batch).min(rows) as f64;
+        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
     }
 
@@ -511,7 +515,7 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.room.totals, &before)?;
-        let count = rows.len() as f64;
+        let count = (rows.len() * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
     }
 
@@ -644,6 +648,11 @@ impl Trainer {
 }
 
 impl Batch {
+    /// How many labels a row has: one, or one for each character of a text.
+    pub(super) fn labels_per_row(&self) -> usize {
+        self.host_labels.len() / self.rows
+    }
+
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
     pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
         let stride = self.host_features.len() / self.host_labels.len();
