@@ -9,7 +9,7 @@ use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Table, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
-use crate::nn::{FanIn, LayerShape, Network};
+use crate::nn::Network;
 use crate::ops::StepValues;
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -204,20 +204,7 @@ impl Trainer {
         settings.validate()?;
         let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
         settings.model.expect_data(&data).map_err(bad)?;
-        let config = &settings.model;
-        let topology = |layer: LayerShape| {
-            let name = format!("{}.weight", layer.name);
-            let topology = || checkpoint.topology(path, &name, layer.sides, config.block());
-            layer.sparse.then(topology).transpose()
-        };
-        let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
-        // What is drawn here is overwritten.
-        let model = config.build(gpu, settings.batch, &topologies, FanIn::All)?;
-        for parameter in model.parameters() {
-            let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
-            let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
-            gpu.write(parameter.values, checkpoint.get(path, &name, parameter.values.shape())?)?;
-        }
+        let model = checkpoint.network(gpu, path, settings.batch)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
