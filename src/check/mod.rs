@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod elementwise;
+mod language;
 mod matmul;
 
 use std::fmt;
@@ -56,6 +57,7 @@ impl Check {
 pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(elementwise::table());
+    table.extend(language::table());
     table.extend(dynamic::table());
     table
 }

@@ -8,17 +8,20 @@
 //! records a dispatch per window of it. What must fit one binding says so; a packed topology always must.
 
 mod activation;
+mod attention;
 pub mod bits;
 mod blocks;
 mod dds;
 mod dense;
 mod dsd;
+mod embed;
 mod epilogue;
 mod fill;
 mod finite;
 mod loss;
 mod mask;
 mod matmul;
+mod norm;
 mod optimizer;
 mod pattern;
 mod random;
@@ -30,15 +33,18 @@ mod step;
 mod windows;
 
 pub use activation::{activation_backward, activation_forward};
+pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
 pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
+pub use embed::{embed_gather, embed_scatter};
 pub use epilogue::{Dropping, Epilogue};
 pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{mse, softmax_cross_entropy};
 pub use mask::mask;
+pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
 pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};

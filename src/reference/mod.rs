@@ -4,17 +4,20 @@
 //! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
 
 mod activation;
+mod attention;
 pub mod bits;
 mod blocks;
 pub mod bound;
 mod dds;
 mod dense;
 mod dsd;
+mod embed;
 mod epilogue;
 mod fill;
 mod finite;
 mod loss;
 mod mask;
+mod norm;
 mod optimizer;
 pub mod oracle;
 mod pattern;
@@ -25,16 +28,19 @@ mod sdd;
 mod select;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use attention::{attention_forward, attention_keys, attention_queries};
 pub use bits::SetOp;
 pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
+pub use embed::{TOKENS, embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
 pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
+pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
 pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};

@@ -7,6 +7,7 @@ mod uniformity;
 
 use fretwork::Error;
 use fretwork::gpu::{FLAGS, Key, Sources};
+use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
 fn permutations() -> Vec<Key> {
@@ -71,7 +72,9 @@ fn permutations() -> Vec<Key> {
             ("bits", "count"),
             ("bits", "present"),
             ("blocks", "births"),
+            ("embed", "gather"),
             ("fill", "words"),
+            ("norm", "forward"),
         ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
@@ -109,6 +112,11 @@ fn permutations() -> Vec<Key> {
     keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
     keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
+    keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
+    for pass in ["forward", "queries", "keys"] {
+        keys.extend(HEADS.map(|head| Key::new("attention", pass).block(head)));
+    }
     keys.push(Key::new("reduce", "sum").with("add", true));
     keys.extend(windowed(vec![Key::new("reduce", "sum")]));
     keys
