@@ -102,9 +102,7 @@ fn words(gpu: &Gpu, words: &[u32]) -> Result<Tensor> {
 fn subset(walk: &mut Walk, of: &[usize], members: usize) -> Vec<u32> {
     let mut of = of.to_vec();
     walk.shuffle(&mut of);
-    let mut set = vec![0; WORDS];
-    of[..members].iter().for_each(|&place| set[place / 32] |= 1 << (place % 32));
-    set
+    bits::set(PLACES, of.into_iter().take(members))
 }
 
 fn exact<T: PartialEq + std::fmt::Debug>(found: Result<Vec<T>, Verdict>, wanted: &[T]) -> Verdict {

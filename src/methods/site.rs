@@ -247,6 +247,11 @@ impl Site<'_> {
         ops::select(rec, self.scores(), Quota::Count(wanted), Extreme::Largest, self.grown())
     }
 
+    /// New weights within +- `limit`, drawn for this layer from the run's seed.
+    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
+        Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.layer as u32)) }
+    }
+
     /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's
     /// state is zeroed, and the index is rebuilt. A block that was dropped and grown at once keeps everything. With a set
     /// `awake`, other blocks rest from now on.

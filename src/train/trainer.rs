@@ -11,6 +11,7 @@ use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::{FanIn, LayerShape, Network};
 use crate::ops::StepValues;
+use crate::reference::bits;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -576,10 +577,8 @@ impl Trainer {
             };
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
-                let mut set = vec![0u32; places.div_ceil(32)];
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
-                members.for_each(|(_, place)| set[place / 32] |= 1 << (place % 32));
-                report::to_hex(&set, places)
+                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
             };
             records.push(LayerRecord {
                 name: layer.name().to_owned(),
