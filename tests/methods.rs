@@ -681,6 +681,15 @@ fn gap_grows_one_layer_at_a_time() {
     let sparse = [targets[0], targets[1]];
     let turns = [[sparse[0], full[1]], [full[0], sparse[1]]];
     assert_eq!(seen, [turns[0], turns[1], turns[0], sparse, sparse]);
+    // What was grown between steps counts as new, but not what the run began with.
+    let log = std::fs::read_to_string(folder.log_path()).unwrap();
+    let churn = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        [0, 1].map(|layer: usize| record["layers"][layer]["churn"].as_u64().unwrap() as usize)
+    };
+    let new = [0, 1].map(|layer| full[layer] - targets[layer]);
+    let wanted = [[0, 0], [0, new[1]], [new[0], 0], [0, new[1]], [0, 0], [0, 0]];
+    assert_eq!(log.lines().map(churn).collect::<Vec<_>>(), wanted);
 }
 
 /// The trigger, against the reference's formula written out for a recorded trajectory.

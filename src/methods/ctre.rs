@@ -89,7 +89,7 @@ impl Method for CtreSim {
         let (again, alike, random) = (site.set(rec)?, site.set(rec)?, site.set(rec)?);
         let missing = site.word(rec)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::And, &again)?;
-        ops::bits::count(rec, &again, &missing)?;
+        ops::bits::count(rec, &again, &missing, false)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::AndNot, &alike)?;
         // As many at random, which are neither stored, nor dropped, nor grown.
         site.score_randomly(rec)?;

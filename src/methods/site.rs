@@ -238,7 +238,7 @@ impl Site<'_> {
     /// As the operations.
     pub fn grow_as_many(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let dropped = self.word(rec)?;
-        ops::bits::count(rec, self.dropped(), &dropped)?;
+        ops::bits::count(rec, self.dropped(), &dropped, false)?;
         self.grow(rec, &dropped)
     }
 

@@ -238,7 +238,9 @@ pub(super) fn choose(
         ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
     }
     if counted {
-        sets.iter().zip(&counts).try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count))?;
+        sets.iter()
+            .zip(&counts)
+            .try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count, false))?;
     }
     gpu.run(&rec.finish()?)?;
 

@@ -66,13 +66,7 @@ fn permutations() -> Vec<Key> {
     }
     for (family, name) in [("finite", "scan"), ("mask", "apply")]
         .into_iter()
-        .chain([
-            ("bits", "combine"),
-            ("bits", "count"),
-            ("bits", "present"),
-            ("blocks", "births"),
-            ("fill", "words"),
-        ])
+        .chain([("bits", "combine"), ("bits", "present"), ("blocks", "births"), ("fill", "words")])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
     {
@@ -99,6 +93,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
+    keys.extend(switch(vec![Key::new("bits", "count")], "add"));
     for flag in ["or", "and_not"] {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }
