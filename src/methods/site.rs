@@ -103,7 +103,8 @@ pub struct Site<'a> {
     pub dy: &'a Tensor,
     /// The step.
     pub step: &'a Step,
-    /// How many rows of the batch, the first, growth is scored by.
+    /// How many rows of the batch, the first, growth is scored by. None of them pads an update's batch; where one pads that of
+    /// an observation, its gradients are 0.
     pub score_rows: usize,
     /// Where the layer's random draws come from.
     pub key: random::Key,

@@ -460,7 +460,10 @@ impl Trainer {
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
     fn plan_of(&self, share: Option<f64>) -> &Plan {
-        let Plans { train, observe, update, .. } = &self.plans;
+        let Plans { train, observe, update, last_update, .. } = &self.plans;
+        let Clock { step, per_epoch, .. } = self.clock();
+        let update =
+            last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
             (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
