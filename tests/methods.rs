@@ -5,14 +5,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{
     CtreSeq, CtreSim, EarlyCrop, Every, Kind, Method, MethodConfig, Rigl, Set, SetPublished, Site, Surgery,
     Updates, Workspace,
 };
 use fretwork::nn::{MlpConfig, ModelConfig};
-use fretwork::ops::{Activation, Step, StepValues};
+use fretwork::ops::{self, Activation, Step, StepValues};
 use fretwork::random::{Key, Stream, Walk, unit};
 use fretwork::sparse::{self, BlockMatrix, Density, Pattern, Topology};
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
@@ -615,6 +615,62 @@ fn an_update_takes_the_place_of_the_optimizer() {
     }
 }
 
+/// Remembers how alike inputs and outputs are, and changes nothing.
+#[derive(Debug)]
+struct Likeness(Tensor);
+
+impl Method for Likeness {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
+        site.score_likeness(rec)?;
+        ops::blend(rec, site.scores(), &self.0, [1.0, 0.0])
+    }
+}
+
+/// An update that falls on the short last batch of an epoch is scored by the rows that are there: cosines are those of the
+/// formula, over three rows, where 397 more only pad.
+#[test]
+fn rows_that_pad_score_nothing() {
+    const SIDE: usize = 64;
+    let gpu = gpu();
+    let mut settings = settings(Kind::Set, Length::Steps(2));
+    (mlp(&mut settings).hidden, mlp(&mut settings).dropout) = (vec![SIDE], 0.0);
+    settings.method.updates.every = Every::Steps(1);
+    settings.method.score_rows = Some(400);
+    let data = digits().first([Some(403), None]).unwrap();
+    let members = epoch_order(403, 3, 0)[400..].to_vec();
+    let (mut x, mut labels) = (vec![0.0; 3 * SIDE], vec![0; 3]);
+    data.train.fill(&members, SIDE, &mut x, &mut labels);
+
+    let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
+    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
+    // Rows of zeros come out as what the bias leaves.
+    gpu.write(trainer.model().layers()[0].bias(), &[1.0f32; SIDE]).unwrap();
+    trainer.run(None, &mut onward).unwrap();
+
+    let layer = trainer.model().layers()[0];
+    let weight = layer.weight().sparse().unwrap().to_dense(&gpu).unwrap();
+    let bias = gpu.read::<f32>(layer.bias()).unwrap().wait().unwrap();
+    let out = |row: usize, i: usize| {
+        let products = (0..SIDE).map(|j| f64::from(weight[i * SIDE + j]) * f64::from(x[row * SIDE + j]));
+        (products.sum::<f64>() + f64::from(bias[i])).max(0.0)
+    };
+    let y: Vec<f64> = (0..3 * SIDE).map(|at| out(at / SIDE, at % SIDE)).collect();
+    let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+    let dot = |a: &[f64], i: usize, b: &[f64], j: usize| -> f64 {
+        (0..3).map(|row| a[row * SIDE + i] * b[row * SIDE + j]).sum()
+    };
+    let cosine = |i, j| {
+        let norms = (dot(&y, i, &y, i) * dot(&x, j, &x, j)).sqrt();
+        if norms == 0.0 { 0.0 } else { (dot(&y, i, &x, j) / norms).abs() }
+    };
+    for (place, found) in gpu.read::<f32>(&seen).unwrap().wait().unwrap().into_iter().enumerate() {
+        let (rows, cols) = (place / 4 * 16..place / 4 * 16 + 16, place % 4 * 16..place % 4 * 16 + 16);
+        let wanted: f64 =
+            rows.flat_map(|i| cols.clone().map(move |j| (i, j))).map(|(i, j)| cosine(i, j)).sum();
+        assert!((f64::from(found) - wanted).abs() < 1e-4 * wanted, "block {place}: {found}, not {wanted}");
+    }
+}
+
 /// With nothing resting, Top-KAST is static training, bit for bit.
 #[test]
 fn top_kast_without_exploration_is_static() {
@@ -684,6 +740,15 @@ fn gap_grows_one_layer_at_a_time() {
     let sparse = [targets[0], targets[1]];
     let turns = [[sparse[0], full[1]], [full[0], sparse[1]]];
     assert_eq!(seen, [turns[0], turns[1], turns[0], sparse, sparse]);
+    // What was grown between steps counts as new, but not what the run began with.
+    let log = std::fs::read_to_string(folder.log_path()).unwrap();
+    let churn = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        [0, 1].map(|layer: usize| record["layers"][layer]["churn"].as_u64().unwrap() as usize)
+    };
+    let new = [0, 1].map(|layer| full[layer] - targets[layer]);
+    let wanted = [[0, 0], [0, new[1]], [new[0], 0], [0, new[1]], [0, 0], [0, 0]];
+    assert_eq!(log.lines().map(churn).collect::<Vec<_>>(), wanted);
 }
 
 /// The trigger, against the reference's formula written out for a recorded trajectory.

@@ -172,7 +172,7 @@ fn superpose(gpu: &Gpu, before: &BlockMatrix, weight: &BlockMatrix, share: f32) 
     let count = gpu.alloc::<u32>(Class::Scratch, "count", &[1])?;
     let mut rec = Recorder::new(gpu);
     ops::bits::combine(&mut rec, &a, &b, SetOp::Or, &union)?;
-    ops::bits::count(&mut rec, &union, &count)?;
+    ops::bits::count(&mut rec, &union, &count, false)?;
     gpu.run(&rec.finish()?)?;
     let nnz = gpu.read::<u32>(&count)?.wait()?[0] as usize;
     let pattern = weight.pattern().sized_like(gpu, nnz)?;

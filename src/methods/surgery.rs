@@ -3,6 +3,7 @@
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::{Mlp, Network};
 use crate::ops::{self, Extreme, Quota, ValueScore};
+use crate::reference::bits;
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
@@ -133,10 +134,7 @@ impl Budget {
 
 /// The set of all blocks of a grid.
 pub(super) fn all_blocks(gpu: &Gpu, places: usize) -> Result<Tensor> {
-    let mut all = vec![u32::MAX; places.div_ceil(32)];
-    if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
-        *last = (1 << used) - 1;
-    }
+    let all = bits::set(places, 0..places);
     gpu.upload(Class::Topology, "all blocks", &[all.len()], &all)
 }
 
@@ -240,7 +238,9 @@ pub(super) fn choose(
         ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
     }
     if counted {
-        sets.iter().zip(&counts).try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count))?;
+        sets.iter()
+            .zip(&counts)
+            .try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count, false))?;
     }
     gpu.run(&rec.finish()?)?;
 

@@ -3,7 +3,7 @@
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Static, Surgery, Workspace};
 use crate::nn::{ModelConfig, Network};
-use crate::ops::{self, Source, StepValues};
+use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -169,6 +169,15 @@ impl Surgery for Trainer {
         let map = workspace.scores_of_no_use().reinterpret(DType::U32)?;
 
         let mut rec = Recorder::new(gpu);
+        let now = self.position.step as u32;
+        // The network that a run begins with is nothing new.
+        if now > 0 {
+            let room = || gpu.alloc::<u32>(Class::Scratch, "set of blocks", set.shape());
+            let (before, fresh) = (room()?, room()?);
+            ops::bits::present(&mut rec, old.pattern(), &before)?;
+            ops::bits::combine(&mut rec, set, &before, SetOp::AndNot, &fresh)?;
+            ops::bits::count(&mut rec, &fresh, workspace.churn(), true)?;
+        }
         ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
         ops::fill_pattern(&mut rec, &pattern, set, &map)?;
         ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
@@ -182,7 +191,6 @@ impl Surgery for Trainer {
             parts.push(new.values().clone());
         }
         let resized = workspace.resized(gpu, nnz)?;
-        let now = self.position.step as u32;
         ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), now)?;
         gpu.run(&rec.finish()?)?;
 

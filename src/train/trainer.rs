@@ -11,6 +11,7 @@ use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::Network;
 use crate::ops::StepValues;
+use crate::reference::bits;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -450,7 +451,10 @@ impl Trainer {
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
     fn plan_of(&self, share: Option<f64>) -> &Plan {
-        let Plans { train, observe, update, .. } = &self.plans;
+        let Plans { train, observe, update, last_update, .. } = &self.plans;
+        let Clock { step, per_epoch, .. } = self.clock();
+        let update =
+            last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
             (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
@@ -567,10 +571,8 @@ impl Trainer {
             };
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
-                let mut set = vec![0u32; places.div_ceil(32)];
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
-                members.for_each(|(_, place)| set[place / 32] |= 1 << (place % 32));
-                report::to_hex(&set, places)
+                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
             };
             records.push(LayerRecord {
                 name: layer.name().to_owned(),

@@ -69,7 +69,6 @@ fn permutations() -> Vec<Key> {
         .into_iter()
         .chain([
             ("bits", "combine"),
-            ("bits", "count"),
             ("bits", "present"),
             ("blocks", "births"),
             ("embed", "gather"),
@@ -96,12 +95,13 @@ fn permutations() -> Vec<Key> {
         kinds.extend(["positive", "negative", "times"].map(|flag| signed.clone().with(flag, true)));
         kinds.push(values);
         keys.extend(switch(kinds, "window"));
-        keys.extend(switch(switch(vec![key("blocks", "renew")], "uniform"), "window"));
-        keys.extend(switch(switch(vec![key("blocks", "remap")], "both"), "window"));
-        keys.extend(switch(vec![key("blocks", "decay"), key("blocks", "rest")], "window"));
+        keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
+        keys.extend(switch(vec![key("blocks", "remap")], "both"));
+        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
         keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
+    keys.extend(switch(vec![Key::new("bits", "count")], "add"));
     for flag in ["or", "and_not"] {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }

@@ -19,7 +19,7 @@ use crate::options::Train;
 use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
-    // Everything the host can refuse comes first, before a device is opened and a folder made.
+    // Everything the host can refuse comes first, before a device is opened. A folder is made once there is a run for it.
     let (mut trainer, folder, gpu) = match &options.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
@@ -36,9 +36,11 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
             let data = Dataset::load(&options.data, options.seed)?.first(first_rows)?;
             let settings = settings(options, &data);
             settings.validate()?;
+            options.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
             let gpu = open(options)?;
+            let trainer = Trainer::new(&gpu, settings, data)?;
             let folder = options.out.as_deref().map(RunFolder::create).transpose()?;
-            (Trainer::new(&gpu, settings, data)?, folder, gpu)
+            (trainer, folder, gpu)
         }
     };
 
