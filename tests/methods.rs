@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Source, epoch_order};
+use fretwork::data::{Dataset, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{
     CtreSeq, CtreSim, EarlyCrop, Every, Kind, Method, MethodConfig, Rigl, Set, SetPublished, Site, Surgery,
@@ -414,12 +414,12 @@ fn rigls_details() {
 // Whole runs.
 
 fn digits() -> Dataset {
-    Dataset::load(&Source::Digits, 1).unwrap()
+    Dataset::load(&Source::Digits, 1, 0).unwrap()
 }
 
 /// The network of these settings, to be changed.
 fn mlp(settings: &mut Settings) -> &mut MlpConfig {
-    let ModelConfig::Mlp(config) = &mut settings.model;
+    let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
     config
 }
 
@@ -448,6 +448,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
         method,
         length,
         batch: 400,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -638,17 +639,18 @@ fn rows_that_pad_score_nothing() {
     settings.method.score_rows = Some(400);
     let data = digits().first([Some(403), None]).unwrap();
     let members = epoch_order(403, 3, 0)[400..].to_vec();
-    let (mut x, mut labels) = (vec![0.0; 3 * SIDE], vec![0; 3]);
-    data.train.fill(&members, SIDE, &mut x, &mut labels);
+    let mut input = Input::Floats(vec![0.0; 3 * SIDE]);
+    data.train.fill(&members, &mut input, &mut [0; 3]);
+    let Input::Floats(x) = input else { unreachable!() };
 
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
     let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
     // Rows of zeros come out as what the bias leaves.
-    gpu.write(trainer.model().layers()[0].bias(), &[1.0f32; SIDE]).unwrap();
+    gpu.write(trainer.model().as_mlp().unwrap().linears()[0].bias(), &[1.0f32; SIDE]).unwrap();
     trainer.run(None, &mut onward).unwrap();
 
-    let layer = trainer.model().layers()[0];
-    let weight = layer.weight().sparse().unwrap().to_dense(&gpu).unwrap();
+    let layer = &trainer.model().as_mlp().unwrap().linears()[0];
+    let weight = layer.projection().weight().sparse().unwrap().to_dense(&gpu).unwrap();
     let bias = gpu.read::<f32>(layer.bias()).unwrap().wait().unwrap();
     let out = |row: usize, i: usize| {
         let products = (0..SIDE).map(|j| f64::from(weight[i * SIDE + j]) * f64::from(x[row * SIDE + j]));

@@ -291,6 +291,7 @@ fn settings() -> Settings {
         method: MethodConfig::new(Kind::Rigl, 0.75),
         length: Length::Epochs(3),
         batch: 50,
+        epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
         schedule: Schedule::OneCycle,

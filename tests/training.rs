@@ -20,7 +20,7 @@ fn gpu() -> Gpu {
 }
 
 fn digits() -> Dataset {
-    Dataset::load(&Source::Digits, 1).unwrap()
+    Dataset::load(&Source::Digits, 1, 0).unwrap()
 }
 
 fn settings(seed: u64, length: Length) -> Settings {
@@ -42,6 +42,7 @@ fn settings(seed: u64, length: Length) -> Settings {
         method: MethodConfig::new(Kind::Static, 0.9),
         length,
         batch: 128,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -52,7 +53,7 @@ fn settings(seed: u64, length: Length) -> Settings {
 
 /// The network of these settings, to be changed.
 fn mlp(settings: &mut Settings) -> &mut MlpConfig {
-    let ModelConfig::Mlp(config) = &mut settings.model;
+    let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
     config
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{FanIn, Mlp, MlpConfig, Network};
-use crate::data::Dataset;
+use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network};
+use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
 use crate::sparse::{self, Density, Grid, Topology};
@@ -26,6 +26,8 @@ pub struct LayerShape {
 pub enum ModelConfig {
     /// A multi-layer perceptron.
     Mlp(MlpConfig),
+    /// A character-level language model.
+    Lm(LmConfig),
 }
 
 impl ModelConfig {
@@ -36,6 +38,7 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         match self {
             Self::Mlp(config) => config.validate(),
+            Self::Lm(config) => config.validate(),
         }
     }
 
@@ -43,6 +46,15 @@ impl ModelConfig {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Mlp(config) => config.seed,
+            Self::Lm(config) => config.seed,
+        }
+    }
+
+    /// Characters of a window, for a model that sees windows of text; 0 for others.
+    pub fn context(&self) -> usize {
+        match self {
+            Self::Mlp(_) => 0,
+            Self::Lm(config) => config.context,
         }
     }
 
@@ -50,6 +62,7 @@ impl ModelConfig {
     pub fn sparsity(&self) -> Option<f64> {
         match self {
             Self::Mlp(config) => config.sparsity,
+            Self::Lm(config) => config.sparsity,
         }
     }
 
@@ -57,6 +70,7 @@ impl ModelConfig {
     pub fn block(&self) -> usize {
         match self {
             Self::Mlp(config) => config.block,
+            Self::Lm(config) => config.block,
         }
     }
 
@@ -64,6 +78,7 @@ impl ModelConfig {
     pub fn density(&self) -> Density {
         match self {
             Self::Mlp(config) => config.density,
+            Self::Lm(config) => config.density,
         }
     }
 
@@ -71,6 +86,7 @@ impl ModelConfig {
     pub fn params_dense(&self) -> usize {
         match self {
             Self::Mlp(config) => config.params_dense(),
+            Self::Lm(config) => config.params_dense(),
         }
     }
 
@@ -78,6 +94,7 @@ impl ModelConfig {
     pub fn layers(&self) -> Vec<LayerShape> {
         match self {
             Self::Mlp(config) => config.layers(),
+            Self::Lm(config) => config.layers(),
         }
     }
 
@@ -86,14 +103,29 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`].
     pub fn expect_data(&self, data: &Dataset) -> Result<()> {
-        let Self::Mlp(config) = self;
-        if (config.inputs, config.classes) == (data.width(), data.classes) {
-            return Ok(());
+        let bad = |wanted: String, found: String| {
+            let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
+            Err(Error::Config { option: "data", reason })
+        };
+        match (self, &data.train) {
+            (Self::Mlp(config), Rows::Table(table)) => {
+                let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
+                let words = |(features, classes)| format!("{features} features and {classes} classes");
+                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+            }
+            (Self::Lm(config), Rows::Text(text)) => {
+                let words = |characters: usize| format!("windows of {characters} characters");
+                if config.context != text.context() {
+                    return bad(words(config.context), words(text.context()));
+                }
+                let words =
+                    |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
+                let [wanted, found] = [&config.vocabulary, &data.vocabulary];
+                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+            }
+            (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
+            (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
         }
-        let [wanted, found] = [(config.inputs, config.classes), (data.width(), data.classes)]
-            .map(|(features, classes)| format!("{features} features and {classes} classes"));
-        let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
-        Err(Error::Config { option: "data", reason })
     }
 
     /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
@@ -133,6 +165,7 @@ impl ModelConfig {
     ) -> Result<Box<dyn Network>> {
         match self {
             Self::Mlp(config) => Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+            Self::Lm(config) => Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in)?)),
         }
     }
 }
@@ -159,7 +192,14 @@ impl fmt::Display for ModelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mlp(config) => config.fmt(f),
+            Self::Lm(config) => config.fmt(f),
         }
+    }
+}
+
+impl From<LmConfig> for ModelConfig {
+    fn from(config: LmConfig) -> Self {
+        Self::Lm(config)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::builder::Builder;
 use super::config::counts;
-use super::{After, FanIn, Init, LayerShape, Linear, Network, Parameter, Passage};
+use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage, Projection};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
@@ -137,15 +138,9 @@ impl Mlp {
     ) -> Result<Self> {
         config.validate()?;
         let shapes = config.layers();
-        if topologies.len() != shapes.len() {
-            return Err(Error::argument("Mlp", "topologies", shapes.len(), topologies.len()));
-        }
-        let layers = shapes.iter().zip(topologies).enumerate().map(|(layer, (shape, topology))| {
-            let key = Key::new(config.seed, Stream::Weights(layer as u32));
-            let init = Init { fan_in, variance: 2.0, key };
-            Linear::new(gpu, &shape.name, shape.sides, topology.as_ref(), init)
-        });
-        let layers = layers.collect::<Result<_>>()?;
+        let count = shapes.len();
+        let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed)?;
+        let layers = (0..count).map(|_| builder.linear(2.0)).collect::<Result<_>>()?;
         Self::from_layers(gpu, config, batch, layers)
     }
 
@@ -159,13 +154,19 @@ impl Mlp {
             return Err(Error::argument("Mlp", "layers", shapes.len(), layers.len()));
         }
         for (layer, shape) in layers.iter().zip(shapes) {
-            if layer.sides() != shape.sides {
+            let found = layer.projection().sides();
+            if found != shape.sides {
                 let wanted = format!("{:?}", shape.sides);
-                return Err(Error::argument(layer.name(), "sides", wanted, format!("{:?}", layer.sides())));
+                return Err(Error::argument(&shape.name, "sides", wanted, format!("{found:?}")));
             }
         }
         let buffers = Buffers::new(gpu, &config, batch)?;
         Ok(Self { config, layers, buffers })
+    }
+
+    /// The layers from input to output.
+    pub fn linears(&self) -> &[Linear] {
+        &self.layers
     }
 
     /// What the network was made from.
@@ -202,16 +203,16 @@ impl Buffers {
 }
 
 impl Network for Mlp {
-    fn layers(&self) -> Vec<&Linear> {
-        self.layers.iter().collect()
+    fn layers(&self) -> Vec<&Projection> {
+        self.layers.iter().map(Linear::projection).collect()
     }
 
-    fn layer_mut(&mut self, layer: usize) -> Option<&mut Linear> {
-        self.layers.get_mut(layer)
+    fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection> {
+        self.layers.get_mut(layer).map(Linear::projection_mut)
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.layers.iter().enumerate().flat_map(|(number, layer)| layer.parameters(number)).collect()
+        self.layers.iter().flat_map(Linear::parameters).collect()
     }
 
     fn input(&self) -> &Tensor {
@@ -272,14 +273,14 @@ impl Network for Mlp {
     }
 
     fn stages(&self) -> Vec<String> {
-        self.layers.iter().map(|layer| layer.name().to_owned()).collect()
+        self.layers.iter().map(|layer| layer.projection().name().to_owned()).collect()
     }
 
     fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
         for (index, layer) in self.layers.iter().enumerate() {
             let output = self.buffers.pre.get(index).unwrap_or(&self.buffers.logits);
             ops::finite(rec, output, status, index, 1)?;
-            ops::finite(rec, layer.weight_grad().values(), status, index, 2)?;
+            ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Linear, Mlp, Parameter};
+use super::{Mlp, Parameter, Projection};
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::Step;
@@ -25,11 +25,11 @@ pub type After<'a> = dyn FnMut(&mut Recorder<'_>, Passage<'_>) -> Result<()> + '
 
 /// A network, with room for a batch to pass through.
 pub trait Network: fmt::Debug + Send {
-    /// The linear layers, in the order that signals pass them. Patterns of those that are sparse may evolve.
-    fn layers(&self) -> Vec<&Linear>;
+    /// The matrices of the layers, in the order that signals pass them. Patterns of those that are sparse may evolve.
+    fn layers(&self) -> Vec<&Projection>;
 
     /// One of them, to be changed.
-    fn layer_mut(&mut self, layer: usize) -> Option<&mut Linear>;
+    fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection>;
 
     /// Everything that is trained, the parameters of the layers among them.
     fn parameters(&self) -> Vec<Parameter<'_>>;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
-use crate::data::{Dataset, Table, epoch_order};
+use crate::data::{Dataset, Input, Rows, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::Network;
@@ -127,7 +127,7 @@ pub(super) struct Batch {
     /// Where the network takes it in.
     input: Tensor,
     /// The host's side, filled and written again and again.
-    host_features: Vec<f32>,
+    host_input: Input,
     host_labels: Vec<u32>,
 }
 
@@ -240,7 +240,10 @@ impl Trainer {
             room: Room::new(gpu, &*model)?,
             rows: settings.batch,
             input: model.input().clone(),
-            host_features: vec![0.0; model.input().len()],
+            host_input: match model.input().dtype() {
+                DType::U32 => Input::Ids(vec![0; model.input().len()]),
+                _ => Input::Floats(vec![0.0; model.input().len()]),
+            },
             host_labels: vec![0; model.logits().shape()[0]],
         };
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
@@ -643,10 +646,12 @@ impl Batch {
     }
 
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
-    pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
-        let stride = self.host_features.len() / self.host_labels.len();
-        table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
-        gpu.write(&self.input, &self.host_features)?;
+    pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
+        data.fill(rows, &mut self.host_input, &mut self.host_labels);
+        match &self.host_input {
+            Input::Floats(features) => gpu.write(&self.input, features)?,
+            Input::Ids(ids) => gpu.write(&self.input, ids)?,
+        }
         gpu.write(&self.room.labels, &self.host_labels)?;
         self.room.step.write(gpu, values)
     }
