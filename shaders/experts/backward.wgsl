@@ -56,7 +56,7 @@ fn main(
         let at = (line_slot(line, entry) * BLOCK + within) * QUADS + local.x;
         let x = pre[at];
         let g = grad[at];
-        let active = vec4<f32>(
+        let activated = vec4<f32>(
             activate(x.x, params.slope), activate(x.y, params.slope),
             activate(x.z, params.slope), activate(x.w, params.slope),
         );
@@ -65,17 +65,17 @@ fn main(
             derivative(x.z, params.slope), derivative(x.w, params.slope),
         );
         @if(!gated) {
-            sum = fma(g, active, sum);
-            hidden[at] = weight * active;
+            sum = fma(g, activated, sum);
+            hidden[at] = weight * activated;
             grad[at] = weight * g * slope;
         }
         @if(gated) {
             let u = up[at];
-            let h = active * u;
+            let h = activated * u;
             sum = fma(g, h, sum);
             hidden[at] = weight * h;
             grad[at] = weight * g * slope * u;
-            up[at] = weight * g * active;
+            up[at] = weight * g * activated;
         }
     }
     sums[local.y * QUADS + local.x] = (sum.x + sum.y) + (sum.z + sum.w);

@@ -6,6 +6,7 @@
 mod dynamic;
 mod elementwise;
 mod matmul;
+mod route;
 
 use std::fmt;
 
@@ -57,6 +58,7 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(elementwise::table());
     table.extend(dynamic::table());
+    table.extend(route::table());
     table
 }
 
