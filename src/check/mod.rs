@@ -7,6 +7,7 @@ mod dynamic;
 mod elementwise;
 mod language;
 mod matmul;
+mod route;
 
 use std::fmt;
 
@@ -59,6 +60,7 @@ pub fn table() -> Vec<Check> {
     table.extend(elementwise::table());
     table.extend(language::table());
     table.extend(dynamic::table());
+    table.extend(route::table());
     table
 }
 

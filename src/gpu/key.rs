@@ -97,6 +97,13 @@ pub const FLAGS: &[&str] = &[
     // Patterns: some blocks rest; values come from two patterns.
     "resting",
     "both",
+    // Rows of an operand are gathered.
+    "lhs_gather",
+    "rhs_gather",
+    // Experts: only some assignments are kept; a sum is weighted; hidden units are gated by others.
+    "kept",
+    "weighted",
+    "gated",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];

@@ -39,7 +39,18 @@ pub fn dds(
         Variant::Tile => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));
-    let product = Product { op, sizes, transpose, lhs, rhs: rhs.values(), out, sparse, mask: None, epilogue };
+    let product = Product {
+        op,
+        sizes,
+        transpose,
+        lhs,
+        rhs: rhs.values(),
+        out,
+        sparse,
+        mask: None,
+        gather: None,
+        epilogue,
+    };
     for part in product.parts(rec.gpu()) {
         let workgroups = part.m.count.div_ceil(tall) as u64 * (part.n.count / wide) as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;

@@ -30,7 +30,8 @@ pub fn dense(
         Variant::Lane => [8, 32],
         Variant::Tile => [64, 64],
     };
-    let product = Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, epilogue };
+    let product =
+        Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, gather: None, epilogue };
     for part in product.parts(rec.gpu()) {
         let workgroups = part.m.count.div_ceil(tall) as u64 * part.n.count.div_ceil(wide) as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;

@@ -43,6 +43,9 @@ pub(super) struct Product<'a> {
     pub(super) sparse: Option<(Place, &'a BlockMatrix)>,
     /// Of a sparse `out`.
     pub(super) mask: Option<&'a Tensor>,
+    /// For each row of the dense operand that is contracted with a sparse one, or makes rows of a sparse product, which row
+    /// of what is bound it is.
+    pub(super) gather: Option<&'a Tensor>,
     pub(super) epilogue: Epilogue<'a>,
 }
 
@@ -163,10 +166,17 @@ impl Product<'_> {
         for (name, tensor) in others {
             args = args.tensor(name, tensor);
         }
+        let gathered =
+            if place == Some(Place::Out) { ("lhs_gather", self.lhs) } else { ("rhs_gather", self.rhs) };
+        if let Some(rows) = self.gather {
+            let there = gathered.1.shape().first().copied().unwrap_or(0);
+            args = args.tensor("rows", rows).size(op, "gathered", there)?;
+        }
         if split {
             args = self.bind_window(args, part, [lhs_first, rhs_first, out_first])?;
         }
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
+        let key = key.with(gathered.0, self.gather.is_some());
         rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
     }
 

@@ -109,7 +109,18 @@ pub fn score_product(
         others = vec![("lhs_scale", lhs_scale), ("rhs_scale", rhs_scale)];
     }
     let epilogue = Epilogue::None;
-    let product = Product { op, sizes, transpose, lhs, rhs, out: scores, sparse: None, mask: None, epilogue };
+    let product = Product {
+        op,
+        sizes,
+        transpose,
+        lhs,
+        rhs,
+        out: scores,
+        sparse: None,
+        mask: None,
+        gather: None,
+        epilogue,
+    };
     product.record(rec, key, product.whole(), &others, workgroups)
 }
 

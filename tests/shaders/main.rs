@@ -56,6 +56,25 @@ fn permutations() -> Vec<Key> {
             keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
+            // Where tokens are gathered, all rows are ragged or none is.
+            let sdd = key("sdd").with("rhs_t", true).with("lhs_gather", true);
+            let ragged = ["lhs_scalar", "rhs_scalar", "k_tail"].into_iter();
+            let ragged = ragged.fold(sdd.clone(), |key, flag| key.with(flag, true));
+            keys.extend(windowed(vec![sdd, ragged]));
+            let dsd = key("dsd").with("lhs_t", true).with("rhs_gather", true);
+            keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
+        }
+    }
+    for name in ["count", "place"] {
+        keys.extend(switch(vec![Key::new("route", name)], "kept"));
+    }
+    keys.extend(["index", "scan", "tiles", "values"].map(|name| Key::new("route", name)));
+    keys.extend(switch(switch(switch(vec![Key::new("combine", "rows")], "weighted"), "add"), "out_scalar"));
+    for block in [8, 16, 32, 64] {
+        for pass in ["activate", "backward"] {
+            let key = Key::new("experts", pass).block(block);
+            let with = ["relu", "gelu", "silu", "all_relu"].map(|flag| key.clone().with(flag, true));
+            keys.extend(switch([vec![key], with.to_vec()].concat(), "gated"));
         }
     }
     for pass in ["forward", "backward"] {
