@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod elementwise;
+mod gate;
 mod matmul;
 
 use std::fmt;
@@ -57,6 +58,7 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(elementwise::table());
     table.extend(dynamic::table());
+    table.extend(gate::table());
     table
 }
 

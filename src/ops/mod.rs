@@ -16,6 +16,7 @@ mod dsd;
 mod epilogue;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
 mod matmul;
@@ -45,7 +46,7 @@ pub use random::{random_bits, random_uniform};
 pub use reduce::{column_sums, inverse_norms};
 pub use score::{Connect, NO_PART, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
-pub use select::{Quota, select};
+pub use select::{Quota, select, select_columns};
 pub use step::{Step, StepValues};
 
 pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};

@@ -13,6 +13,7 @@ mod dsd;
 mod epilogue;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
 mod optimizer;
@@ -41,7 +42,7 @@ pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
-pub use select::{Extreme, Share, select};
+pub use select::{Extreme, Share, select, select_columns};
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
