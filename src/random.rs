@@ -22,6 +22,8 @@ pub enum Stream {
     Regrowth(u32),
     /// What a language model says.
     Sample,
+    /// What a gate draws: the noise of its logits, whether second choices are kept, the hashes of tokens.
+    Gate(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -37,6 +39,7 @@ impl Stream {
             Self::Growth(layer) => [6, layer],
             Self::Regrowth(layer) => [7, layer],
             Self::Sample => [9, 0],
+            Self::Gate(layer) => [8, layer],
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod dynamic;
 mod elementwise;
+mod gate;
 mod language;
 mod matmul;
 mod route;
@@ -61,6 +62,7 @@ pub fn table() -> Vec<Check> {
     table.extend(language::table());
     table.extend(dynamic::table());
     table.extend(route::table());
+    table.extend(gate::table());
     table
 }
 

@@ -104,6 +104,19 @@ pub const FLAGS: &[&str] = &[
     "kept",
     "weighted",
     "gated",
+    // Gates: scores by a sigmoid; some tokens are padding; weights divided by their sum, or a softmax over the chosen; a second
+    // choice left to chance; a place for every expert; the slopes of losses, and that of the load; tokens chosen already come
+    // first, or alone.
+    "sigmoid",
+    "valid",
+    "renormalised",
+    "chosen",
+    "random",
+    "columns",
+    "losses",
+    "load",
+    "favour",
+    "only",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];

@@ -20,6 +20,7 @@ mod epilogue;
 mod experts;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
 mod matmul;
@@ -57,7 +58,7 @@ pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
 pub use score::{Connect, NO_PART, score_connect, score_exclude, score_product, score_values};
 pub use sdd::{sdd, sdd_gathered};
-pub use select::{Quota, select};
+pub use select::{Quota, select, select_columns};
 pub use step::{Step, StepValues};
 
 pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};

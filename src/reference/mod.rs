@@ -17,6 +17,7 @@ mod epilogue;
 mod experts;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
 mod norm;
@@ -53,7 +54,7 @@ pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
-pub use select::{Extreme, Share, select};
+pub use select::{Extreme, Share, select, select_columns};
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

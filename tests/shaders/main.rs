@@ -136,6 +136,27 @@ fn permutations() -> Vec<Key> {
     for pass in ["forward", "queries", "keys"] {
         keys.extend(HEADS.map(|head| Key::new("attention", pass).block(head)));
     }
+    let gate = |name| Key::new("gate", name);
+    keys.extend(["assign", "bias", "count", "load", "losses", "noise"].map(gate));
+    keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
+    keys.extend(switch(vec![gate("choose")], "bias"));
+    keys.extend(switch(vec![gate("hash")], "valid"));
+    keys.extend(switch(vec![gate("noise_backward")], "load"));
+    keys.extend([gate("scores"), gate("scores").with("favour", true), gate("scores").with("only", true)]);
+    keys.extend(["columns", "load"].map(|flag| gate("statistics").with(flag, true)));
+    keys.push(gate("statistics"));
+    for flag in ["renormalised", "chosen"] {
+        keys.push(gate("weigh").with(flag, true));
+        keys.extend(switch(vec![gate("backward").with(flag, true)], "losses"));
+    }
+    let sigmoid = gate("backward").with("sigmoid", true);
+    keys.extend(switch(
+        vec![gate("backward"), sigmoid.clone(), sigmoid.with("renormalised", true)],
+        "losses",
+    ));
+    let random = |name| gate(name).with("renormalised", true).with("random", true);
+    keys.extend(switch(vec![random("backward")], "losses"));
+    keys.extend([gate("weigh"), random("weigh")]);
     keys.push(Key::new("reduce", "sum").with("add", true));
     keys.extend(windowed(vec![Key::new("reduce", "sum")]));
     keys
