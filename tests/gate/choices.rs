@@ -130,9 +130,9 @@ fn a_thousand_sets_of_logits() {
 #[test]
 fn wrong_choices_are_seen() {
     for (gate, file, from, to) in [
-        // The last of equals rather than the first; a bias left out; probabilities that are not of all experts.
+        // The last of equals rather than the first; a bias of the wrong sign; probabilities that are not of all experts.
         ("softmax-top:3", "gate/choose", "key > largest", "key >= largest"),
-        ("sigmoid-top:3", "gate/choose", "x += bias[expert];", ""),
+        ("sigmoid-top:3", "gate/choose", "x += bias[expert];", "x -= bias[expert];"),
         (
             "softmax-top:3",
             "gate/probs",
@@ -141,7 +141,7 @@ fn wrong_choices_are_seen() {
         ),
         ("softmax-top:3:renormalised", "gate/weigh", "weight /= sum;", ""),
         // Padding that chooses.
-        ("softmax-top:3", "gate/probs", "counts = valid[token] != 0u;", ""),
+        ("softmax-top:3", "gate/probs", "valid[token] != 0u;", "valid[token] < 9u;"),
         // Rounding downwards, and those who chose an expert not before others.
         ("softmax-top:3:tile=4", "gate/count", "params.tile / 2u", "0u"),
         ("softmax-top:3:tile=4", "gate/scores", "+ FAVOUR", ""),
