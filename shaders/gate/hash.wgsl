@@ -12,10 +12,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
+// What says which tokens are padding: their identities, or their labels.
 @if(valid) @group(0) @binding(1) var<storage, read> valid: array<u32>;
 @group(0) @binding(2) var<storage, read_write> experts: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
+
+// What stands for a token that is padding.
+@if(valid) const IGNORED = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
 fn main(
@@ -29,7 +33,7 @@ fn main(
     }
     var counts = true;
     @if(valid) {
-        counts = valid[token] != 0u;
+        counts = valid[token] != IGNORED;
     }
     let first = token * params.choices;
     for (var choice = 0u; choice < params.choices; choice++) {

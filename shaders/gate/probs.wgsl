@@ -11,12 +11,16 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
+// What says which tokens are padding: their identities, or their labels.
 @if(valid) @group(0) @binding(1) var<storage, read> valid: array<u32>;
 @group(0) @binding(2) var<storage, read_write> probs: array<f32>;
 // For each token: the logarithm of the sum of the logits' exponentials; its square; 1 if the token counts; the sum of its
 // probabilities.
 @group(0) @binding(3) var<storage, read_write> tokens: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
+
+// What stands for a token that is padding.
+@if(valid) const IGNORED = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
 fn main(
@@ -33,7 +37,7 @@ fn main(
 
     var counts = true;
     @if(valid) {
-        counts = valid[token] != 0u;
+        counts = valid[token] != IGNORED;
     }
     var largest = logits[first];
     for (var i = first; i < end; i++) {

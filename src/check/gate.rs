@@ -19,6 +19,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.gate.noise.f32", noise),
         Check::new("fretwork.gate.count.f32", count),
         Check::new("fretwork.gate.bias.f32", bias),
+        Check::new("fretwork.gate.tally.f32", tally),
         Check::new("fretwork.gate.scores.f32.only", keep_probable),
         Check::new("fretwork.select.radix.f32 by columns", columns),
     ];
@@ -97,7 +98,7 @@ impl Operands {
         logits[EXPERTS..2 * EXPERTS].copy_from_slice(&[90.0, -90.0, 0.0, -0.0, 200.0, 80.0, 1e-30]);
         logits[5 * EXPERTS + 2] = f32::NAN;
         logits[6 * EXPERTS + 1] = f32::NEG_INFINITY;
-        let mut valid: Vec<u32> = (0..TOKENS).map(|_| walk.below(5)).collect();
+        let mut valid: Vec<u32> = (0..TOKENS).map(|_| walk.below(5).wrapping_sub(1)).collect();
         valid[..5].fill(1);
         let noise = numbers(&mut walk, TOKENS * EXPERTS, 2.0);
         let bias = numbers(&mut walk, EXPERTS, 0.2);
@@ -474,10 +475,25 @@ fn columns(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
+fn tally(gpu: &Gpu) -> Result<Verdict> {
+    let mut walk = operands(1106);
+    let mut draw = || -> Vec<u32> { (0..gate::MOST_EXPERTS).map(|_| walk.below(1 << 20)).collect() };
+    let (counts, totals) = (draw(), draw());
+    let mut wanted = totals.clone();
+    gate::tally(&counts, &mut wanted);
+    let counts = words(gpu, &counts)?;
+    let found = thrice::<u32>(gpu, |rec| {
+        let totals = words(gpu, &totals)?;
+        ops::gate::tally(rec, &counts, &totals)?;
+        Ok(totals)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
+}
+
 fn hash(gpu: &Gpu, masked: bool) -> Result<Verdict> {
     let mut walk = operands(1105);
     let ids: Vec<u32> = (0..TOKENS).map(|_| walk.below(50)).collect();
-    let valid: Vec<u32> = (0..TOKENS).map(|_| walk.below(3)).collect();
+    let valid: Vec<u32> = (0..TOKENS).map(|_| walk.below(3).wrapping_sub(1)).collect();
     let mut experts = vec![77; TOKENS * EXPERTS];
     let mut weights = vec![f32::NAN; TOKENS * EXPERTS];
     gate::hash(&ids, masked.then_some(&valid), &mut experts, &mut weights, EXPERTS, key());

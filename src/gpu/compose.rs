@@ -80,6 +80,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/probs",
     "gate/scores",
     "gate/statistics",
+    "gate/tally",
     "gate/weigh",
     "loss/mse",
     "loss/softmax",

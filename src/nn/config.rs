@@ -18,6 +18,8 @@ pub struct LayerShape {
     pub sides: [usize; 2],
     /// Whether the weight is block-sparse.
     pub sparse: bool,
+    /// Whether a bias follows.
+    pub bias: bool,
 }
 
 /// What network to make.

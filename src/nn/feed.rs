@@ -25,6 +25,7 @@ impl FeedForward {
             name: format!("{name}.{part}"),
             sides,
             sparse,
+            bias: true,
         })
     }
 

@@ -47,6 +47,7 @@ impl MlpConfig {
             name: format!("layers.{layer}"),
             sides: [pair[1], pair[0]],
             sparse: self.sparsity.is_some() && layer < self.hidden.len(),
+            bias: true,
         };
         widths.windows(2).enumerate().map(shape).collect()
     }

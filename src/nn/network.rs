@@ -20,6 +20,17 @@ pub struct Passage<'a> {
     pub dy: &'a Tensor,
 }
 
+/// What passed through a mixture of experts in training, since the totals were last set to 0.
+#[derive(Debug, Clone)]
+pub struct Load<'a> {
+    /// `blocks.0.feed`, say.
+    pub name: String,
+    /// Tokens that each expert got, `u32[experts]`.
+    pub taken: &'a Tensor,
+    /// Tokens that chose it, and that it had no room for.
+    pub dropped: &'a Tensor,
+}
+
 /// What records something after a layer's backward pass.
 pub type After<'a> = dyn FnMut(&mut Recorder<'_>, Passage<'_>) -> Result<()> + 'a;
 
@@ -33,6 +44,16 @@ pub trait Network: fmt::Debug + Send {
 
     /// Everything that is trained, the parameters of the layers among them.
     fn parameters(&self) -> Vec<Parameter<'_>>;
+
+    /// What steps change besides the parameters, by name. A checkpoint keeps it.
+    fn state(&self) -> Vec<(String, &Tensor)> {
+        Vec::new()
+    }
+
+    /// The loads of its mixtures of experts.
+    fn loads(&self) -> Vec<Load<'_>> {
+        Vec::new()
+    }
 
     /// Where a batch comes in: `[rows, features]` of `f32`, or `[rows]` of `u32`.
     fn input(&self) -> &Tensor;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::Settings;
-use crate::gpu::Gpu;
+use crate::gpu::{DType, Gpu};
 use crate::nn::{FanIn, LayerShape, Network};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -220,6 +220,12 @@ impl Checkpoint {
             let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
             let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
             gpu.write(parameter.values, self.get(path, &name, parameter.values.shape())?)?;
+        }
+        for (name, tensor) in network.state() {
+            match tensor.dtype() {
+                DType::U32 => gpu.write(tensor, &self.words(path, &name, tensor.len())?)?,
+                _ => gpu.write(tensor, self.get(path, &name, tensor.shape())?)?,
+            }
         }
         Ok(network)
     }

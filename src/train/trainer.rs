@@ -9,7 +9,7 @@ use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Input, Rows, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
-use crate::nn::Network;
+use crate::nn::{Load, Network};
 use crate::ops::StepValues;
 use crate::reference::bits;
 use crate::sparse::Topology;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 use super::evolution::Evolution;
 use super::plans::{Plans, Room};
-use super::report::{self, EpochRecord, LayerRecord, LogRecord, StartRecord};
+use super::report::{self, EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -27,7 +27,7 @@ const IN_FLIGHT: usize = 4;
 const REPORTS: u64 = 50;
 
 /// What a run tells whoever watches it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// Steps were done.
     Progress {
@@ -54,6 +54,8 @@ pub enum Event {
         test: Evaluation,
         /// Steps a second in this epoch, without the test.
         steps_per_second: f64,
+        /// What passed through each mixture of experts in this epoch.
+        loads: Vec<LoadRecord>,
     },
 }
 
@@ -84,6 +86,8 @@ pub struct Summary {
     pub finished: bool,
     /// Accuracy on the test rows.
     pub test_accuracy: f64,
+    /// Mean loss over the test rows.
+    pub test_loss: f64,
     /// Mean loss over the rows of the last epoch that was trained.
     pub train_loss: f64,
     /// Steps done in the whole run.
@@ -311,12 +315,14 @@ impl Trainer {
                 self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
+                let loads = self.take_loads()?;
                 let event = Event::Epoch {
                     epoch,
                     step: self.position.step,
                     train,
                     test: evaluation,
                     steps_per_second: done as f64 / elapsed.as_secs_f64(),
+                    loads: loads.clone(),
                 };
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
@@ -332,6 +338,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         layers,
+                        loads,
                     }))?;
                 }
                 if watch(&event) == Flow::Stop {
@@ -352,6 +359,7 @@ impl Trainer {
         Ok(Summary {
             finished: self.position.step >= total,
             test_accuracy: test.accuracy,
+            test_loss: test.loss,
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
@@ -542,6 +550,12 @@ impl Trainer {
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
+        for (name, tensor) in self.model.state() {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
+            }
+        }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
         for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
@@ -550,6 +564,19 @@ impl Trainer {
             }
         }
         Ok(checkpoint)
+    }
+
+    /// What passed through mixtures of experts since this was last asked. Waits for the device.
+    fn take_loads(&self) -> Result<Vec<LoadRecord>> {
+        let take = |tensor: &Tensor| -> Result<Vec<u32>> {
+            let words = self.gpu.read::<u32>(tensor)?.wait()?;
+            self.gpu.write(tensor, &vec![0u32; words.len()])?;
+            Ok(words)
+        };
+        let record = |load: Load<'_>| {
+            Ok(LoadRecord { name: load.name, taken: take(load.taken)?, dropped: take(load.dropped)? })
+        };
+        self.model.loads().into_iter().map(record).collect()
     }
 
     /// The patterns as they are, for the log. Waits for the device.

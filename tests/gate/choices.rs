@@ -4,6 +4,7 @@ use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources};
 use fretwork::ops::gate::{self, ABSENT, Gate};
 use fretwork::random::{Key, Stream};
 use fretwork::reference;
+use fretwork::reference::IGNORED;
 
 use crate::truth::{Truth, below, best, quantile};
 use crate::{Found, Setup, gpu, read, run, walk};
@@ -84,7 +85,7 @@ fn quantised(gate: &str, tokens: usize, experts: usize, case: u32) -> Setup {
     let steps = [2.0, 4.0, 1000.0][walk.below(3) as usize];
     setup.logits.iter_mut().for_each(|x| *x = (*x * steps).round() / steps);
     if walk.below(2) == 0 {
-        setup.valid = Some((0..tokens).map(|_| walk.below(3)).collect());
+        setup.valid = Some((0..tokens).map(|_| walk.below(3).wrapping_sub(1)).collect());
     }
     if gate.contains("-top") && !gate.starts_with("noisy") && walk.below(3) == 0 {
         setup.bias = Some((0..experts).map(|_| (walk.uniform() - 0.5) * 0.5).collect());
@@ -141,7 +142,7 @@ fn wrong_choices_are_seen() {
         ),
         ("softmax-top:3:renormalised", "gate/weigh", "weight /= sum;", ""),
         // Padding that chooses.
-        ("softmax-top:3", "gate/probs", "valid[token] != 0u;", "valid[token] < 9u;"),
+        ("softmax-top:3", "gate/probs", "valid[token] != IGNORED;", "true;"),
         // Rounding downwards, and those who chose an expert not before others.
         ("softmax-top:3:tile=4", "gate/count", "params.tile / 2u", "0u"),
         ("softmax-top:3:tile=4", "gate/scores", "+ FAVOUR", ""),
@@ -155,7 +156,7 @@ fn wrong_choices_are_seen() {
     ] {
         let mut setup = quantised(gate, 33, 7, 1);
         setup.logits.iter_mut().for_each(|x| *x = x.round());
-        setup.valid = Some((0..33).map(|t| u32::from(t % 5 != 0)).collect());
+        setup.valid = Some((0..33).map(|t| if t % 5 == 0 { IGNORED } else { t }).collect());
         setup.bias = gate.starts_with("sigmoid").then(|| vec![0.3, 0.0, -0.3, 0.1, 0.2, -0.1, 0.0]);
         assert_eq!(objection(&gpu(), &setup), None, "{gate}");
         let mut sources = Sources::default();

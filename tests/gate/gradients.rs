@@ -5,6 +5,7 @@ use fretwork::ops::gate::{ABSENT, Balance};
 
 use crate::truth::Truth;
 use crate::{Setup, gpu, run, walk};
+use fretwork::reference::IGNORED;
 
 const GATES: [&str; 13] = [
     "softmax-top:1",
@@ -37,7 +38,7 @@ const BALANCES: [(&str, Balance); 5] = [
 fn setup(gate: &str, case: u32) -> Setup {
     let mut setup = Setup::new(gate, 19, 5, &mut walk(case));
     let mut valid = vec![1; 19];
-    (valid[4], valid[18]) = (0, 0);
+    (valid[4], valid[18]) = (IGNORED, IGNORED);
     setup.valid = Some(valid);
     if gate == "gshard:random" {
         setup.draws = true;
@@ -247,7 +248,7 @@ fn nothing_but_padding() {
     let gpu = gpu();
     for gate in GATES {
         let mut setup = setup(gate, 90);
-        setup.valid = Some(vec![0; setup.tokens()]);
+        setup.valid = Some(vec![IGNORED; setup.tokens()]);
         setup.balance = Some(BALANCES[4].1);
         let found = run(&gpu, &setup);
         assert!(

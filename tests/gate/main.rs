@@ -12,6 +12,7 @@ use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference::IGNORED;
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -73,7 +74,7 @@ impl Setup {
 
     fn counts(&self, token: usize) -> bool {
         let row = &self.logits[token * self.experts..][..self.experts];
-        self.valid.as_ref().is_none_or(|valid| valid[token] != 0) && row.iter().all(|x| x.is_finite())
+        self.valid.as_ref().is_none_or(|valid| valid[token] != IGNORED) && row.iter().all(|x| x.is_finite())
     }
 }
 

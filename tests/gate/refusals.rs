@@ -3,6 +3,7 @@
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::ops::gate::{self, ABSENT, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
 use fretwork::ops::{self, Step, StepValues};
+use fretwork::reference::IGNORED;
 
 use crate::{Setup, gpu, key, read, run, walk};
 
@@ -135,7 +136,7 @@ fn what_is_not_finite() {
         let mut valid = vec![1; 20];
         for (token, bad) in [(2, f32::NAN), (7, f32::INFINITY), (11, f32::NEG_INFINITY), (19, -f32::NAN)] {
             setup.logits[token * 5 + token % 5] = bad;
-            valid[token] = 0;
+            valid[token] = IGNORED;
         }
         padded.valid = Some(valid.clone());
         let (found, wanted) = (run(&gpu, &setup), run(&gpu, &padded));
@@ -147,7 +148,7 @@ fn what_is_not_finite() {
             assert_eq!(found.noise_grad, wanted.noise_grad, "{gate}");
         }
         let choices = setup.choices();
-        for token in (0..20).filter(|&token| valid[token] == 0) {
+        for token in (0..20).filter(|&token| valid[token] == IGNORED) {
             assert!(
                 found.experts[token * choices..][..choices].iter().all(|&expert| expert == ABSENT),
                 "{gate}"

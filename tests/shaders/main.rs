@@ -137,7 +137,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(HEADS.map(|head| Key::new("attention", pass).block(head)));
     }
     let gate = |name| Key::new("gate", name);
-    keys.extend(["assign", "bias", "count", "load", "losses", "noise"].map(gate));
+    keys.extend(["assign", "bias", "count", "load", "losses", "noise", "tally"].map(gate));
     keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
     keys.extend(switch(vec![gate("choose")], "bias"));
     keys.extend(switch(vec![gate("hash")], "valid"));

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fretwork::data::Source;
 use fretwork::methods::{Decay, Every, Kind, Scope};
+use fretwork::nn::Overflow;
 use fretwork::ops::Activation;
+use fretwork::ops::gate::Gate;
 use fretwork::sparse::Density;
 use fretwork::train::{OptimizerKind, Schedule};
 
@@ -40,7 +42,7 @@ pub(crate) struct Train {
     /// Test on so many rows, the first.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
-    /// mlp | lm; by default a language model for a text, and a multi-layer perceptron for what else there is.
+    /// mlp | lm | moe-lm; by default a language model for a text, and a multi-layer perceptron for what else there is.
     #[arg(long)]
     pub(crate) model: Option<Model>,
     /// Widths of the hidden layers, multiples of the block, by default 512,512; of a language model the hidden units of a
@@ -153,6 +155,7 @@ pub(crate) struct Train {
 pub(crate) enum Model {
     Mlp,
     Lm,
+    MoeLm,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +173,40 @@ pub(crate) struct Lm {
     /// Blocks of attention and feed-forward network.
     #[arg(long, default_value_t = 2)]
     pub(crate) depth: usize,
+    /// Experts: so many of the hidden units that --hidden says, or the hidden units of each, such as 64,64,128.
+    #[arg(long, value_delimiter = ',', default_value = "8")]
+    pub(crate) experts: Vec<usize>,
+    /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
+    /// gshard | gshard:random | hash:K | expert-choice:FACTOR
+    #[arg(long, default_value = "softmax-top:2:renormalised")]
+    pub(crate) gate: Gate,
+    /// Balance by GShard's and Switch's auxiliary loss, with this coefficient.
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
+    pub(crate) aux: f32,
+    /// Balance by the importance of experts, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) importance: f32,
+    /// Balance by the load of experts, for noisy gates, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) load: f32,
+    /// Keep the router's logits small, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) z_loss: f32,
+    /// Balance without a loss: how far a step moves each expert's bias.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) bias_rate: f32,
+    /// How many times the tokens that it would have in balance an expert has room for; 0 for all.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) capacity: f32,
+    /// Who is dropped where there is no room: position | probability
+    #[arg(long, default_value = "position")]
+    pub(crate) overflow: Overflow,
+    /// Experts whose hidden units are gated (GLU).
+    #[arg(long)]
+    pub(crate) gated: bool,
+    /// Hidden units of an expert that every token goes to.
+    #[arg(long, value_name = "UNITS", default_value_t = 0)]
+    pub(crate) shared: usize,
 }
 
 #[derive(Debug, Args)]

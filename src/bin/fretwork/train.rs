@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::methods::{MethodConfig, Updates};
-use fretwork::nn::{LmConfig, MlpConfig, ModelConfig};
+use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, MoeConfig};
+use fretwork::ops::gate::Balance;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
@@ -136,19 +137,38 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
             dropout: options.dropout,
             seed,
         }),
-        Model::Lm => ModelConfig::Lm(LmConfig {
+        kind => ModelConfig::Lm(LmConfig {
             vocabulary: data.vocabulary.clone(),
             context: options.lm.context,
             width: options.lm.width,
             heads: options.lm.heads,
             depth: options.lm.depth,
             hidden: options.hidden.as_ref().map_or(4 * options.lm.width, |hidden| hidden[0]),
+            experts: (kind == Model::MoeLm).then(|| experts(options)),
             activation: options.activation,
             block,
             sparsity,
             density,
             seed,
         }),
+    }
+}
+
+fn experts(options: &Train) -> MoeConfig {
+    let lm = &options.lm;
+    let hidden = options.hidden.as_ref().map_or(2 * lm.width, |hidden| hidden[0]);
+    MoeConfig {
+        experts: match lm.experts[..] {
+            [count] => vec![hidden; count],
+            _ => lm.experts.clone(),
+        },
+        gate: lm.gate,
+        balance: Balance { aux: lm.aux, importance: lm.importance, load: lm.load, z: lm.z_loss },
+        bias_rate: lm.bias_rate,
+        capacity: lm.capacity,
+        overflow: lm.overflow,
+        gated: lm.gated,
+        shared: lm.shared,
     }
 }
 
@@ -185,8 +205,8 @@ struct Watcher {
 
 impl Watcher {
     fn see(&mut self, event: &Event) -> Flow {
-        match *event {
-            Event::Progress { epoch, step, steps, loss, accuracy } => {
+        match event {
+            &Event::Progress { epoch, step, steps, loss, accuracy } => {
                 self.steps += 1;
                 if !self.json {
                     let bar = self.bar.get_or_insert_with(|| progress_bar(epoch, steps));
@@ -196,11 +216,11 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second } => {
+            Event::Epoch { epoch, step, train, test, steps_per_second, loads } => {
                 if self.json {
                     let event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
-                        "steps_per_second": steps_per_second,
+                        "steps_per_second": steps_per_second, "loads": loads,
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::nn::config::counts;
-use crate::nn::{FeedForward, LayerShape};
+use crate::nn::{FeedForward, LayerShape, MoeConfig};
 use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
@@ -23,6 +23,8 @@ pub struct LmConfig {
     pub depth: usize,
     /// Hidden units of a feed-forward network, a multiple of the block.
     pub hidden: usize,
+    /// Experts in the place of feed-forward networks, if there are any.
+    pub experts: Option<MoeConfig>,
     /// What stands between the two layers of a feed-forward network.
     pub activation: Activation,
     /// The side of a block.
@@ -64,6 +66,7 @@ impl LmConfig {
             let reason = format!("{} of a width of {}; a head may be {HEADS:?} wide", self.heads, self.width);
             return bad("heads", reason);
         }
+        self.experts.as_ref().map_or(Ok(()), |experts| experts.validate(self.block))?;
         counts(&self.layers(), self.block, self.density, self.sparsity).map(|_| ())
     }
 
@@ -75,18 +78,28 @@ impl LmConfig {
         for block in 0..self.depth {
             let name = format!("blocks.{block}");
             for (part, sides) in [("qkv", [3 * width, width]), ("out", [width, width])] {
-                layers.push(LayerShape { name: format!("{name}.attention.{part}"), sides, sparse });
+                layers.push(LayerShape {
+                    name: format!("{name}.attention.{part}"),
+                    sides,
+                    sparse,
+                    bias: true,
+                });
             }
-            layers.extend(FeedForward::layers(&format!("{name}.feed"), width, self.hidden, sparse));
+            let feed = format!("{name}.feed");
+            match &self.experts {
+                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse)),
+                Some(experts) => layers.extend(experts.layers(&feed, width, sparse)),
+            }
         }
         let sides = [self.vocabulary.len(), width];
-        layers.push(LayerShape { name: "head".to_owned(), sides, sparse: false });
+        layers.push(LayerShape { name: "head".to_owned(), sides, sparse: false, bias: true });
         layers
     }
 
     /// Elements of all parameters if every block were present.
     pub fn params_dense(&self) -> usize {
-        let layers: usize = self.layers().iter().map(|layer| layer.sides[0] * (layer.sides[1] + 1)).sum();
+        let size = |layer: &LayerShape| layer.sides[0] * (layer.sides[1] + usize::from(layer.bias));
+        let layers: usize = self.layers().iter().map(size).sum();
         let tables = (self.vocabulary.len() + self.context) * self.width;
         layers + tables + (2 * self.depth + 1) * self.width
     }
@@ -97,8 +110,12 @@ impl fmt::Display for LmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} characters, {} blocks of width {} with {} heads and {} hidden units",
-            self.context, self.depth, self.width, self.heads, self.hidden
-        )
+            "{} characters, {} blocks of width {} with {} heads and ",
+            self.context, self.depth, self.width, self.heads
+        )?;
+        match &self.experts {
+            None => write!(f, "{} hidden units", self.hidden),
+            Some(experts) => experts.fmt(f),
+        }
     }
 }

@@ -7,7 +7,7 @@ mod norm;
 pub use config::LmConfig;
 
 use super::builder::Builder;
-use super::{After, FanIn, Linear, Network, Param, Parameter, Passage, Projection};
+use super::{After, FanIn, Linear, Load, Moe, Network, Param, Parameter, Passage, Projection};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Epilogue, Step};
@@ -64,7 +64,7 @@ impl Lm {
             Param::new(gpu, format!("{name}.weight"), &[rows, width], &values)
         };
         let room = |label, width| gpu.alloc::<f32>(Class::Activations, label, &[rows, width]);
-        let block = |number| Block::new(&mut builder, &config, rows, &format!("blocks.{number}"));
+        let block = |number| Block::new(&mut builder, &config, rows, number);
         let blocks = (0..config.depth).map(block).collect::<Result<_>>()?;
         Ok(Self {
             embedding: table(&builder, "embedding", classes, others)?,
@@ -83,6 +83,11 @@ impl Lm {
         })
     }
 
+    /// The mixtures of experts, with the numbers of their blocks.
+    fn mixtures(&self) -> impl Iterator<Item = (usize, &Moe)> {
+        self.blocks.iter().enumerate().filter_map(|(number, block)| Some((number, block.experts()?)))
+    }
+
     /// What the model was made from.
     pub fn config(&self) -> &LmConfig {
         &self.config
@@ -91,20 +96,37 @@ impl Lm {
 
 impl Network for Lm {
     fn layers(&self) -> Vec<&Projection> {
-        let linears = self.blocks.iter().flat_map(Block::linears).chain([&self.head]);
-        linears.map(Linear::projection).collect()
+        self.blocks.iter().flat_map(Block::projections).chain([self.head.projection()]).collect()
     }
 
     fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection> {
-        let linears = self.blocks.iter_mut().flat_map(Block::linears_mut).chain([&mut self.head]);
-        linears.map(Linear::projection_mut).nth(layer)
+        let blocks = self.blocks.iter_mut().flat_map(Block::projections_mut);
+        blocks.chain([self.head.projection_mut()]).nth(layer)
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
         let tables = [self.embedding.parameter(), self.positions.parameter()];
-        let norms = self.blocks.iter().flat_map(Block::norms).chain([self.norm.parameter()]);
-        let linears = self.blocks.iter().flat_map(Block::linears).chain([&self.head]);
-        tables.into_iter().chain(linears.flat_map(Linear::parameters)).chain(norms).collect()
+        let blocks = self.blocks.iter().flat_map(Block::parameters);
+        let last = [self.norm.parameter()].into_iter().chain(self.head.parameters());
+        tables.into_iter().chain(blocks).chain(last).collect()
+    }
+
+    fn state(&self) -> Vec<(String, &Tensor)> {
+        let mut state = Vec::new();
+        for (number, moe) in self.mixtures() {
+            let parts = moe.state().into_iter();
+            state.extend(parts.map(|(part, tensor)| (format!("blocks.{number}.feed.{part}"), tensor)));
+        }
+        state
+    }
+
+    fn loads(&self) -> Vec<Load<'_>> {
+        let mut loads = Vec::new();
+        for (number, moe) in self.mixtures() {
+            let [taken, dropped] = moe.load();
+            loads.push(Load { name: format!("blocks.{number}.feed"), taken, dropped });
+        }
+        loads
     }
 
     fn input(&self) -> &Tensor {
@@ -119,11 +141,11 @@ impl Network for Lm {
         &self.logits_grad
     }
 
-    fn forward(&self, rec: &mut Recorder<'_>, _step: Option<&Step>) -> Result<()> {
+    fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
         let Self { embedding, positions, input, stream, .. } = self;
         ops::embed_gather(rec, input, embedding.values(), positions.values(), &stream[0])?;
         for (block, pair) in self.blocks.iter().zip(stream.windows(2)) {
-            block.forward(rec, &pair[0], &pair[1])?;
+            block.forward(rec, [&pair[0], input, &pair[1]], step)?;
         }
         self.norm.forward(rec, &stream[self.config.depth])?;
         self.head.forward(rec, self.norm.out(), &self.logits, Epilogue::Bias(self.head.bias()))
@@ -132,7 +154,7 @@ impl Network for Lm {
     fn backward_with(
         &self,
         rec: &mut Recorder<'_>,
-        _step: Option<&Step>,
+        step: Option<&Step>,
         after: &mut After<'_>,
     ) -> Result<()> {
         let Self { embedding, positions, input, stream, logits, logits_grad, grad, normed_grad, .. } = self;
@@ -150,7 +172,7 @@ impl Network for Lm {
         )?;
         self.norm.backward(rec, [&stream[depth], normed_grad, grad], false)?;
         for (block, pair) in self.blocks.iter().zip(stream.windows(2)).rev() {
-            block.backward(rec, [&pair[0], &pair[1], grad], &self.scratch, after)?;
+            block.backward(rec, [&pair[0], input, &pair[1], grad], &self.scratch, step, after)?;
         }
         ops::embed_scatter(rec, input, grad, embedding.grads(), positions.grads())
     }

@@ -68,6 +68,18 @@ pub(super) fn count_tiles(
     rec.dispatch(&Key::new("gate", "count"), &args, count as u64)
 }
 
+/// Records `totals += counts`, both `u32[experts]`.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit.
+pub fn tally(rec: &mut Recorder<'_>, counts: &Tensor, totals: &Tensor) -> Result<()> {
+    let op = "gate.tally";
+    let count = length(op, "counts", counts)?;
+    totals.expect_shape(op, "totals", &[count])?;
+    let args = Args::new().tensor("counts", counts).tensor("totals", totals).size(op, "experts", count)?;
+    rec.dispatch(&Key::new("gate", "tally"), &args, elementwise(count))
+}
+
 /// Records one step of balancing without a loss: `bias[experts]` of an expert with fewer than the mean of `counts`
 /// (`u32[experts]`) rises by `rate`, and that of one with more falls by it.
 ///

@@ -12,7 +12,7 @@ mod alone;
 mod backward;
 mod losses;
 
-pub use alone::{count, hash, keep_probable, rebalance};
+pub use alone::{count, hash, keep_probable, rebalance, tally};
 pub use backward::{Grads, backward};
 pub use losses::{Results, losses};
 
@@ -43,7 +43,7 @@ pub struct Inputs<'a> {
     pub noise: Option<&'a Tensor>,
     /// Added to probabilities for selection and for nothing else, `[experts]`; for [`Gate::TopK`].
     pub bias: Option<&'a Tensor>,
-    /// 0 for a token that is padding, `u32[tokens]`.
+    /// [`IGNORED`](crate::reference::IGNORED) for a token that is padding, `u32[tokens]`: identities or labels will do.
     pub valid: Option<&'a Tensor>,
     /// Nothing is drawn without it: there is no noise, and no choice is left to chance.
     pub draw: Option<Draw<'a>>,

@@ -3,6 +3,7 @@
 use super::normal::{normal, spread};
 use super::{ABSENT, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::{Key, unit};
+use crate::reference::IGNORED;
 
 /// `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
 pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u32) {
@@ -20,7 +21,7 @@ pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &
     let experts = logits.len() / tokens.len();
     for (t, token) in tokens.iter_mut().enumerate() {
         let (x, p) = (&logits[t * experts..][..experts], &mut probs[t * experts..][..experts]);
-        let counts = valid.is_none_or(|valid| valid[t] != 0) && x.iter().all(|x| x.is_finite());
+        let counts = valid.is_none_or(|valid| valid[t] != IGNORED) && x.iter().all(|x| x.is_finite());
         if !counts {
             p.fill(0.0);
             *token = Token { lse: 0.0, square: 0.0, counts: 0.0, total: 1.0 };
@@ -158,7 +159,7 @@ pub fn hash(
     let choices = experts.len() / ids.len();
     for (t, &id) in ids.iter().enumerate() {
         let span = t * choices..(t + 1) * choices;
-        if valid.is_some_and(|valid| valid[t] == 0) {
+        if valid.is_some_and(|valid| valid[t] == IGNORED) {
             experts[span.clone()].fill(ABSENT);
             weights[span].fill(0.0);
             continue;
@@ -169,6 +170,11 @@ pub fn hash(
         }
         weights[span].fill(1.0 / choices as f32);
     }
+}
+
+/// Adds counts to running totals.
+pub fn tally(counts: &[u32], totals: &mut [u32]) {
+    totals.iter_mut().zip(counts).for_each(|(total, count)| *total = total.wrapping_add(*count));
 }
 
 /// Raises the bias of experts with fewer tokens than the mean by `rate`, and lowers that of those with more.

@@ -10,7 +10,7 @@ mod loss;
 mod normal;
 
 pub use backward::{backward, noise_backward};
-pub use choice::{Rule, assign, choose, count, hash, noise, probs, rebalance, scores, weigh};
+pub use choice::{Rule, assign, choose, count, hash, noise, probs, rebalance, scores, tally, weigh};
 pub use config::{Balance, Gate, MOST_EXPERTS, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};
