@@ -29,6 +29,9 @@ pub struct Load<'a> {
     pub taken: &'a Tensor,
     /// Tokens that chose it, and that it had no room for.
     pub dropped: &'a Tensor,
+    /// The losses of balance at the last step: auxiliary, importance, load and z, and their sum with their coefficients. None
+    /// where nothing is learned of the choices.
+    pub losses: Option<&'a Tensor>,
 }
 
 /// What records something after a layer's backward pass.

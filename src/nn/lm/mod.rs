@@ -121,12 +121,7 @@ impl Network for Lm {
     }
 
     fn loads(&self) -> Vec<Load<'_>> {
-        let mut loads = Vec::new();
-        for (number, moe) in self.mixtures() {
-            let [taken, dropped] = moe.load();
-            loads.push(Load { name: format!("blocks.{number}.feed"), taken, dropped });
-        }
-        loads
+        self.mixtures().map(|(number, moe)| moe.load(format!("blocks.{number}.feed"))).collect()
     }
 
     fn input(&self) -> &Tensor {

@@ -6,7 +6,7 @@ mod experts;
 pub use config::{MoeConfig, Overflow};
 
 use super::builder::Builder;
-use super::{After, FeedForward, Linear, Parameter, Projection};
+use super::{After, FeedForward, Linear, Load, Parameter, Projection};
 use crate::Result;
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
@@ -156,10 +156,10 @@ impl Moe {
         &self.config
     }
 
-    /// Tokens that each expert got in training since the totals were last set to 0, `u32[experts]`, and likewise those that it
-    /// had no room for.
-    pub fn load(&self) -> [&Tensor; 2] {
-        [&self.load, &self.dropped]
+    /// What passed through it in training.
+    pub fn load(&self, name: String) -> Load<'_> {
+        let losses = self.router.as_ref().map(|router| &router.losses);
+        Load { name, taken: &self.load, dropped: &self.dropped, losses }
     }
 
     /// What steps change besides the parameters, by name.
