@@ -17,7 +17,8 @@ struct Brink {
 
 fn find_brink(token: u32, count: u32, choices: u32) -> Brink {
     let row = token * count;
-    var brink = Brink(experts[token * choices + choices - 1u], 0u);
+    // No place outside the row, whatever stands there.
+    var brink = Brink(min(experts[token * choices + choices - 1u], count - 1u), 0u);
     var largest = 0u;
     for (var expert = 0u; expert < count; expert++) {
         let key = ordered(noisy[row + expert]);

@@ -108,7 +108,7 @@ fn main(
     var sum = 1e-9;
     @if(renormalised) {
         for (var i = first; i < end; i++) {
-            if experts[i] != ABSENT {
+            if experts[i] < params.experts {
                 let probability = probs[row + experts[i]];
                 mean += grad_of(i) * probability;
                 sum += probability;
@@ -123,7 +123,7 @@ fn main(
     }
     @if(chosen) {
         for (var i = first; i < end; i++) {
-            if experts[i] != ABSENT {
+            if experts[i] < params.experts {
                 mean += grad_of(i) * weights[i];
             }
         }
@@ -144,7 +144,7 @@ fn main(
             taken += shared_grad(expert, balance, total) * probs[row + expert];
         }
         for (var i = first; i < end; i++) {
-            if experts[i] != ABSENT {
+            if experts[i] < params.experts {
                 taken += chosen_grad(i, mean, sum) * probs[row + experts[i]];
             }
         }
@@ -169,7 +169,7 @@ fn main(
         logits_grad[row + expert] = grad;
     }
     for (var i = first; i < end; i++) {
-        if experts[i] != ABSENT {
+        if experts[i] < params.experts {
             let at = row + experts[i];
             @if(chosen) {
                 logits_grad[at] += weights[i] * (grad_of(i) - mean);

@@ -1,6 +1,7 @@
 // The gradient of the noise's logits from that of the noisy ones, which the logits without noise have too. One token an
 // invocation. The load adds its own: through each expert's logit and spread, and through the threshold that it is held against,
 // which is a noisy logit itself.
+import package::common::activation::sigmoid;
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
 import package::common::load::{distance_of, find_brink, is_chosen, noise};
@@ -21,11 +22,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> logits_grad: array<f32>;
 @group(0) @binding(9) var<storage, read_write> noise_grad: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
-
-// The derivative of a spread.
-fn spread_slope(x: f32) -> f32 {
-    return 1.0 / (1.0 + exp(min(-x, 80.0)));
-}
 
 @compute @workgroup_size(64)
 fn main(
@@ -69,7 +65,8 @@ fn main(
             grad -= own * distance;
             logits_grad[i] += own;
         }
-        noise_grad[i] = grad * spread_slope(noise[i]);
+        // A sigmoid is the derivative of a spread.
+        noise_grad[i] = grad * sigmoid(noise[i]);
     }
 }
 

@@ -2,7 +2,6 @@
 // takes no part, and of the others the bits ascend with the values.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
-import package::common::topology::ABSENT;
 
 struct Params {
     tokens: u32,

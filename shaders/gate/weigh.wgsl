@@ -41,7 +41,7 @@ fn main(
     @if(chosen) {
         var any = false;
         for (var i = first; i < end; i++) {
-            if experts[i] != ABSENT {
+            if experts[i] < params.experts {
                 let x = values[row + experts[i]];
                 largest = select(x, max(largest, x), any);
                 any = true;
@@ -55,14 +55,14 @@ fn main(
     }
     @if(renormalised || chosen) {
         for (var i = first; i < end; i++) {
-            if experts[i] != ABSENT {
+            if experts[i] < params.experts {
                 sum += value(row + experts[i], largest);
             }
         }
     }
     for (var i = first; i < end; i++) {
         var weight = 0.0;
-        if experts[i] != ABSENT {
+        if experts[i] < params.experts {
             weight = value(row + experts[i], largest);
             @if(renormalised || chosen) {
                 weight /= sum;

@@ -4,9 +4,9 @@ use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poison
 use crate::Result;
 use crate::gpu::{Class, Element, Gpu, Recorder, Tensor};
 use crate::ops::gate::{Draw, Grads, Inputs, Outputs, Results};
-use crate::ops::{self, Quota, Step, StepValues};
+use crate::ops::{self, ABSENT, Quota, Step, StepValues};
 use crate::random::{Key, Stream};
-use crate::reference::gate::{self, ABSENT, Balance, Gate, Rule, Token, Weights};
+use crate::reference::gate::{self, Balance, Gate, Rule, Token, Weights};
 use crate::reference::{self, Extreme, bound::UNIT};
 
 /// More than one chunk of tokens and one workgroup, and a whole number of neither.

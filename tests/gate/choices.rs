@@ -7,7 +7,7 @@ use fretwork::reference;
 use fretwork::reference::IGNORED;
 
 use crate::truth::{Truth, below, best, quantile};
-use crate::{Found, Setup, gpu, read, run, walk};
+use crate::{Found, Setup, gpu, read, run, twin, walk};
 
 /// The choices that the gate should have made; where probabilities decide, of the very bits that the device has found.
 fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
@@ -61,8 +61,11 @@ fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
 
 /// What is wrong with choices and weights, if anything.
 fn objection(gpu: &Gpu, setup: &Setup) -> Option<String> {
-    let found = run(gpu, setup);
-    let wanted = wanted(setup, &found);
+    objection_to(&run(gpu, setup), setup)
+}
+
+fn objection_to(found: &Found, setup: &Setup) -> Option<String> {
+    let wanted = wanted(setup, found);
     if let Some(i) = (0..wanted.len()).find(|&i| found.experts[i] != wanted[i]) {
         return Some(format!("choice {i} is {}, should be {}", found.experts[i], wanted[i]));
     }
@@ -122,6 +125,8 @@ fn a_thousand_sets_of_logits() {
             let setup = quantised(&gate, tokens, experts, case);
             let objection = objection(&gpu, &setup);
             assert_eq!(objection, None, "{gate}, {tokens} tokens, {experts} experts, case {case}");
+            let objection = objection_to(&twin(&setup), &setup);
+            assert_eq!(objection, None, "the twin, {gate}, {experts} experts, case {case}");
             case += 1;
         }
     }

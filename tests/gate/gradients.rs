@@ -4,7 +4,7 @@ use fretwork::gpu::{Gpu, Options, Sources};
 use fretwork::ops::gate::{ABSENT, Balance};
 
 use crate::truth::Truth;
-use crate::{Setup, gpu, run, walk};
+use crate::{Found, Setup, gpu, run, twin, walk};
 use fretwork::reference::IGNORED;
 
 const GATES: [&str; 13] = [
@@ -50,8 +50,11 @@ fn setup(gate: &str, case: u32) -> Setup {
 
 /// The largest error of any gradient, as a share of the largest gradient; and of the losses, as a share of theirs.
 fn errors(gpu: &Gpu, setup: &Setup) -> (f64, f64) {
+    errors_of(&run(gpu, setup), setup)
+}
+
+fn errors_of(found: &Found, setup: &Setup) -> (f64, f64) {
     const H: f64 = 1e-5;
-    let found = run(gpu, setup);
     let mut truth = Truth::new(setup, &found.experts);
     let mut pairs = Vec::new();
     for i in 0..setup.logits.len() {
@@ -106,9 +109,11 @@ fn every_gate_and_every_loss() {
                 // Alone, so that nothing larger hides it.
                 setup.weights_grad.fill(0.0);
             }
-            let (gradient, loss) = errors(&gpu, &setup);
-            assert!(gradient < TOLERANCE, "{gate}, {name}: {gradient:e}");
-            assert!(loss < 2e-6, "{gate}, {name}: losses {loss:e}");
+            for (who, found) in [("device", run(&gpu, &setup)), ("twin", twin(&setup))] {
+                let (gradient, loss) = errors_of(&found, &setup);
+                assert!(gradient < TOLERANCE, "{who}, {gate}, {name}: {gradient:e}");
+                assert!(loss < 2e-6, "{who}, {gate}, {name}: losses {loss:e}");
+            }
         }
     }
 }
@@ -205,7 +210,10 @@ fn wrong_gradients_are_seen() {
         assert!(gradient < TOLERANCE, "{gate} is wrong as it is: {gradient:e}");
         let (gradient, _) = errors(&broken, &setup);
         // NaN is seen too.
-        assert!(!(gradient <= TOLERANCE), "{file}: {from:?} became {to:?}, and nobody noticed: {gradient:e}");
+        assert!(
+            gradient.is_nan() || gradient > TOLERANCE,
+            "{file}: {from:?} became {to:?}, and nobody noticed: {gradient:e}"
+        );
     }
     let mut sources = Sources::default();
     sources.patch("gate/statistics", "begin + SHORT", "begin + SHORT - 1u").unwrap();

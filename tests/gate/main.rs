@@ -1,4 +1,4 @@
-//! Gates against an oracle that shares no code with them: choices exactly, weights and losses by their formulas in f64, and
+//! Gates, on the device and as twins, against an oracle that shares no code with them: choices exactly, weights and losses by their formulas in f64, and
 //! gradients by central differences. And the oracle against gates that are wrong.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -12,7 +12,7 @@ use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk};
-use fretwork::reference::IGNORED;
+use fretwork::reference::{Extreme, IGNORED, gate as twins, select_columns};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -157,4 +157,82 @@ fn run(gpu: &Gpu, setup: &Setup) -> Found {
         logits_grad: read(gpu, &logits_grad),
         noise_grad: read(gpu, &noise_grad),
     }
+}
+
+/// What the twins make of it.
+fn twin(setup: &Setup) -> Found {
+    let (count, experts, gate) = (setup.tokens(), setup.experts, setup.gate);
+    let (logits, all) = (&setup.logits, setup.logits.len());
+    let noise = setup.noise.as_ref().filter(|_| setup.draws);
+    let mut noisy = logits.clone();
+    if let Some(noise) = noise {
+        twins::noise(logits, noise, &mut noisy, key(), INDEX);
+    }
+    let mut probs = vec![f32::NAN; all];
+    let mut tokens = vec![twins::Token { lse: 0.0, square: 0.0, counts: 0.0, total: 0.0 }; count];
+    twins::probs(&noisy, setup.valid.as_deref(), &mut probs, &mut tokens, gate.score());
+
+    let keys = if setup.bias.is_some() { &probs } else { &noisy };
+    let choose = |choices: usize| {
+        let mut chosen = vec![77; count * choices];
+        twins::choose(keys, setup.bias.as_deref(), &tokens, &mut chosen);
+        chosen
+    };
+    let mut scores = vec![f32::NAN; all];
+    let mut quota = vec![gate.capacity(count, experts) as u32; experts];
+    let mut chosen = match gate {
+        Gate::TopK { k, tile: Some(tile), .. } => {
+            let chosen = choose(k);
+            twins::count(&chosen, &mut quota, tile as u32);
+            twins::scores(&probs, &tokens, &mut scores, twins::Rule::Favour(&chosen));
+            vec![77; all]
+        }
+        Gate::ExpertChoice { .. } => {
+            twins::scores(&probs, &tokens, &mut scores, twins::Rule::Probs);
+            vec![77; all]
+        }
+        _ => choose(setup.choices()),
+    };
+    if gate.by_expert() {
+        twins::assign(&select_columns(&scores, &quota, Extreme::Largest), &mut chosen, count);
+    }
+    let mut weights = vec![f32::NAN; chosen.len()];
+    let values = if gate.weights() == gate::Weights::Chosen { &noisy } else { &probs };
+    let random = (setup.draws && gate == Gate::GShard { random: true }).then_some((key(), INDEX));
+    twins::weigh(values, &mut chosen, &mut weights, count, gate.weights(), random);
+
+    let drawn = noise.filter(|_| setup.choices() < experts);
+    let results = setup.balance.map(|balance| {
+        let mut load = vec![f32::NAN; all];
+        if let Some(noise) = drawn {
+            twins::load(logits, noise, &noisy, &chosen, &tokens, &mut load);
+        }
+        let load = drawn.map(|_| load.as_slice());
+        let (statistics, sums) =
+            twins::statistics(&probs, &tokens, &chosen, &weights, load, gate.by_expert());
+        twins::losses(&statistics, sums, balance)
+    });
+    let slopes = results.as_ref().map(|results| results.slopes.as_slice());
+    let (mut logits_grad, mut noise_grad) = (vec![f32::NAN; all], vec![0.0; all]);
+    let grad = &setup.weights_grad;
+    twins::backward(gate, &noisy, &probs, &tokens, &chosen, &weights, grad, slopes, &mut logits_grad);
+    if let Some(noise) = noise {
+        let slopes = slopes.filter(|_| drawn.is_some());
+        let grads = (&mut logits_grad, &mut noise_grad);
+        twins::noise_backward(
+            logits,
+            noise,
+            &noisy,
+            &chosen,
+            &tokens,
+            slopes,
+            grads.0,
+            grads.1,
+            key(),
+            INDEX,
+        );
+    }
+    let (losses, counts) =
+        results.map_or((Vec::new(), Vec::new()), |results| (results.losses.to_vec(), results.counts));
+    Found { probs, experts: chosen, weights, noisy, losses, counts, logits_grad, noise_grad }
 }

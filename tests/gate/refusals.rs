@@ -80,6 +80,7 @@ fn what_does_not_fit() {
     refused("softmax-top:2", Inputs { logits: &room.words, ..inputs }, out, "logits should be a matrix");
     refused("softmax-top:2", Inputs { noise: Some(&room.noise), ..inputs }, out, "noise should be absent");
     refused("gshard", Inputs { bias: Some(&room.words), ..inputs }, out, "bias should be absent for gshard");
+    refused("softmax-top:2", inputs, Outputs { experts: &room.weights, ..out }, "experts should be of U32");
     refused("noisy-top:2", Inputs { draw, ..inputs }, out, "noise should be given where noise is drawn");
     refused(
         "noisy-top:2",

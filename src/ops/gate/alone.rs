@@ -1,6 +1,6 @@
 //! What stands beside gates of logits: hashes, counts, a bias that balances, and who stays when room is scarce.
 
-use super::{Gate, MOST_EXPERTS};
+use super::{Gate, MOST_EXPERTS, floats, words};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::ops::select::{Quota, select_columns};
 use crate::ops::{elementwise, fill};
@@ -24,8 +24,8 @@ pub fn hash(
     let op = "gate.hash";
     let [tokens, choices] = experts.matrix(op, "experts")?;
     Gate::Hash { k: choices }.validate(count)?;
-    ids.expect_shape(op, "ids", &[tokens])?;
-    weights.expect_shape(op, "weights", &[tokens, choices])?;
+    words(op, "ids", ids, &[tokens])?;
+    floats(op, "weights", weights, &[tokens, choices])?;
     let mut args = Args::new()
         .tensor("ids", ids)
         .tensor("experts", experts)
@@ -36,7 +36,7 @@ pub fn hash(
         .u32("key_0", key.0[0])
         .u32("key_1", key.0[1]);
     if let Some(valid) = valid {
-        valid.expect_shape(op, "valid", &[tokens])?;
+        words(op, "valid", valid, &[tokens])?;
         args = args.tensor("valid", valid);
     }
     rec.dispatch(&Key::new("gate", "hash").with("valid", valid.is_some()), &args, elementwise(tokens))
@@ -114,10 +114,13 @@ pub fn keep_probable(
 ) -> Result<()> {
     let op = "gate.keep_probable";
     let [tokens, choices] = experts.matrix(op, "experts")?;
-    weights.expect_shape(op, "weights", &[tokens, choices])?;
-    weights.expect_dtype(op, "weights", DType::F32)?;
+    words(op, "experts", experts, &[tokens, choices])?;
+    floats(op, "weights", weights, &[tokens, choices])?;
     let [count, _] = kept.matrix(op, "kept")?;
-    kept.expect_shape(op, "kept", &[count, tokens.div_ceil(32)])?;
+    words(op, "kept", kept, &[count, tokens.div_ceil(32)])?;
+    if !(1..=MOST_EXPERTS).contains(&count) {
+        return Err(Error::argument(op, "kept", format!("of 1 to {MOST_EXPERTS} experts"), count));
+    }
     let room = u32::try_from(capacity).unwrap_or(0);
     if room == 0 {
         return Err(Error::argument(op, "capacity", "from 1 to below 2^32", capacity));

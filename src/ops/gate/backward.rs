@@ -1,6 +1,6 @@
 //! The gradient of logits.
 
-use super::{Checked, Gate, Inputs, Noise, Outputs, Score, Weights, with_weights};
+use super::{Checked, Gate, Inputs, Noise, Outputs, Score, Weights, floats, with_weights};
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::ops::{elementwise, fill};
 use crate::{Error, Result};
@@ -32,13 +32,11 @@ pub fn backward(
     let op = "gate.backward";
     let checked = Checked::new(op, gate, &inputs, &out)?;
     let matrix = [checked.tokens, checked.experts];
-    weights_grad.expect_shape(op, "weights_grad", out.weights.shape())?;
-    grads.logits.expect_shape(op, "logits_grad", &matrix)?;
-    if let Some(slopes) = slopes {
-        slopes.expect_shape(op, "slopes", &[4, checked.experts])?;
-    }
+    floats(op, "weights_grad", weights_grad, out.weights.shape())?;
+    floats(op, "logits_grad", grads.logits, &matrix)?;
+    slopes.map_or(Ok(()), |slopes| floats(op, "slopes", slopes, &[4, checked.experts]))?;
     match grads.noise {
-        Some(noise) => noise.expect_shape(op, "noise_grad", &matrix)?,
+        Some(noise) => floats(op, "noise_grad", noise, &matrix)?,
         None if checked.noise.is_some() => {
             return Err(Error::argument(op, "noise_grad", "given where noise was drawn", "absent"));
         }

@@ -1,6 +1,6 @@
 //! What keeps experts in balance.
 
-use super::{Balance, Checked, Gate, Inputs, Noise, Outputs};
+use super::{Balance, Checked, Gate, Inputs, Noise, Outputs, floats, words};
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::ops::{column_sums, elementwise};
 use crate::{Error, Result};
@@ -44,9 +44,9 @@ pub fn losses(
     if tokens > MOST_TOKENS {
         return Err(Error::argument(op, "logits", format!("of {MOST_TOKENS} tokens at most"), tokens));
     }
-    results.losses.expect_shape(op, "losses", &[5])?;
-    results.counts.expect_shape(op, "counts", &[experts])?;
-    results.slopes.expect_shape(op, "slopes", &[4, experts])?;
+    floats(op, "losses", results.losses, &[5])?;
+    words(op, "counts", results.counts, &[experts])?;
+    floats(op, "slopes", results.slopes, &[4, experts])?;
     let load = checked.load().map(|noise| load(rec, &checked, noise, &inputs, &out)).transpose()?;
 
     let gpu = rec.gpu();

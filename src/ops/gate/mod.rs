@@ -6,7 +6,9 @@
 //!
 //! A token that is padding, or has a logit that is NaN or infinite, does not count: it has no choices, no part in any loss, and
 //! no gradient. Without losses and draws, what a token gets does not depend on the tokens beside it, nor on where it stands,
-//! but for experts that choose and tiles that are filled. What is here must fit one binding each.
+//! but for experts that choose and tiles that are filled.
+//!
+//! Every tensor here must fit one binding.
 
 mod alone;
 mod backward;
@@ -97,17 +99,18 @@ impl<'a> Checked<'a> {
         let noisy = matches!(gate, Gate::NoisyTopK { .. });
         let given = |argument, tensor: Option<&'a Tensor>, shape: &[usize], allowed: bool| match tensor {
             Some(_) if !allowed => Err(Error::argument(op, argument, format!("absent for {gate}"), "given")),
-            Some(tensor) => tensor.expect_shape(op, argument, shape),
+            Some(tensor) => floats(op, argument, tensor, shape),
             None => Ok(()),
         };
+        floats(op, "logits", inputs.logits, &matrix)?;
         given("noise", inputs.noise, &matrix, noisy)?;
         given("noisy", out.noisy, &matrix, noisy)?;
         given("bias", inputs.bias, &[experts], matches!(gate, Gate::TopK { .. }))?;
-        given("valid", inputs.valid, &[tokens], true)?;
-        out.probs.expect_shape(op, "probs", &matrix)?;
-        out.tokens.expect_shape(op, "tokens", &[tokens, 4])?;
-        out.experts.expect_shape(op, "experts", &[tokens, choices])?;
-        out.weights.expect_shape(op, "weights", &[tokens, choices])?;
+        inputs.valid.map_or(Ok(()), |valid| words(op, "valid", valid, &[tokens]))?;
+        floats(op, "probs", out.probs, &matrix)?;
+        floats(op, "tokens", out.tokens, &[tokens, 4])?;
+        words(op, "experts", out.experts, &[tokens, choices])?;
+        floats(op, "weights", out.weights, &[tokens, choices])?;
         let noise = match inputs.draw {
             Some(draw) if noisy => {
                 let needed = |argument, tensor: Option<&'a Tensor>| {
@@ -261,6 +264,18 @@ fn weigh(
     }
     let key = with_weights(Key::new("gate", "weigh"), weights).with("random", draw.is_some());
     rec.dispatch(&key, &args, elementwise(checked.tokens))
+}
+
+/// Refuses what are not floats of this shape.
+fn floats(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    tensor.expect_shape(op, argument, shape)?;
+    tensor.expect_dtype(op, argument, DType::F32)
+}
+
+/// Refuses what are not words of this shape.
+fn words(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    tensor.expect_shape(op, argument, shape)?;
+    tensor.expect_dtype(op, argument, DType::U32)
 }
 
 fn with_weights(key: Key, weights: Weights) -> Key {

@@ -1,8 +1,8 @@
 //! Gradients of logits.
 
 use super::loss::{Brink, distance};
-use super::normal::{density, normal, spread, spread_slope};
-use super::{ABSENT, Gate, Score, Token, Weights, ordered, small_exp};
+use super::normal::{density, normal, spread};
+use super::{ABSENT, Gate, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::Key;
 
 /// The gradient of the logits that decided, from that of the weights and from the slopes of the losses.
@@ -109,7 +109,7 @@ pub fn noise_backward(
         }
         for (e, i) in row.enumerate() {
             let drawn = logits_grad[i] * normal(key.at([i as u32, step])[0]);
-            noise_grad[i] = (drawn - own[e][1]) * spread_slope(noise[i]);
+            noise_grad[i] = (drawn - own[e][1]) * sigmoid(noise[i]);
             logits_grad[i] += own[e][0];
         }
     }

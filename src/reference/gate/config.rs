@@ -65,10 +65,10 @@ pub enum Gate {
         /// Choices of a token.
         k: usize,
     },
-    /// Zhou et al. 2022: an expert takes the tokens of largest probability, as many as there are, times `factor`, for each
-    /// expert. Weights are the probabilities of a softmax.
+    /// Zhou et al. 2022: each expert takes the tokens of largest probability, of equals the first: [`Gate::capacity`] of them,
+    /// or all that count if they are fewer. Weights are the probabilities of a softmax.
     ExpertChoice {
-        /// How many experts a token has on average.
+        /// How many experts a token has on average, padding counted as tokens.
         factor: f32,
     },
 }
@@ -111,7 +111,8 @@ impl Gate {
         }
     }
 
-    /// How many of `tokens` an expert takes, where experts choose: rounded up, one at least and all at most.
+    /// How many of `tokens` an expert takes, where experts choose: `factor * tokens / experts` rounded up, one at least and all
+    /// at most.
     pub fn capacity(self, tokens: usize, experts: usize) -> usize {
         let Self::ExpertChoice { factor } = self else { return tokens };
         let share = f64::from(factor) * tokens as f64 / experts.max(1) as f64;

@@ -15,8 +15,8 @@ pub use config::{Balance, Gate, MOST_EXPERTS, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};
 
-/// No expert: what a choice holds that a token does not make.
-pub const ABSENT: u32 = u32::MAX;
+/// No expert: what a choice holds that a token does not make, [`ops::ABSENT`](crate::ops::ABSENT).
+const ABSENT: u32 = u32::MAX;
 
 /// What [`probs`] leaves of each token besides its probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]

@@ -1,7 +1,5 @@
 //! Twin of `shaders/common/normal.wgsl` and `shaders/common/noise.wgsl`.
 
-use super::sigmoid;
-
 /// A standard normal draw from 32 random bits, of which 24 are used: the quantile of the middle of one of 2^24 equal parts
 /// (Wichura, "Algorithm AS 241", Applied Statistics 37, 1988: PPND7).
 pub fn normal(bits: u32) -> f32 {
@@ -34,15 +32,10 @@ pub fn probability_below(x: f32) -> f32 {
 /// The derivative of [`probability_below`].
 pub(super) fn density(x: f32) -> f32 {
     let far = x.abs().min(FAR);
-    0.398_942_28 * (-0.5 * far * far).exp()
+    0.398_942_3 * (-0.5 * far * far).exp()
 }
 
 /// The noise's standard deviation: `softplus(x)` and a hundredth.
 pub(super) fn spread(x: f32) -> f32 {
     x.max(0.0) + (1.0 + (-x.abs()).max(-87.0).exp()).ln() + 0.01
-}
-
-/// Its derivative.
-pub(super) fn spread_slope(x: f32) -> f32 {
-    sigmoid(x)
 }
