@@ -51,14 +51,8 @@ fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
 impl Layer {
     fn new(number: u32, widths: &[usize], block: usize, capacity: usize, gated: bool) -> Self {
         let mut walk = Key::new(5, Stream::Check(2100 + number)).walk();
-        let shape = RoutingShape {
-            tokens: 29,
-            choices: 2,
-            block,
-            widths: widths.to_vec(),
-            capacity,
-            most: None,
-        };
+        let shape =
+            RoutingShape { tokens: 29, choices: 2, block, widths: widths.to_vec(), capacity, most: None };
         let (n, d, hidden) = (shape.assignments(), 20, shape.hidden());
         // Two different experts a token, the last one of them all for nobody, and some choices that are absent.
         let used = widths.len() as u32 - 1;
@@ -87,8 +81,7 @@ impl Layer {
         let (d, activation) = (*d, *activation);
         let upload = |shape: &[usize], x: &[f32]| gpu.upload(Class::Scratch, "test", shape, x).unwrap();
         // What is never written shows.
-        let poisoned =
-            |shape: &[usize]| upload(shape, &vec![f32::NAN; shape.iter().product::<usize>()]);
+        let poisoned = |shape: &[usize]| upload(shape, &vec![f32::NAN; shape.iter().product::<usize>()]);
         let routing = Routing::new(gpu, shape.clone()).unwrap();
         let pattern = routing.pattern();
         let matrix = || {
@@ -292,9 +285,12 @@ fn layers_and_their_gradients() {
     let activations = [Activation::Relu, Activation::Gelu, Activation::Silu];
     for (number, variant) in Variant::ALL.into_iter().enumerate() {
         let gpu = gpu.with_variant(Some(variant));
-        for (block, widths) in
-            [(8, vec![16, 8, 24, 8, 8]), (16, vec![32, 16, 16, 48]), (32, vec![32, 64, 32]), (64, vec![64, 64, 64])]
-        {
+        for (block, widths) in [
+            (8, vec![16, 8, 24, 8, 8]),
+            (16, vec![32, 16, 16, 48]),
+            (32, vec![32, 64, 32]),
+            (64, vec![64, 64, 64]),
+        ] {
             for gated in [false, true] {
                 for capacity in [0, 9] {
                     let layer = Layer {

@@ -22,7 +22,8 @@ pub(super) fn table() -> Vec<Check> {
     for weighted in [false, true] {
         for add in [false, true] {
             for n in COLUMNS {
-                let suffix = [if add { ".add" } else { "" }, if weighted { ".weighted" } else { "" }].concat();
+                let suffix =
+                    [if add { ".add" } else { "" }, if weighted { ".weighted" } else { "" }].concat();
                 let name = format!("fretwork.combine.rows.f32{suffix} {n} columns");
                 table.push(Check::new(name, move |gpu| combine(gpu, weighted, add, n)));
             }
@@ -279,7 +280,8 @@ fn backward(gpu: &Gpu, block: usize, gated: bool, activation: Activation) -> Res
     // Of a row, the errors of its terms, and of their sum: each is at most 12.
     let width = 3 * block;
     let terms = |row: usize| -> f64 {
-        let of_block = |slot: usize| (slot * block + row % block) * block..(slot * block + row % block + 1) * block;
+        let of_block =
+            |slot: usize| (slot * block + row % block) * block..(slot * block + row % block + 1) * block;
         topology.row(row / block).flat_map(|(slot, _)| of_block(slot)).map(of_activation).sum()
     };
     let bound = |row: usize| terms(row) + 2.0 * gamma(width) * 12.0 * width as f64;
