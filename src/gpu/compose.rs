@@ -56,6 +56,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dsd/lane",
     "dsd/tile",
     "embed/gather",
+    "embed/link",
     "embed/scatter",
     "fill/blend",
     "fill/words",

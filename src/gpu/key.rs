@@ -97,6 +97,8 @@ pub const FLAGS: &[&str] = &[
     // Patterns: some blocks rest; values come from two patterns.
     "resting",
     "both",
+    // Attention: an invocation owns several rows.
+    "several",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];
