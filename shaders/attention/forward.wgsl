@@ -1,10 +1,10 @@
-// Causal attention of one query an invocation: out = sum of p * v over the keys up to the query's own, where p is the
-// softmax of q * k * scale.
+// Causal attention: out = sum of p * v over the keys up to a query's own, where p is the softmax of q * k * scale.
 //
-// The softmax is taken on the way, four keys at a time: sums are of exponentials less the largest score so far, and are
-// scaled down where a larger one comes. lse, the logarithm of the sum of all exponentials, is what the backward pass
-// needs to have p again.
-import package::attention::rows::{params, place, part_at, row_at, load, scaled, product, add, Row, QUADS};
+// The softmax is taken on the way: sums are of exponentials less the largest score so far, and are scaled down where a
+// larger one comes. lse, the logarithm of the sum of all exponentials, is what the backward pass needs to have p again.
+import package::attention::rows::{
+    params, qkv, place, row_of, part_at, row_at, load, scale, products, Rows, Each, ROWS, QUADS,
+};
 
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> lse: array<f32>;
@@ -19,41 +19,39 @@ fn main(
     if here.row >= params.context {
         return;
     }
-    var q = scaled(load(part_at(here.first + here.row, 0u, here.head)));
-    var mean: Row;
-    var sum = 0.0;
-    var largest = 0.0;
-    let last = params.context - 1u;
-    for (var key = 0u; key <= here.row; key += 4u) {
-        // Keys past the end repeat the last; nobody counts them.
-        let tokens = here.first + min(vec4<u32>(key, key + 1u, key + 2u, key + 3u), vec4<u32>(last));
-        let scores = vec4<f32>(
-            product(&q, part_at(tokens.x, 1u, here.head)),
-            product(&q, part_at(tokens.y, 1u, here.head)),
-            product(&q, part_at(tokens.z, 1u, here.head)),
-            product(&q, part_at(tokens.w, 1u, here.head)),
-        );
-        // The first of the four is never later than the query.
-        let past = vec4<u32>(key, key + 1u, key + 2u, key + 3u) <= vec4<u32>(here.row);
-        let seen = select(vec4<f32>(scores.x), scores, past);
-        let top = max(max(seen.x, seen.y), max(seen.z, seen.w));
-        let peak = select(max(largest, top), top, key == 0u);
-        let shrink = select(exp(largest - peak), 0.0, key == 0u);
-        let p = select(vec4<f32>(), exp(seen - peak), past);
-        sum = fma(sum, shrink, (p.x + p.y) + (p.z + p.w));
-        for (var c = 0u; c < QUADS; c++) {
-            mean[c] *= shrink;
+    var q: Rows;
+    load(&q, here, 0u);
+    scale(&q);
+    var mean: Rows;
+    var sum: Each;
+    var largest: Each;
+    for (var key = 0u; key <= here.last; key++) {
+        var p = products(&q, part_at(here.first + key, 1u, here.head));
+        var shrink: Each;
+        for (var r = 0u; r < ROWS; r++) {
+            // Where there is a later row, its last keys are no keys of this one.
+            let counts = key <= row_of(here, r);
+            let known = select(largest[r], p[r], key == 0u);
+            let peak = select(known, max(known, p[r]), counts);
+            shrink[r] = select(1.0, exp(known - peak), counts);
+            p[r] = select(0.0, exp(p[r] - peak), counts);
+            sum[r] = fma(sum[r], shrink[r], p[r]);
+            largest[r] = peak;
         }
-        add(&mean, p.x, part_at(tokens.x, 2u, here.head));
-        add(&mean, p.y, part_at(tokens.y, 2u, here.head));
-        add(&mean, p.z, part_at(tokens.z, 2u, here.head));
-        add(&mean, p.w, part_at(tokens.w, 2u, here.head));
-        largest = peak;
+        let v = part_at(here.first + key, 2u, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            let x = qkv[v + c];
+            for (var r = 0u; r < ROWS; r++) {
+                mean[r][c] = fma(vec4<f32>(p[r]), x, mean[r][c] * shrink[r]);
+            }
+        }
     }
-    let token = here.first + here.row;
-    let at = row_at(token, here.head);
-    for (var c = 0u; c < QUADS; c++) {
-        out[at + c] = mean[c] / sum;
+    for (var r = 0u; r < ROWS; r++) {
+        let token = here.first + row_of(here, r);
+        let at = row_at(token, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            out[at + c] = mean[r][c] / sum[r];
+        }
+        lse[token * params.heads + here.head] = largest[r] + log(sum[r]);
     }
-    lse[token * params.heads + here.head] = largest + log(sum);
 }

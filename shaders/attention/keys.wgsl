@@ -1,8 +1,10 @@
-// The gradients of one key and its value an invocation: dk = scale * sum of p * (grad * v - delta) * q and
-// dv = sum of p * grad over the queries from its own on, where p = exp(q * k * scale - lse).
+// The gradients of the keys and their values: dk = scale * sum of p * (grad * v - delta) * q and dv = sum of p * grad
+// over the queries from a key's own on, where p = exp(q * k * scale - lse).
 //
 // Queries are walked from the last one back: so all invocations begin with the same, and each stops at its own.
-import package::attention::rows::{params, place, part_at, row_at, load, scaled, total, product, add, Row, QUADS};
+import package::attention::rows::{
+    params, place, row_of, part_at, row_at, load, scale, total, products, add, Rows, Each, ROWS, QUADS,
+};
 
 @group(0) @binding(1) var<storage, read> lse: array<f32>;
 @group(0) @binding(2) var<storage, read> grad: array<vec4<f32>>;
@@ -19,29 +21,44 @@ fn main(
     if here.row >= params.context {
         return;
     }
-    let token = here.first + here.row;
-    var k = scaled(load(part_at(token, 1u, here.head)));
-    var v = load(part_at(token, 2u, here.head));
-    var dk: Row;
-    var dv: Row;
+    var k: Rows;
+    load(&k, here, 1u);
+    scale(&k);
+    var v: Rows;
+    load(&v, here, 2u);
+    var dk: Rows;
+    var dv: Rows;
     for (var left = params.context; left > here.row; left--) {
-        let query = here.first + left - 1u;
-        let q = part_at(query, 0u, here.head);
-        let g = row_at(query, here.head);
-        let number = query * params.heads + here.head;
-        let p = exp(product(&k, q) - lse[number]);
-        var along = vec4<f32>();
-        for (var c = 0u; c < QUADS; c++) {
-            along = fma(v[c], grad[g + c], along);
-            dv[c] = fma(vec4<f32>(p), grad[g + c], dv[c]);
+        let token = here.first + left - 1u;
+        let q = part_at(token, 0u, here.head);
+        let number = token * params.heads + here.head;
+        var p = products(&k, q);
+        for (var r = 0u; r < ROWS; r++) {
+            // Where there is an earlier row, its first queries are no queries of this one.
+            p[r] = select(0.0, exp(p[r] - lse[number]), left > row_of(here, r));
         }
-        add(&dk, p * (total(along) - delta[number]), q);
+        let at = row_at(token, here.head);
+        var along: array<vec4<f32>, ROWS>;
+        for (var c = 0u; c < QUADS; c++) {
+            let g = grad[at + c];
+            for (var r = 0u; r < ROWS; r++) {
+                along[r] = fma(v[r][c], g, along[r]);
+                dv[r][c] = fma(vec4<f32>(p[r]), g, dv[r][c]);
+            }
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            p[r] *= total(along[r]) - delta[number];
+        }
+        add(&dk, &p, q);
     }
-    dk = scaled(dk);
-    let k_at = part_at(token, 1u, here.head);
-    let v_at = part_at(token, 2u, here.head);
-    for (var c = 0u; c < QUADS; c++) {
-        dqkv[k_at + c] = dk[c];
-        dqkv[v_at + c] = dv[c];
+    scale(&dk);
+    for (var r = 0u; r < ROWS; r++) {
+        let token = here.first + row_of(here, r);
+        let k_at = part_at(token, 1u, here.head);
+        let v_at = part_at(token, 2u, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            dqkv[k_at + c] = dk[r][c];
+            dqkv[v_at + c] = dv[r][c];
+        }
     }
 }

@@ -1,8 +1,9 @@
 // What the attention kernels share: qkv[tokens, 3 * width] holds the queries, keys and values of all heads side by
 // side, BLOCK columns a head.
 //
-// An invocation owns one row of one head of one sequence and keeps it in registers. What it walks over is the same for
-// its whole workgroup, so every load in a loop is uniform.
+// An invocation owns ROWS neighbouring rows of one head of one sequence and keeps them in registers. What it walks over is
+// the same for its whole workgroup, so every load in a loop is uniform. Drivers that run on the CPU spend most of their
+// time on these loads, so there several rows share them; GPUs are short of registers first.
 import package::common::grid::workgroup_index;
 import package::constants::BLOCK;
 
@@ -19,25 +20,38 @@ struct Params {
 
 const LANES = 32u;
 const QUADS = BLOCK / 4u;
+@if(several) const ROWS = clamp(64u / BLOCK, 1u, 4u);
+@if(!several) const ROWS = 1u;
 
-// One head's part of a token's row.
-alias Row = array<vec4<f32>, QUADS>;
+// A number for each row.
+alias Each = array<f32, ROWS>;
+// One head's columns of each row.
+alias Rows = array<array<vec4<f32>, QUADS>, ROWS>;
 
-// Where an invocation is at work. `row` is past the context where there is nothing to do.
+// Where an invocation is at work.
 struct Place {
     // The first token of the sequence.
     first: u32,
     head: u32,
+    // Its first row, past the context where there is nothing to do, and its last.
     row: u32,
+    last: u32,
 }
 
 fn place(id: vec3<u32>, count: vec3<u32>, lane: u32) -> Place {
-    let tiles = (params.context + LANES - 1u) / LANES;
+    let tiles = (params.context + ROWS * LANES - 1u) / (ROWS * LANES);
     let index = workgroup_index(id, count);
     let sequence = index / tiles / params.heads;
     // A folded grid may have a few workgroups too many.
-    let row = select(params.context, index % tiles * LANES + lane, sequence < params.sequences);
-    return Place(sequence * params.context, index / tiles % params.heads, row);
+    let row = select(params.context, (index % tiles * LANES + lane) * ROWS, sequence < params.sequences);
+    return Place(
+        sequence * params.context, index / tiles % params.heads, row, min(row + ROWS, params.context) - 1u,
+    );
+}
+
+// One of its rows. Those past the context are the last one again: they compute and store what it does.
+fn row_of(here: Place, r: u32) -> u32 {
+    return min(here.row + r, here.last);
 }
 
 // Where the queries, the keys (part 1) and the values (part 2) of a token stand in `qkv`.
@@ -50,38 +64,50 @@ fn row_at(token: u32, head: u32) -> u32 {
     return (token * params.heads + head) * QUADS;
 }
 
-fn load(at: u32) -> Row {
-    var row: Row;
-    for (var c = 0u; c < QUADS; c++) {
-        row[c] = qkv[at + c];
+// A part of each row.
+fn load(rows: ptr<function, Rows>, here: Place, part: u32) {
+    for (var r = 0u; r < ROWS; r++) {
+        let at = part_at(here.first + row_of(here, r), part, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            (*rows)[r][c] = qkv[at + c];
+        }
     }
-    return row;
 }
 
-fn scaled(row: Row) -> Row {
-    var result = row;
-    for (var c = 0u; c < QUADS; c++) {
-        result[c] *= params.scale;
+fn scale(rows: ptr<function, Rows>) {
+    for (var r = 0u; r < ROWS; r++) {
+        for (var c = 0u; c < QUADS; c++) {
+            (*rows)[r][c] *= params.scale;
+        }
     }
-    return result;
 }
 
 fn total(sum: vec4<f32>) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// The inner product of a row and what stands at `at` in `qkv`.
-fn product(row: ptr<function, Row>, at: u32) -> f32 {
-    var sum = vec4<f32>();
+// The inner products of the rows and what stands at `at` in `qkv`.
+fn products(rows: ptr<function, Rows>, at: u32) -> Each {
+    var sums: array<vec4<f32>, ROWS>;
     for (var c = 0u; c < QUADS; c++) {
-        sum = fma((*row)[c], qkv[at + c], sum);
+        let x = qkv[at + c];
+        for (var r = 0u; r < ROWS; r++) {
+            sums[r] = fma((*rows)[r][c], x, sums[r]);
+        }
     }
-    return total(sum);
+    var each: Each;
+    for (var r = 0u; r < ROWS; r++) {
+        each[r] = total(sums[r]);
+    }
+    return each;
 }
 
-// row += factor * what stands at `at` in `qkv`.
-fn add(row: ptr<function, Row>, factor: f32, at: u32) {
+// Adds to each row its factor times what stands at `at` in `qkv`.
+fn add(rows: ptr<function, Rows>, factors: ptr<function, Each>, at: u32) {
     for (var c = 0u; c < QUADS; c++) {
-        (*row)[c] = fma(vec4<f32>(factor), qkv[at + c], (*row)[c]);
+        let x = qkv[at + c];
+        for (var r = 0u; r < ROWS; r++) {
+            (*rows)[r][c] = fma(vec4<f32>((*factors)[r]), x, (*rows)[r][c]);
+        }
     }
 }

@@ -1,25 +1,25 @@
 // The gradient of the table, CHUNK tokens at a time: out[chunk, row] = sum of grad[t] over the tokens t of the chunk
-// with ids[t] == row, in ascending t.
+// that are linked to the row, in ascending t.
 //
-// A workgroup owns 64 columns of one row and walks the chunk's ids, which are the same for all its invocations. So
-// no two of them add to one element, and no atomics are needed.
+// A workgroup owns 64 columns of one row and walks its list. So no two invocations add to one element, and no atomics
+// are needed.
 import package::common::grid::workgroup_index;
+import package::embed::link::{CHUNK, END};
 
 struct Params {
-    tokens: u32,
     columns: u32,
     vocabulary: u32,
-    // Where the sums of these tokens stand.
+    chunks: u32,
+    // Where the sums of these chunks stand.
     @if(window)
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read> ids: array<u32>;
-@group(0) @binding(1) var<storage, read> grad: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> heads: array<u32>;
+@group(0) @binding(1) var<storage, read> next: array<u32>;
+@group(0) @binding(2) var<storage, read> grad: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
-
-const CHUNK = 1024u;
 
 @compute @workgroup_size(64)
 fn main(
@@ -32,17 +32,14 @@ fn main(
     let column = index % strips * 64u + local;
     // Of all rows of all chunks.
     let line = index / strips;
-    let row = line % params.vocabulary;
-    let begin = line / params.vocabulary * CHUNK;
-    if begin >= params.tokens || column >= params.columns {
+    let chunk = line / params.vocabulary;
+    if chunk >= params.chunks || column >= params.columns {
         return;
     }
-    let end = min(begin + CHUNK, params.tokens);
+    let begin = chunk * CHUNK;
     var sum = 0.0;
-    for (var token = begin; token < end; token++) {
-        if ids[token] == row {
-            sum += grad[token * params.columns + column];
-        }
+    for (var token = heads[line]; token != END; token = next[begin + token]) {
+        sum += grad[(begin + token) * params.columns + column];
     }
     var at = line * params.columns + column;
     @if(window) {

@@ -2,7 +2,7 @@
 
 use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
 use crate::ops::{self, Attention, HEADS};
 use crate::random::Walk;
 use crate::reference::{self, CHUNK, IGNORED, TOKENS, bound::UNIT, bound::gamma};
@@ -26,24 +26,34 @@ pub(super) fn table() -> Vec<Check> {
         table
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
-    for head in HEADS {
-        // One key; less than a workgroup's rows; several workgroups. None is a multiple of what a kernel takes at a time.
+    for (variant, head) in Variant::ALL.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
+        // One key; less than a workgroup's rows; several workgroups. None is a multiple of what an invocation owns.
         for context in [1, 27, 67] {
             for (pass, check) in [
                 ("forward", attention_forward as Pass),
                 ("queries", attention_queries),
                 ("keys", attention_keys),
             ] {
-                let name = format!("fretwork.attention.{pass}.f32.b{head} {context}");
-                table.push(Check::new(name, move |gpu| check(gpu, &Case::new(head, context, 1.0))));
+                let name = attention_name(pass, head, variant, &context.to_string());
+                let run =
+                    move |gpu: &Gpu| check(&gpu.with_variant(Some(variant)), &Case::new(head, context, 1.0));
+                table.push(Check::new(name, run));
             }
         }
     }
     // Scores so far apart that most probabilities are 0.
-    table.push(Check::new("fretwork.attention.forward.f32.b16 67, far apart", |gpu| {
-        attention_forward(gpu, &Case::new(16, 67, 6.0))
-    }));
+    for variant in Variant::ALL {
+        let name = attention_name("forward", 16, variant, "67, far apart");
+        let run =
+            move |gpu: &Gpu| attention_forward(&gpu.with_variant(Some(variant)), &Case::new(16, 67, 6.0));
+        table.push(Check::new(name, run));
+    }
     table
+}
+
+fn attention_name(pass: &str, head: usize, variant: Variant, case: &str) -> String {
+    let several = if variant == Variant::Lane { ".several" } else { "" };
+    format!("fretwork.attention.{pass}.f32.b{head}{several} {case}")
 }
 
 /// What a kernel writes, what it should, and how far apart they may be.

@@ -61,6 +61,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dsd/lane",
     "dsd/tile",
     "embed/gather",
+    "embed/link",
     "embed/scatter",
     "experts/activate",
     "experts/backward",

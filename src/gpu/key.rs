@@ -117,6 +117,8 @@ pub const FLAGS: &[&str] = &[
     "load",
     "favour",
     "only",
+    // Attention: an invocation owns several rows.
+    "several",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];

@@ -7,14 +7,14 @@
 
 use super::embed::whole_sequences;
 use super::windows::{Window, Windows};
-use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
 use crate::{Error, Result};
 
-/// The widths that a head may have. Each is a kernel of its own, which keeps a head's rows in registers: GPUs are at their
-/// best up to 32, and short of registers in the backward pass from 64 on.
-pub const HEADS: [usize; 5] = [8, 16, 32, 64, 128];
+/// The widths that a head may have. Each is a kernel of its own, which keeps whole rows of a head in registers: with 64 the
+/// backward pass is short of them on GPUs.
+pub const HEADS: [usize; 4] = [8, 16, 32, 64];
 
-/// Rows of one workgroup.
+/// Invocations of one workgroup.
 const LANES: usize = 32;
 
 /// What a forward pass reads and writes, and the backward pass reads.
@@ -140,8 +140,15 @@ impl<'a> Call<'a> {
             }
             args = args.tensor(name, view);
         }
-        let tiles = self.attention.context.div_ceil(LANES);
+        // All give the same bits. As with matmuls, what suits a driver that runs on the CPU does not suit GPUs.
+        let several = match rec.gpu().forced_variant() {
+            Some(variant) => variant == Variant::Lane,
+            None => rec.gpu().is_software(),
+        };
+        let rows = if several { (64 / self.head).clamp(1, 4) } else { 1 };
+        let tiles = self.attention.context.div_ceil(LANES * rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
-        rec.dispatch(&Key::new("attention", self.name).block(self.head), &args, workgroups)
+        let key = Key::new("attention", self.name).block(self.head).with("several", several);
+        rec.dispatch(&key, &args, workgroups)
     }
 }

@@ -34,11 +34,13 @@ pub fn embed_gather(
             .tensor("table", table)
             .tensor("positions", positions)
             .tensor("out", &out)
-            .size(op, "n", out.len())?
+            .size(op, "tokens", window.count)?
             .size(op, "columns", columns)?
             .size(op, "vocabulary", vocabulary)?
             .size(op, "context", context)?;
-        rec.dispatch(&Key::new("embed", "gather"), &args, elementwise(out.len()))?;
+        // A workgroup to 64 columns of 16 tokens.
+        let workgroups = (window.count as u64).div_ceil(16) * elementwise(columns);
+        rec.dispatch(&Key::new("embed", "gather"), &args, workgroups)?;
     }
     Ok(())
 }
@@ -47,7 +49,8 @@ pub fn embed_gather(
 /// `dtable[vocabulary, columns]` and `dpositions[context, columns]`.
 ///
 /// Tokens of one id are summed in ascending order, [`TOKENS`] tokens at a time; the sums of such chunks, and those of a
-/// position over the sequences, as [`column_sums`] does, with scratch as it has. The sums of all chunks must fit one binding.
+/// position over the sequences, as [`column_sums`] does. Scratch is a word a token and one a row and chunk, and the sums of
+/// the chunks, which must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit or the last sequence is not whole, [`Error::OutOfMemory`].
@@ -87,20 +90,31 @@ fn scatter(
     let [tokens, columns] = grad.matrix(op, "grad")?;
     for window in Windows::new(rec.gpu(), tokens).by(TOKENS).over(ids).over(grad).cut() {
         let (ids, grad) = (window.of(ids)?, window.of(grad)?);
-        let mut args = Args::new()
+        let chunks = window.count.div_ceil(TOKENS);
+        let heads = rec.gpu().alloc::<u32>(Class::Scratch, "first tokens", &[chunks, vocabulary])?;
+        let next = rec.gpu().alloc::<u32>(Class::Scratch, "next tokens", &[window.count])?;
+        let args = Args::new()
             .tensor("ids", &ids)
+            .tensor("heads", &heads)
+            .tensor("next", &next)
+            .size(op, "tokens", window.count)?
+            .size(op, "vocabulary", vocabulary)?;
+        rec.dispatch(&Key::new("embed", "link"), &args, chunks as u64 * elementwise(vocabulary))?;
+
+        let mut args = Args::new()
+            .tensor("heads", &heads)
+            .tensor("next", &next)
             .tensor("grad", &grad)
             .tensor("out", out)
-            .size(op, "tokens", window.count)?
             .size(op, "columns", columns)?
-            .size(op, "vocabulary", vocabulary)?;
+            .size(op, "vocabulary", vocabulary)?
+            .size(op, "chunks", chunks)?;
         if !window.is_whole() {
             args = args.size(op, "first", window.start / TOKENS * vocabulary * columns)?;
         }
         let key = Key::new("embed", "scatter").with("window", !window.is_whole());
         // A workgroup to 64 columns of a row.
-        let lines = window.count.div_ceil(TOKENS) * vocabulary;
-        rec.dispatch(&key, &args, lines as u64 * elementwise(columns))?;
+        rec.dispatch(&key, &args, (chunks * vocabulary) as u64 * elementwise(columns))?;
     }
     Ok(())
 }

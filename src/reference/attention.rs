@@ -73,21 +73,15 @@ pub fn attention_forward(qkv: &[f32], out: &mut [f32], lse: &mut [f32], context:
         let q = scaled(sizes.part(qkv, token, 0, head), sizes.scale());
         let mut mean = vec![0.0f32; sizes.head];
         let (mut sum, mut largest) = (0.0f32, 0.0f32);
-        for key in (0..=row).step_by(4) {
-            let keys = first + key..first + (key + 4).min(row + 1);
-            let scores: Vec<f32> =
-                keys.clone().map(|key| product(&q, sizes.part(qkv, key, 1, head))).collect();
-            let top = scores.iter().fold(scores[0], |top, score| top.max(*score));
-            let (peak, shrink) =
-                if key == 0 { (top, 0.0) } else { (largest.max(top), (largest - largest.max(top)).exp()) };
-            let mut p = [0.0f32; 4];
-            p.iter_mut().zip(&scores).for_each(|(p, score)| *p = (score - peak).exp());
-            sum = sum.mul_add(shrink, (p[0] + p[1]) + (p[2] + p[3]));
-            mean.iter_mut().for_each(|x| *x *= shrink);
-            for (p, key) in p.into_iter().zip(keys) {
-                add(&mut mean, p, sizes.part(qkv, key, 2, head));
+        for key in first..=token {
+            let score = product(&q, sizes.part(qkv, key, 1, head));
+            let known = if key == first { score } else { largest };
+            largest = known.max(score);
+            let (shrink, p) = ((known - largest).exp(), (score - largest).exp());
+            sum = sum.mul_add(shrink, p);
+            for (mean, v) in mean.iter_mut().zip(sizes.part(qkv, key, 2, head)) {
+                *mean = p.mul_add(*v, *mean * shrink);
             }
-            largest = peak;
         }
         let number = token * heads + head;
         for (out, mean) in out[number * sizes.head..].iter_mut().zip(mean) {

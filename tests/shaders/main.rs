@@ -91,6 +91,7 @@ fn permutations() -> Vec<Key> {
             ("bits", "present"),
             ("blocks", "births"),
             ("embed", "gather"),
+            ("embed", "link"),
             ("fill", "words"),
             ("norm", "forward"),
         ])
@@ -134,7 +135,7 @@ fn permutations() -> Vec<Key> {
     keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
     keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
     for pass in ["forward", "queries", "keys"] {
-        keys.extend(HEADS.map(|head| Key::new("attention", pass).block(head)));
+        keys.extend(switch(HEADS.map(|head| Key::new("attention", pass).block(head)).to_vec(), "several"));
     }
     let gate = |name| Key::new("gate", name);
     keys.extend(["assign", "bias", "count", "load", "losses", "noise", "tally"].map(gate));
