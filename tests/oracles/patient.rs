@@ -8,6 +8,7 @@ use fretwork::methods::{Kind, Method, MethodConfig, Moment, Scope, Surgery};
 use fretwork::nn::{MlpConfig, Network};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference::bits;
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
 use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
 use fretwork::{Error, Result};
@@ -80,7 +81,7 @@ impl Case {
         let layers: Vec<Layer> = grids.iter().map(layer).collect();
         let inputs = grids[grids.len() - 1][0] * BLOCK;
         let head = (0..CLASSES * inputs).map(|_| walk.below(5) as i32 - 2).collect();
-        let scope = if index % 2 == 0 { Scope::Global } else { Scope::Layer };
+        let scope = if (turn + index / 50).is_multiple_of(2) { Scope::Global } else { Scope::Layer };
         Self { index, layers, head, scope }
     }
 
@@ -184,6 +185,7 @@ impl Patient {
         Self { gpu, trainer, targets: Vec::new(), slots, gradient: Box::new(|_, _, _| 0), passes: 0 }
     }
 
+    /// Rows and columns of blocks of each sparse layer.
     pub(crate) fn grids(&self) -> Vec<[usize; 2]> {
         let layers = self.sparse_layers().into_iter();
         layers.map(|(_, weight)| [weight.pattern().row_blocks(), weight.pattern().col_blocks()]).collect()
@@ -198,8 +200,7 @@ impl Patient {
         for (index, layer) in case.layers.iter().enumerate() {
             let nnz = layer.slots.len();
             if self.pattern(index).nnz() != nnz {
-                let mut set = vec![0u32; layer.places().div_ceil(32)];
-                (0..nnz).for_each(|place| set[place / 32] |= 1 << (place % 32));
+                let set = bits::set(layer.places(), 0..nnz);
                 let set = self.gpu.upload(Class::Scratch, "set", &[set.len()], &set).unwrap();
                 self.reshape(index, &set, nnz).unwrap();
             }
@@ -229,6 +230,7 @@ impl Patient {
         self.gradient = Box::new(gradient);
     }
 
+    /// The weight of the dense layer.
     pub(crate) fn head(&self) -> &Tensor {
         let layers = self.trainer.model().layers();
         layers[layers.len() - 1].weight().values()
@@ -294,9 +296,7 @@ impl Surgery for Patient {
 
     fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
         self.trainer.reshape(layer, set, nnz)?;
-        let set = self.gpu.read::<u32>(set)?.wait()?;
-        let members = (0..32 * set.len()).filter(|place| set[place / 32] >> (place % 32) & 1 == 1);
-        self.slots[layer] = members.collect();
+        self.slots[layer] = bits::members(&self.gpu.read::<u32>(set)?.wait()?);
         Ok(())
     }
 }
@@ -335,6 +335,7 @@ pub(crate) fn thousand_operations(
     })
 }
 
+/// How a case has ended against how the oracle says; see [`thousand_operations`].
 pub(crate) fn compare(
     patient: &Patient,
     case: &Case,

@@ -6,6 +6,7 @@ use fretwork::gpu::{Class, Tensor};
 use fretwork::methods::{Method, Moment, Scl, Scope, Site, Surgery, Workspace};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream};
+use fretwork::reference::bits;
 
 use crate::BLOCK;
 use crate::patient::{Case, Layer, Patient, Sets, block, compare, run, thousand};
@@ -32,10 +33,8 @@ fn method(
     let parts = [part("connections."), part("awake.")];
     for ((connections, learning), awake) in connections.iter().zip(&parts[0]).zip(&parts[1]) {
         patient.gpu.write(learning, connections).unwrap();
-        let mut set = vec![0u32; awake.len()];
-        let standing = connections.iter().enumerate().filter(|(_, connection)| **connection >= 0.0);
-        standing.for_each(|(place, _)| set[place / 32] |= 1 << (place % 32));
-        patient.gpu.write(awake, &set).unwrap();
+        let standing = (0..connections.len()).filter(|&place| connections[place] >= 0.0);
+        patient.gpu.write(awake, &bits::set(connections.len(), standing)).unwrap();
     }
     (method, parts)
 }
@@ -197,5 +196,5 @@ fn the_oracles_object() {
     let why = thousand_steps(1.0).unwrap_err();
     assert!(why.contains("connection"), "{why}");
     let why = thousand_endings(1.0 / 128.0).unwrap_err();
-    assert!(why.contains("block"), "{why}");
+    assert!(why.contains("instead of"), "{why}");
 }

@@ -165,6 +165,6 @@ fn the_oracle_objects() {
         |ticket: &mut Case| ticket.layers[0].weight.reverse(),
     ] {
         let why = thousand_averages(&slip).unwrap_err();
-        assert!(why.contains("block"), "{why}");
+        assert!(why.contains("instead of"), "{why}");
     }
 }
