@@ -54,11 +54,12 @@ impl Method for SynFlow {
 /// The network of magnitudes, with its gradients.
 fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
     // Scores of all layers grow alike with the scale of any one of them, so each is scaled to let through what comes in, on
-    // the mean: no product overflows or vanishes.
+    // the mean and within a factor of sqrt(2): no product overflows or vanishes. A power of two rounds no weight, so blocks
+    // that are worth the same stay equals.
     let magnitudes = |values: &Tensor, outputs: usize| -> Result<Tensor> {
         let mut values = gpu.read::<f32>(values)?.wait()?;
         let sum = values.iter().map(|w| f64::from(w.abs())).sum::<f64>();
-        let scale = outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE));
+        let scale = (outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE))).log2().round().exp2();
         values.iter_mut().for_each(|w| *w = (f64::from(w.abs()) * scale) as f32);
         gpu.upload(Class::Scratch, "magnitudes", &[values.len()], &values)
     };
