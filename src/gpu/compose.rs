@@ -33,6 +33,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/rank",
     "common/step",
     "common/topology",
+    "common/wave",
     "activation/backward",
     "activation/forward",
     "bits/combine",
@@ -46,8 +47,10 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dds/blocks",
     "dds/lane",
     "dds/tile",
+    "dds/wave",
     "dense/lane",
     "dense/tile",
+    "dense/wave",
     "dsd/blocks",
     "dsd/lane",
     "dsd/tile",
@@ -78,6 +81,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sdd/blocks",
     "sdd/lane",
     "sdd/tile",
+    "sdd/wave",
     "select/radix",
 ];
 
