@@ -37,6 +37,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/rank",
     "common/step",
     "common/topology",
+    "common/wave",
     "activation/backward",
     "activation/forward",
     "attention/forward",
@@ -55,8 +56,10 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dds/blocks",
     "dds/lane",
     "dds/tile",
+    "dds/wave",
     "dense/lane",
     "dense/tile",
+    "dense/wave",
     "dsd/blocks",
     "dsd/lane",
     "dsd/tile",
@@ -117,6 +120,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sdd/blocks",
     "sdd/lane",
     "sdd/tile",
+    "sdd/wave",
     "select/radix",
 ];
 

@@ -5,6 +5,10 @@ mod lint;
 mod translate;
 mod uniformity;
 
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fretwork::Error;
 use fretwork::gpu::{FLAGS, Key, Sources};
 use fretwork::ops::HEADS;
@@ -42,7 +46,7 @@ fn permutations() -> Vec<Key> {
         all
     };
 
-    for variant in ["lane", "tile"] {
+    for variant in ["lane", "wave", "tile"] {
         let mut dense = transposed(vec![Key::new("dense", variant)]);
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
@@ -53,7 +57,9 @@ fn permutations() -> Vec<Key> {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
             keys.extend(windowed(epilogues(vec![key("dds")])));
-            keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            if variant != "wave" {
+                keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            }
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
             // Where tokens are gathered, all rows are ragged or none is.
@@ -163,24 +169,40 @@ fn permutations() -> Vec<Key> {
     keys
 }
 
+/// Composes a permutation, and says what is wrong with it, if anything.
+fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
+    let composed = sources.compose(key).map_err(|error| error.to_string())?;
+    let (module, info) = lint::validate(&composed.wgsl, key.name == "wave")?;
+    lint::lint(&module, &info)?;
+    translate::translate(&module, &info, spirv_val)
+}
+
 #[test]
 fn every_permutation_keeps_the_rules_and_translates() {
     let sources = Sources::default();
     let spirv_val = translate::SpirvVal::find();
-    let (mut wrong, mut count) = (Vec::new(), 0);
-    let mut used = std::collections::BTreeSet::new();
-    for key in permutations() {
-        count += 1;
-        used.extend(key.flags.iter().copied());
-        let result = sources.compose(&key).map_err(|error| error.to_string()).and_then(|composed| {
-            let (module, info) = lint::validate(&composed.wgsl)?;
-            lint::lint(&module, &info)?;
-            translate::translate(&module, &info, &spirv_val)
-        });
-        if let Err(why) = result {
-            wrong.push(format!("{}: {why}", key.label()));
+    let keys = permutations();
+    let count = keys.len();
+    // Each thread takes the next permutation that nobody has; what is wrong is told in their order.
+    let next = AtomicUsize::new(0);
+    let inspect = || -> Vec<(usize, String)> {
+        let mut wrong = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(at) else { return wrong };
+            if let Err(why) = keep_the_rules(&sources, key, &spirv_val) {
+                wrong.push((at, format!("{}: {why}", key.label())));
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut wrong: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(inspect)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    wrong.sort();
+    let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
+    let used: BTreeSet<_> = keys.iter().flat_map(|key| key.flags.iter().copied()).collect();
     println!("{count} permutations");
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     let never: Vec<_> = FLAGS.iter().filter(|flag| !used.contains(*flag)).collect();
