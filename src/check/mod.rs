@@ -6,6 +6,7 @@
 mod dynamic;
 mod elementwise;
 mod matmul;
+mod pairs;
 mod route;
 
 use std::fmt;
@@ -59,6 +60,7 @@ pub fn table() -> Vec<Check> {
     table.extend(elementwise::table());
     table.extend(dynamic::table());
     table.extend(route::table());
+    table.extend(pairs::table());
     table
 }
 

@@ -33,6 +33,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/rank",
     "common/step",
     "common/topology",
+    "common/weight",
     "activation/backward",
     "activation/forward",
     "bits/combine",
@@ -52,6 +53,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dsd/blocks",
     "dsd/lane",
     "dsd/tile",
+    "dss/lane",
     "experts/activate",
     "experts/backward",
     "fill/blend",
@@ -88,7 +90,9 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sdd/blocks",
     "sdd/lane",
     "sdd/tile",
+    "sds/lane",
     "select/radix",
+    "ssd/lane",
 ];
 
 /// The text of every shader file: the embedded ones, or some replaced.

@@ -11,6 +11,7 @@ mod combine;
 mod dds;
 mod dense;
 mod dsd;
+mod dss;
 mod epilogue;
 mod experts;
 mod fill;
@@ -25,7 +26,9 @@ mod reduce;
 mod route;
 mod score;
 mod sdd;
+mod sds;
 mod select;
+mod ssd;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use bits::SetOp;
@@ -34,6 +37,7 @@ pub use combine::combine;
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
+pub use dss::dss;
 pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
@@ -47,7 +51,9 @@ pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
+pub use sds::sds;
 pub use select::{Extreme, Share, select};
+pub use ssd::ssd;
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
