@@ -147,7 +147,7 @@ fn wrong_choices_are_seen() {
         ),
         ("softmax-top:3:renormalised", "gate/weigh", "weight /= sum;", ""),
         // Padding that chooses.
-        ("softmax-top:3", "gate/probs", "valid[token] != IGNORED;", "true;"),
+        ("softmax-top:3", "gate/probs", "!= IGNORED;", "!= IGNORED - 1u;"),
         // Rounding downwards, and those who chose an expert not before others.
         ("softmax-top:3:tile=4", "gate/count", "params.tile / 2u", "0u"),
         ("softmax-top:3:tile=4", "gate/scores", "+ FAVOUR", ""),
