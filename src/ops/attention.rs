@@ -7,7 +7,7 @@
 
 use super::embed::whole_sequences;
 use super::windows::{Window, Windows};
-use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
+use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
 use crate::{Error, Result};
 
 /// The widths that a head may have. Each is a kernel of its own, which keeps whole rows of a head in registers: with 64 the
@@ -140,15 +140,20 @@ impl<'a> Call<'a> {
             }
             args = args.tensor(name, view);
         }
-        // All give the same bits. As with matmuls, what suits a driver that runs on the CPU does not suit GPUs.
-        let several = match rec.gpu().forced_variant() {
-            Some(variant) => variant == Variant::Lane,
-            None => rec.gpu().is_software(),
-        };
-        let rows = if several { (64 / self.head).clamp(1, 4) } else { 1 };
+        let rows = rows_owned(rec.gpu(), self.head);
         let tiles = self.attention.context.div_ceil(LANES * rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
-        let key = Key::new("attention", self.name).block(self.head).with("several", several);
+        let key = Key::new("attention", self.name).block(self.head).with("several", rows > 1);
         rec.dispatch(&key, &args, workgroups)
     }
+}
+
+/// Rows of one invocation, as `ROWS` in the shader. Results have the same bits whatever they are. As with matmuls, what
+/// suits a driver that runs on the CPU does not suit GPUs.
+fn rows_owned(gpu: &Gpu, head: usize) -> usize {
+    let several = match gpu.forced_variant() {
+        Some(variant) => variant == Variant::Lane,
+        None => gpu.is_software(),
+    };
+    if several { (64 / head).clamp(1, 4) } else { 1 }
 }
