@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 /// Trains, and returns the accuracy on the test part.
 pub(crate) fn run() -> Result<f64> {
     let gpu = Gpu::request(Options::default())?;
-    let data = Dataset::load(&Source::Digits, 1)?;
+    let data = Dataset::load(&Source::Digits, 1, 0)?;
     let settings = Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
@@ -61,6 +61,7 @@ pub(crate) fn run() -> Result<f64> {
         },
         length: Length::Epochs(10),
         batch: 128,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,

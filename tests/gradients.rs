@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{FanIn, Mlp, MlpConfig, Network, Weight};
+use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
@@ -113,7 +113,7 @@ impl Twin {
 
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
 fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let topologies = config.topologies(config.sparsity).unwrap();
+    let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
     let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present).unwrap();
     if resting {
         let mut rec = Recorder::new(gpu);
@@ -133,8 +133,8 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let mut labels: Vec<u32> = (0..ROWS).map(|_| walk.below(5)).collect();
     labels[3] = IGNORED;
     gpu.write(model.input(), &input).unwrap();
-    for layer in model.layers() {
-        let bias: Vec<f32> = (0..layer.sides()[0]).map(|_| walk.uniform() - 0.5).collect();
+    for layer in model.linears() {
+        let bias: Vec<f32> = (0..layer.projection().sides()[0]).map(|_| walk.uniform() - 0.5).collect();
         gpu.write(layer.bias(), &bias).unwrap();
     }
     let label_tensor = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
@@ -158,7 +158,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let twin = Twin {
         config,
         weights: model.layers().iter().map(|layer| wide(dense(layer.weight()))).collect(),
-        biases: model.layers().iter().map(|layer| wide(read(layer.bias()))).collect(),
+        biases: model.linears().iter().map(|layer| wide(read(layer.bias()))).collect(),
         input: wide(input),
         labels,
     };
@@ -174,7 +174,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
         }
     };
     let weights = model.layers().iter().map(|layer| dense_grad(layer.weight_grad())).collect();
-    let biases = model.layers().iter().map(|layer| read(layer.parameters(0)[1].grads)).collect();
+    let biases = model.linears().iter().map(|layer| read(layer.parameters()[1].grads)).collect();
     (twin, weights, biases)
 }
 

@@ -8,7 +8,7 @@ mod sets;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Source, epoch_order};
+use fretwork::data::{Dataset, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{EarlyCrop, Every, Kind, Method, MethodConfig, Site, Surgery, Updates};
 use fretwork::nn::{MlpConfig, ModelConfig};
@@ -23,12 +23,12 @@ fn gpu() -> Gpu {
 }
 
 fn digits() -> Dataset {
-    Dataset::load(&Source::Digits, 1).unwrap()
+    Dataset::load(&Source::Digits, 1, 0).unwrap()
 }
 
 /// The network of these settings, to be changed.
 fn mlp(settings: &mut Settings) -> &mut MlpConfig {
-    let ModelConfig::Mlp(config) = &mut settings.model;
+    let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
     config
 }
 
@@ -57,6 +57,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
         method,
         length,
         batch: 400,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -108,12 +109,15 @@ fn every_method_resumes_to_the_same_bits() {
             resumed.run(None, &mut onward).unwrap();
             assert!(bytes == bytes_of(&resumed), "{name}: stopped at {stop}, it ends elsewhere");
         }
-        let wanted = settings.model.counts(0.8).unwrap();
+        let wanted = settings.model.counts(Some(0.8)).unwrap();
         let found = stored(&whole);
         match kind {
             // Twice as many are stored as are present.
             Kind::TopKast => {
-                assert_eq!(found, settings.model.counts(settings.method.backward_sparsity).unwrap()[..2]);
+                assert_eq!(
+                    found,
+                    settings.model.counts(Some(settings.method.backward_sparsity)).unwrap()[..2]
+                );
             }
             // The budget is one for all layers, and connections may use less of it.
             Kind::SupTickets => assert_eq!(found.iter().sum::<usize>(), wanted.iter().sum::<usize>()),
@@ -244,17 +248,18 @@ fn rows_that_pad_score_nothing() {
     settings.method.score_rows = Some(400);
     let data = digits().first([Some(403), None]).unwrap();
     let members = epoch_order(403, 3, 0)[400..].to_vec();
-    let (mut x, mut labels) = (vec![0.0; 3 * SIDE], vec![0; 3]);
-    data.train.fill(&members, SIDE, &mut x, &mut labels);
+    let mut input = Input::Floats(vec![0.0; 3 * SIDE]);
+    data.train.fill(&members, &mut input, &mut [0; 3]);
+    let Input::Floats(x) = input else { unreachable!() };
 
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
     let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
     // Rows of zeros come out as what the bias leaves.
-    gpu.write(trainer.model().layers()[0].bias(), &[1.0f32; SIDE]).unwrap();
+    gpu.write(trainer.model().as_mlp().unwrap().linears()[0].bias(), &[1.0f32; SIDE]).unwrap();
     trainer.run(None, &mut onward).unwrap();
 
-    let layer = trainer.model().layers()[0];
-    let weight = layer.weight().sparse().unwrap().to_dense(&gpu).unwrap();
+    let layer = &trainer.model().as_mlp().unwrap().linears()[0];
+    let weight = layer.projection().weight().sparse().unwrap().to_dense(&gpu).unwrap();
     let bias = gpu.read::<f32>(layer.bias()).unwrap().wait().unwrap();
     let out = |row: usize, i: usize| {
         let products = (0..SIDE).map(|j| f64::from(weight[i * SIDE + j]) * f64::from(x[row * SIDE + j]));
@@ -304,8 +309,8 @@ fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
 #[test]
 fn top_kasts_sets_are_nested_and_exact() {
     let settings = settings(Kind::TopKast, Length::Steps(40));
-    let present = settings.model.counts(0.8).unwrap();
-    let backward = settings.model.counts(settings.method.backward_sparsity).unwrap();
+    let present = settings.model.counts(Some(0.8)).unwrap();
+    let backward = settings.model.counts(Some(settings.method.backward_sparsity)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     let check = |trainer: &Trainer| {
         for (layer, topology) in topologies(trainer).iter().enumerate() {
@@ -323,7 +328,7 @@ fn top_kasts_sets_are_nested_and_exact() {
 #[test]
 fn gap_grows_one_layer_at_a_time() {
     let settings = settings(Kind::Gap, Length::Epochs(5));
-    let targets = settings.model.counts(0.8).unwrap();
+    let targets = settings.model.counts(Some(0.8)).unwrap();
     let full = [4 * 4, 6 * 4];
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [full[0], targets[1]]);
@@ -395,7 +400,7 @@ fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
 fn snip_keeps_what_the_formula_keeps() {
     let (_, scores) = dense_run(Kind::Snip);
     let snip = settings(Kind::Snip, Length::Steps(1));
-    let targets = snip.model.counts(0.8).unwrap();
+    let targets = snip.model.counts(Some(0.8)).unwrap();
     let trainer = Trainer::new(&gpu(), snip, digits()).unwrap();
     for (layer, topology) in topologies(&trainer).iter().enumerate() {
         let scored = scores[layer].iter().copied().enumerate().map(|(place, score)| (score, place)).collect();
@@ -428,7 +433,7 @@ fn sbp_sr_rescales_to_the_edge_of_chaos() {
 fn synflow_conserves_what_flows() {
     let mut synflow = settings(Kind::SynFlow, Length::Steps(1));
     mlp(&mut synflow).hidden = vec![64];
-    let target = synflow.model.counts(0.8).unwrap()[0];
+    let target = synflow.model.counts(Some(0.8)).unwrap()[0];
     let mut all = synflow.clone();
     mlp(&mut all).sparsity = Some(0.0);
     let dense = Trainer::new(&gpu(), all, digits()).unwrap();
@@ -453,7 +458,7 @@ fn synflow_conserves_what_flows() {
 fn magnitude_follows_the_cubic() {
     let mut settings = settings(Kind::Magnitude, Length::Steps(40));
     settings.method.updates = Updates { every: Every::Steps(5), until: 0.75, ..Updates::RIGL };
-    let target = settings.model.counts(0.8).unwrap();
+    let target = settings.model.counts(Some(0.8)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [16, 24]);
     let begun = trainer.gpu().bytes().values;

@@ -15,7 +15,9 @@ use fretwork::ops::{
 };
 use fretwork::random::{Key, Stream};
 use fretwork::reference::ValueScore;
-use fretwork::sparse::{self, BLOCKS, BlockMask, BlockMatrix, Density, Pattern, Topology, upload_mask};
+use fretwork::sparse::{
+    self, BLOCKS, BlockMask, BlockMatrix, Density, Pattern, Routing, RoutingShape, Topology, upload_mask,
+};
 use fretwork::train::{Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 
 /// What a binding may have on the devices that split: one block of 64, or 4096 elements.
@@ -325,6 +327,33 @@ fn values_slot_by_slot() {
     }
 }
 
+/// What tokens activate in experts: some windows are partly behind the last slot that there is, and some wholly.
+#[test]
+fn gathered_products_slot_by_slot() {
+    let devices = devices();
+    for block in BLOCKS {
+        let widths = vec![2 * block, block, 3 * block];
+        let shape = RoutingShape { tokens: 150, choices: 2, block, widths, capacity: 0, most: None };
+        for variant in Variant::ALL {
+            let outcome = devices.each_ref().map(|gpu| {
+                let gpu = &gpu.with_variant(Some(variant));
+                let mut draws = Draws::new(gpu);
+                let (x, w) = (draws.tensor(&[150, 8]), draws.tensor(&[shape.hidden(), 8]));
+                let experts: Vec<u32> = (0..300).map(|i| [1, 3, 0, 1][i % 4]).collect();
+                let experts = gpu.upload(Class::Scratch, "experts", &[150, 2], &experts).unwrap();
+                let routing = Routing::new(gpu, shape.clone()).unwrap();
+                run(gpu, |rec| ops::route(rec, &experts, None, &routing));
+                let pattern = routing.pattern();
+                let values = draws.values(pattern.elements());
+                let h = BlockMatrix::upload(gpu, Class::Scratch, "h", pattern, &values).unwrap();
+                let dispatches = run(gpu, |rec| ops::sdd_gathered(rec, &x, routing.tokens(), &w, &h));
+                (dispatches, vec![bits::<f32>(gpu, h.values())])
+            });
+            assert_same(outcome, 1, &format!("{} gathered sdd, block {block}", variant.name()));
+        }
+    }
+}
+
 fn blockwise(gpu: &Gpu, topology: &Topology) -> Outcome {
     let mut draws = Draws::new(gpu);
     let pattern = Pattern::upload(gpu, topology).unwrap();
@@ -388,7 +417,7 @@ fn values_brought_to_a_larger_pattern() {
 }
 
 /// Known answers are right on a device that splits. This covers DDS with values in several windows, whose sums are in
-/// another order, and shows what is refused: operands that are stored crosswise, sources of a remap, and selections.
+/// another order, and shows what is refused: operands that are stored crosswise, sources of a remap, selections, and what experts activate.
 #[test]
 fn known_answers() {
     let gpu = device(Some(SMALL), Sources::default());
@@ -410,7 +439,8 @@ fn known_answers() {
     assert!(split > 50);
     refused.retain(|name| {
         let crosswise = name.contains("dds") && (name.contains(".tn") || name.contains(".tt"));
-        !(crosswise || name.contains("remap") || name.contains("select"))
+        let whole = ["remap", "select", "experts", "combine"].iter().any(|op| name.contains(op));
+        !(crosswise || whole)
     });
     assert!(refused.is_empty(), "refused: {refused:?}");
 }
@@ -434,6 +464,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         method: MethodConfig::new(Kind::Static, 0.9),
         length: Length::Steps(6),
         batch: 90,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -444,7 +475,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
 
 /// A whole run on a device, with the dispatches of a step.
 fn trained(gpu: &Gpu, settings: Settings) -> (usize, Vec<u8>, f64) {
-    let data = Dataset::load(&Source::Digits, 1).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let mut trainer = Trainer::new(gpu, settings, data).unwrap();
     let summary = trainer.run(None, &mut |_: &Event| Flow::Continue).unwrap();
     let bytes = trainer.checkpoint().unwrap().to_bytes(Path::new("memory")).unwrap();

@@ -7,6 +7,7 @@
 //! `cargo run --release -p kernels-bench` prints a table; `--json FILE` also keeps the raw times.
 
 mod contest;
+mod experts;
 mod matmul;
 mod step;
 mod textbook;
@@ -32,6 +33,9 @@ fn main() -> Result<()> {
     for density in [0.05, 0.1, 0.25, 0.5] {
         tables.push(matmul::against_dense(&gpu, density)?);
     }
+    for [experts, rows] in [[8, 128], [16, 16]] {
+        tables.push(experts::against_dense(&gpu, experts, rows)?);
+    }
     tables.push(step::sparse_against_dense(&gpu)?);
     for sparsity in [0.9, 0.98] {
         tables.push(step::evolving(&gpu, sparsity)?);
@@ -52,7 +56,7 @@ fn validate(gpu: &Gpu) -> Result<()> {
     for check in check::table() {
         let timed = ["dense", "dds", "sdd", "dsd"].iter().any(|family| check.name.contains(family));
         // One transpose and one size stand for the rest here; `fretwork doctor` runs them all.
-        if timed && check.name.contains(".nt") {
+        if timed && [".nt", "_gather"].iter().any(|kind| check.name.contains(kind)) {
             let verdict = check.run(gpu)?;
             ensure!(matches!(verdict, Verdict::Right(_)), "{} is wrong: {verdict:?}", check.name);
         }

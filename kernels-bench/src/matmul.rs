@@ -76,19 +76,19 @@ pub(crate) fn against_dense(gpu: &Gpu, density: f64) -> Result<Table> {
 }
 
 /// A tensor of numbers around zero: zeros can be faster than what networks compute with.
-fn numbers(gpu: &Gpu, case: u32, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn numbers(gpu: &Gpu, case: u32, shape: &[usize]) -> Result<Tensor> {
     let mut walk = Key::new(1, Stream::Check(case)).walk();
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
     Ok(gpu.upload(Class::Activations, "operand", shape, &values)?)
 }
 
-fn record(gpu: &Gpu, op: impl FnOnce(&mut Recorder<'_>) -> fretwork::Result<()>) -> Result<Plan> {
+pub(crate) fn record(gpu: &Gpu, op: impl FnOnce(&mut Recorder<'_>) -> fretwork::Result<()>) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     op(&mut rec)?;
     Ok(rec.finish()?)
 }
 
-fn run(gpu: &Gpu, plan: &Plan) -> Result<()> {
+pub(crate) fn run(gpu: &Gpu, plan: &Plan) -> Result<()> {
     gpu.run(plan)?;
     Ok(gpu.finish()?)
 }

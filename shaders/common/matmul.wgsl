@@ -26,6 +26,8 @@ struct Params {
     // The slots of a sparse matrix that are bound.
     @if(window) first_slot: u32,
     @if(window) slots: u32,
+    // Rows that there are to gather from.
+    @if(lhs_gather || rhs_gather) gathered: u32,
 }
 
 @group(0) @binding(7) var<uniform> params: Params;
@@ -88,28 +90,50 @@ fn rhs_at(row: u32, column: u32) -> u32 {
     return row * params.k + column;
 }
 
+// Row r of a gathered operand is row rows[r] of what is bound, or its last one where there is no such row.
+@if(lhs_gather || rhs_gather) @group(0) @binding(3) var<storage, read> rows: array<vec4<u32>>;
+
+@if(lhs_gather || rhs_gather)
+fn gathered(row: u32) -> vec4<u32> {
+    return min(rows[row / 4u], vec4<u32>(params.gathered - 1u));
+}
+
 // A 4 x 4 piece of an operand, one contraction index a column: piece[kk] is four elements across.
 alias Piece = mat4x4<f32>;
 
 // Rows i.. of op(lhs) at contraction indices k... Rows past the end repeat the last; nobody stores them.
-@if(!lhs_t)
 fn lhs_piece(i: u32, k: u32) -> Piece {
-    let last = params.m - 1u;
-    return ended(transpose(Piece(
-        lhs4(lhs_at(min(i, last), k)),
-        lhs4(lhs_at(min(i + 1u, last), k)),
-        lhs4(lhs_at(min(i + 2u, last), k)),
-        lhs4(lhs_at(min(i + 3u, last), k)),
-    )), k);
+    return lhs_piece_of(lhs_rows(i), k);
+}
+
+// Where rows i.. of op(lhs) begin: what need not be found anew for every k.
+@if(!lhs_t)
+fn lhs_rows(i: u32) -> vec4<u32> {
+    @if(!lhs_gather) {
+        let row = min(vec4<u32>(i, i + 1u, i + 2u, i + 3u), vec4<u32>(params.m - 1u));
+        return vec4<u32>(lhs_at(row.x, 0u), lhs_at(row.y, 0u), lhs_at(row.z, 0u), lhs_at(row.w, 0u));
+    }
+    @if(lhs_gather) {
+        let row = gathered(i);
+        return vec4<u32>(lhs_at(row.x, 0u), lhs_at(row.y, 0u), lhs_at(row.z, 0u), lhs_at(row.w, 0u));
+    }
 }
 @if(lhs_t)
-fn lhs_piece(i: u32, k: u32) -> Piece {
-    let column = min(i, (params.m - 1u) & ~3u);
+fn lhs_rows(i: u32) -> vec4<u32> {
+    return vec4<u32>(min(i, (params.m - 1u) & ~3u));
+}
+
+@if(!lhs_t)
+fn lhs_piece_of(begin: vec4<u32>, k: u32) -> Piece {
+    return ended(transpose(Piece(lhs4(begin.x + k), lhs4(begin.y + k), lhs4(begin.z + k), lhs4(begin.w + k))), k);
+}
+@if(lhs_t)
+fn lhs_piece_of(begin: vec4<u32>, k: u32) -> Piece {
     return ended(Piece(
-        lhs4(lhs_at(contraction(k), column)),
-        lhs4(lhs_at(contraction(k + 1u), column)),
-        lhs4(lhs_at(contraction(k + 2u), column)),
-        lhs4(lhs_at(contraction(k + 3u), column)),
+        lhs4(lhs_at(contraction(k), begin.x)),
+        lhs4(lhs_at(contraction(k + 1u), begin.x)),
+        lhs4(lhs_at(contraction(k + 2u), begin.x)),
+        lhs4(lhs_at(contraction(k + 3u), begin.x)),
     ), k);
 }
 
@@ -117,12 +141,22 @@ fn lhs_piece(i: u32, k: u32) -> Piece {
 @if(!rhs_t)
 fn rhs_piece(k: u32, j: u32) -> Piece {
     let column = min(j, (params.n - 1u) & ~3u);
+    let row = rhs_rows(k);
     return ended(Piece(
-        rhs4(rhs_at(contraction(k), column)),
-        rhs4(rhs_at(contraction(k + 1u), column)),
-        rhs4(rhs_at(contraction(k + 2u), column)),
-        rhs4(rhs_at(contraction(k + 3u), column)),
+        rhs4(rhs_at(row.x, column)),
+        rhs4(rhs_at(row.y, column)),
+        rhs4(rhs_at(row.z, column)),
+        rhs4(rhs_at(row.w, column)),
     ), k);
+}
+@if(!rhs_t)
+fn rhs_rows(k: u32) -> vec4<u32> {
+    @if(!rhs_gather) {
+        return vec4<u32>(contraction(k), contraction(k + 1u), contraction(k + 2u), contraction(k + 3u));
+    }
+    @if(rhs_gather) {
+        return gathered(k);
+    }
 }
 @if(rhs_t)
 fn rhs_piece(k: u32, j: u32) -> Piece {

@@ -1,7 +1,6 @@
 // How both variants of SDD share out the blocks of the product, and how they store them.
 @if(window)
 import package::common::matmul::params;
-@if(!window)
 import package::common::topology::nnz;
 import package::constants::BLOCK;
 
@@ -23,10 +22,10 @@ fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
     }
 }
 
-// How many slots are bound; the first of them is number 0 here.
+// How many blocks are bound; the first of them is in slot 0 here.
 fn slots() -> u32 {
     @if(window) {
-        return params.slots;
+        return min(params.slots, nnz() - min(nnz(), params.first_slot));
     }
     @if(!window) {
         return nnz();

@@ -1,7 +1,7 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
 // 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
 @if(continued)
@@ -29,8 +29,10 @@ fn main(
             tile[row] = stored_block4(slot, 8u * local.y + row, 4u * local.x);
         }
     }
+    let near = lhs_rows(i);
+    let far = lhs_rows(i + 4u);
     for (var k = 0u; k < params.k; k += 4u) {
-        add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));
+        add_pieces(&tile, lhs_piece_of(near, k), lhs_piece_of(far, k), rhs_piece(k, j));
     }
 
     for (var row = 0u; row < 8u; row++) {

@@ -1,7 +1,7 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, through workgroup memory. Small blocks share a
 // workgroup, so that there are at least 64 invocations of 8 x 4 elements.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
+import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
 import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
 @if(continued)
@@ -33,6 +33,8 @@ fn main(
     let j = slot_col(in_topology(slot)) * BLOCK;
     let panel = local.z * PANEL;
     let within = local.y * QUADS + local.x;
+    // An invocation fetches pieces of the same four rows, and columns, all along.
+    let begin = lhs_rows(i + 4u * local.x);
 
     var tile: Tile;
     @if(continued) {
@@ -43,17 +45,16 @@ fn main(
     for (var k = 0u; k < params.k; k += DEPTH) {
         for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
-            let quad = p % QUADS;
             var piece: Piece;
             if k + kk < params.k {
                 if p < PIECES {
-                    piece = lhs_piece(i + 4u * quad, k + kk);
+                    piece = lhs_piece_of(begin, k + kk);
                 } else {
-                    piece = rhs_piece(k + kk, j + 4u * quad);
+                    piece = rhs_piece(k + kk, j + 4u * local.x);
                 }
             }
             for (var c = 0u; c < 4u; c++) {
-                let at = panel + (kk + c) * QUADS + quad;
+                let at = panel + (kk + c) * QUADS + local.x;
                 if p < PIECES {
                     left[at] = piece[c];
                 } else {

@@ -4,7 +4,7 @@ use super::surgery::keep_by;
 use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Linear, Mlp, Network, Weight};
+use crate::nn::{Linear, Mlp, Network, Projection, Weight};
 use crate::ops::{self, Activation, ValueScore};
 use crate::sparse::BlockMatrix;
 
@@ -75,7 +75,8 @@ fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
                     Weight::Sparse(BlockMatrix::adopt(matrix.pattern().clone(), values)?)
                 }
             };
-            Linear::from_weight(gpu, layer.name(), layer.sides(), weight)
+            let projection = Projection::of(gpu, layer.name(), layer.number(), layer.sides(), weight)?;
+            Linear::new(gpu, projection)
         })
         .collect::<Result<Vec<_>>>()?;
     let mut config = model.config().clone();

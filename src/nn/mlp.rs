@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage};
+use super::builder::Builder;
+use super::config::counts;
+use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage, Projection};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
-use crate::sparse::{self, BLOCKS, Density, Grid, Topology};
+use crate::sparse::{BLOCKS, Density, Topology};
 use crate::{Error, Result};
 
 /// What network to make.
@@ -45,6 +47,7 @@ impl MlpConfig {
             name: format!("layers.{layer}"),
             sides: [pair[1], pair[0]],
             sparse: self.sparsity.is_some() && layer < self.hidden.len(),
+            bias: true,
         };
         widths.windows(2).enumerate().map(shape).collect()
     }
@@ -84,39 +87,7 @@ impl MlpConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));
         }
-        self.sparsity.map_or(Ok(()), |sparsity| self.counts(sparsity).map(|_| ()))
-    }
-
-    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a layer is left with no block.
-    pub fn counts(&self, sparsity: f64) -> Result<Vec<usize>> {
-        let mut counts = self.density.allocate(&self.grids(), sparsity)?;
-        counts.push(0);
-        Ok(counts)
-    }
-
-    /// The sides of the sparse layers in blocks.
-    fn grids(&self) -> Vec<Grid> {
-        let widths = self.widths();
-        let pairs = widths.windows(2).take(self.hidden.len());
-        pairs.map(|pair| [pair[1], pair[0]].map(|side| side / self.block)).collect()
-    }
-
-    /// A random initial pattern for each layer, `None` where it is dense.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a layer is left with no block.
-    pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        let mut topologies = vec![None; self.hidden.len() + 1];
-        let Some(sparsity) = sparsity else { return Ok(topologies) };
-        for (layer, (grid, nnz)) in self.grids().into_iter().zip(self.counts(sparsity)?).enumerate() {
-            let key = Key::new(self.seed, Stream::Pattern(layer as u32));
-            let [rows, cols] = grid.map(|blocks| blocks * self.block);
-            topologies[layer] = Some(sparse::random(rows, cols, self.block, nnz, key)?);
-        }
-        Ok(topologies)
+        counts(&self.layers(), self.block, self.density, self.sparsity).map(|_| ())
     }
 }
 
@@ -168,14 +139,9 @@ impl Mlp {
     ) -> Result<Self> {
         config.validate()?;
         let shapes = config.layers();
-        if topologies.len() != shapes.len() {
-            return Err(Error::argument("Mlp", "topologies", shapes.len(), topologies.len()));
-        }
-        let layers = shapes.iter().zip(topologies).enumerate().map(|(layer, (shape, topology))| {
-            let key = Key::new(config.seed, Stream::Weights(layer as u32));
-            Linear::new(gpu, &shape.name, shape.sides, topology.as_ref(), fan_in, key)
-        });
-        let layers = layers.collect::<Result<_>>()?;
+        let count = shapes.len();
+        let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed)?;
+        let layers = (0..count).map(|_| builder.linear(2.0)).collect::<Result<_>>()?;
         Self::from_layers(gpu, config, batch, layers)
     }
 
@@ -189,13 +155,19 @@ impl Mlp {
             return Err(Error::argument("Mlp", "layers", shapes.len(), layers.len()));
         }
         for (layer, shape) in layers.iter().zip(shapes) {
-            if layer.sides() != shape.sides {
+            let found = layer.projection().sides();
+            if found != shape.sides {
                 let wanted = format!("{:?}", shape.sides);
-                return Err(Error::argument(layer.name(), "sides", wanted, format!("{:?}", layer.sides())));
+                return Err(Error::argument(&shape.name, "sides", wanted, format!("{found:?}")));
             }
         }
         let buffers = Buffers::new(gpu, &config, batch)?;
         Ok(Self { config, layers, buffers })
+    }
+
+    /// The layers from input to output.
+    pub fn linears(&self) -> &[Linear] {
+        &self.layers
     }
 
     /// What the network was made from.
@@ -232,16 +204,16 @@ impl Buffers {
 }
 
 impl Network for Mlp {
-    fn layers(&self) -> Vec<&Linear> {
-        self.layers.iter().collect()
+    fn layers(&self) -> Vec<&Projection> {
+        self.layers.iter().map(Linear::projection).collect()
     }
 
-    fn layer_mut(&mut self, layer: usize) -> Option<&mut Linear> {
-        self.layers.get_mut(layer)
+    fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection> {
+        self.layers.get_mut(layer).map(Linear::projection_mut)
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
-        self.layers.iter().enumerate().flat_map(|(number, layer)| layer.parameters(number)).collect()
+        self.layers.iter().flat_map(Linear::parameters).collect()
     }
 
     fn input(&self) -> &Tensor {
@@ -302,14 +274,14 @@ impl Network for Mlp {
     }
 
     fn stages(&self) -> Vec<String> {
-        self.layers.iter().map(|layer| layer.name().to_owned()).collect()
+        self.layers.iter().map(|layer| layer.projection().name().to_owned()).collect()
     }
 
     fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
         for (index, layer) in self.layers.iter().enumerate() {
             let output = self.buffers.pre.get(index).unwrap_or(&self.buffers.logits);
             ops::finite(rec, output, status, index, 1)?;
-            ops::finite(rec, layer.weight_grad().values(), status, index, 2)?;
+            ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
         }
         Ok(())
     }

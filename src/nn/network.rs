@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Linear, Mlp, Parameter};
+use super::{Mlp, Parameter, Projection};
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::Step;
@@ -20,19 +20,43 @@ pub struct Passage<'a> {
     pub dy: &'a Tensor,
 }
 
+/// What passed through a mixture of experts in training, since the totals were last set to 0.
+#[derive(Debug, Clone)]
+pub struct Load<'a> {
+    /// `blocks.0.feed`, say.
+    pub name: String,
+    /// Tokens that each expert got, `u32[experts]`.
+    pub taken: &'a Tensor,
+    /// Tokens that chose it, and that it had no room for.
+    pub dropped: &'a Tensor,
+    /// The losses of balance at the last step: auxiliary, importance, load and z, and their sum with their coefficients. None
+    /// where nothing is learned of the choices.
+    pub losses: Option<&'a Tensor>,
+}
+
 /// What records something after a layer's backward pass.
 pub type After<'a> = dyn FnMut(&mut Recorder<'_>, Passage<'_>) -> Result<()> + 'a;
 
 /// A network, with room for a batch to pass through.
 pub trait Network: fmt::Debug + Send {
-    /// The linear layers, in the order that signals pass them. Patterns of those that are sparse may evolve.
-    fn layers(&self) -> Vec<&Linear>;
+    /// The matrices of the layers, in the order that signals pass them. Patterns of those that are sparse may evolve.
+    fn layers(&self) -> Vec<&Projection>;
 
     /// One of them, to be changed.
-    fn layer_mut(&mut self, layer: usize) -> Option<&mut Linear>;
+    fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection>;
 
     /// Everything that is trained, the parameters of the layers among them.
     fn parameters(&self) -> Vec<Parameter<'_>>;
+
+    /// What steps change besides the parameters, by name. A checkpoint keeps it.
+    fn state(&self) -> Vec<(String, &Tensor)> {
+        Vec::new()
+    }
+
+    /// The loads of its mixtures of experts.
+    fn loads(&self) -> Vec<Load<'_>> {
+        Vec::new()
+    }
 
     /// Where a batch comes in: `[rows, features]` of `f32`, or `[rows]` of `u32`.
     fn input(&self) -> &Tensor;

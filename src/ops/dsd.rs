@@ -21,21 +21,54 @@ pub fn dsd(
     out: &Tensor,
     transpose: Transpose,
 ) -> Result<()> {
+    record(rec, lhs, rhs, None, out, transpose)
+}
+
+/// Records `out[m, n] = lhs[k, m]^T * rhs[k, n]` for a block-sparse `lhs`, where row `r` of the right side is row `rows[r]` of
+/// `rhs`, or its last row where there is no such row: the gradient of the experts' weights, for `rows` of a
+/// [`Routing`](crate::sparse::Routing::tokens).
+///
+/// # Errors
+/// As [`dsd`].
+pub fn dsd_gathered(
+    rec: &mut Recorder<'_>,
+    lhs: &BlockMatrix,
+    rhs: &Tensor,
+    rows: &Tensor,
+    out: &Tensor,
+) -> Result<()> {
+    record(rec, lhs, rhs, Some(rows), out, Transpose::TN)
+}
+
+fn record(
+    rec: &mut Recorder<'_>,
+    lhs: &BlockMatrix,
+    rhs: &Tensor,
+    gather: Option<&Tensor>,
+    out: &Tensor,
+    transpose: Transpose,
+) -> Result<()> {
     let op = "dsd";
-    let sizes = Sizes::of(op, sides(lhs), rhs.matrix(op, "rhs")?, transpose)?;
+    let mut rhs_sides = rhs.matrix(op, "rhs")?;
+    if let Some(rows) = gather {
+        rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
+        rhs_sides[0] = if rhs.is_empty() { 0 } else { rows.len() };
+    }
+    let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, false);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
     let [tall, wide] = match variant {
-        Variant::Lane => [8, 128],
+        Variant::Lane | Variant::Wave => [8, 128],
         Variant::Tile => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
     let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);
-    let product = Product { op, sizes, transpose, lhs: lhs.values(), rhs, out, sparse, mask: None, epilogue };
+    let product =
+        Product { op, sizes, transpose, lhs: lhs.values(), rhs, out, sparse, mask: None, gather, epilogue };
     product.record(rec, key, product.whole(), &[], workgroups)
 }

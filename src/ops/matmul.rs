@@ -43,6 +43,9 @@ pub(super) struct Product<'a> {
     pub(super) sparse: Option<(Place, &'a BlockMatrix)>,
     /// Of a sparse `out`.
     pub(super) mask: Option<&'a Tensor>,
+    /// For each row of the dense operand that is contracted with a sparse one, or makes rows of a sparse product, which row
+    /// of what is bound it is.
+    pub(super) gather: Option<&'a Tensor>,
     pub(super) epilogue: Epilogue<'a>,
 }
 
@@ -163,10 +166,17 @@ impl Product<'_> {
         for (name, tensor) in others {
             args = args.tensor(name, tensor);
         }
+        let gathered =
+            if place == Some(Place::Out) { ("lhs_gather", self.lhs) } else { ("rhs_gather", self.rhs) };
+        if let Some(rows) = self.gather {
+            let there = gathered.1.shape().first().copied().unwrap_or(0);
+            args = args.tensor("rows", rows).size(op, "gathered", there)?;
+        }
         if split {
             args = self.bind_window(args, part, [lhs_first, rhs_first, out_first])?;
         }
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
+        let key = key.with(gathered.0, self.gather.is_some());
         rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
@@ -229,14 +239,15 @@ impl Scalar {
     }
 }
 
-/// Which variant runs, unless the device was told to use one.
+/// Which variant runs, unless the device was told to use one. `waves` is whether the family has that of subgroups.
 ///
 /// A starting rule, to be replaced by measurement on the adapter: drivers that run on the CPU lose at every barrier;
 /// GPUs win by workgroup memory once the product fills a few workgroups.
-pub(super) fn choose(gpu: &Gpu, sizes: Sizes) -> Variant {
-    gpu.forced_variant().unwrap_or_else(|| {
-        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Lane } else { Variant::Tile }
-    })
+pub(super) fn choose(gpu: &Gpu, sizes: Sizes, waves: bool) -> Variant {
+    let chosen = gpu.forced_variant().unwrap_or_else(|| {
+        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Wave } else { Variant::Tile }
+    });
+    if chosen == Variant::Wave && !(waves && gpu.runs(chosen)) { Variant::Lane } else { chosen }
 }
 
 /// The stored sides of a sparse operand.

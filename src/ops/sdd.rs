@@ -22,8 +22,41 @@ pub fn sdd(
     transpose: Transpose,
     mask: Option<&Tensor>,
 ) -> Result<()> {
+    record(rec, lhs, None, rhs, out, transpose, mask)
+}
+
+/// Records the blocks of `lhs[m, k] * rhs[n, k]^T` that `out` has, where row `r` of the left side is row `rows[r]` of `lhs`,
+/// or its last row where there is no such row: what tokens activate in the experts that have them, for `rows` of a
+/// [`Routing`](crate::sparse::Routing::tokens).
+///
+/// # Errors
+/// As [`sdd`]. `lhs` must fit one binding.
+pub fn sdd_gathered(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    rows: &Tensor,
+    rhs: &Tensor,
+    out: &BlockMatrix,
+) -> Result<()> {
+    record(rec, lhs, Some(rows), rhs, out, Transpose::NT, None)
+}
+
+fn record(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    gather: Option<&Tensor>,
+    rhs: &Tensor,
+    out: &BlockMatrix,
+    transpose: Transpose,
+    mask: Option<&Tensor>,
+) -> Result<()> {
     let op = "sdd";
-    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    let mut lhs_sides = lhs.matrix(op, "lhs")?;
+    if let Some(rows) = gather {
+        rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
+        lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
+    }
+    let sizes = Sizes::of(op, lhs_sides, rhs.matrix(op, "rhs")?, transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
@@ -31,12 +64,12 @@ pub fn sdd(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, true);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
     let invocations = (block / 4) * (block / 8);
     let slots = match variant {
-        Variant::Lane => (8 / invocations).max(1),
+        Variant::Lane | Variant::Wave => (8 / invocations).max(1),
         Variant::Tile => (64 / invocations).max(1),
     };
     if let Some(mask) = mask {
@@ -44,7 +77,8 @@ pub fn sdd(
     }
     let key = operand_flags(key, transpose, scalar);
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
-    let product = Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, epilogue };
+    let product =
+        Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
     for part in product.parts(rec.gpu()) {
         let workgroups = part.slots.count.div_ceil(slots) as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;

@@ -4,44 +4,57 @@
 //! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
 
 mod activation;
+mod attention;
 pub mod bits;
 mod blocks;
 pub mod bound;
+mod combine;
 mod dds;
 mod dense;
 mod dsd;
+mod embed;
 mod epilogue;
+mod experts;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
+mod norm;
 mod optimizer;
 pub mod oracle;
 mod pattern;
 mod random;
 mod reduce;
+mod route;
 mod score;
 mod sdd;
 mod select;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use attention::{attention_forward, attention_keys, attention_queries};
 pub use bits::SetOp;
 pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
+pub use combine::combine;
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
+pub use embed::{TOKENS, embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
+pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
+pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
 pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};
+pub use route::{Routes, route, route_values};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
-pub use select::{Extreme, Share, select};
+pub use select::{Extreme, Share, select, select_columns};
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

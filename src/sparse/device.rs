@@ -1,6 +1,6 @@
 //! Topologies and block matrices where the kernels can see them.
 
-use super::topology::Layout;
+use super::topology::{self, Layout};
 use super::{BlockMask, Topology};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
@@ -13,6 +13,8 @@ pub struct Pattern {
     col_blocks: usize,
     block: usize,
     nnz: usize,
+    /// Whether the blocks that are there may be fewer than there is room for.
+    bounded: bool,
     packed: Tensor,
 }
 
@@ -34,7 +36,26 @@ impl Pattern {
     pub fn adopt(topology: &Topology, packed: Tensor) -> Result<Self> {
         packed.expect_shape("Pattern::adopt", "packed", &[topology.packed().len()])?;
         let [row_blocks, col_blocks] = [topology.row_blocks(), topology.col_blocks()];
-        Ok(Self { row_blocks, col_blocks, block: topology.block(), nnz: topology.nnz(), packed })
+        let (block, nnz) = (topology.block(), topology.nnz());
+        Ok(Self { row_blocks, col_blocks, block, nnz, bounded: false, packed })
+    }
+
+    /// Room for a pattern of at most `most` blocks, of which none is there yet. How many there are is known to the device
+    /// alone, from a word of the header; what belongs to the matrix has the size that `most` blocks need, and kernels pass
+    /// by the slots behind the last. Such is the pattern of a [`Routing`](super::Routing).
+    ///
+    /// # Errors
+    /// [`Error::Topology`](crate::Error::Topology) for sides or a number of blocks that no pattern has,
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn bounded(gpu: &Gpu, rows: usize, cols: usize, block: usize, most: usize) -> Result<Self> {
+        let [row_blocks, col_blocks] = topology::grid(rows, cols, block)?;
+        topology::check_size(most, block)?;
+        let layout = Layout::new(row_blocks, col_blocks, block, most);
+        let mut words = layout.header.to_vec();
+        words[topology::NNZ] = 0;
+        words.resize(layout.words, 0);
+        let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
+        Ok(Self { row_blocks, col_blocks, block, nnz: most, bounded: true, packed })
     }
 
     /// Room for a pattern of `nnz` blocks in a matrix of the same sides as this one's. It is to be filled by
@@ -47,7 +68,7 @@ impl Pattern {
         let mut words = layout.header.to_vec();
         words.resize(layout.words, 0);
         let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
-        Ok(Self { nnz, packed, ..self.clone() })
+        Ok(Self { nnz, bounded: false, packed, ..self.clone() })
     }
 
     /// Reads the topology back. Waits for the device.
@@ -55,7 +76,11 @@ impl Pattern {
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Topology`](crate::Error::Topology) if what is there breaks an invariant.
     pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
-        Topology::from_packed(&gpu.read::<u32>(&self.packed)?.wait()?)
+        let words = gpu.read::<u32>(&self.packed)?.wait()?;
+        if self.bounded {
+            return Topology::from_packed(&Topology::without_room(&words, self.nnz)?);
+        }
+        Topology::from_packed(&words)
     }
 
     /// The packed words.
@@ -93,12 +118,12 @@ impl Pattern {
         self.block
     }
 
-    /// Blocks that are stored.
+    /// Blocks that are stored, or that there is room for where the pattern is [bounded](Pattern::bounded).
     pub fn nnz(&self) -> usize {
         self.nnz
     }
 
-    /// Elements of the blocks that are stored.
+    /// Elements of as many blocks.
     pub fn elements(&self) -> usize {
         self.nnz * self.block * self.block
     }

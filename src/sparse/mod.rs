@@ -3,9 +3,11 @@
 mod density;
 mod device;
 mod mask;
+mod routing;
 mod topology;
 
 pub use density::{Density, Grid, random};
 pub use device::{BlockMatrix, Pattern, upload_mask};
 pub use mask::BlockMask;
+pub use routing::{MOST_EXPERTS, Routing, RoutingBounds, RoutingShape};
 pub use topology::{BLOCKS, Topology};

@@ -11,6 +11,8 @@ const MAGIC: u32 = 0x4652_4554;
 const HEADER: usize = 16;
 /// Where in the header the offsets of the arrays stand, in the order of [`Topology`]'s table.
 const OFFSETS: usize = 5;
+/// Where the number of blocks stands.
+pub(super) const NNZ: usize = 4;
 
 /// Where everything lies in a packed topology. It depends on the sizes alone, so the pattern can change in place.
 #[derive(Debug, Clone, Copy)]
@@ -246,6 +248,33 @@ impl Topology {
         Ok(topology)
     }
 
+    /// Packed words that have room for `most` blocks, without the room that is not used: what [`Topology::from_packed`]
+    /// reads.
+    ///
+    /// # Errors
+    /// [`Error::Topology`] if more blocks are there than there is room for, or if the words are not those of such a room.
+    pub(super) fn without_room(words: &[u32], most: usize) -> Result<Vec<u32>> {
+        let &[_, row_blocks, col_blocks, block, nnz, ..] = words else {
+            return Err(bad("a packed topology begins with its magic number and sizes".to_owned()));
+        };
+        let [row_blocks, col_blocks, block, nnz] =
+            [row_blocks, col_blocks, block, nnz].map(|size| size as usize);
+        if nnz > most {
+            return Err(bad(format!("{nnz} blocks where there is room for {most}")));
+        }
+        let mut room = Layout::new(row_blocks, col_blocks, block, most);
+        room.header[NNZ] = nnz as u32;
+        if words.len() != room.words || words[..HEADER] != room.header {
+            return Err(bad(format!("{} words are no room for {most} blocks", words.len())));
+        }
+        let layout = Layout::new(row_blocks, col_blocks, block, nnz);
+        let mut compact = layout.header.to_vec();
+        for (place, length) in [row_blocks + 1, nnz, col_blocks + 1, nnz, nnz, nnz].into_iter().enumerate() {
+            compact.extend_from_slice(&words[room.header[OFFSETS + place] as usize..][..length]);
+        }
+        Ok(compact)
+    }
+
     /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.row_blocks * self.block
@@ -362,7 +391,7 @@ impl Topology {
 }
 
 /// Sides in blocks; refused where the block does not divide them.
-fn grid(rows: usize, cols: usize, block: usize) -> Result<[usize; 2]> {
+pub(super) fn grid(rows: usize, cols: usize, block: usize) -> Result<[usize; 2]> {
     if !BLOCKS.contains(&block) {
         return Err(bad(format!("blocks of {block}; there are kernels for {BLOCKS:?}")));
     }
@@ -377,7 +406,7 @@ fn grid(rows: usize, cols: usize, block: usize) -> Result<[usize; 2]> {
 }
 
 /// The kernels index values with 32 bits.
-fn check_size(nnz: usize, block: usize) -> Result<()> {
+pub(super) fn check_size(nnz: usize, block: usize) -> Result<()> {
     if nnz.checked_mul(block * block).is_none_or(|elements| elements > u32::MAX as usize) {
         return Err(bad(format!("{nnz} blocks of {block} x {block} have more than 2^32 elements")));
     }

@@ -34,10 +34,7 @@ impl Evolution {
         config: &ModelConfig,
         model: &dyn Network,
     ) -> Result<Self> {
-        let targets = match config.sparsity() {
-            Some(sparsity) => config.counts(sparsity)?,
-            None => vec![0; model.layers().len()],
-        };
+        let targets = config.counts(config.sparsity())?;
         let smoothing = method.observe_every().is_some();
         let mut workspaces = Vec::new();
         let mut rec = Recorder::new(gpu);
@@ -127,7 +124,7 @@ impl Surgery for Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let members = self.members(batch % per_epoch, batch / per_epoch);
-        let row_scale = 1.0 / members.len() as f32;
+        let row_scale = 1.0 / (members.len() * self.batch.labels_per_row()) as f32;
         self.batch.load(
             &self.gpu,
             &self.data.train,

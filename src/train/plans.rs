@@ -138,8 +138,9 @@ impl Trainer {
     /// updates come with the last batch alone, there is nothing else.
     fn score_rows(&self) -> [usize; 2] {
         let (method, batch) = (&self.settings.method, self.settings.batch);
-        let rows = method.score_rows(batch);
-        let last = rows.min((self.data.train.rows() - 1) % batch + 1);
+        let labels = self.batch.labels_per_row();
+        let rows = method.score_rows(batch * labels);
+        let last = rows.min(((self.data.train.rows() - 1) % batch + 1) * labels);
         if method.updates.replace_steps() { [rows, last] } else { [last; 2] }
     }
 

@@ -30,6 +30,8 @@ pub struct Settings {
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
+    /// Steps after which an epoch ends, though it has not seen every row; each epoch sees them in an order of its own.
+    pub epoch_steps: Option<u64>,
     /// Which optimizer.
     pub optimizer: OptimizerKind,
     /// The full learning rate.
@@ -51,6 +53,9 @@ impl Settings {
         let bad = |option, reason: String| Err(Error::Config { option, reason });
         if self.batch == 0 {
             return bad("batch", "0 rows make no step".to_owned());
+        }
+        if self.epoch_steps == Some(0) {
+            return bad("epoch-steps", "an epoch of no steps trains nothing".to_owned());
         }
         if matches!(self.length, Length::Epochs(0) | Length::Steps(0)) {
             return bad("epochs", "a run of no steps trains nothing".to_owned());
@@ -75,7 +80,8 @@ impl Settings {
 
     /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
-        rows.div_ceil(self.batch) as u64
+        let all = rows.div_ceil(self.batch) as u64;
+        self.epoch_steps.map_or(all, |steps| steps.min(all))
     }
 
     /// Steps of the whole run over `rows` rows.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
-use crate::data::{Dataset, Table, epoch_order};
+use crate::data::{Dataset, Input, Rows, epoch_order};
 use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
-use crate::nn::{FanIn, LayerShape, Network};
+use crate::nn::{Load, Network};
 use crate::ops::StepValues;
 use crate::reference::bits;
 use crate::sparse::Topology;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 use super::evolution::Evolution;
 use super::plans::{Plans, Room};
-use super::report::{self, EpochRecord, LayerRecord, LogRecord, StartRecord};
+use super::report::{self, EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -27,7 +27,7 @@ const IN_FLIGHT: usize = 4;
 const REPORTS: u64 = 50;
 
 /// What a run tells whoever watches it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// Steps were done.
     Progress {
@@ -54,6 +54,8 @@ pub enum Event {
         test: Evaluation,
         /// Steps a second in this epoch, without the test.
         steps_per_second: f64,
+        /// What passed through each mixture of experts in this epoch.
+        loads: Vec<LoadRecord>,
     },
 }
 
@@ -84,6 +86,8 @@ pub struct Summary {
     pub finished: bool,
     /// Accuracy on the test rows.
     pub test_accuracy: f64,
+    /// Mean loss over the test rows.
+    pub test_loss: f64,
     /// Mean loss over the rows of the last epoch that was trained.
     pub train_loss: f64,
     /// Steps done in the whole run.
@@ -122,10 +126,12 @@ pub struct Trainer {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) room: Room,
+    /// How many rows it has room for.
+    rows: usize,
     /// Where the network takes it in.
     input: Tensor,
     /// The host's side, filled and written again and again.
-    host_features: Vec<f32>,
+    host_input: Input,
     host_labels: Vec<u32>,
 }
 
@@ -133,7 +139,8 @@ pub(super) struct Batch {
 struct Report {
     totals: Pending<f32>,
     status: Pending<u32>,
-    rows: usize,
+    /// Labels of the epoch until then.
+    labels: usize,
     step: u64,
 }
 
@@ -202,20 +209,7 @@ impl Trainer {
         settings.validate()?;
         let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
         settings.model.expect_data(&data).map_err(bad)?;
-        let config = &settings.model;
-        let topology = |layer: LayerShape| {
-            let name = format!("{}.weight", layer.name);
-            let topology = || checkpoint.topology(path, &name, layer.sides, config.block());
-            layer.sparse.then(topology).transpose()
-        };
-        let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
-        // What is drawn here is overwritten.
-        let model = config.build(gpu, settings.batch, &topologies, FanIn::All)?;
-        for parameter in model.parameters() {
-            let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
-            let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
-            gpu.write(parameter.values, checkpoint.get(path, &name, parameter.values.shape())?)?;
-        }
+        let model = checkpoint.network(gpu, path, settings.batch)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -248,8 +242,12 @@ impl Trainer {
     ) -> Result<Self> {
         let batch = Batch {
             room: Room::new(gpu, &*model)?,
+            rows: settings.batch,
             input: model.input().clone(),
-            host_features: vec![0.0; model.input().len()],
+            host_input: match model.input().dtype() {
+                DType::U32 => Input::Ids(vec![0; model.input().len()]),
+                _ => Input::Floats(vec![0.0; model.input().len()]),
+            },
             host_labels: vec![0; model.logits().shape()[0]],
         };
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
@@ -317,12 +315,14 @@ impl Trainer {
                 self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
+                let loads = self.take_loads()?;
                 let event = Event::Epoch {
                     epoch,
                     step: self.position.step,
                     train,
                     test: evaluation,
                     steps_per_second: done as f64 / elapsed.as_secs_f64(),
+                    loads: loads.clone(),
                 };
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
@@ -338,6 +338,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         layers,
+                        loads,
                     }))?;
                 }
                 if watch(&event) == Flow::Stop {
@@ -358,6 +359,7 @@ impl Trainer {
         Ok(Summary {
             finished: self.position.step >= total,
             test_accuracy: test.accuracy,
+            test_loss: test.loss,
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
@@ -389,7 +391,7 @@ impl Trainer {
             let values = StepValues {
                 index: index as u32,
                 learning_rate: self.evolution.method.learning_rate(rate, self.clock()),
-                row_scale: 1.0 / members.len() as f32,
+                row_scale: 1.0 / (members.len() * self.batch.labels_per_row()) as f32,
                 corrections: self.optimizer.corrections(index as u32),
             };
             let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
@@ -412,7 +414,7 @@ impl Trainer {
                 reports.push_back(Report {
                     totals: self.gpu.read(&self.batch.room.totals)?,
                     status: self.gpu.read(&self.batch.room.status)?,
-                    rows: first + members.len(),
+                    labels: (first + members.len()) * self.batch.labels_per_row(),
                     step: index,
                 });
             }
@@ -423,8 +425,8 @@ impl Trainer {
                 if let Some(report) = reports.pop_front() {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
-                    loss = Some(f64::from(totals[0]) / report.rows as f64);
-                    accuracy = Some(f64::from(totals[1]) / report.rows as f64);
+                    loss = Some(f64::from(totals[0]) / report.labels as f64);
+                    accuracy = Some(f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;
@@ -488,7 +490,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
-        let seen = (steps as usize * self.settings.batch).min(rows) as f64;
+        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
     }
 
@@ -515,7 +517,7 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.room.totals, &before)?;
-        let count = rows.len() as f64;
+        let count = (rows.len() * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
     }
 
@@ -548,6 +550,12 @@ impl Trainer {
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
+        for (name, tensor) in self.model.state() {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
+            }
+        }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
         for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
@@ -556,6 +564,19 @@ impl Trainer {
             }
         }
         Ok(checkpoint)
+    }
+
+    /// What passed through mixtures of experts since this was last asked. Waits for the device.
+    fn take_loads(&self) -> Result<Vec<LoadRecord>> {
+        let take = |tensor: &Tensor| -> Result<Vec<u32>> {
+            let words = self.gpu.read::<u32>(tensor)?.wait()?;
+            self.gpu.write(tensor, &vec![0u32; words.len()])?;
+            Ok(words)
+        };
+        let record = |load: Load<'_>| {
+            Ok(LoadRecord { name: load.name, taken: take(load.taken)?, dropped: take(load.dropped)? })
+        };
+        self.model.loads().into_iter().map(record).collect()
     }
 
     /// The patterns as they are, for the log. Waits for the device.
@@ -646,11 +667,18 @@ impl Trainer {
 }
 
 impl Batch {
+    /// How many labels a row has: one, or one for each character of a text.
+    pub(super) fn labels_per_row(&self) -> usize {
+        self.host_labels.len() / self.rows
+    }
+
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
-    pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
-        let stride = self.host_features.len() / self.host_labels.len();
-        table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
-        gpu.write(&self.input, &self.host_features)?;
+    pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
+        data.fill(rows, &mut self.host_input, &mut self.host_labels);
+        match &self.host_input {
+            Input::Floats(features) => gpu.write(&self.input, features)?,
+            Input::Ids(ids) => gpu.write(&self.input, ids)?,
+        }
         gpu.write(&self.room.labels, &self.host_labels)?;
         self.room.step.write(gpu, values)
     }

@@ -5,8 +5,13 @@ mod lint;
 mod translate;
 mod uniformity;
 
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fretwork::Error;
 use fretwork::gpu::{FLAGS, Key, Sources};
+use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
 fn permutations() -> Vec<Key> {
@@ -41,7 +46,7 @@ fn permutations() -> Vec<Key> {
         all
     };
 
-    for variant in ["lane", "tile"] {
+    for variant in ["lane", "wave", "tile"] {
         let mut dense = transposed(vec![Key::new("dense", variant)]);
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
@@ -52,9 +57,30 @@ fn permutations() -> Vec<Key> {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
             keys.extend(windowed(epilogues(vec![key("dds")])));
-            keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            if variant != "wave" {
+                keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            }
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
+            // Where tokens are gathered, all rows are ragged or none is.
+            let sdd = key("sdd").with("rhs_t", true).with("lhs_gather", true);
+            let ragged = ["lhs_scalar", "rhs_scalar", "k_tail"].into_iter();
+            let ragged = ragged.fold(sdd.clone(), |key, flag| key.with(flag, true));
+            keys.extend(windowed(vec![sdd, ragged]));
+            let dsd = key("dsd").with("lhs_t", true).with("rhs_gather", true);
+            keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
+        }
+    }
+    for name in ["count", "place"] {
+        keys.extend(switch(vec![Key::new("route", name)], "kept"));
+    }
+    keys.extend(["index", "scan", "tiles", "values"].map(|name| Key::new("route", name)));
+    keys.extend(switch(switch(switch(vec![Key::new("combine", "rows")], "weighted"), "add"), "out_scalar"));
+    for block in [8, 16, 32, 64] {
+        for pass in ["activate", "backward"] {
+            let key = Key::new("experts", pass).block(block);
+            let with = ["relu", "gelu", "silu", "all_relu"].map(|flag| key.clone().with(flag, true));
+            keys.extend(switch([vec![key], with.to_vec()].concat(), "gated"));
         }
     }
     for pass in ["forward", "backward"] {
@@ -66,7 +92,15 @@ fn permutations() -> Vec<Key> {
     }
     for (family, name) in [("finite", "scan"), ("mask", "apply")]
         .into_iter()
-        .chain([("bits", "combine"), ("bits", "present"), ("blocks", "births"), ("fill", "words")])
+        .chain([
+            ("bits", "combine"),
+            ("bits", "present"),
+            ("blocks", "births"),
+            ("embed", "gather"),
+            ("embed", "link"),
+            ("fill", "words"),
+            ("norm", "forward"),
+        ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
     {
@@ -104,29 +138,71 @@ fn permutations() -> Vec<Key> {
     keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
     keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
+    keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
+    for pass in ["forward", "queries", "keys"] {
+        keys.extend(switch(HEADS.map(|head| Key::new("attention", pass).block(head)).to_vec(), "several"));
+    }
+    let gate = |name| Key::new("gate", name);
+    keys.extend(["assign", "bias", "count", "load", "losses", "noise", "tally"].map(gate));
+    keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
+    keys.extend(switch(vec![gate("choose")], "bias"));
+    keys.extend(switch(vec![gate("hash")], "valid"));
+    keys.extend(switch(vec![gate("noise_backward")], "load"));
+    keys.extend([gate("scores"), gate("scores").with("favour", true), gate("scores").with("only", true)]);
+    keys.extend(["columns", "load"].map(|flag| gate("statistics").with(flag, true)));
+    keys.push(gate("statistics"));
+    for flag in ["renormalised", "chosen"] {
+        keys.push(gate("weigh").with(flag, true));
+        keys.extend(switch(vec![gate("backward").with(flag, true)], "losses"));
+    }
+    let sigmoid = gate("backward").with("sigmoid", true);
+    keys.extend(switch(
+        vec![gate("backward"), sigmoid.clone(), sigmoid.with("renormalised", true)],
+        "losses",
+    ));
+    let random = |name| gate(name).with("renormalised", true).with("random", true);
+    keys.extend(switch(vec![random("backward")], "losses"));
+    keys.extend([gate("weigh"), random("weigh")]);
     keys.push(Key::new("reduce", "sum").with("add", true));
     keys.extend(windowed(vec![Key::new("reduce", "sum")]));
     keys
+}
+
+/// Composes a permutation, and says what is wrong with it, if anything.
+fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
+    let composed = sources.compose(key).map_err(|error| error.to_string())?;
+    let (module, info) = lint::validate(&composed.wgsl, key.name == "wave")?;
+    lint::lint(&module, &info)?;
+    translate::translate(&module, &info, spirv_val)
 }
 
 #[test]
 fn every_permutation_keeps_the_rules_and_translates() {
     let sources = Sources::default();
     let spirv_val = translate::SpirvVal::find();
-    let (mut wrong, mut count) = (Vec::new(), 0);
-    let mut used = std::collections::BTreeSet::new();
-    for key in permutations() {
-        count += 1;
-        used.extend(key.flags.iter().copied());
-        let result = sources.compose(&key).map_err(|error| error.to_string()).and_then(|composed| {
-            let (module, info) = lint::validate(&composed.wgsl)?;
-            lint::lint(&module, &info)?;
-            translate::translate(&module, &info, &spirv_val)
-        });
-        if let Err(why) = result {
-            wrong.push(format!("{}: {why}", key.label()));
+    let keys = permutations();
+    let count = keys.len();
+    // Each thread takes the next permutation that nobody has; what is wrong is told in their order.
+    let next = AtomicUsize::new(0);
+    let inspect = || -> Vec<(usize, String)> {
+        let mut wrong = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(at) else { return wrong };
+            if let Err(why) = keep_the_rules(&sources, key, &spirv_val) {
+                wrong.push((at, format!("{}: {why}", key.label())));
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut wrong: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(inspect)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    wrong.sort();
+    let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
+    let used: BTreeSet<_> = keys.iter().flat_map(|key| key.flags.iter().copied()).collect();
     println!("{count} permutations");
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     let never: Vec<_> = FLAGS.iter().filter(|flag| !used.contains(*flag)).collect();

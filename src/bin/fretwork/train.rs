@@ -9,13 +9,14 @@ use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::methods::{MethodConfig, Updates};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, MoeConfig};
+use fretwork::ops::gate::Balance;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use crate::INTERRUPTED;
-use crate::options::Train;
+use crate::options::{Model, Train};
 use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
@@ -25,15 +26,16 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
             let folder = RunFolder::open(path)?;
             let checkpoint = folder.load()?;
             let settings = &checkpoint.settings;
-            let data =
-                Dataset::load(&settings.data.parse()?, settings.model.seed())?.first(settings.first_rows)?;
+            let context = settings.model.context();
+            let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), context)?;
+            let data = data.first(settings.first_rows)?;
             let gpu = open(options)?;
             let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
             (trainer, Some(folder), gpu)
         }
         None => {
             let first_rows = [options.rows, options.test_rows];
-            let data = Dataset::load(&options.data, options.seed)?.first(first_rows)?;
+            let data = Dataset::load(&options.data, options.seed, options.lm.context)?.first(first_rows)?;
             let settings = settings(options, &data);
             settings.validate()?;
             options.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
@@ -93,33 +95,80 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
         OptimizerKind::AdamW => (0.004, 0.01),
         _ => (0.1, 0.0005),
     };
-    let epochs = if options.data == Source::Digits { 20 } else { 5 };
+    let text = matches!(options.data, Source::Text(_));
+    let epochs = match options.data {
+        Source::Digits => 20,
+        Source::Text(_) => 10,
+        _ => 5,
+    };
+    let batch = options.batch.unwrap_or(if text { 16 } else { 128 });
     Settings {
         data: options.data.to_string(),
         first_rows: [options.rows, options.test_rows],
-        model: MlpConfig {
-            inputs: data.width(),
-            hidden: options.hidden.clone(),
-            classes: data.classes,
-            block: options.block,
-            sparsity: (!options.dense).then_some(options.sparsity),
-            density: options.init,
-            activation: options.activation,
-            dropout: options.dropout,
-            seed: options.seed,
-        }
-        .into(),
+        model: model(options, data),
         method: method(options),
         length: match options.steps {
             Some(steps) => Length::Steps(steps),
             None => Length::Epochs(options.epochs.unwrap_or(epochs)),
         },
-        batch: options.batch,
+        batch,
+        epoch_steps: options.epoch_steps.or(text.then_some(100)),
         optimizer: options.optimizer,
         learning_rate: options.lr.unwrap_or(rate),
         schedule: options.schedule,
         momentum: options.momentum,
         weight_decay: options.weight_decay.unwrap_or(decay),
+    }
+}
+
+fn model(options: &Train, data: &Dataset) -> ModelConfig {
+    let text = matches!(options.data, Source::Text(_));
+    let sparsity = (!options.dense).then_some(options.sparsity);
+    let (block, density, seed) = (options.block, options.init, options.seed);
+    match options.model.unwrap_or(if text { Model::Lm } else { Model::Mlp }) {
+        Model::Mlp => ModelConfig::Mlp(MlpConfig {
+            inputs: data.width(),
+            hidden: options.hidden.clone().unwrap_or_else(|| vec![512, 512]),
+            classes: data.classes,
+            block,
+            sparsity,
+            density,
+            activation: options.activation,
+            dropout: options.dropout,
+            seed,
+        }),
+        kind => ModelConfig::Lm(LmConfig {
+            vocabulary: data.vocabulary.clone(),
+            context: options.lm.context,
+            width: options.lm.width,
+            heads: options.lm.heads,
+            depth: options.lm.depth,
+            hidden: options.hidden.as_ref().map_or(4 * options.lm.width, |hidden| hidden[0]),
+            experts: (kind == Model::MoeLm).then(|| experts(options)),
+            activation: options.activation,
+            block,
+            sparsity,
+            density,
+            seed,
+        }),
+    }
+}
+
+fn experts(options: &Train) -> MoeConfig {
+    let lm = &options.lm;
+    let hidden = options.hidden.as_ref().map_or(2 * lm.width, |hidden| hidden[0]);
+    MoeConfig {
+        experts: match lm.experts[..] {
+            [count] => vec![hidden; count],
+            _ => lm.experts.clone(),
+        },
+        gate: lm.gate,
+        balance: Balance { aux: lm.aux, importance: lm.importance, load: lm.load, z: lm.z_loss },
+        bias_rate: lm.bias_rate,
+        capacity: lm.capacity,
+        overflow: lm.overflow,
+        gated: lm.gated,
+        shared: lm.shared,
     }
 }
 
@@ -156,8 +205,8 @@ struct Watcher {
 
 impl Watcher {
     fn see(&mut self, event: &Event) -> Flow {
-        match *event {
-            Event::Progress { epoch, step, steps, loss, accuracy } => {
+        match event {
+            &Event::Progress { epoch, step, steps, loss, accuracy } => {
                 self.steps += 1;
                 if !self.json {
                     let bar = self.bar.get_or_insert_with(|| progress_bar(epoch, steps));
@@ -167,11 +216,11 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second } => {
+            Event::Epoch { epoch, step, train, test, steps_per_second, loads } => {
                 if self.json {
                     let event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
-                        "steps_per_second": steps_per_second,
+                        "steps_per_second": steps_per_second, "loads": loads,
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {

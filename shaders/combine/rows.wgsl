@@ -1,0 +1,64 @@
+// y[t] = the sum over a token's choices of weight * x[row of the choice], choice by choice. A workgroup is 32 invocations
+// of one token, of 4 columns each, or of one where four does not divide a row.
+import package::common::grid::workgroup_index;
+import package::common::topology::ABSENT;
+
+struct Params {
+    tokens: u32,
+    choices: u32,
+    // Columns.
+    n: u32,
+}
+
+@if(!out_scalar) @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@if(out_scalar) @group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> places: array<u32>;
+@if(!out_scalar) @group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
+@if(out_scalar) @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@if(weighted) @group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const LANES = 32u;
+
+@if(!out_scalar)
+const WIDE = 4u;
+@if(!out_scalar)
+alias Value = vec4<f32>;
+@if(out_scalar)
+const WIDE = 1u;
+@if(out_scalar)
+alias Value = f32;
+
+@compute @workgroup_size(32)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let columns = params.n / WIDE;
+    let across = (columns + LANES - 1u) / LANES;
+    let index = workgroup_index(id, count);
+    let token = index / across;
+    let column = index % across * LANES + lane;
+    if token >= params.tokens || column >= columns {
+        return;
+    }
+    let at = token * columns + column;
+    var sum = Value();
+    @if(add) {
+        sum = y[at];
+    }
+    for (var choice = token * params.choices; choice < (token + 1u) * params.choices; choice++) {
+        let place = places[choice];
+        if place != ABSENT {
+            let here = x[place * columns + column];
+            @if(weighted) {
+                sum = fma(Value(weights[choice]), here, sum);
+            }
+            @if(!weighted) {
+                sum += here;
+            }
+        }
+    }
+    y[at] = sum;
+}

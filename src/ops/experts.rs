@@ -1,0 +1,95 @@
+//! The experts' hidden units: `shaders/experts/`, twins in [`reference::experts`](crate::reference::experts_activate).
+
+use super::epilogue::with_activation;
+use super::{Activation, elementwise};
+use crate::Result;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::sparse::BlockMatrix;
+
+/// Records `out = activation(pre)`, or `out = activation(pre) * up`, on the slots that there are. All are block matrices of
+/// one pattern, such as that of a [`Routing`](crate::sparse::Routing), and each must fit one binding.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn experts_activate(
+    rec: &mut Recorder<'_>,
+    pre: &BlockMatrix,
+    up: Option<&BlockMatrix>,
+    activation: Activation,
+    out: &BlockMatrix,
+) -> Result<()> {
+    let op = "experts.activate";
+    let pattern = pre.pattern();
+    let shape = pre.values().shape();
+    out.values().expect_shape(op, "out", shape)?;
+    let mut args = Args::new()
+        .tensor("pre", pre.values())
+        .tensor("out", out.values())
+        .tensor("topology", pattern.packed())
+        .f32("slope", slope(activation));
+    if let Some(up) = up {
+        up.values().expect_shape(op, "up", shape)?;
+        args = args.tensor("up", up.values());
+    }
+    let key = Key::new("experts", "activate").block(pattern.block()).with("gated", up.is_some());
+    rec.dispatch(&with_activation(key, activation), &args, elementwise(pattern.elements() / 4))
+}
+
+/// What [`experts_backward`] works on: block matrices of one pattern, and a number per row of it.
+#[derive(Debug, Clone, Copy)]
+pub struct ExpertsBackward<'a> {
+    /// The gradient of the hidden units' output, as if each row's weight were 1; it becomes that of `pre`, weighted.
+    pub grad: &'a BlockMatrix,
+    /// What the activation was applied to.
+    pub pre: &'a BlockMatrix,
+    /// What it was multiplied by, where it was; it becomes its gradient, weighted.
+    pub up: Option<&'a BlockMatrix>,
+    /// Becomes the hidden units' output, weighted.
+    pub hidden: &'a BlockMatrix,
+    /// `[rows]`: the weight of each row, 0 where it holds nothing; see [`route_values`](super::route_values).
+    pub weights: &'a Tensor,
+    /// `[rows]`: becomes the gradient of each row's weight. Rows of tiles that nobody owns keep what they hold.
+    pub dots: &'a Tensor,
+}
+
+/// Records the backward pass through the experts' hidden units, and through the weights that their outputs are combined
+/// with. Each matrix must fit one binding.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn experts_backward(
+    rec: &mut Recorder<'_>,
+    on: ExpertsBackward<'_>,
+    activation: Activation,
+) -> Result<()> {
+    let op = "experts.backward";
+    let pattern = on.pre.pattern();
+    let shape = on.pre.values().shape();
+    on.grad.values().expect_shape(op, "grad", shape)?;
+    on.hidden.values().expect_shape(op, "hidden", shape)?;
+    on.weights.expect_shape(op, "weights", &[pattern.rows()])?;
+    on.dots.expect_shape(op, "dots", &[pattern.rows()])?;
+    let mut args = Args::new()
+        .tensor("grad", on.grad.values())
+        .tensor("pre", on.pre.values())
+        .tensor("hidden", on.hidden.values())
+        .tensor("weights", on.weights)
+        .tensor("dots", on.dots)
+        .tensor("topology", pattern.packed())
+        .f32("slope", slope(activation));
+    if let Some(up) = on.up {
+        up.values().expect_shape(op, "up", shape)?;
+        args = args.tensor("up", up.values());
+    }
+    let block = pattern.block();
+    let key = Key::new("experts", "backward").block(block).with("gated", on.up.is_some());
+    // Rows of a workgroup, as the shader has it.
+    let rows = block.min(256 / (block / 4));
+    rec.dispatch(&with_activation(key, activation), &args, (pattern.rows() / rows) as u64)
+}
+
+fn slope(activation: Activation) -> f32 {
+    if let Activation::AllRelu { slope } = activation { slope } else { 0.0 }
+}

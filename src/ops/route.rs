@@ -1,0 +1,130 @@
+//! Routing tables: `shaders/route/`, twins in [`reference::route`](crate::reference::route).
+
+use super::elementwise;
+use crate::Result;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::sparse::Routing;
+
+/// Records that `routing` becomes the tables of `experts`, `u32[tokens, choices]`: the expert of each choice, or
+/// [`ABSENT`](super::ABSENT) for none, as which a number that no expert has counts too.
+///
+/// An expert's tokens have the order of first choices before second ones, and so on, and of tokens among equals. Those past
+/// its capacity are dropped. With `kept` (`u32[experts, tokens / 32]`, in whole words), choices whose bit is 0 are
+/// dropped before anything else: see [`gate::keep_probable`](super::gate::keep_probable).
+/// There are no atomics: whatever a token is given depends on the choices alone.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
+/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+pub fn route(
+    rec: &mut Recorder<'_>,
+    experts: &Tensor,
+    kept: Option<&Tensor>,
+    routing: &Routing,
+) -> Result<()> {
+    let op = "route";
+    let shape = routing.shape();
+    experts.expect_shape(op, "experts", &[shape.tokens, shape.choices])?;
+    if let Some(kept) = kept {
+        kept.expect_shape(op, "kept", &[shape.experts(), shape.tokens.div_ceil(32)])?;
+    }
+    let scratch = &routing.scratch;
+    count(rec, experts, None, routing, &scratch.chosen)?;
+    let mut of_those_kept = &scratch.chosen;
+    if kept.is_some() {
+        of_those_kept = &scratch.kept;
+        count(rec, experts, kept, routing, of_those_kept)?;
+    }
+
+    let (pattern, bounds) = (routing.pattern(), routing.bounds());
+    let args = Args::new()
+        .tensor("chosen", &scratch.chosen)
+        .tensor("kept", of_those_kept)
+        .tensor("pattern", pattern.packed())
+        .tensor("first_column", &scratch.first_column)
+        .tensor("first_tile", routing.first_tile())
+        .tensor("first_slot", &scratch.first_slot)
+        .tensor("counts", routing.counts())
+        .tensor("dropped", routing.dropped())
+        .size(op, "experts", shape.experts())?
+        .size(op, "block", shape.block)?
+        .u32("capacity", shape.limit())
+        .size(op, "row_blocks", bounds.tiles)?
+        .size(op, "col_blocks", pattern.col_blocks())?
+        .size(op, "slots", bounds.slots)?;
+    rec.dispatch(&Key::new("route", "tiles"), &args, 1)?;
+
+    let args = Args::new()
+        .tensor("first_tile", routing.first_tile())
+        .tensor("first_slot", &scratch.first_slot)
+        .tensor("pattern", pattern.packed())
+        .tensor("first_column", &scratch.first_column)
+        .tensor("rows", routing.rows())
+        .tensor("tokens", routing.tokens())
+        .size(op, "experts", shape.experts())?
+        .size(op, "block", shape.block)?;
+    rec.dispatch(&Key::new("route", "index"), &args, (bounds.tiles + shape.experts()) as u64)?;
+
+    let args = walk(experts, kept, routing)?
+        .tensor("first_tile", routing.first_tile())
+        .tensor("counts", routing.counts())
+        .tensor("rows", routing.rows())
+        .tensor("tokens", routing.tokens())
+        .tensor("places", routing.places());
+    let key = Key::new("route", "place").with("kept", kept.is_some());
+    rec.dispatch(&key, &args, elementwise(scratch.table.shape()[1]))
+}
+
+/// Records `out[i] = x[index[i]]`, 0 where the index is [`ABSENT`](super::ABSENT); `out` is as long as `index`. It brings the
+/// weights of assignments to the rows that hold them, by [`Routing::rows`], and the gradients of rows back to the
+/// assignments, by [`Routing::places`].
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn route_values(rec: &mut Recorder<'_>, x: &Tensor, index: &Tensor, out: &Tensor) -> Result<()> {
+    let op = "route.values";
+    let flat = out.reshape(&[out.len()])?;
+    flat.expect_shape(op, "out", &[index.len()])?;
+    let args = Args::new()
+        .tensor("x", x)
+        .tensor("index", index)
+        .tensor("out", &flat)
+        .size(op, "n", index.len())?
+        .size(op, "last", x.len().saturating_sub(1))?;
+    rec.dispatch(&Key::new("route", "values"), &args, elementwise(index.len()))
+}
+
+/// Counts assignments by expert and chunk, then adds them up over the chunks.
+fn count(
+    rec: &mut Recorder<'_>,
+    experts: &Tensor,
+    kept: Option<&Tensor>,
+    routing: &Routing,
+    totals: &Tensor,
+) -> Result<()> {
+    let table = &routing.scratch.table;
+    let (experts_there, chunks) = (table.shape()[0], table.shape()[1]);
+    let key = Key::new("route", "count").with("kept", kept.is_some());
+    rec.dispatch(&key, &walk(experts, kept, routing)?, elementwise(chunks))?;
+    let args = Args::new()
+        .tensor("table", table)
+        .tensor("totals", totals)
+        .size("route", "experts", experts_there)?
+        .size("route", "chunks", chunks)?;
+    rec.dispatch(&Key::new("route", "scan"), &args, experts_there as u64)
+}
+
+/// What a kernel binds that walks along the assignments.
+fn walk<'a>(experts: &'a Tensor, kept: Option<&'a Tensor>, routing: &'a Routing) -> Result<Args<'a>> {
+    let (op, shape, table) = ("route", routing.shape(), &routing.scratch.table);
+    let mut args = Args::new().tensor("experts", experts).tensor("table", table);
+    if let Some(kept) = kept {
+        args = args.tensor("kept", kept);
+    }
+    args.size(op, "tokens", shape.tokens)?
+        .size(op, "choices", shape.choices)?
+        .size(op, "experts", shape.experts())?
+        .size(op, "chunk", routing.chunk())?
+        .size(op, "chunks", table.shape()[1])?
+        .size(op, "block", shape.block)
+}

@@ -1,0 +1,25 @@
+//! Twin of `shaders/combine/`.
+
+/// `y[t] = sum_j weights[t, j] * x[places[t, j]]`, over the choices that have a place; `n` columns.
+pub fn combine(
+    x: &[f32],
+    places: &[u32],
+    weights: Option<&[f32]>,
+    y: &mut [f32],
+    [choices, n]: [usize; 2],
+    add: bool,
+) {
+    for (token, y) in y.chunks_mut(n).enumerate() {
+        for (column, y) in y.iter_mut().enumerate() {
+            let mut sum = if add { *y } else { 0.0 };
+            for choice in token * choices..(token + 1) * choices {
+                if places[choice] == u32::MAX {
+                    continue;
+                }
+                let here = x[places[choice] as usize * n + column];
+                sum = weights.map_or(1.0, |weights| weights[choice]).mul_add(here, sum);
+            }
+            *y = sum;
+        }
+    }
+}

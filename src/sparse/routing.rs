@@ -1,0 +1,329 @@
+//! Routing tables on the device: which token goes to which expert, as a block topology.
+
+use super::topology::BLOCKS;
+use super::{Pattern, Topology};
+use crate::gpu::{Class, Gpu, Tensor};
+use crate::{Error, Result};
+
+/// No expert, no row, no assignment: what a routing table holds where there is none. It is also
+/// [`ops::ABSENT`](crate::ops::ABSENT).
+const ABSENT: u32 = u32::MAX;
+
+/// The most experts there are kernels for.
+pub const MOST_EXPERTS: usize = 512;
+
+/// How many assignments a routing may be of: their numbers and those of blocks are 32 bits wide.
+const MOST_ASSIGNMENTS: usize = 1 << 28;
+
+/// The sizes of a routing, which the host knows: everything else is decided on the device.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RoutingShape {
+    /// Tokens in a batch.
+    pub tokens: usize,
+    /// Choices that a token has room for. Choice `j` of token `t` is assignment `t * choices + j`.
+    pub choices: usize,
+    /// Rows of a tile, and the side of a block.
+    pub block: usize,
+    /// Hidden units of each expert, multiples of `block`.
+    pub widths: Vec<usize>,
+    /// Tokens that an expert takes at most; 0 for no limit.
+    pub capacity: usize,
+    /// Choices that are not absent, over all tokens, at most: less room is needed where many are. What is beyond it is
+    /// dropped, from the last expert on. Without it, as many as there are.
+    pub most: Option<usize>,
+}
+
+/// How much room a routing needs at worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoutingBounds {
+    /// Tiles of `block` rows.
+    pub tiles: usize,
+    /// Blocks: a tile has one for each column of blocks of its expert.
+    pub slots: usize,
+}
+
+impl RoutingShape {
+    /// How many experts there are.
+    pub fn experts(&self) -> usize {
+        self.widths.len()
+    }
+
+    /// Assignments, absent ones too.
+    pub fn assignments(&self) -> usize {
+        self.tokens * self.choices
+    }
+
+    /// Hidden units of all experts.
+    pub fn hidden(&self) -> usize {
+        self.widths.iter().sum()
+    }
+
+    /// The capacity, as kernels compare with it.
+    pub(crate) fn limit(&self) -> u32 {
+        if self.capacity == 0 { ABSENT } else { self.capacity.min(MOST_ASSIGNMENTS) as u32 }
+    }
+
+    /// The first column of blocks of each expert, and behind them the number of all.
+    pub fn first_columns(&self) -> Vec<u32> {
+        let widths = self.widths.iter().map(|width| (width / self.block) as u32);
+        std::iter::once(0)
+            .chain(widths.scan(0, |sum, width| {
+                *sum += width;
+                Some(*sum)
+            }))
+            .collect()
+    }
+
+    /// The room that is needed at worst: `n` tokens of an expert take `ceil(n / block)` tiles, at most one of them not full.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the size that makes no sense.
+    pub fn bounds(&self) -> Result<RoutingBounds> {
+        let bad = |argument, wanted: &str, found: String| Error::argument("route", argument, wanted, found);
+        if !BLOCKS.contains(&self.block) {
+            return Err(bad("block", &format!("one of {BLOCKS:?}"), self.block.to_string()));
+        }
+        if self.experts() == 0 || self.experts() > MOST_EXPERTS {
+            let wanted = format!("of 1 to {MOST_EXPERTS} experts");
+            return Err(bad("widths", &wanted, self.experts().to_string()));
+        }
+        if let Some(width) = self.widths.iter().find(|&&w| w == 0 || !w.is_multiple_of(self.block)) {
+            return Err(bad(
+                "widths",
+                &format!("multiples of {}, none of them 0", self.block),
+                width.to_string(),
+            ));
+        }
+        if self.tokens == 0 || self.choices == 0 {
+            let found = format!("{} tokens of {} choices", self.tokens, self.choices);
+            return Err(bad("tokens", "a batch that is not empty", found));
+        }
+        let assignments = self.tokens.checked_mul(self.choices).filter(|&all| all <= MOST_ASSIGNMENTS);
+        let Some(assignments) = assignments else {
+            let found = format!("{} tokens of {} choices", self.tokens, self.choices);
+            return Err(bad("tokens", &format!("at most {MOST_ASSIGNMENTS} assignments"), found));
+        };
+        let hidden = self.widths.iter().try_fold(0usize, |sum, &width| sum.checked_add(width));
+        if hidden.is_none_or(|hidden| hidden >= 1 << 32) {
+            return Err(bad("widths", "below 2^32 together", format!("{:?}", self.widths)));
+        }
+        // The kernels also add up the blocks that there would be if there were room for all.
+        if self.room(assignments).slots >= 1 << 32 {
+            let found = format!("{assignments} assignments to experts of {:?}", self.widths);
+            return Err(bad("widths", "below 2^32 blocks", found));
+        }
+        Ok(self.room(self.most.unwrap_or(assignments).min(assignments)))
+    }
+
+    fn room(&self, assignments: usize) -> RoutingBounds {
+        let limit = if self.capacity == 0 { usize::MAX } else { self.capacity.div_ceil(self.block) };
+        let mut widths: Vec<usize> = self.widths.iter().map(|width| width / self.block).collect();
+        widths.sort_unstable_by(|a, b| b.cmp(a));
+        let widest = widths[0];
+        let (mut bounds, mut columns) = (RoutingBounds { tiles: 0, slots: 0 }, 0);
+        // As many experts as there may be with a token, the widest: a tile for each one's first token, and the other
+        // tokens in whole tiles of the widest.
+        for (experts, width) in (1..=assignments).zip(widths) {
+            let whole = (assignments - experts) / self.block;
+            columns += width;
+            let tiles = experts.saturating_add(whole).min(limit.saturating_mul(experts));
+            let slots = columns.saturating_add(whole.saturating_mul(widest));
+            bounds.tiles = bounds.tiles.max(tiles);
+            bounds.slots = bounds.slots.max(slots.min(limit.saturating_mul(columns)));
+        }
+        bounds
+    }
+}
+
+/// The routing tables of a batch, all on the device: [`ops::route`](crate::ops::route) writes them.
+///
+/// Expert `e` owns row tiles `first_tile[e]..first_tile[e + 1]` of `block` rows each, and its own columns of hidden units.
+/// So what its tokens activate is a block-sparse `[rows, hidden]` matrix whose pattern has the blocks of each tile in the
+/// columns of the tile's expert, and the experts' products are [`ops::sdd`](crate::ops::sdd) and
+/// [`ops::dsd`](crate::ops::dsd) on that pattern.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    shape: RoutingShape,
+    bounds: RoutingBounds,
+    counts: Tensor,
+    dropped: Tensor,
+    first_tile: Tensor,
+    rows: Tensor,
+    tokens: Tensor,
+    places: Tensor,
+    pattern: Pattern,
+    pub(crate) scratch: RoutingScratch,
+}
+
+/// What the kernels need on their way to the tables.
+#[derive(Debug, Clone)]
+pub(crate) struct RoutingScratch {
+    /// `[experts + 1]`
+    pub(crate) first_column: Tensor,
+    /// `[experts + 1]`
+    pub(crate) first_slot: Tensor,
+    /// `[experts, chunks]`
+    pub(crate) table: Tensor,
+    /// `[experts]`, each choice of an expert counted.
+    pub(crate) chosen: Tensor,
+    /// `[experts]`, those counted that are kept.
+    pub(crate) kept: Tensor,
+}
+
+/// Assignments of a chunk: one invocation walks along it.
+fn chunk(assignments: usize) -> usize {
+    assignments.div_ceil(4096).max(32)
+}
+
+impl Routing {
+    /// Room for the tables. Before [`ops::route`](crate::ops::route) has run the pattern is empty and the tables are
+    /// unspecified.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] naming the size that makes no sense, [`Error::Topology`] for more rows or blocks than a pattern
+    /// may have, [`Error::OutOfMemory`].
+    pub fn new(gpu: &Gpu, shape: RoutingShape) -> Result<Self> {
+        let bounds = shape.bounds()?;
+        let (experts, rows) = (shape.experts(), bounds.tiles * shape.block);
+        let pattern = Pattern::bounded(gpu, rows, shape.hidden(), shape.block, bounds.slots)?;
+        let table = |label: &str, words: usize| gpu.alloc::<u32>(Class::Topology, label, &[words]);
+        let scratch = |label: &str, shape: &[usize]| gpu.alloc::<u32>(Class::Scratch, label, shape);
+        let chunks = shape.assignments().div_ceil(chunk(shape.assignments()));
+        let columns = shape.first_columns();
+        Ok(Self {
+            counts: table("counts", experts)?,
+            dropped: table("dropped", experts)?,
+            first_tile: table("first tiles", experts + 1)?,
+            rows: table("rows", rows)?,
+            tokens: table("tokens", rows)?,
+            places: table("places", shape.assignments())?,
+            pattern,
+            scratch: RoutingScratch {
+                first_column: gpu.upload(Class::Topology, "first columns", &[columns.len()], &columns)?,
+                first_slot: scratch("first slots", &[experts + 1])?,
+                table: scratch("routing", &[experts, chunks])?,
+                chosen: scratch("chosen", &[experts])?,
+                kept: scratch("kept", &[experts])?,
+            },
+            bounds,
+            shape,
+        })
+    }
+
+    /// Assignments that an invocation walks along.
+    pub(crate) fn chunk(&self) -> usize {
+        chunk(self.shape.assignments())
+    }
+
+    /// The sizes.
+    pub fn shape(&self) -> &RoutingShape {
+        &self.shape
+    }
+
+    /// The room there is.
+    pub fn bounds(&self) -> RoutingBounds {
+        self.bounds
+    }
+
+    /// `u32[experts]`: tokens that each expert has.
+    pub fn counts(&self) -> &Tensor {
+        &self.counts
+    }
+
+    /// `u32[experts]`: choices of each expert that it does not have, for want of room or because they were not kept.
+    pub fn dropped(&self) -> &Tensor {
+        &self.dropped
+    }
+
+    /// `u32[experts + 1]`: the first row tile of each expert, and behind them the number of tiles that there are.
+    pub fn first_tile(&self) -> &Tensor {
+        &self.first_tile
+    }
+
+    /// `u32[tiles * block]`: the assignment that a row holds, or [`ABSENT`](crate::ops::ABSENT).
+    pub fn rows(&self) -> &Tensor {
+        &self.rows
+    }
+
+    /// `u32[tiles * block]`: the token of that assignment, or [`ABSENT`](crate::ops::ABSENT).
+    pub fn tokens(&self) -> &Tensor {
+        &self.tokens
+    }
+
+    /// `u32[tokens * choices]`: the row of each assignment, or [`ABSENT`](crate::ops::ABSENT).
+    pub fn places(&self) -> &Tensor {
+        &self.places
+    }
+
+    /// The pattern of a `[tiles * block, hidden]` matrix, [bounded](Pattern::bounded): a tile has the blocks in its expert's
+    /// columns. Slots are in the order of rows, then of columns.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// Reads the pattern back. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`Pattern::topology`].
+    pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
+        self.pattern.topology(gpu)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The worst that can happen, by trying everything.
+    #[test]
+    fn bounds_are_reached_and_never_passed() {
+        for (assignments, widths, capacity) in [
+            (1, vec![8, 16, 24], 0),
+            (5, vec![8, 64], 0),
+            (20, vec![8, 16], 0),
+            (20, vec![24, 8, 8], 9),
+            (40, vec![64, 8], 0),
+            (40, vec![8, 8, 8], 17),
+        ] {
+            let shape =
+                RoutingShape { tokens: assignments, choices: 1, block: 8, widths, capacity, most: None };
+            let bounds = shape.bounds().unwrap();
+            let (mut tiles, mut slots) = (0, 0);
+            let experts = shape.experts() as u32;
+            // Every way to share out the assignments.
+            for code in 0..(assignments + 1).pow(experts) {
+                let counts: Vec<usize> =
+                    (0..experts).map(|e| code / (assignments + 1).pow(e) % (assignments + 1)).collect();
+                if counts.iter().sum::<usize>() > assignments {
+                    continue;
+                }
+                let of = |n: usize| if capacity == 0 { n } else { n.min(capacity) }.div_ceil(8);
+                tiles = tiles.max(counts.iter().map(|&n| of(n)).sum());
+                slots = slots.max(counts.iter().zip(&shape.widths).map(|(&n, w)| of(n) * w / 8).sum());
+            }
+            assert_eq!(bounds.tiles, tiles, "{shape:?}");
+            assert!(bounds.slots >= slots && bounds.slots <= slots * 3 / 2, "{shape:?}: {bounds:?}, {slots}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_make_no_sense() {
+        let good =
+            RoutingShape { tokens: 4, choices: 2, block: 8, widths: vec![8, 16], capacity: 0, most: None };
+        assert!(good.bounds().is_ok());
+        for bad in [
+            RoutingShape { tokens: 0, ..good.clone() },
+            RoutingShape { choices: 0, ..good.clone() },
+            RoutingShape { block: 12, ..good.clone() },
+            RoutingShape { widths: vec![], ..good.clone() },
+            RoutingShape { widths: vec![8, 0], ..good.clone() },
+            RoutingShape { widths: vec![8, 12], ..good.clone() },
+            RoutingShape { widths: vec![8; MOST_EXPERTS + 1], ..good.clone() },
+            RoutingShape { widths: vec![usize::MAX - 7, 8], ..good.clone() },
+            RoutingShape { tokens: usize::MAX, ..good.clone() },
+            RoutingShape { tokens: 1 << 20, widths: vec![1 << 31], ..good.clone() },
+        ] {
+            assert!(matches!(bad.bounds(), Err(Error::Argument { .. })), "{bad:?}");
+        }
+    }
+}

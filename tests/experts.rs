@@ -1,0 +1,394 @@
+//! A layer of experts, forward and backward, against an f64 loop over tokens and experts that has nothing of the library.
+//!
+//! The layer is in the middle of a graph: the gradient it is handed is not 1, so a backward pass that ignores it cannot pass.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
+use fretwork::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};
+use fretwork::random::{Key, Stream, Walk};
+use fretwork::sparse::{BlockMatrix, Routing, RoutingShape};
+
+/// A layer and all that it is given, on the host.
+#[derive(Debug, Clone)]
+struct Layer {
+    shape: RoutingShape,
+    /// Columns of the input and of the output.
+    d: usize,
+    activation: Activation,
+    /// `[tokens, choices]`
+    experts: Vec<u32>,
+    /// `[tokens, choices]`
+    weights: Vec<f32>,
+    /// `[tokens, d]`
+    x: Vec<f32>,
+    /// `[hidden, d]`
+    w1: Vec<f32>,
+    /// `[hidden, d]`, of layers whose hidden units are gated.
+    up: Option<Vec<f32>>,
+    /// `[hidden, d]`
+    w2: Vec<f32>,
+    /// The gradient of the output, `[tokens, d]`.
+    dy: Vec<f32>,
+}
+
+/// What the device makes of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Results {
+    y: Vec<f32>,
+    dx: Vec<f32>,
+    dweights: Vec<f32>,
+    dw1: Vec<f32>,
+    dup: Option<Vec<f32>>,
+    dw2: Vec<f32>,
+    dropped: u32,
+}
+
+fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
+    (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * magnitude).collect()
+}
+
+impl Layer {
+    fn new(number: u32, widths: &[usize], block: usize, capacity: usize, gated: bool) -> Self {
+        let mut walk = Key::new(5, Stream::Check(2100 + number)).walk();
+        let shape =
+            RoutingShape { tokens: 29, choices: 2, block, widths: widths.to_vec(), capacity, most: None };
+        let (n, d, hidden) = (shape.assignments(), 20, shape.hidden());
+        // Two different experts a token, the last one of them all for nobody, and some choices that are absent.
+        let used = widths.len() as u32 - 1;
+        let mut experts = Vec::new();
+        for token in 0..shape.tokens {
+            let first = walk.below(used);
+            let second = (first + 1 + walk.below(used - 1)) % used;
+            experts.extend([first, if token % 7 == 3 { ABSENT } else { second }]);
+        }
+        Self {
+            d,
+            activation: Activation::Gelu,
+            experts,
+            weights: (0..n).map(|_| 0.1 + walk.uniform()).collect(),
+            x: numbers(&mut walk, shape.tokens * d, 1.0),
+            w1: numbers(&mut walk, hidden * d, 0.5),
+            up: gated.then(|| numbers(&mut walk, hidden * d, 0.5)),
+            w2: numbers(&mut walk, hidden * d, 0.5),
+            dy: numbers(&mut walk, shape.tokens * d, 1.0),
+            shape,
+        }
+    }
+
+    fn run(&self, gpu: &Gpu) -> Results {
+        let Self { shape, d, activation, .. } = self;
+        let (d, activation) = (*d, *activation);
+        let upload = |shape: &[usize], x: &[f32]| gpu.upload(Class::Scratch, "test", shape, x).unwrap();
+        // What is never written shows.
+        let poisoned = |shape: &[usize]| upload(shape, &vec![f32::NAN; shape.iter().product::<usize>()]);
+        let routing = Routing::new(gpu, shape.clone()).unwrap();
+        let pattern = routing.pattern();
+        let matrix = || {
+            let values = poisoned(&[pattern.nnz(), shape.block, shape.block]);
+            BlockMatrix::adopt(pattern.clone(), values).unwrap()
+        };
+        let choices = [shape.tokens, shape.choices];
+        let experts = gpu.upload(Class::Scratch, "test", &choices, &self.experts).unwrap();
+        let weights = upload(&choices, &self.weights);
+        let (x, dy) = (upload(&[shape.tokens, d], &self.x), upload(&[shape.tokens, d], &self.dy));
+        let sides = [shape.hidden(), d];
+        let (w1, w2) = (upload(&sides, &self.w1), upload(&sides, &self.w2));
+        let up_weight = self.up.as_ref().map(|up| upload(&sides, up));
+        let (pre, hidden, grad) = (matrix(), matrix(), matrix());
+        let up = up_weight.as_ref().map(|_| matrix());
+        let (rows, dx_rows) = (poisoned(&[pattern.rows(), d]), poisoned(&[pattern.rows(), d]));
+        let (row_weights, dots) = (poisoned(&[pattern.rows()]), poisoned(&[pattern.rows()]));
+        let (y, dx) = (poisoned(x.shape()), poisoned(x.shape()));
+        let (dweights, dw1, dw2) = (poisoned(&choices), poisoned(&sides), poisoned(&sides));
+        let dup = up_weight.as_ref().map(|_| poisoned(&sides));
+
+        let waits = gpu.blocking_waits();
+        let mut rec = Recorder::new(gpu);
+        let rec = &mut rec;
+        ops::route(rec, &experts, None, &routing).unwrap();
+        ops::sdd_gathered(rec, &x, routing.tokens(), &w1, &pre).unwrap();
+        if let (Some(weight), Some(up)) = (&up_weight, &up) {
+            ops::sdd_gathered(rec, &x, routing.tokens(), weight, up).unwrap();
+        }
+        ops::experts_activate(rec, &pre, up.as_ref(), activation, &hidden).unwrap();
+        ops::dsd(rec, &hidden, &w2, &rows, Transpose::NN).unwrap();
+        ops::combine(rec, &rows, &routing, Some(&weights), &y, false).unwrap();
+
+        ops::sdd_gathered(rec, &dy, routing.tokens(), &w2, &grad).unwrap();
+        ops::route_values(rec, &weights, routing.rows(), &row_weights).unwrap();
+        let on = ExpertsBackward {
+            grad: &grad,
+            pre: &pre,
+            up: up.as_ref(),
+            hidden: &hidden,
+            weights: &row_weights,
+            dots: &dots,
+        };
+        ops::experts_backward(rec, on, activation).unwrap();
+        ops::route_values(rec, &dots, routing.places(), &dweights).unwrap();
+        ops::dsd_gathered(rec, &hidden, &dy, routing.tokens(), &dw2).unwrap();
+        ops::dsd_gathered(rec, &grad, &x, routing.tokens(), &dw1).unwrap();
+        ops::dsd(rec, &grad, &w1, &dx_rows, Transpose::NN).unwrap();
+        ops::combine(rec, &dx_rows, &routing, None, &dx, false).unwrap();
+        if let (Some(weight), Some(up), Some(dup)) = (&up_weight, &up, &dup) {
+            ops::dsd_gathered(rec, up, &x, routing.tokens(), dup).unwrap();
+            ops::dsd(rec, up, weight, &dx_rows, Transpose::NN).unwrap();
+            ops::combine(rec, &dx_rows, &routing, None, &dx, true).unwrap();
+        }
+        let plan = std::mem::replace(rec, Recorder::new(gpu)).finish().unwrap();
+        gpu.run(&plan).unwrap();
+        assert_eq!(gpu.blocking_waits(), waits, "the host waited");
+
+        let read = |tensor: &Tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
+        Results {
+            y: read(&y),
+            dx: read(&dx),
+            dweights: read(&dweights),
+            dw1: read(&dw1),
+            dup: dup.as_ref().map(read),
+            dw2: read(&dw2),
+            dropped: gpu.read::<u32>(routing.dropped()).unwrap().wait().unwrap().iter().sum(),
+        }
+    }
+}
+
+/// The layer in f64: for each choice that finds room, the expert's network on the token.
+#[derive(Debug, Clone)]
+struct Twin {
+    layer: Layer,
+    /// x, weights, w1, w2, up.
+    values: [Vec<f64>; 5],
+}
+
+const X: usize = 0;
+const WEIGHTS: usize = 1;
+const W1: usize = 2;
+const W2: usize = 3;
+const UP: usize = 4;
+
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Relu => x.max(0.0),
+        Activation::Gelu => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        other => panic!("{other} is not used here"),
+    }
+}
+
+impl Twin {
+    fn new(layer: &Layer) -> Self {
+        let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+        let up = layer.up.as_deref().unwrap_or_default();
+        let values = [&layer.x, &layer.weights, &layer.w1, &layer.w2, up].map(wide);
+        Self { layer: layer.clone(), values }
+    }
+
+    /// Whether each choice finds room: first choices before second ones.
+    fn kept(&self) -> Vec<bool> {
+        let Layer { shape, experts, .. } = &self.layer;
+        let mut room = vec![if shape.capacity == 0 { usize::MAX } else { shape.capacity }; shape.experts()];
+        let mut kept = vec![false; experts.len()];
+        for choice in 0..shape.choices {
+            for token in 0..shape.tokens {
+                let at = token * shape.choices + choice;
+                if let Some(room) = room.get_mut(experts[at] as usize)
+                    && *room > 0
+                {
+                    *room -= 1;
+                    kept[at] = true;
+                }
+            }
+        }
+        kept
+    }
+
+    fn y(&self) -> Vec<f64> {
+        let Layer { shape, d, activation, experts, up, .. } = &self.layer;
+        let d = *d;
+        let mut y = vec![0.0; shape.tokens * d];
+        for (at, kept) in self.kept().into_iter().enumerate() {
+            if !kept {
+                continue;
+            }
+            let (token, expert) = (at / shape.choices, experts[at] as usize);
+            let first: usize = shape.widths[..expert].iter().sum();
+            let x = &self.values[X][token * d..][..d];
+            for unit in first..first + shape.widths[expert] {
+                let dot = |w: usize| -> f64 {
+                    self.values[w][unit * d..][..d].iter().zip(x).map(|(w, x)| w * x).sum()
+                };
+                let mut h = activate(*activation, dot(W1));
+                if up.is_some() {
+                    h *= dot(UP);
+                }
+                for column in 0..d {
+                    y[token * d + column] +=
+                        self.values[WEIGHTS][at] * h * self.values[W2][unit * d + column];
+                }
+            }
+        }
+        y
+    }
+
+    /// What the output is worth, to whoever handed down `dy`.
+    fn loss(&self) -> f64 {
+        self.y().iter().zip(&self.layer.dy).map(|(y, &dy)| y * f64::from(dy)).sum()
+    }
+
+    /// The derivative of the loss by one element.
+    fn slope(&mut self, what: usize, element: usize) -> f64 {
+        const H: f64 = 1e-5;
+        let before = self.values[what][element];
+        let mut at = |offset: f64| {
+            self.values[what][element] = before + offset;
+            self.loss()
+        };
+        let slope = (at(H) - at(-H)) / (2.0 * H);
+        self.values[what][element] = before;
+        slope
+    }
+
+    /// The largest error of the output and of the gradients, each as a share of its tensor's largest element.
+    fn worst(&mut self, results: &Results) -> f64 {
+        let worst = |found: &[f32], wanted: &mut dyn FnMut(usize) -> f64| {
+            let largest = found.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            assert!(largest > 0.0, "a tensor of zeros");
+            (0..found.len())
+                .step_by(found.len().div_ceil(24))
+                .map(|i| (f64::from(found[i]) - wanted(i)).abs() / f64::from(largest))
+                // A NaN is worse than anything.
+                .fold(0.0, |a: f64, b| if a >= b { a } else { b })
+        };
+        let y = self.y();
+        let mut errors = vec![worst(&results.y, &mut |i| y[i])];
+        let mut of = |found: &[f32], what| errors.push(worst(found, &mut |i| self.slope(what, i)));
+        of(&results.dx, X);
+        of(&results.dweights, WEIGHTS);
+        of(&results.dw1, W1);
+        of(&results.dw2, W2);
+        if let Some(dup) = &results.dup {
+            of(dup, UP);
+        }
+        errors.into_iter().fold(0.0, |a: f64, b| if a >= b { a } else { b })
+    }
+}
+
+/// Some forty roundings of single precision.
+const TOLERANCE: f64 = 2e-5;
+
+#[test]
+fn layers_and_their_gradients() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let activations = [Activation::Relu, Activation::Gelu, Activation::Silu];
+    for (number, variant) in Variant::ALL.into_iter().enumerate() {
+        let gpu = gpu.with_variant(Some(variant));
+        for (block, widths) in [
+            (8, vec![16, 8, 24, 8, 8]),
+            (16, vec![32, 16, 16, 48]),
+            (32, vec![32, 64, 32]),
+            (64, vec![64, 64, 64]),
+        ] {
+            for gated in [false, true] {
+                for capacity in [0, 9] {
+                    let layer = Layer {
+                        activation: activations[(number + block / 8 + capacity) % 3],
+                        ..Layer::new(number as u32, &widths, block, capacity, gated)
+                    };
+                    let results = layer.run(&gpu);
+                    assert_eq!(results.dropped > 0, capacity > 0, "block {block}: none dropped, or some");
+                    let worst = Twin::new(&layer).worst(&results);
+                    let what = format!("{variant:?}, {block}, gated {gated}, capacity {capacity}");
+                    assert!(worst < TOLERANCE, "{what}, {}: {worst:e}", layer.activation);
+                }
+            }
+        }
+    }
+}
+
+/// An expert that nobody chose has no gradient, and not that of whatever was there before.
+#[test]
+fn an_expert_without_tokens_learns_nothing() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let layer = Layer::new(9, &[16, 8, 24, 16], 8, 0, true);
+    let results = layer.run(&gpu);
+    let last = 48 * layer.d;
+    for grads in [&results.dw1, &results.dw2, results.dup.as_ref().unwrap()] {
+        assert!(grads[last..].iter().all(|&x| x == 0.0));
+        assert!(grads[..last].iter().any(|&x| x != 0.0));
+    }
+    // And so does everyone where no token has an expert.
+    let nobody = Layer { experts: vec![ABSENT; layer.experts.len()], ..layer };
+    let results = nobody.run(&gpu);
+    for zeros in [&results.y, &results.dx, &results.dweights, &results.dw1, &results.dw2] {
+        assert!(zeros.iter().all(|&x| x == 0.0));
+    }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+/// What a token gets does not depend on where in the batch it stands, nor on the variant; and three runs agree to the bit.
+#[test]
+fn a_token_gets_the_same_bits_anywhere() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    for gated in [false, true] {
+        let layer = Layer::new(10, &[32, 16, 48, 16], 16, 0, gated);
+        let results = layer.run(&gpu);
+        for variant in Variant::ALL {
+            assert_eq!(layer.run(&gpu.with_variant(Some(variant))), results, "{variant:?}");
+        }
+        let (tokens, d, k) = (layer.shape.tokens, layer.d, layer.shape.choices);
+        let mut order: Vec<usize> = (0..tokens).collect();
+        Key::new(6, Stream::Check(2110)).walk().shuffle(&mut order);
+        fn moved<T: Copy>(order: &[usize], x: &[T], row: usize) -> Vec<T> {
+            order.iter().flat_map(|&token| x[token * row..][..row].to_vec()).collect()
+        }
+        let shuffled = Layer {
+            experts: moved(&order, &layer.experts, k),
+            weights: moved(&order, &layer.weights, k),
+            x: moved(&order, &layer.x, d),
+            dy: moved(&order, &layer.dy, d),
+            ..layer
+        }
+        .run(&gpu);
+        assert_eq!(bits(&shuffled.y), bits(&moved(&order, &results.y, d)));
+        assert_eq!(bits(&shuffled.dx), bits(&moved(&order, &results.dx, d)));
+        assert_eq!(bits(&shuffled.dweights), bits(&moved(&order, &results.dweights, k)));
+        assert_ne!(bits(&shuffled.y), bits(&results.y));
+    }
+}
+
+/// The check itself objects to results that are wrong in the ways that these go wrong.
+#[test]
+fn wrong_layers_are_seen() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let layer = Layer::new(11, &[16, 8, 24, 8], 8, 9, true);
+    let right = layer.run(&gpu);
+    let mut twin = Twin::new(&layer);
+    assert!(twin.worst(&right) < TOLERANCE);
+    let mut objects = |why: &str, spoil: &dyn Fn(&mut Results)| {
+        let mut wrong = right.clone();
+        spoil(&mut wrong);
+        // As a comparison of bits would be too easy: the twin must see it.
+        assert!(twin.worst(&wrong) > TOLERANCE, "{why}");
+    };
+    objects("tokens in each other's place", &|wrong| wrong.y.rotate_right(20));
+    objects("an incoming gradient that was ignored", &|wrong| {
+        wrong.dx.iter_mut().for_each(|x| *x = x.signum());
+    });
+    objects("a gradient of dropped choices", &|wrong| {
+        wrong.dweights.iter_mut().filter(|x| **x == 0.0).for_each(|x| *x = 0.1);
+    });
+    objects("weights that were left out", &|wrong| {
+        let weights = &layer.weights;
+        wrong.dw1.iter_mut().enumerate().for_each(|(i, x)| *x /= weights[i % weights.len()]);
+    });
+    objects("one matrix's gradient for the other's", &|wrong| std::mem::swap(&mut wrong.dw1, &mut wrong.dw2));
+    // The same layer, dropless, is another.
+    let dropless = Layer { shape: RoutingShape { capacity: 0, ..layer.shape.clone() }, ..layer.clone() };
+    assert!(Twin::new(&dropless).worst(&right) > TOLERANCE);
+}

@@ -1,0 +1,290 @@
+//! Routing tables against an oracle that shares nothing with them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use fretwork::Error;
+use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
+use fretwork::ops::{self, ABSENT};
+use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference::{self, Routes};
+use fretwork::sparse::{Pattern, Routing, RoutingShape, Topology};
+
+/// The tables that a device has made.
+fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>) -> Routes {
+    let routing = Routing::new(gpu, shape.clone()).unwrap();
+    let upload = |shape: &[usize], words: &[u32]| gpu.upload(Class::Scratch, "test", shape, words).unwrap();
+    let experts = upload(&[shape.tokens, shape.choices], experts);
+    let kept = kept.map(|kept| upload(&[shape.experts(), shape.tokens.div_ceil(32)], kept));
+    // Whatever was there before must not show.
+    let mut tables =
+        vec![routing.counts(), routing.dropped(), routing.first_tile(), routing.rows(), routing.tokens()];
+    tables.push(routing.places());
+    for table in &tables {
+        gpu.write(table, &vec![0xDEAD_BEEFu32; table.len()]).unwrap();
+    }
+    let mut rec = Recorder::new(gpu);
+    ops::route(&mut rec, &experts, kept.as_ref(), &routing).unwrap();
+    gpu.run(&rec.finish().unwrap()).unwrap();
+    let read = |tensor: &Tensor| gpu.read::<u32>(tensor).unwrap().wait().unwrap();
+    Routes {
+        counts: read(routing.counts()),
+        dropped: read(routing.dropped()),
+        first_tile: read(routing.first_tile()),
+        rows: read(routing.rows()),
+        tokens: read(routing.tokens()),
+        places: read(routing.places()),
+        topology: routing.topology(gpu).unwrap(),
+    }
+}
+
+/// Says what is wrong with tables, from what they are for and from nothing else.
+fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &Routes) -> Result<(), String> {
+    let (b, k) = (shape.block, shape.choices);
+    let ensure = |good: bool, why: &str| if good { Ok(()) } else { Err(why.to_owned()) };
+    let mut holders = vec![0; tables.rows.len()];
+    for (assignment, &place) in tables.places.iter().enumerate() {
+        if place != ABSENT {
+            ensure(
+                tables.rows.get(place as usize) == Some(&(assignment as u32)),
+                "a place is another's row",
+            )?;
+            holders[place as usize] += 1;
+        }
+    }
+    for (row, &assignment) in tables.rows.iter().enumerate() {
+        ensure(holders[row] == usize::from(assignment != ABSENT), "a row that nobody has a place in")?;
+        let token = if assignment == ABSENT { ABSENT } else { assignment / k as u32 };
+        ensure(tables.tokens[row] == token, "a row of another token")?;
+    }
+    let mut blocks = Vec::new();
+    let mut first_column = 0;
+    ensure(tables.first_tile[0] == 0, "the first tile is not the first")?;
+    for (expert, &width) in shape.widths.iter().enumerate() {
+        // Everyone who wants this expert: first choices, then second ones, ...; among them by token.
+        let mut wanting: Vec<usize> =
+            (0..experts.len()).filter(|&assignment| experts[assignment] == expert as u32).collect();
+        let all = wanting.len();
+        wanting.sort_by_key(|&assignment| (assignment % k, assignment / k));
+        wanting.retain(|&a| {
+            kept.is_none_or(|kept| {
+                kept[expert * shape.tokens.div_ceil(32) + a / k / 32] >> (a / k % 32) & 1 == 1
+            })
+        });
+        wanting.truncate(if shape.capacity == 0 { usize::MAX } else { shape.capacity });
+        let tiles = tables.first_tile[expert] as usize..tables.first_tile[expert + 1] as usize;
+        ensure(tables.counts[expert] as usize == wanting.len(), "a wrong count")?;
+        ensure(tables.dropped[expert] as usize == all - wanting.len(), "a wrong number of dropped choices")?;
+        ensure(tiles.len() == wanting.len().div_ceil(b), "a wrong number of tiles")?;
+        let mut rows = tables.rows[tiles.start * b..tiles.end * b].to_vec();
+        ensure(rows.split_off(wanting.len()).iter().all(|&row| row == ABSENT), "a row too many")?;
+        ensure(rows.iter().map(|&row| row as usize).eq(wanting), "rows in another order")?;
+        for tile in tiles {
+            blocks.extend((0..width / b).map(|column| (tile, first_column + column)));
+        }
+        first_column += width / b;
+    }
+    let last = *tables.first_tile.last().unwrap() as usize * b;
+    ensure(tables.rows[last..].iter().all(|&row| row == ABSENT), "a row behind the last tile")?;
+    let topology = &tables.topology;
+    ensure([topology.rows(), topology.cols()] == [tables.rows.len(), shape.hidden()], "other sides")?;
+    ensure(topology.coordinates().eq(blocks), "other blocks")
+}
+
+/// A random case: sizes, choices and perhaps a set of those kept.
+fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32>>) {
+    let experts = [1, 2, 7, 8, 64, 512][walk.below(6) as usize];
+    let block = [8, 16, 32, 64][walk.below(4) as usize];
+    let shape = RoutingShape {
+        tokens: [1, 2, 5, 31, 100, 257, 700][walk.below(7) as usize],
+        choices: 1 + walk.below(4) as usize,
+        block,
+        widths: (0..experts).map(|_| block * (1 + walk.below(3) as usize)).collect(),
+        capacity: [0, 0, 1, 7, 16, 33][walk.below(6) as usize],
+        most: None,
+    };
+    let favourite = walk.below(experts as u32);
+    let chosen = (0..shape.assignments())
+        .map(|_| match number % 5 {
+            // All on one expert, all on a few, all absent, numbers that no expert has.
+            0 => favourite,
+            1 => walk.below(experts as u32).min(walk.below(experts as u32)),
+            2 if number % 25 == 2 => ABSENT,
+            3 if walk.below(4) == 0 => [ABSENT, experts as u32, 1 << 31][walk.below(3) as usize],
+            _ => walk.below(experts as u32),
+        })
+        .collect();
+    let kept = (walk.below(3) == 0).then(|| {
+        (0..shape.experts() * shape.tokens.div_ceil(32)).map(|_| walk.bits() | walk.bits()).collect()
+    });
+    (shape, chosen, kept)
+}
+
+/// Numbers that no expert has count as absent.
+fn known(shape: &RoutingShape, experts: &[u32]) -> Vec<u32> {
+    experts.iter().map(|&e| if e as usize >= shape.experts() { ABSENT } else { e }).collect()
+}
+
+#[test]
+fn a_thousand_tables() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let mut walk = Key::new(1, Stream::Check(2000)).walk();
+    let mut lost = 0;
+    for number in 0..1000 {
+        let (shape, experts, kept) = case(&mut walk, number);
+        let tables = routed(&gpu, &shape, &experts, kept.as_deref());
+        let experts = known(&shape, &experts);
+        if let Err(why) = judge(&shape, &experts, kept.as_deref(), &tables) {
+            panic!("{number}: {why}: {shape:?}");
+        }
+        assert_eq!(
+            tables,
+            reference::route(&experts, kept.as_deref(), &shape).unwrap(),
+            "{number}: {shape:?}"
+        );
+        let assigned = experts.iter().filter(|&&expert| expert != ABSENT).count();
+        let dropped = tables.dropped.iter().sum::<u32>() as usize;
+        assert_eq!(tables.counts.iter().sum::<u32>() as usize + dropped, assigned);
+        if shape.capacity == 0 && kept.is_none() {
+            assert_eq!(dropped, 0, "dropless, and a token is lost");
+        }
+        lost += dropped;
+    }
+    assert!(lost > 0, "nothing was ever dropped");
+}
+
+/// More assignments than one invocation a chunk would be quick for, and more chunks than a workgroup.
+#[test]
+fn a_large_batch() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let mut walk = Key::new(2, Stream::Check(2001)).walk();
+    let shape = RoutingShape {
+        tokens: 150_001,
+        choices: 2,
+        block: 64,
+        widths: vec![64; 33],
+        capacity: 10_000,
+        most: None,
+    };
+    let experts: Vec<u32> = (0..shape.assignments()).map(|_| walk.below(33).min(walk.below(33))).collect();
+    let tables = routed(&gpu, &shape, &experts, None);
+    assert_eq!(judge(&shape, &experts, None, &tables), Ok(()));
+    assert!(tables.dropped[0] > 0 && tables.dropped[32] == 0);
+}
+
+/// A promise that few choices are not absent makes room smaller. What breaks it is dropped, and nothing else is touched.
+#[test]
+fn a_promise_broken_does_no_harm() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let mut walk = Key::new(3, Stream::Check(2002)).walk();
+    for number in 0..60 {
+        let (shape, experts, kept) = case(&mut walk, 5 * number + 1);
+        let most = 1 + walk.below(shape.assignments() as u32) as usize;
+        let shape = RoutingShape { most: Some(most), ..shape };
+        let experts = known(&shape, &experts);
+        let tables = routed(&gpu, &shape, &experts, kept.as_deref());
+        assert_eq!(
+            tables,
+            reference::route(&experts, kept.as_deref(), &shape).unwrap(),
+            "{number}: {shape:?}"
+        );
+        let sum = |table: &[u32]| table.iter().sum::<u32>() as usize;
+        assert_eq!(
+            sum(&tables.counts) + sum(&tables.dropped),
+            experts.iter().filter(|&&e| e != ABSENT).count()
+        );
+        // Kept, it costs nothing.
+        let mut fewer = experts;
+        fewer.iter_mut().skip(most).for_each(|expert| *expert = ABSENT);
+        let tables = routed(&gpu, &shape, &fewer, kept.as_deref());
+        assert_eq!(judge(&shape, &fewer, kept.as_deref(), &tables), Ok(()), "{number}: {shape:?}");
+    }
+}
+
+/// What goes wrong in routing goes wrong here by hand, and the oracle must object.
+#[test]
+fn the_oracle_objects() {
+    let mut walk = Key::new(4, Stream::Check(2003)).walk();
+    let shape =
+        RoutingShape { tokens: 60, choices: 2, block: 8, widths: vec![16, 8, 24], capacity: 30, most: None };
+    let experts: Vec<u32> = (0..120).map(|_| walk.below(3)).collect();
+    let right = reference::route(&experts, None, &shape).unwrap();
+    assert_eq!(judge(&shape, &experts, None, &right), Ok(()));
+    assert!(right.dropped.iter().sum::<u32>() > 0);
+    let objects = |why: &str, spoil: &dyn Fn(&mut Routes)| {
+        let mut wrong = right.clone();
+        spoil(&mut wrong);
+        assert!(judge(&shape, &experts, None, &wrong).is_err(), "{why}");
+    };
+    objects("two rows in each other's place", &|wrong| {
+        wrong.rows.swap(0, 1);
+        wrong.tokens.swap(0, 1);
+        let [a, b] = [wrong.rows[0], wrong.rows[1]];
+        wrong.places.swap(a as usize, b as usize);
+    });
+    objects("a row that lost its token", &|wrong| {
+        wrong.places[wrong.rows[3] as usize] = ABSENT;
+        wrong.rows[3] = ABSENT;
+        wrong.tokens[3] = ABSENT;
+    });
+    objects("a token of another row", &|wrong| wrong.tokens[2] += 1);
+    objects("one dropped that was not counted", &|wrong| wrong.dropped[0] -= 1);
+    objects("a count too many", &|wrong| wrong.counts[1] += 1);
+    objects("a tile that begins late", &|wrong| wrong.first_tile[1] += 1);
+    objects("blocks in another expert's columns", &|wrong| {
+        let blocks: Vec<_> =
+            wrong.topology.coordinates().map(|(row, col)| (row as u32, (col as u32 + 1) % 6)).collect();
+        wrong.topology = Topology::from_coordinates(wrong.rows.len(), 48, 8, &blocks).unwrap();
+    });
+    // By token first instead of by choice first.
+    objects("ranks in the order of tokens", &|wrong| {
+        let (tile, count) = (wrong.first_tile[2] as usize * 8, wrong.counts[2] as usize);
+        wrong.rows[tile..tile + count].sort_unstable();
+        for row in tile..tile + count {
+            wrong.tokens[row] = wrong.rows[row] / 2;
+            wrong.places[wrong.rows[row] as usize] = row as u32;
+        }
+    });
+}
+
+/// A pattern with room to spare is validated like any other when it is read back.
+#[test]
+fn a_forged_pattern_with_room_is_refused() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let pattern = Pattern::bounded(&gpu, 64, 96, 16, 10).unwrap();
+    assert_eq!((pattern.nnz(), pattern.topology(&gpu).unwrap().nnz()), (10, 0));
+    let words = gpu.read::<u32>(pattern.packed()).unwrap().wait().unwrap();
+    for (at, word) in
+        [(0, 7), (1, 5), (2, 1 << 30), (3, 12), (4, 11), (4, 3), (5, 9), (9, 0), (16, 1), (20, 2)]
+    {
+        let mut forged = words.clone();
+        forged[at] = word;
+        gpu.write(pattern.packed(), &forged).unwrap();
+        assert!(matches!(pattern.topology(&gpu), Err(Error::Topology { .. })), "word {at} = {word}");
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let shape =
+        RoutingShape { tokens: 10, choices: 2, block: 8, widths: vec![16, 8], capacity: 0, most: None };
+    let routing = Routing::new(&gpu, shape.clone()).unwrap();
+    let words = |shape: &[usize]| gpu.zeros::<u32>(Class::Scratch, "test", shape).unwrap();
+    let floats = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "test", shape).unwrap();
+    let mut rec = Recorder::new(&gpu);
+    let rows = routing.pattern().rows();
+    let refused = |result: fretwork::Result<()>, argument: &str| match result {
+        Err(Error::Argument { argument: found, .. }) => assert_eq!(found, argument),
+        other => panic!("{argument}: {other:?}"),
+    };
+    refused(ops::route(&mut rec, &words(&[2, 10]), None, &routing), "experts");
+    refused(ops::route(&mut rec, &floats(&[10, 2]), None, &routing), "experts");
+    refused(ops::route(&mut rec, &words(&[10, 2]), Some(&words(&[2])), &routing), "kept");
+    let (x, y) = (floats(&[rows, 12]), floats(&[10, 12]));
+    refused(ops::combine(&mut rec, &x, &routing, None, &floats(&[9, 12]), false), "y");
+    refused(ops::combine(&mut rec, &floats(&[rows, 8]), &routing, None, &y, false), "x");
+    refused(ops::combine(&mut rec, &x, &routing, Some(&floats(&[10])), &y, false), "weights");
+    refused(ops::route_values(&mut rec, &floats(&[20]), routing.rows(), &floats(&[20])), "out");
+    assert!(Routing::new(&gpu, RoutingShape { tokens: 0, ..shape }).is_err());
+    assert!(rec.is_empty());
+}
