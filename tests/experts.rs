@@ -7,7 +7,7 @@
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};
 use fretwork::random::{Key, Stream, Walk};
-use fretwork::sparse::{BlockMatrix, Routing, RoutingShape};
+use fretwork::sparse::{self, BlockMatrix, Pattern, Routing, RoutingShape, Topology};
 
 /// A layer and all that it is given, on the host.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ struct Layer {
     w2: Vec<f32>,
     /// The gradient of the output, `[tokens, d]`.
     dy: Vec<f32>,
+    /// The patterns of w1, up and w2, of layers whose weights are sparse.
+    patterns: Option<[Topology; 3]>,
 }
 
 /// What the device makes of it.
@@ -72,8 +74,30 @@ impl Layer {
             up: gated.then(|| numbers(&mut walk, hidden * d, 0.5)),
             w2: numbers(&mut walk, hidden * d, 0.5),
             dy: numbers(&mut walk, shape.tokens * d, 1.0),
+            patterns: None,
             shape,
         }
+    }
+
+    /// The same with half of the blocks of its weights, none of which has those of another.
+    fn sparse(mut self) -> Self {
+        let mut walk = Key::new(5, Stream::Check(2150)).walk();
+        let (tokens, hidden, b) = (self.shape.tokens, self.shape.hidden(), self.shape.block);
+        self.d = 3 * b;
+        self.x = numbers(&mut walk, tokens * self.d, 1.0);
+        self.dy = numbers(&mut walk, tokens * self.d, 1.0);
+        let patterns = [0, 1, 2].map(|which| {
+            let nnz = hidden / b * 3 / 2;
+            sparse::random(hidden, self.d, b, nnz, Key::new(7, Stream::Pattern(which))).unwrap()
+        });
+        let mut draw = |which: usize| {
+            let topology: &Topology = &patterns[which];
+            topology.scatter(&numbers(&mut walk, topology.elements(), 0.5))
+        };
+        (self.w1, self.w2) = (draw(0), draw(2));
+        self.up = self.up.map(|_| draw(1));
+        self.patterns = Some(patterns);
+        self
     }
 
     fn run(&self, gpu: &Gpu) -> Results {
@@ -93,29 +117,38 @@ impl Layer {
         let weights = upload(&choices, &self.weights);
         let (x, dy) = (upload(&[shape.tokens, d], &self.x), upload(&[shape.tokens, d], &self.dy));
         let sides = [shape.hidden(), d];
-        let (w1, w2) = (upload(&sides, &self.w1), upload(&sides, &self.w2));
-        let up_weight = self.up.as_ref().map(|up| upload(&sides, up));
+        let poison = vec![f32::NAN; shape.hidden() * d];
+        let weight = |which: usize, values: &[f32]| match &self.patterns {
+            None => Weight::Dense(upload(&sides, values)),
+            Some(patterns) => {
+                let pattern = Pattern::upload(gpu, &patterns[which]).unwrap();
+                let values = patterns[which].gather(values);
+                Weight::Sparse(BlockMatrix::upload(gpu, Class::Scratch, "test", &pattern, &values).unwrap())
+            }
+        };
+        let (w1, w2) = (weight(0, &self.w1), weight(2, &self.w2));
+        let up_weight = self.up.as_ref().map(|up| weight(1, up));
         let (pre, hidden, grad) = (matrix(), matrix(), matrix());
         let up = up_weight.as_ref().map(|_| matrix());
         let (rows, dx_rows) = (poisoned(&[pattern.rows(), d]), poisoned(&[pattern.rows(), d]));
         let (row_weights, dots) = (poisoned(&[pattern.rows()]), poisoned(&[pattern.rows()]));
         let (y, dx) = (poisoned(x.shape()), poisoned(x.shape()));
-        let (dweights, dw1, dw2) = (poisoned(&choices), poisoned(&sides), poisoned(&sides));
-        let dup = up_weight.as_ref().map(|_| poisoned(&sides));
+        let (dweights, dw1, dw2) = (poisoned(&choices), weight(0, &poison), weight(2, &poison));
+        let dup = up_weight.as_ref().map(|_| weight(1, &poison));
 
         let waits = gpu.blocking_waits();
         let mut rec = Recorder::new(gpu);
         let rec = &mut rec;
         ops::route(rec, &experts, None, &routing).unwrap();
-        ops::sdd_gathered(rec, &x, routing.tokens(), &w1, &pre).unwrap();
+        w1.forward(rec, &x, &routing, &pre);
         if let (Some(weight), Some(up)) = (&up_weight, &up) {
-            ops::sdd_gathered(rec, &x, routing.tokens(), weight, up).unwrap();
+            weight.forward(rec, &x, &routing, up);
         }
         ops::experts_activate(rec, &pre, up.as_ref(), activation, &hidden).unwrap();
-        ops::dsd(rec, &hidden, &w2, &rows, Transpose::NN).unwrap();
+        w2.back(rec, &hidden, &rows);
         ops::combine(rec, &rows, &routing, Some(&weights), &y, false).unwrap();
 
-        ops::sdd_gathered(rec, &dy, routing.tokens(), &w2, &grad).unwrap();
+        w2.forward(rec, &dy, &routing, &grad);
         ops::route_values(rec, &weights, routing.rows(), &row_weights).unwrap();
         let on = ExpertsBackward {
             grad: &grad,
@@ -127,13 +160,13 @@ impl Layer {
         };
         ops::experts_backward(rec, on, activation).unwrap();
         ops::route_values(rec, &dots, routing.places(), &dweights).unwrap();
-        ops::dsd_gathered(rec, &hidden, &dy, routing.tokens(), &dw2).unwrap();
-        ops::dsd_gathered(rec, &grad, &x, routing.tokens(), &dw1).unwrap();
-        ops::dsd(rec, &grad, &w1, &dx_rows, Transpose::NN).unwrap();
+        dw2.gradient(rec, &hidden, &dy, &routing);
+        dw1.gradient(rec, &grad, &x, &routing);
+        w1.back(rec, &grad, &dx_rows);
         ops::combine(rec, &dx_rows, &routing, None, &dx, false).unwrap();
         if let (Some(weight), Some(up), Some(dup)) = (&up_weight, &up, &dup) {
-            ops::dsd_gathered(rec, up, &x, routing.tokens(), dup).unwrap();
-            ops::dsd(rec, up, weight, &dx_rows, Transpose::NN).unwrap();
+            dup.gradient(rec, up, &x, &routing);
+            weight.back(rec, up, &dx_rows);
             ops::combine(rec, &dx_rows, &routing, None, &dx, true).unwrap();
         }
         let plan = std::mem::replace(rec, Recorder::new(gpu)).finish().unwrap();
@@ -141,15 +174,54 @@ impl Layer {
         assert_eq!(gpu.blocking_waits(), waits, "the host waited");
 
         let read = |tensor: &Tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
+        let dense = |weight: &Weight| match weight {
+            Weight::Dense(values) => read(values),
+            Weight::Sparse(matrix) => matrix.to_dense(gpu).unwrap(),
+        };
         Results {
             y: read(&y),
             dx: read(&dx),
             dweights: read(&dweights),
-            dw1: read(&dw1),
-            dup: dup.as_ref().map(read),
-            dw2: read(&dw2),
+            dw1: dense(&dw1),
+            dup: dup.as_ref().map(dense),
+            dw2: dense(&dw2),
             dropped: gpu.read::<u32>(routing.dropped()).unwrap().wait().unwrap().iter().sum(),
         }
+    }
+}
+
+/// A weight `[hidden, d]`, or its gradient.
+enum Weight {
+    Dense(Tensor),
+    Sparse(BlockMatrix),
+}
+
+impl Weight {
+    /// Tokens to hidden units.
+    fn forward(&self, rec: &mut Recorder<'_>, x: &Tensor, routing: &Routing, out: &BlockMatrix) {
+        match self {
+            Self::Dense(weight) => ops::sdd_gathered(rec, x, routing.tokens(), weight, out),
+            Self::Sparse(weight) => ops::sds(rec, x, Some(routing.tokens()), weight, out),
+        }
+        .unwrap();
+    }
+
+    /// Hidden units to rows.
+    fn back(&self, rec: &mut Recorder<'_>, hidden: &BlockMatrix, out: &Tensor) {
+        match self {
+            Self::Dense(weight) => ops::dsd(rec, hidden, weight, out, Transpose::NN),
+            Self::Sparse(weight) => ops::dss(rec, hidden, weight, out),
+        }
+        .unwrap();
+    }
+
+    /// Becomes the gradient.
+    fn gradient(&self, rec: &mut Recorder<'_>, hidden: &BlockMatrix, x: &Tensor, routing: &Routing) {
+        match self {
+            Self::Dense(out) => ops::dsd_gathered(rec, hidden, x, routing.tokens(), out),
+            Self::Sparse(out) => ops::ssd(rec, hidden, x, Some(routing.tokens()), out),
+        }
+        .unwrap();
     }
 }
 
@@ -253,18 +325,25 @@ impl Twin {
 
     /// The largest error of the output and of the gradients, each as a share of its tensor's largest element.
     fn worst(&mut self, results: &Results) -> f64 {
-        let worst = |found: &[f32], wanted: &mut dyn FnMut(usize) -> f64| {
+        let worst = |found: &[f32], wanted: &mut dyn FnMut(usize) -> Option<f64>| {
             let largest = found.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
             assert!(largest > 0.0, "a tensor of zeros");
             (0..found.len())
                 .step_by(found.len().div_ceil(24))
-                .map(|i| (f64::from(found[i]) - wanted(i)).abs() / f64::from(largest))
+                .filter_map(|i| Some((f64::from(found[i]) - wanted(i)?).abs() / f64::from(largest)))
                 // A NaN is worse than anything.
                 .fold(0.0, |a: f64, b| if a >= b { a } else { b })
         };
         let y = self.y();
-        let mut errors = vec![worst(&results.y, &mut |i| y[i])];
-        let mut of = |found: &[f32], what| errors.push(worst(found, &mut |i| self.slope(what, i)));
+        let mut errors = vec![worst(&results.y, &mut |i| Some(y[i]))];
+        let sparse = self.layer.patterns.is_some();
+        // Elements of absent blocks have no gradient here, though the twin's would.
+        let mut of = |found: &[f32], what: usize| {
+            errors.push(worst(found, &mut |i| {
+                let absent = sparse && what >= W1 && self.values[what][i] == 0.0;
+                (!absent).then(|| self.slope(what, i))
+            }));
+        };
         of(&results.dx, X);
         of(&results.dweights, WEIGHTS);
         of(&results.dw1, W1);
@@ -304,6 +383,39 @@ fn layers_and_their_gradients() {
                     assert!(worst < TOLERANCE, "{what}, {}: {worst:e}", layer.activation);
                 }
             }
+        }
+    }
+}
+
+/// Experts whose weights are block-sparse, each with blocks of its own.
+#[test]
+fn sparse_experts_and_their_gradients() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    for (number, (block, widths)) in [
+        (8, vec![16, 8, 24, 8, 8]),
+        (16, vec![32, 16, 16, 48]),
+        (32, vec![32, 64, 32]),
+        (64, vec![64, 64, 64]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for gated in [false, true] {
+            let capacity = if gated { 9 } else { 0 };
+            let layer = Layer::new(20 + number as u32, &widths, block, capacity, gated).sparse();
+            let results = layer.run(&gpu);
+            assert_eq!(results.dropped > 0, capacity > 0, "block {block}: none dropped, or some");
+            let worst = Twin::new(&layer).worst(&results);
+            assert!(worst < TOLERANCE, "{block}, gated {gated}: {worst:e}");
+            // The dense operations on the same weights give the same but for the order of their sums, which the zeros
+            // of absent blocks are part of.
+            let dense = Layer { patterns: None, ..layer.clone() }.run(&gpu);
+            assert_eq!((&dense.y, &dense.dx), (&results.y, &results.dx), "{block}, gated {gated}");
+            assert_eq!(dense.dweights, results.dweights);
+            // Another pattern is seen.
+            let mut other = layer;
+            other.w1.rotate_left(block);
+            assert!(Twin::new(&other).worst(&results) > TOLERANCE);
         }
     }
 }

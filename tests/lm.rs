@@ -168,7 +168,10 @@ fn gradients_of_all_parameters() {
         experts("expert-choice:2"),
     ];
     let dense = [config(None, None), config(None, Some(0.2))];
-    for config in dense.into_iter().chain(mixtures.map(|mixture| config(Some(mixture), None))) {
+    let sparse = MoeConfig { gated: true, shared: 32, ..experts("softmax-top:3") };
+    let sparse = config(Some(sparse), Some(0.2));
+    let mixtures = mixtures.map(|mixture| config(Some(mixture), None));
+    for config in dense.into_iter().chain(mixtures).chain([sparse]) {
         let name = config.to_string();
         let (error, which) = Bench::new(config).worst();
         assert!(error < 0.01, "{name}: {error:.3}: {which}");
@@ -206,11 +209,10 @@ fn text(folder: &Path) -> String {
 fn settings(data: &str, experts: Option<MoeConfig>, steps: u64) -> (Settings, Dataset) {
     let source: Source = data.parse().unwrap();
     let dataset = Dataset::load(&source, 1, CONTEXT).unwrap();
-    let sparsity = experts.is_none().then_some(0.5);
     let settings = Settings {
         data: data.to_owned(),
         first_rows: [None; 2],
-        model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, sparsity) }.into(),
+        model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
         method: MethodConfig::new(Kind::Static, 0.5),
         length: Length::Steps(steps),
         batch: 16,

@@ -110,6 +110,43 @@ proptest! {
     }
 
     #[test]
+    fn two_sparse_matrices_are_the_product(case in cases()) {
+        // Tokens by hidden units, and a weight of these.
+        let hidden = case.topology();
+        let (b, k) = (hidden.block(), hidden.cols());
+        let (tokens, n) = (hidden.rows(), b * (1 + case.other % 5));
+        let nnz = ((1.0 - case.share) * (k / b * (n / b)) as f64) as usize;
+        let weight = sparse::random(k, n, b, nnz, Key::new(case.seed, Stream::Pattern(1))).unwrap();
+        let mut walk = Key::new(case.seed, Stream::Check(6)).walk();
+        let (h, w) = (numbers(&mut walk, hidden.elements(), case.magnitude), numbers(&mut walk, weight.elements(), 1.0));
+        let x = numbers(&mut walk, tokens * n, case.magnitude);
+        let (dense_h, dense_w) = (hidden.scatter(&h), weight.scatter(&w));
+
+        let mut found = vec![f32::NAN; tokens * n];
+        reference::dss(&hidden, &h, &weight, &w, &mut found);
+        let truth = oracle::product(&dense_h, &dense_w, [tokens, n, k], Transpose::NN);
+        prop_assert!(compare(&found, &truth.values, |i| truth.bound(i)).is_ok());
+
+        // Of a sparse product, the elements in its blocks.
+        let among = |topology: &Topology, found: &[f32], truth: &oracle::Product| {
+            let (b, n) = (topology.block(), topology.cols());
+            let at = topology.coordinates().flat_map(|(row, col)| (0..b * b).map(move |w| (row * b + w / b) * n + col * b + w % b));
+            found.iter().zip(at).all(|(&found, at)| compare(&[found], &[truth.values[at]], |_| truth.bound(at)).is_ok())
+        };
+        let mut found = vec![f32::NAN; hidden.elements()];
+        reference::sds(&x, &weight, &w, &hidden, &mut found);
+        prop_assert!(among(&hidden, &found, &oracle::product(&x, &dense_w, [tokens, k, n], Transpose::NT)));
+        let mut found = vec![f32::NAN; weight.elements()];
+        reference::ssd(&hidden, &h, &x, &weight, &mut found);
+        prop_assert!(among(&weight, &found, &oracle::product(&dense_h, &x, [k, n, tokens], Transpose::TN)));
+        // A value off by more than rounding explains is seen.
+        if let Some(first) = found.first_mut() {
+            *first += 0.1 * case.magnitude * case.magnitude;
+            prop_assert!(!among(&weight, &found, &oracle::product(&dense_h, &x, [k, n, tokens], Transpose::TN)));
+        }
+    }
+
+    #[test]
     fn dense_is_the_product(
         seed: u64, m in 1usize..40, n in 1usize..40, k in 1usize..40, lhs: bool, rhs: bool, bias: bool,
     ) {

@@ -8,6 +8,7 @@ mod elementwise;
 mod gate;
 mod language;
 mod matmul;
+mod pairs;
 mod route;
 
 use std::fmt;
@@ -74,6 +75,7 @@ pub fn table() -> Vec<Check> {
     table.extend(dynamic::table());
     table.extend(route::table());
     table.extend(gate::table());
+    table.extend(pairs::table());
     table
 }
 

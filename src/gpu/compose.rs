@@ -38,6 +38,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/step",
     "common/topology",
     "common/wave",
+    "common/weight",
     "activation/backward",
     "activation/forward",
     "attention/forward",
@@ -63,6 +64,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dsd/blocks",
     "dsd/lane",
     "dsd/tile",
+    "dss/lane",
     "embed/gather",
     "embed/link",
     "embed/scatter",
@@ -121,7 +123,9 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sdd/lane",
     "sdd/tile",
     "sdd/wave",
+    "sds/lane",
     "select/radix",
+    "ssd/lane",
 ];
 
 /// The text of every shader file: the embedded ones, or some replaced.

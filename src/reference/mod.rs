@@ -12,6 +12,7 @@ mod combine;
 mod dds;
 mod dense;
 mod dsd;
+mod dss;
 mod embed;
 mod epilogue;
 mod experts;
@@ -29,7 +30,9 @@ mod reduce;
 mod route;
 mod score;
 mod sdd;
+mod sds;
 mod select;
+mod ssd;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
@@ -39,6 +42,7 @@ pub use combine::combine;
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
+pub use dss::dss;
 pub use embed::{TOKENS, embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
@@ -54,7 +58,9 @@ pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
+pub use sds::sds;
 pub use select::{Extreme, Share, select, select_columns};
+pub use ssd::ssd;
 
 /// Which operands are stored the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

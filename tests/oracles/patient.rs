@@ -151,7 +151,7 @@ impl Patient {
         let [inputs, hidden @ ..] = widths else { panic!("no layers") };
         let inputs = inputs * BLOCK;
         let table = Table::new(Features::Floats(vec![0.0; inputs]), vec![0], inputs).unwrap();
-        let data = Dataset { name: "none".to_owned(), train: table.clone(), test: table, classes: CLASSES };
+        let data = Dataset::of_tables("none", table.clone(), table, CLASSES);
         let settings = Settings {
             data: "none".to_owned(),
             first_rows: [None; 2],
@@ -170,6 +170,7 @@ impl Patient {
             method: MethodConfig::new(Kind::Static, 0.0),
             length: Length::Steps(1),
             batch: 1,
+            epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,
             schedule: Schedule::Constant,

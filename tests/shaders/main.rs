@@ -71,6 +71,12 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
+    for block in [8, 16, 32, 64] {
+        let lane = |family| Key::new(family, "lane").block(block);
+        keys.extend(switch(vec![lane("sds").with("rhs_t", true)], "lhs_gather"));
+        keys.extend(switch(vec![lane("ssd").with("lhs_t", true)], "rhs_gather"));
+        keys.push(lane("dss"));
+    }
     for name in ["count", "place"] {
         keys.extend(switch(vec![Key::new("route", name)], "kept"));
     }

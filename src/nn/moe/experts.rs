@@ -133,7 +133,7 @@ fn hidden_of(
 ) -> Result<()> {
     match layer.weight() {
         Weight::Dense(w) => ops::sdd_gathered(rec, x, routing.tokens(), w, out),
-        Weight::Sparse(_) => Err(unwritten(layer)),
+        Weight::Sparse(w) => ops::sds(rec, x, Some(routing.tokens()), w, out),
     }
 }
 
@@ -141,7 +141,7 @@ fn hidden_of(
 fn rows_of(rec: &mut Recorder<'_>, hidden: &BlockMatrix, layer: &Projection, out: &Tensor) -> Result<()> {
     match layer.weight() {
         Weight::Dense(w) => ops::dsd(rec, hidden, w, out, Transpose::NN),
-        Weight::Sparse(_) => Err(unwritten(layer)),
+        Weight::Sparse(w) => ops::dss(rec, hidden, w, out),
     }
 }
 
@@ -155,10 +155,6 @@ fn weight_grad(
 ) -> Result<()> {
     match layer.weight_grad() {
         Weight::Dense(dw) => ops::dsd_gathered(rec, hidden, x, routing.tokens(), dw),
-        Weight::Sparse(_) => Err(unwritten(layer)),
+        Weight::Sparse(dw) => ops::ssd(rec, hidden, x, Some(routing.tokens()), dw),
     }
-}
-
-fn unwritten(layer: &Projection) -> crate::Error {
-    crate::Error::argument(layer.name(), "weight", "dense", "block-sparse")
 }

@@ -1,0 +1,92 @@
+// product[m, n] = S[m, k] * W[k, n], both block-sparse. An invocation owns 8 x 4 elements; a workgroup is one block of the
+// product, or as many as make 8 invocations.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{params, lhs4, Piece, Tile, add_pieces};
+import package::common::topology::{Line, row_line, line_slot, line_place};
+import package::common::weight::{weight_col_line, weight_slot, weight_place};
+import package::common::epilogue::store4;
+import package::dds::blocks::block_piece;
+import package::constants::BLOCK;
+
+const QUADS = BLOCK / 4u;
+const OCTETS = BLOCK / 8u;
+const BLOCKS = max(1u, 8u / (QUADS * OCTETS));
+
+// Rows i.. and contraction indices k.. within a block of S.
+fn left_piece(slot: u32, i: u32, k: u32) -> Piece {
+    let at = (slot * BLOCK + i) * BLOCK + k;
+    return transpose(Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK)));
+}
+
+// The first entry of a column of W whose block is not above `place`.
+fn first_entry(column: Line, place: u32) -> u32 {
+    var low = column.begin;
+    var high = column.end;
+    while low < high {
+        let middle = (low + high) / 2u;
+        if weight_place(column, weight_slot(column, middle)) < place {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+@compute @workgroup_size(QUADS, OCTETS, BLOCKS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let across = params.n / BLOCK;
+    let block = workgroup_index(id, count) * BLOCKS + local.z;
+    let row = block / across;
+    if row * BLOCK >= params.m {
+        return;
+    }
+    let column = block % across;
+    let within = 8u * local.y;
+
+    var tile: Tile;
+    let left = row_line(row);
+    let right = weight_col_line(column);
+    // The column of the product has blocks from everywhere; those of this row's stretch are walked along, and each is looked
+    // for in the row: at the place where it is if the row lacks nothing on the way to it, or before.
+    var begin = left.begin;
+    if left.begin < left.end {
+        let last = line_place(left, line_slot(left, left.end - 1u));
+        var place = line_place(left, line_slot(left, left.begin));
+        for (var entry = first_entry(right, place); entry < right.end; entry++) {
+            let right_slot = weight_slot(right, entry);
+            let wanted = weight_place(right, right_slot);
+            if wanted > last {
+                break;
+            }
+            var at = min(begin + (wanted - place), left.end - 1u);
+            var slot = line_slot(left, at);
+            var found = line_place(left, slot);
+            while found > wanted && at > begin {
+                at--;
+                slot = line_slot(left, at);
+                found = line_place(left, slot);
+            }
+            if found != wanted {
+                continue;
+            }
+            begin = at;
+            place = found;
+            for (var k = 0u; k < BLOCK; k += 4u) {
+                add_pieces(
+                    &tile,
+                    left_piece(slot, within, k), left_piece(slot, within + 4u, k),
+                    block_piece(right_slot, k, 4u * local.x),
+                );
+            }
+        }
+    }
+
+    for (var r = 0u; r < 8u; r++) {
+        store4(row * BLOCK + within + r, column * BLOCK + 4u * local.x, tile[r]);
+    }
+}

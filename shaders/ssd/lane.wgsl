@@ -1,0 +1,43 @@
+// The blocks of S[k, m]^T * rhs[k, n] that a weight has, for a block-sparse S. An invocation owns 8 x 4 elements of a block; a
+// workgroup is one block, or as many as make 8 invocations.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{rhs_piece, Tile, add_pieces};
+import package::common::topology::{line_slot, line_place};
+import package::common::weight::{weight_nnz, weight_row, weight_col};
+import package::dsd::blocks::{line_of, block_piece};
+import package::sdd::blocks::{QUADS, OCTETS, store_block4};
+import package::constants::BLOCK;
+
+const SLOTS = max(1u, 8u / (QUADS * OCTETS));
+
+@compute @workgroup_size(QUADS, OCTETS, SLOTS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let slot = workgroup_index(id, count) * SLOTS + local.z;
+    if slot >= weight_nnz() {
+        return;
+    }
+    let within = 8u * local.y;
+    let j = weight_col(slot) * BLOCK + 4u * local.x;
+
+    var tile: Tile;
+    let line = line_of(weight_row(slot));
+    for (var entry = line.begin; entry < line.end; entry++) {
+        let block = line_slot(line, entry);
+        let first = line_place(line, block) * BLOCK;
+        for (var k = 0u; k < BLOCK; k += 4u) {
+            add_pieces(
+                &tile,
+                block_piece(block, within, k), block_piece(block, within + 4u, k),
+                rhs_piece(first + k, j),
+            );
+        }
+    }
+
+    for (var row = 0u; row < 8u; row++) {
+        store_block4(slot, within + row, 4u * local.x, tile[row]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Checks of products with two sparse matrices.
+
+use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
+use crate::Result;
+use crate::gpu::{Class, Gpu};
+use crate::ops;
+use crate::random::{Key, Stream};
+use crate::reference::{self, bound::gamma};
+use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
+
+/// Which of output, left side and right side are sparse.
+#[derive(Debug, Clone, Copy)]
+enum Family {
+    Sds,
+    Dss,
+    Ssd,
+}
+
+pub(super) fn table() -> Vec<Check> {
+    let mut table = Vec::new();
+    for block in BLOCKS {
+        for (family, name) in [(Family::Sds, "sds"), (Family::Dss, "dss"), (Family::Ssd, "ssd")] {
+            for gather in [false, true] {
+                if gather && matches!(family, Family::Dss) {
+                    continue;
+                }
+                let suffix = if gather { " gathered" } else { "" };
+                let name = format!("fretwork.{name}.lane.f32.b{block}{suffix}");
+                table.push(Check::new(name, move |gpu| product(gpu, family, block, gather)));
+            }
+        }
+    }
+    table
+}
+
+/// A third of the blocks, in slots of no order, some of them resting; the first row is empty, and the last column.
+fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topology> {
+    let key = Key::new(17, Stream::Check(case));
+    let drawn = sparse::random(rows * block, cols * block, block, rows * cols / 2, key)?;
+    let mut blocks: Vec<(u32, u32)> = drawn
+        .coordinates()
+        .filter(|&(row, col)| row != 0 && col + 1 != cols)
+        .map(|(row, col)| (row as u32, col as u32))
+        .collect();
+    key.walk().shuffle(&mut blocks);
+    Topology::with_resting(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
+}
+
+/// Of hidden units, in rows of tokens, and of a weight of them: in blocks.
+const TOKENS: usize = 5;
+const HIDDEN: usize = 14;
+const COLUMNS: usize = 9;
+
+fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verdict> {
+    let hidden = topology([TOKENS, HIDDEN], block, 1200)?;
+    let weight = topology([HIDDEN, COLUMNS], block, 1201)?;
+    let n = COLUMNS * block;
+    let mut walk = operands(1200);
+    let [h, w] = [&hidden, &weight].map(|topology| numbers(&mut walk, topology.elements(), 1.0));
+    // Rows in an order of their own, some of them past the last.
+    let there = if gather { 21 } else { TOKENS * block };
+    let x = numbers(&mut walk, there * n, 1.0);
+    let rows: Vec<u32> =
+        (0..TOKENS * block).map(|_| [walk.below(21), u32::MAX][usize::from(walk.below(5) == 0)]).collect();
+    let mut gathered = x.clone();
+    if gather {
+        let row = |&row: &u32| x[(row as usize).min(there - 1) * n..][..n].to_vec();
+        gathered = rows.iter().flat_map(row).collect();
+    }
+    let mut wanted = match family {
+        Family::Sds => vec![0.0; hidden.elements()],
+        Family::Dss => vec![0.0; TOKENS * block * n],
+        Family::Ssd => vec![0.0; weight.elements()],
+    };
+    match family {
+        Family::Sds => reference::sds(&gathered, &weight, &w, &hidden, &mut wanted),
+        Family::Dss => reference::dss(&hidden, &h, &weight, &w, &mut wanted),
+        Family::Ssd => reference::ssd(&hidden, &h, &gathered, &weight, &mut wanted),
+    }
+
+    let upload = |topology: &Topology, values: &[f32]| {
+        let pattern = Pattern::upload(gpu, topology)?;
+        BlockMatrix::upload(gpu, Class::Scratch, "check", &pattern, values)
+    };
+    let (h, w) = (upload(&hidden, &h)?, upload(&weight, &w)?);
+    let x = place(gpu, &[there, n], &x)?;
+    let rows = gpu.upload(Class::Scratch, "check", &[rows.len()], &rows)?;
+    let rows = gather.then_some(&rows);
+    let found = thrice::<f32>(gpu, |rec| match family {
+        Family::Sds => {
+            let out = upload(&hidden, &vec![f32::NAN; hidden.elements()])?;
+            ops::sds(rec, &x, rows, &w, &out)?;
+            Ok(out.values().clone())
+        }
+        Family::Dss => {
+            let out = poisoned(gpu, &[TOKENS * block, n])?;
+            ops::dss(rec, &h, &w, &out)?;
+            Ok(out)
+        }
+        Family::Ssd => {
+            let out = upload(&weight, &vec![f32::NAN; weight.elements()])?;
+            ops::ssd(rec, &h, &x, rows, &out)?;
+            Ok(out.values().clone())
+        }
+    })?;
+    // Sums of products of at most 1, at most as many as there are contraction indices.
+    let k = HIDDEN * block;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 2.0 * gamma(k) * k as f64)))
+}

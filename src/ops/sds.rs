@@ -1,0 +1,65 @@
+//! Sparse = dense x sparse: `shaders/sds/`, twin [`reference::sds`](crate::reference::sds).
+
+use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::{Epilogue, Transpose};
+use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::sparse::BlockMatrix;
+use crate::{Error, Result};
+
+/// Records the blocks of `lhs[m, k] * rhs[n, k]^T` that `out` has, for a block-sparse `rhs` in blocks of the same size: what
+/// tokens activate in experts whose weights are sparse. With `rows`, row `r` of the left side is row `rows[r]` of `lhs`, or
+/// its last row where there is no such row. Each of the three must fit one binding.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit each other, [`Error::Limit`] where they do not fit the device.
+pub fn sds(
+    rec: &mut Recorder<'_>,
+    lhs: &Tensor,
+    rows: Option<&Tensor>,
+    rhs: &BlockMatrix,
+    out: &BlockMatrix,
+) -> Result<()> {
+    let op = "sds";
+    let transpose = Transpose::NT;
+    let mut lhs_sides = lhs.matrix(op, "lhs")?;
+    if let Some(rows) = rows {
+        rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
+        lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
+    }
+    let sizes = Sizes::of(op, lhs_sides, sides(rhs), transpose)?;
+    if sides(out) != [sizes.m, sizes.n] {
+        let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
+        return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
+    }
+    let block = same_block(op, out, rhs)?;
+    let key = operand_flags(Key::new(op, Variant::Lane.name()).block(block), transpose, Scalar::default());
+    let product = Product {
+        op,
+        sizes,
+        transpose,
+        lhs,
+        rhs: rhs.values(),
+        out: out.values(),
+        sparse: Some((Place::Out, out)),
+        mask: None,
+        gather: rows,
+        epilogue: Epilogue::None,
+    };
+    let others = [("weight", rhs.pattern().packed())];
+    product.record(rec, key, product.whole(), &others, workgroups(out.pattern().nnz(), block))
+}
+
+/// The block size of two matrices; they must have the same.
+pub(super) fn same_block(op: &str, matrix: &BlockMatrix, weight: &BlockMatrix) -> Result<usize> {
+    let (block, found) = (matrix.pattern().block(), weight.pattern().block());
+    if found == block {
+        return Ok(block);
+    }
+    Err(Error::argument(op, "weight", format!("in blocks of {block}"), format!("in blocks of {found}")))
+}
+
+/// Workgroups for so many blocks, as the shaders of two sparse matrices share them out.
+pub(super) fn workgroups(blocks: usize, block: usize) -> u64 {
+    let invocations = (block / 4) * (block / 8);
+    blocks.div_ceil((8 / invocations).max(1)) as u64
+}
