@@ -356,7 +356,7 @@ fn sequences_do_not_notice_each_other() {
                 order.iter().map(|&i| (given[i].0.as_slice(), given[i].1.as_slice())).collect();
             attend(gpu, &picked, context).1
         };
-        let [lane, tile] = Variant::ALL.map(|variant| gpu.with_variant(Some(variant)));
+        let [lane, tile] = [Variant::Lane, Variant::Tile].map(|variant| gpu.with_variant(Some(variant)));
         let all = of(&lane, &[0, 1, 2, 3]);
         assert_ne!(all[0], all[1]);
         assert_eq!(all, of(&tile, &[0, 1, 2, 3]), "context {context}: variants differ");

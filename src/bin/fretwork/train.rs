@@ -1,5 +1,6 @@
 //! `fretwork train`.
 
+use std::f64::consts::LN_2;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,8 +51,10 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
 
+    let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
     let mut watcher = Watcher {
         json: options.json,
+        text,
         stop_after: options.stop_after,
         steps: 0,
         interrupted,
@@ -69,7 +72,7 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         }
         line(done)?;
     } else {
-        print_table(&summary, &gpu)?;
+        print_table(&summary, text, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -195,6 +198,8 @@ fn method(options: &Train) -> MethodConfig {
 /// Shows a run's progress, and stops it where asked to.
 struct Watcher {
     json: bool,
+    /// Whether the model is one of text, whose loss is told in bits.
+    text: bool,
     stop_after: Option<u64>,
     steps: u64,
     interrupted: Arc<AtomicBool>,
@@ -224,9 +229,13 @@ impl Watcher {
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
+                    let test = match self.text {
+                        true => format!("{:.3} bits/char", test.loss / LN_2),
+                        false => format!("{:.4}", test.accuracy),
+                    };
                     bar.finish_with_message(format!(
-                        "loss {:.4} acc {:.4} test {:.4}",
-                        train.loss, train.accuracy, test.accuracy
+                        "loss {:.4} acc {:.4} test {test}",
+                        train.loss, train.accuracy
                     ));
                 }
             }
@@ -250,10 +259,11 @@ fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-fn print_table(summary: &Summary, gpu: &Gpu) -> Result<()> {
+fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
+    let bits = ("test bits per character", format!("{:.4}", summary.test_loss / LN_2));
     let rows = [
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
         ("train loss", format!("{:.4}", summary.train_loss)),
@@ -275,5 +285,5 @@ fn print_table(summary: &Summary, gpu: &Gpu) -> Result<()> {
         ("driver", gpu.driver()),
     ];
     line("")?;
-    rows.iter().try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
+    rows.iter().chain(text.then_some(&bits)).try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
 }

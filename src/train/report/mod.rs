@@ -5,6 +5,7 @@ mod chart;
 mod hex;
 mod history;
 mod html;
+mod load;
 mod page;
 mod pattern;
 mod record;
