@@ -313,10 +313,8 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
 /// sequence.
 fn attend(gpu: &Gpu, sequences: &[(&[f32], &[f32])], context: usize) -> (usize, Vec<Vec<u32>>) {
     let tokens = sequences.len() * context;
-    let joined =
-        |pick: fn(&(&[f32], &[f32])) -> Vec<f32>| sequences.iter().flat_map(pick).collect::<Vec<_>>();
-    let qkv_values = joined(|(qkv, _)| qkv.to_vec());
-    let grad_values = joined(|(_, grad)| grad.to_vec());
+    let (qkvs, grads): (Vec<&[f32]>, Vec<&[f32]>) = sequences.iter().copied().unzip();
+    let (qkv_values, grad_values) = (qkvs.concat(), grads.concat());
     let place =
         |width, values: &[f32]| gpu.upload(Class::Scratch, "given", &[tokens, width], values).unwrap();
     let alloc = |width| gpu.alloc::<f32>(Class::Scratch, "found", &[tokens, width]).unwrap();

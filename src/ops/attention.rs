@@ -96,7 +96,7 @@ impl<'a> Call<'a> {
         let [tokens, width] = out.matrix(op, "out")?;
         let [_, heads] = lse.matrix(op, "lse")?;
         lse.expect_shape(op, "lse", &[tokens, heads])?;
-        let packed = width.checked_mul(3).unwrap_or(usize::MAX);
+        let packed = width.saturating_mul(3);
         qkv.expect_shape(op, "qkv", &[tokens, packed])?;
         whole_sequences(op, tokens, context)?;
         if !HEADS.iter().any(|head| heads.checked_mul(*head) == Some(width)) {

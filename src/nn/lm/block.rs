@@ -12,7 +12,7 @@ use crate::random::{Key, Stream};
 /// What follows attention.
 #[derive(Debug)]
 pub(super) enum Feed {
-    Dense(FeedForward),
+    Dense(Box<FeedForward>),
     Experts(Box<Moe>),
 }
 
@@ -79,7 +79,10 @@ impl Block {
             out: builder.linear(added)?,
             norm_2: Norm::new(gpu, &format!("{name}.norm_2"), [rows, width])?,
             feed: match &config.experts {
-                None => Feed::Dense(FeedForward::new(builder, config.activation, rows, added)?),
+                None => {
+                    let feed = FeedForward::new(builder, config.activation, rows, added)?;
+                    Feed::Dense(Box::new(feed))
+                }
                 Some(experts) => {
                     let key = Key::new(config.seed, Stream::Gate(number as u32));
                     let (activation, block, sizes) = (config.activation, config.block, [rows, width]);

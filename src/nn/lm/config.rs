@@ -62,7 +62,10 @@ impl LmConfig {
                 return bad(option, reason);
             }
         }
-        if self.heads == 0 || self.width % self.heads != 0 || !HEADS.contains(&(self.width / self.heads)) {
+        if self.heads == 0
+            || !self.width.is_multiple_of(self.heads)
+            || !HEADS.contains(&(self.width / self.heads))
+        {
             let reason = format!("{} of a width of {}; a head may be {HEADS:?} wide", self.heads, self.width);
             return bad("heads", reason);
         }

@@ -191,7 +191,7 @@ impl Moe {
 
     /// What is trained.
     pub fn parameters(&self) -> Vec<Parameter<'_>> {
-        let shared = self.shared.iter().flat_map(|shared| shared.linears());
+        let shared = self.shared.iter().flat_map(FeedForward::linears);
         let shared: Vec<_> = shared.flat_map(Linear::parameters).collect();
         let count = self.projections().len() - if self.shared.is_some() { 2 } else { 0 };
         self.projections().into_iter().take(count).map(Projection::parameter).chain(shared).collect()
