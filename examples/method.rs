@@ -37,7 +37,7 @@ fn main() -> Result<()> {
 /// Trains, and returns the accuracy on the test part.
 pub(crate) fn run() -> Result<f64> {
     let gpu = Gpu::request(Options::default())?;
-    let data = Dataset::load(&Source::Digits, 1)?;
+    let data = Dataset::load(&Source::Digits, 1, 0)?;
     let settings = Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
@@ -51,7 +51,8 @@ pub(crate) fn run() -> Result<f64> {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         // Only the schedule of the updates is read from here: RigL's, every fifty steps.
         method: {
             let mut method = MethodConfig::new(Kind::Rigl, 0.95);
@@ -60,6 +61,7 @@ pub(crate) fn run() -> Result<f64> {
         },
         length: Length::Epochs(10),
         batch: 128,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,

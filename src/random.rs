@@ -20,6 +20,10 @@ pub enum Stream {
     Growth(u32),
     /// The weights of a layer's new blocks.
     Regrowth(u32),
+    /// What a language model says.
+    Sample,
+    /// What a gate draws: the noise of its logits, whether second choices are kept, the hashes of tokens.
+    Gate(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -34,6 +38,8 @@ impl Stream {
             Self::Check(n) => [5, n],
             Self::Growth(layer) => [6, layer],
             Self::Regrowth(layer) => [7, layer],
+            Self::Sample => [9, 0],
+            Self::Gate(layer) => [8, layer],
         }
     }
 }

@@ -241,6 +241,16 @@ fn a_run_is_not_written_over() {
     assert_refused(train(&["--out", &out]), "holds a run already");
 }
 
+/// A run that is refused when its network is there, at the latest, leaves no folder.
+#[test]
+fn a_refused_run_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let refused = ["--method", "snip", "--sparsity", "0.95", "--out", out.to_str().unwrap()];
+    assert_refused(train(&refused), "leaves layers.1 with no block");
+    assert!(!out.exists());
+}
+
 /// Ctrl-C in mid-epoch keeps what was done, and going on gives the bytes of a run that was never stopped.
 #[cfg(unix)]
 #[test]

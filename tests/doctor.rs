@@ -6,11 +6,13 @@ use fretwork::check::{self, Check, Verdict};
 use fretwork::gpu::{Gpu, Options, Sources, Variant};
 
 /// A break, and where it is.
-const BREAKS: [(&str, &str, &str); 11] = [
+const BREAKS: [(&str, &str, &str); 12] = [
     // The wrong block of the left operand.
     ("dds/lane", "lhs_piece(i, first + k)", "lhs_piece(i, k)"),
     // A contraction that misses its last piece.
     ("sdd/lane", "k < params.k; k += 4u", "k + 4u < params.k; k += 4u"),
+    // A share that never arrives, where lanes share.
+    ("common/wave", "subgroupBroadcast(own, 7u)", "subgroupBroadcast(own, 6u)"),
     // A mask that is ignored.
     ("sdd/blocks", "select(vec4<f32>(), sum, bits == vec4<u32>(1u))", "sum"),
     // A gradient that does not pass through the activation.
@@ -36,6 +38,10 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
         let mut sources = Sources::default();
         sources.patch(file, from, to).unwrap();
         let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
+        if file == "common/wave" && !gpu.runs(Variant::Wave) {
+            println!("SKIPPED: this adapter has no subgroups of eight, so nothing uses {file}");
+            continue;
+        }
         let family = file.split('/').next().unwrap();
         let (mut found, mut blamed) = (0, Vec::new());
         let concerned =
@@ -106,6 +112,8 @@ fn other_ways_to_run_are_right_too() {
             if !skipped
                 && (check.name.contains(".b16.nt")
                     || check.name.contains("reduce")
+                    || check.name.contains("gate")
+                    || check.name.contains("by columns")
                     || check.name.contains("dense.tile.f32.nn"))
             {
                 let verdict = check.run(&gpu).unwrap();

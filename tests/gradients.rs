@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{Mlp, MlpConfig, Weight};
+use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
@@ -58,7 +58,7 @@ fn activate(activation: Activation, x: f64) -> f64 {
 impl Twin {
     fn loss(&self) -> f64 {
         let mut x = self.input.clone();
-        let widths: Vec<usize> = Mlp::shapes(&self.config).iter().map(|[out, _]| *out).collect();
+        let widths: Vec<usize> = self.config.layers().iter().map(|layer| layer.sides[0]).collect();
         for (layer, &width) in widths.iter().enumerate() {
             let inputs = x.len() / ROWS;
             let mut y = vec![0.0; ROWS * width];
@@ -113,7 +113,8 @@ impl Twin {
 
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
 fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let model = Mlp::new(gpu, config.clone()).unwrap();
+    let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
+    let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present).unwrap();
     if resting {
         let mut rec = Recorder::new(gpu);
         for pattern in model.layers().iter().filter_map(|layer| Some(layer.weight().sparse()?.pattern())) {
@@ -124,7 +125,6 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
         }
         gpu.run(&rec.finish().unwrap()).unwrap();
     }
-    let buffers = model.buffers(gpu, ROWS).unwrap();
     let mut walk = Key::new(9, Stream::Check(0)).walk();
     let padded = config.padded_inputs();
     let input: Vec<f32> = (0..ROWS * padded)
@@ -132,9 +132,9 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
         .collect();
     let mut labels: Vec<u32> = (0..ROWS).map(|_| walk.below(5)).collect();
     labels[3] = IGNORED;
-    gpu.write(&buffers.input, &input).unwrap();
-    for layer in model.layers() {
-        let bias: Vec<f32> = (0..layer.sides()[0]).map(|_| walk.uniform() - 0.5).collect();
+    gpu.write(model.input(), &input).unwrap();
+    for layer in model.linears() {
+        let bias: Vec<f32> = (0..layer.projection().sides()[0]).map(|_| walk.uniform() - 0.5).collect();
         gpu.write(layer.bias(), &bias).unwrap();
     }
     let label_tensor = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
@@ -143,10 +143,10 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let step = Step::new(gpu, values).unwrap();
 
     let mut rec = Recorder::new(gpu);
-    model.forward(&mut rec, &buffers, Some(&step)).unwrap();
-    let (logits, grad) = (&buffers.logits, &buffers.logits_grad);
+    model.forward(&mut rec, Some(&step)).unwrap();
+    let (logits, grad) = (model.logits(), model.logits_grad());
     ops::softmax_cross_entropy(&mut rec, logits, &label_tensor, &report, grad, &step).unwrap();
-    model.backward(&mut rec, &buffers, Some(&step)).unwrap();
+    model.backward(&mut rec, Some(&step)).unwrap();
     gpu.run(&rec.finish().unwrap()).unwrap();
 
     let dense = |weight: &Weight| match weight {
@@ -158,7 +158,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let twin = Twin {
         config,
         weights: model.layers().iter().map(|layer| wide(dense(layer.weight()))).collect(),
-        biases: model.layers().iter().map(|layer| wide(read(layer.bias()))).collect(),
+        biases: model.linears().iter().map(|layer| wide(read(layer.bias()))).collect(),
         input: wide(input),
         labels,
     };
@@ -174,7 +174,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
         }
     };
     let weights = model.layers().iter().map(|layer| dense_grad(layer.weight_grad())).collect();
-    let biases = model.layers().iter().map(|layer| read(layer.parameters()[1].grads)).collect();
+    let biases = model.linears().iter().map(|layer| read(layer.parameters()[1].grads)).collect();
     (twin, weights, biases)
 }
 

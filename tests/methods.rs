@@ -1,420 +1,35 @@
-//! Methods choose the blocks that an oracle chooses, and keep a run's promises while they do.
+//! Methods keep a run's promises while topologies change. That they choose the right blocks is in `tests/oracles/`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "oracles/sets.rs"]
+mod sets;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
-use fretwork::methods::{
-    CtreSeq, CtreSim, EarlyCrop, Every, Kind, Method, MethodConfig, Rigl, Set, SetPublished, Site, Surgery,
-    Updates, Workspace,
-};
-use fretwork::nn::MlpConfig;
-use fretwork::ops::{Activation, Step, StepValues};
-use fretwork::random::{Key, Stream, Walk, unit};
-use fretwork::sparse::{self, BlockMatrix, Density, Pattern, Topology};
+use fretwork::methods::{EarlyCrop, Every, Kind, Method, MethodConfig, Site, Surgery, Updates};
+use fretwork::nn::{MlpConfig, ModelConfig};
+use fretwork::ops::{self, Activation};
+use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
 
-const BLOCK: usize = 8;
-const ROWS: usize = 5;
+use sets::largest;
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
 }
 
-/// A layer on both sides, full of small whole numbers: every score is exact, and ties abound.
-struct Bench {
-    gpu: Gpu,
-    grid: [usize; 2],
-    pattern: Pattern,
-    weight: BlockMatrix,
-    grad: Tensor,
-    state: [Tensor; 1],
-    x: Tensor,
-    y: Tensor,
-    dy: Tensor,
-    step: Step,
-    workspace: Workspace,
-}
-
-/// What the device is given for one case.
-struct Case {
-    topology: Topology,
-    weight: Vec<f32>,
-    state: Vec<f32>,
-    x: Vec<f32>,
-    y: Vec<f32>,
-    dy: Vec<f32>,
-    wanted: usize,
-    index: u32,
-}
-
-const GROWTH: Stream = Stream::Growth(0);
-
-impl Bench {
-    fn new(gpu: &Gpu, grid: [usize; 2], nnz: usize) -> Self {
-        let [rows, cols] = grid.map(|blocks| blocks * BLOCK);
-        let topology = sparse::random(rows, cols, BLOCK, nnz, Key::new(1, Stream::Pattern(0))).unwrap();
-        let pattern = Pattern::upload(gpu, &topology).unwrap();
-        let floats = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "test", shape).unwrap();
-        Self {
-            gpu: gpu.clone(),
-            grid,
-            weight: BlockMatrix::alloc(gpu, Class::Scratch, "test", &pattern).unwrap(),
-            grad: floats(&[nnz, BLOCK, BLOCK]),
-            state: [floats(&[nnz, BLOCK, BLOCK])],
-            x: floats(&[ROWS, cols]),
-            y: floats(&[ROWS, rows]),
-            dy: floats(&[ROWS, rows]),
-            step: Step::new(gpu, StepValues::default()).unwrap(),
-            workspace: Workspace::new(gpu, &pattern, false).unwrap(),
-            pattern,
-        }
-    }
-
-    fn site(&self) -> Site<'_> {
-        Site {
-            layer: 0,
-            weight: &self.weight,
-            grad: &self.grad,
-            state: &self.state,
-            x: &self.x,
-            y: &self.y,
-            dy: &self.dy,
-            step: &self.step,
-            score_rows: ROWS,
-            key: Key::new(9, GROWTH),
-            workspace: &self.workspace,
-        }
-    }
-
-    fn case(&self, walk: &mut Walk, wanted: usize, index: u32) -> Case {
-        let [rows, cols] = self.grid.map(|blocks| blocks * BLOCK);
-        let nnz = self.pattern.nnz();
-        let drawn = sparse::random(rows, cols, BLOCK, nnz, Key::new(walk.bits().into(), GROWTH)).unwrap();
-        let mut blocks: Vec<(u32, u32)> =
-            drawn.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
-        walk.shuffle(&mut blocks);
-        // A block's weights are one number, so that few numbers give many ties.
-        let weight = (0..nnz).flat_map(|_| vec![walk.below(7) as f32 - 3.0; BLOCK * BLOCK]).collect();
-        let sparse_ints = |walk: &mut Walk, count: usize| -> Vec<f32> {
-            (0..count).map(|_| if walk.below(3) == 0 { walk.below(5) as f32 - 2.0 } else { 0.0 }).collect()
-        };
-        // Every column has one 1, so all norms are 1 and cosines are whole numbers.
-        let unit_columns = |walk: &mut Walk, columns: usize| -> Vec<f32> {
-            let mut x = vec![0.0; ROWS * columns];
-            (0..columns).for_each(|column| x[walk.below(ROWS as u32) as usize * columns + column] = 1.0);
-            x
-        };
-        Case {
-            topology: Topology::from_coordinates(rows, cols, BLOCK, &blocks).unwrap(),
-            weight,
-            state: (0..nnz * BLOCK * BLOCK).map(|i| i as f32 + 1.0).collect(),
-            x: unit_columns(walk, cols),
-            y: unit_columns(walk, rows),
-            dy: sparse_ints(walk, ROWS * rows),
-            wanted,
-            index,
-        }
-    }
-
-    fn load(&self, case: &Case) {
-        let gpu = &self.gpu;
-        gpu.write(self.pattern.packed(), &case.topology.packed()).unwrap();
-        for (tensor, values) in [
-            (self.weight.values(), &case.weight),
-            (&self.state[0], &case.state),
-            (&self.x, &case.x),
-            (&self.y, &case.y),
-            (&self.dy, &case.dy),
-        ] {
-            gpu.write(tensor, values).unwrap();
-        }
-        gpu.write(self.workspace.wanted(), &[case.wanted as u32]).unwrap();
-        self.step.write(gpu, StepValues { index: case.index, ..StepValues::default() }).unwrap();
-    }
-}
-
-// The oracle: scores in exact arithmetic, sorts, sets. It shares no code with the library's twins.
-
-impl Case {
-    fn places(&self) -> Vec<usize> {
-        self.topology.places().collect()
-    }
-
-    fn grid_places(&self) -> usize {
-        self.topology.row_blocks() * self.topology.col_blocks()
-    }
-
-    /// (score, place) of the stored blocks.
-    fn stored(&self, score: impl Fn(f64) -> Option<f64>) -> Vec<(f64, usize)> {
-        let area = BLOCK * BLOCK;
-        let sums = self.weight.chunks(area).map(|block| block.iter().map(|&w| f64::from(w)).sum::<f64>());
-        sums.zip(self.places()).filter_map(|(sum, place)| Some((score(sum)?, place))).collect()
-    }
-
-    /// The score of a place by the product of two activations.
-    fn product(&self, left: &[f32], place: usize) -> f64 {
-        let [rows, cols] = [self.topology.rows(), self.topology.cols()];
-        let (row, col) = (place / self.topology.col_blocks(), place % self.topology.col_blocks());
-        let mut sum = 0;
-        for i in row * BLOCK..(row + 1) * BLOCK {
-            for j in col * BLOCK..(col + 1) * BLOCK {
-                let t: i64 = (0..ROWS).map(|k| left[k * rows + i] as i64 * self.x[k * cols + j] as i64).sum();
-                sum += t.abs();
-            }
-        }
-        sum as f64
-    }
-
-    fn draw(&self, place: usize) -> f64 {
-        f64::from(unit(Key::new(9, GROWTH).at([place as u32, self.index])[0]))
-    }
-
-    /// The blocks that do not stay, scored.
-    fn growable(&self, dropped: &BTreeSet<usize>, score: impl Fn(usize) -> f64) -> Vec<(f64, usize)> {
-        let stored: BTreeSet<usize> = self.places().into_iter().collect();
-        (0..self.grid_places())
-            .filter(|place| !stored.contains(place) || dropped.contains(place))
-            .map(|place| (score(place), place))
-            .collect()
-    }
-}
-
-fn smallest(mut scored: Vec<(f64, usize)>, k: usize) -> BTreeSet<usize> {
-    scored.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    scored.into_iter().take(k).map(|(_, place)| place).collect()
-}
-
-fn largest(scored: Vec<(f64, usize)>, k: usize) -> BTreeSet<usize> {
-    smallest(scored.into_iter().map(|(score, place)| (-score, place)).collect(), k)
-}
-
-type Oracle = fn(&Case) -> [BTreeSet<usize>; 2];
-
-fn by_magnitude(case: &Case) -> BTreeSet<usize> {
-    smallest(case.stored(|sum| Some(sum.abs())), case.wanted)
-}
-
-fn set(case: &Case) -> [BTreeSet<usize>; 2] {
-    let dropped = by_magnitude(case);
-    let grown = largest(case.growable(&dropped, |place| case.draw(place)), case.wanted);
-    [dropped, grown]
-}
-
-fn rigl(case: &Case) -> [BTreeSet<usize>; 2] {
-    let dropped = by_magnitude(case);
-    let grown = largest(case.growable(&dropped, |place| case.product(&case.dy, place)), case.wanted);
-    [dropped, grown]
-}
-
-fn ctre_seq(case: &Case) -> [BTreeSet<usize>; 2] {
-    let dropped = by_magnitude(case);
-    let grown = largest(case.growable(&dropped, |place| case.product(&case.y, place)), case.wanted);
-    [dropped, grown]
-}
-
-fn ctre_sim(case: &Case) -> [BTreeSet<usize>; 2] {
-    let [dropped, alike] = ctre_seq(case);
-    let mut grown: BTreeSet<usize> = alike.difference(&dropped).copied().collect();
-    let open = case.growable(&dropped, |place| case.draw(place));
-    let open = open.into_iter().filter(|(_, place)| !dropped.contains(place) && !grown.contains(place));
-    let random = largest(open.collect(), alike.intersection(&dropped).count());
-    grown.extend(random);
-    [dropped, grown]
-}
-
-fn set_published(case: &Case) -> [BTreeSet<usize>; 2] {
-    let share = |scored: Vec<(f64, usize)>| {
-        let count = (0.3f32 * scored.len() as f32) as usize;
-        smallest(scored, count)
-    };
-    let mut dropped = share(case.stored(|sum| (sum > 0.0).then_some(sum)));
-    dropped.extend(share(case.stored(|sum| (sum < 0.0).then_some(-sum))));
-    let grown = largest(case.growable(&dropped, |place| case.draw(place)), dropped.len());
-    [dropped, grown]
-}
-
-/// Runs a thousand cases of a method and returns the first that differs from the oracle.
-fn thousand(method: &dyn Method, oracle: Oracle, zeroed: bool) -> Result<(), String> {
-    let gpu = gpu();
-    let mut walk = Key::new(3, Stream::Check(7)).walk();
-    let mut index = 0;
-    for grid in [[5, 7], [1, 9], [8, 4], [12, 11], [3, 3]] {
-        let places = grid[0] * grid[1];
-        for nnz in [1, places / 3 + 1, places / 2, places] {
-            let bench = Bench::new(&gpu, grid, nnz);
-            let mut rec = Recorder::new(&gpu);
-            method.update(&mut rec, &bench.site()).unwrap();
-            let plan = rec.finish().unwrap();
-            for turn in 0..50 {
-                // None, all, and whatever lies between.
-                let wanted = match turn {
-                    0 => 0,
-                    1 => nnz,
-                    _ => walk.below(nnz as u32 + 1) as usize,
-                };
-                let case = bench.case(&mut walk, wanted, index);
-                index += 1;
-                bench.load(&case);
-                gpu.run(&plan).unwrap();
-                compare(&bench, &case, oracle(&case), zeroed)
-                    .map_err(|why| format!("{method:?}, {grid:?}, {nnz} blocks, turn {turn}: {why}"))?;
-            }
-        }
-    }
-    assert_eq!(index, 1000);
-    Ok(())
-}
-
-fn compare(
-    bench: &Bench,
-    case: &Case,
-    [dropped, grown]: [BTreeSet<usize>; 2],
-    zeroed: bool,
-) -> Result<(), String> {
-    let before: Vec<usize> = case.places();
-    // Slots change hands in pairs: where fewer blocks can grow than are dropped, the last of these stay.
-    let entrants: Vec<usize> = grown.difference(&dropped).copied().collect();
-    let leavers: BTreeSet<usize> = dropped.difference(&grown).copied().take(entrants.len()).collect();
-    let stayed = before.iter().copied().filter(|place| !leavers.contains(place));
-    let wanted: BTreeSet<usize> = stayed.chain(entrants).collect();
-    // Reading it validates it: pointers, order, and the transposed index.
-    let after = bench.pattern.topology(&bench.gpu).map_err(|error| error.to_string())?;
-    let found: BTreeSet<usize> = after.places().collect();
-    if found != wanted {
-        return Err(format!("blocks {found:?} instead of {wanted:?}"));
-    }
-    let weight = bench.gpu.read::<f32>(bench.weight.values()).unwrap().wait().unwrap();
-    let state = bench.gpu.read::<f32>(&bench.state[0]).unwrap().wait().unwrap();
-    let block = |values: &[f32], slot: usize| values[slot * BLOCK * BLOCK..][..BLOCK * BLOCK].to_vec();
-    for (slot, place) in after.places().enumerate() {
-        match before.iter().position(|&old| old == place) {
-            // Kept, also where it was dropped and regrown.
-            Some(old) => {
-                if block(&weight, slot) != block(&case.weight, old)
-                    || block(&state, slot) != block(&case.state, old)
-                {
-                    return Err(format!("block {place} has not kept its values"));
-                }
-            }
-            None => {
-                let values = block(&weight, slot);
-                if zeroed && values.iter().any(|&w| w != 0.0) || block(&state, slot).iter().any(|&s| s != 0.0)
-                {
-                    return Err(format!("new block {place} does not begin at 0"));
-                }
-                if !zeroed && values.iter().all(|&w| w == values[0]) {
-                    return Err(format!("new block {place} was not drawn"));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn set_chooses_as_its_oracle() {
-    thousand(&Set, set, true).unwrap();
-}
-
-#[test]
-fn rigl_chooses_as_its_oracle() {
-    thousand(&Rigl, rigl, true).unwrap();
-}
-
-#[test]
-fn ctre_chooses_as_its_oracles() {
-    thousand(&CtreSeq::new(1, 40), ctre_seq, false).unwrap();
-    thousand(&CtreSeq::new(1, 0), set, false).unwrap();
-    thousand(&CtreSim { seed: 1 }, ctre_sim, false).unwrap();
-}
-
-#[test]
-fn published_set_chooses_as_its_oracle() {
-    thousand(&SetPublished { share: 0.3, seed: 1 }, set_published, false).unwrap();
-}
-
-/// The oracle objects where the method is another, or keeps too much.
-#[test]
-fn the_oracle_objects() {
-    assert!(thousand(&Set, rigl, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&Rigl, ctre_seq, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&CtreSeq::new(1, 40), ctre_seq, true).unwrap_err().contains("does not begin at 0"));
-}
-
-/// RigL's details, as the fixed cases of its PyTorch port have them, with a block for a weight: a row of four weights
-/// 1 2 3 4, of which `wanted` are exchanged, and gradients as given.
-#[test]
-fn rigls_details() {
-    let gpu = gpu();
-    let exchange = |stored: [f32; 3], grads: [f32; 5], wanted: usize| -> Vec<Option<f32>> {
-        let bench = Bench::new(&gpu, [1, 5], 3);
-        let mut rec = Recorder::new(&gpu);
-        Rigl.update(&mut rec, &bench.site()).unwrap();
-        let plan = rec.finish().unwrap();
-        let area = BLOCK * BLOCK;
-        let mut case = bench.case(&mut Key::new(1, GROWTH).walk(), wanted, 0);
-        // Blocks 0, 1 and 2 are stored; one row of dy and x each picks the gradient of a block.
-        case.topology =
-            Topology::from_coordinates(BLOCK, 5 * BLOCK, BLOCK, &[(0, 0), (0, 1), (0, 2)]).unwrap();
-        case.weight = stored.iter().flat_map(|&w| vec![w; area]).collect();
-        (case.dy, case.x) = (vec![0.0; ROWS * BLOCK], vec![0.0; ROWS * 5 * BLOCK]);
-        for (k, grad) in grads.into_iter().enumerate() {
-            case.dy[k * BLOCK] = grad;
-            case.x[k * 5 * BLOCK + k * BLOCK] = 1.0;
-        }
-        bench.load(&case);
-        gpu.run(&plan).unwrap();
-        let after = bench.pattern.topology(&gpu).unwrap();
-        let weight = gpu.read::<f32>(bench.weight.values()).unwrap().wait().unwrap();
-        let mut result = vec![None; 5];
-        after.places().enumerate().for_each(|(slot, place)| result[place] = Some(weight[slot * area]));
-        result
-    };
-    // The smallest goes, and the absent block with the largest gradient comes, from 0.
-    assert_eq!(
-        exchange([1.0, -2.0, 3.0], [0.0, 9.0, 9.0, 1.0, 5.0], 1),
-        [None, Some(-2.0), Some(3.0), None, Some(0.0)]
-    );
-    // Gradients count by magnitude.
-    assert_eq!(
-        exchange([1.0, 2.0, 3.0], [0.0, 0.0, 0.0, -7.0, 5.0], 1),
-        [None, Some(2.0), Some(3.0), Some(0.0), None]
-    );
-    // Dropped and regrown at once: it keeps its weight.
-    assert_eq!(
-        exchange([1.0, 2.0, 3.0], [8.0, 0.0, 0.0, 1.0, 5.0], 1),
-        [Some(1.0), Some(2.0), Some(3.0), None, None]
-    );
-    // Of two dropped, one comes back with its weight and one block is new.
-    assert_eq!(
-        exchange([1.0, 2.0, 3.0], [8.0, 0.0, 0.0, 1.0, 5.0], 2),
-        [Some(1.0), None, Some(3.0), None, Some(0.0)]
-    );
-    // Equals are dropped and grown from the first on.
-    assert_eq!(exchange([1.0, 1.0, 1.0], [0.0; 5], 1), [Some(1.0), Some(1.0), Some(1.0), None, None]);
-    assert_eq!(
-        exchange([1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 2.0, 2.0], 1),
-        [None, Some(1.0), Some(1.0), Some(0.0), None]
-    );
-    // Nothing, and everything.
-    assert_eq!(
-        exchange([1.0, 2.0, 3.0], [0.0, 0.0, 0.0, 9.0, 9.0], 0),
-        [Some(1.0), Some(2.0), Some(3.0), None, None]
-    );
-    assert_eq!(
-        exchange([1.0, 2.0, 3.0], [0.0, 4.0, 0.0, 9.0, 9.0], 3),
-        [None, Some(2.0), None, Some(0.0), Some(0.0)]
-    );
-}
-
-// Whole runs.
-
 fn digits() -> Dataset {
-    Dataset::load(&Source::Digits, 1).unwrap()
+    Dataset::load(&Source::Digits, 1, 0).unwrap()
+}
+
+/// The network of these settings, to be changed.
+fn mlp(settings: &mut Settings) -> &mut MlpConfig {
+    let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
+    config
 }
 
 fn settings(kind: Kind, length: Length) -> Settings {
@@ -437,10 +52,12 @@ fn settings(kind: Kind, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 3,
-        },
+        }
+        .into(),
         method,
         length,
         batch: 400,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -458,7 +75,7 @@ fn bytes_of(trainer: &Trainer) -> Vec<u8> {
 }
 
 fn stored(trainer: &Trainer) -> Vec<usize> {
-    let layers = trainer.model().layers().iter();
+    let layers = trainer.model().layers().into_iter();
     layers.filter_map(|layer| Some(layer.weight().sparse()?.pattern().nnz())).collect()
 }
 
@@ -492,12 +109,15 @@ fn every_method_resumes_to_the_same_bits() {
             resumed.run(None, &mut onward).unwrap();
             assert!(bytes == bytes_of(&resumed), "{name}: stopped at {stop}, it ends elsewhere");
         }
-        let wanted = settings.model.counts(0.8).unwrap();
+        let wanted = settings.model.counts(Some(0.8)).unwrap();
         let found = stored(&whole);
         match kind {
             // Twice as many are stored as are present.
             Kind::TopKast => {
-                assert_eq!(found, settings.model.counts(settings.method.backward_sparsity).unwrap()[..2]);
+                assert_eq!(
+                    found,
+                    settings.model.counts(Some(settings.method.backward_sparsity)).unwrap()[..2]
+                );
             }
             // The budget is one for all layers, and connections may use less of it.
             Kind::SupTickets => assert_eq!(found.iter().sum::<usize>(), wanted.iter().sum::<usize>()),
@@ -532,7 +152,7 @@ fn five_hundred_updates_leave_everything_in_order() {
 }
 
 fn topologies(trainer: &Trainer) -> Vec<Topology> {
-    let layers = trainer.model().layers().iter();
+    let layers = trainer.model().layers().into_iter();
     layers.filter_map(|layer| layer.weight().sparse()?.pattern().topology(trainer.gpu()).ok()).collect()
 }
 
@@ -543,7 +163,7 @@ fn rigl_needs_one_score_per_block() {
     let peak = |kind| {
         let gpu = gpu();
         let mut settings = settings(kind, Length::Steps(30));
-        settings.model.hidden = vec![512, 512];
+        mlp(&mut settings).hidden = vec![512, 512];
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
         trainer.run(None, &mut onward).unwrap();
         let patterns: Vec<_> = trainer
@@ -605,6 +225,63 @@ fn an_update_takes_the_place_of_the_optimizer() {
     }
 }
 
+/// Remembers how alike inputs and outputs are, and changes nothing.
+#[derive(Debug)]
+struct Likeness(Tensor);
+
+impl Method for Likeness {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
+        site.score_likeness(rec)?;
+        ops::blend(rec, site.scores(), &self.0, [1.0, 0.0])
+    }
+}
+
+/// An update that falls on the short last batch of an epoch is scored by the rows that are there: cosines are those of the
+/// formula, over three rows, where 397 more only pad.
+#[test]
+fn rows_that_pad_score_nothing() {
+    const SIDE: usize = 64;
+    let gpu = gpu();
+    let mut settings = settings(Kind::Set, Length::Steps(2));
+    (mlp(&mut settings).hidden, mlp(&mut settings).dropout) = (vec![SIDE], 0.0);
+    settings.method.updates.every = Every::Steps(1);
+    settings.method.score_rows = Some(400);
+    let data = digits().first([Some(403), None]).unwrap();
+    let members = epoch_order(403, 3, 0)[400..].to_vec();
+    let mut input = Input::Floats(vec![0.0; 3 * SIDE]);
+    data.train.fill(&members, &mut input, &mut [0; 3]);
+    let Input::Floats(x) = input else { unreachable!() };
+
+    let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
+    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
+    // Rows of zeros come out as what the bias leaves.
+    gpu.write(trainer.model().as_mlp().unwrap().linears()[0].bias(), &[1.0f32; SIDE]).unwrap();
+    trainer.run(None, &mut onward).unwrap();
+
+    let layer = &trainer.model().as_mlp().unwrap().linears()[0];
+    let weight = layer.projection().weight().sparse().unwrap().to_dense(&gpu).unwrap();
+    let bias = gpu.read::<f32>(layer.bias()).unwrap().wait().unwrap();
+    let out = |row: usize, i: usize| {
+        let products = (0..SIDE).map(|j| f64::from(weight[i * SIDE + j]) * f64::from(x[row * SIDE + j]));
+        (products.sum::<f64>() + f64::from(bias[i])).max(0.0)
+    };
+    let y: Vec<f64> = (0..3 * SIDE).map(|at| out(at / SIDE, at % SIDE)).collect();
+    let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+    let dot = |a: &[f64], i: usize, b: &[f64], j: usize| -> f64 {
+        (0..3).map(|row| a[row * SIDE + i] * b[row * SIDE + j]).sum()
+    };
+    let cosine = |i, j| {
+        let norms = (dot(&y, i, &y, i) * dot(&x, j, &x, j)).sqrt();
+        if norms == 0.0 { 0.0 } else { (dot(&y, i, &x, j) / norms).abs() }
+    };
+    for (place, found) in gpu.read::<f32>(&seen).unwrap().wait().unwrap().into_iter().enumerate() {
+        let (rows, cols) = (place / 4 * 16..place / 4 * 16 + 16, place % 4 * 16..place % 4 * 16 + 16);
+        let wanted: f64 =
+            rows.flat_map(|i| cols.clone().map(move |j| (i, j))).map(|(i, j)| cosine(i, j)).sum();
+        assert!((f64::from(found) - wanted).abs() < 1e-4 * wanted, "block {place}: {found}, not {wanted}");
+    }
+}
+
 /// With nothing resting, Top-KAST is static training, bit for bit.
 #[test]
 fn top_kast_without_exploration_is_static() {
@@ -632,8 +309,8 @@ fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
 #[test]
 fn top_kasts_sets_are_nested_and_exact() {
     let settings = settings(Kind::TopKast, Length::Steps(40));
-    let present = settings.model.counts(0.8).unwrap();
-    let backward = settings.model.counts(settings.method.backward_sparsity).unwrap();
+    let present = settings.model.counts(Some(0.8)).unwrap();
+    let backward = settings.model.counts(Some(settings.method.backward_sparsity)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     let check = |trainer: &Trainer| {
         for (layer, topology) in topologies(trainer).iter().enumerate() {
@@ -651,7 +328,7 @@ fn top_kasts_sets_are_nested_and_exact() {
 #[test]
 fn gap_grows_one_layer_at_a_time() {
     let settings = settings(Kind::Gap, Length::Epochs(5));
-    let targets = settings.model.counts(0.8).unwrap();
+    let targets = settings.model.counts(Some(0.8)).unwrap();
     let full = [4 * 4, 6 * 4];
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [full[0], targets[1]]);
@@ -674,6 +351,15 @@ fn gap_grows_one_layer_at_a_time() {
     let sparse = [targets[0], targets[1]];
     let turns = [[sparse[0], full[1]], [full[0], sparse[1]]];
     assert_eq!(seen, [turns[0], turns[1], turns[0], sparse, sparse]);
+    // What was grown between steps counts as new, but not what the run began with.
+    let log = std::fs::read_to_string(folder.log_path()).unwrap();
+    let churn = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        [0, 1].map(|layer: usize| record["layers"][layer]["churn"].as_u64().unwrap() as usize)
+    };
+    let new = [0, 1].map(|layer| full[layer] - targets[layer]);
+    let wanted = [[0, 0], [0, new[1]], [new[0], 0], [0, new[1]], [0, 0], [0, 0]];
+    assert_eq!(log.lines().map(churn).collect::<Vec<_>>(), wanted);
 }
 
 /// The trigger, against the reference's formula written out for a recorded trajectory.
@@ -693,7 +379,7 @@ fn early_crop_settles_when_the_reference_does() {
 /// The score of every block by a formula, in the order of the grid, from a network that stores them all.
 fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
     let mut all = settings(kind, Length::Steps(1));
-    all.model.sparsity = Some(0.0);
+    mlp(&mut all).sparsity = Some(0.0);
     let mut trainer = Trainer::new(&gpu(), all, digits()).unwrap();
     trainer.backward(0).unwrap();
     let mut scores = Vec::new();
@@ -714,7 +400,7 @@ fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
 fn snip_keeps_what_the_formula_keeps() {
     let (_, scores) = dense_run(Kind::Snip);
     let snip = settings(Kind::Snip, Length::Steps(1));
-    let targets = snip.model.counts(0.8).unwrap();
+    let targets = snip.model.counts(Some(0.8)).unwrap();
     let trainer = Trainer::new(&gpu(), snip, digits()).unwrap();
     for (layer, topology) in topologies(&trainer).iter().enumerate() {
         let scored = scores[layer].iter().copied().enumerate().map(|(place, score)| (score, place)).collect();
@@ -746,10 +432,10 @@ fn sbp_sr_rescales_to_the_edge_of_chaos() {
 #[test]
 fn synflow_conserves_what_flows() {
     let mut synflow = settings(Kind::SynFlow, Length::Steps(1));
-    synflow.model.hidden = vec![64];
-    let target = synflow.model.counts(0.8).unwrap()[0];
+    mlp(&mut synflow).hidden = vec![64];
+    let target = synflow.model.counts(Some(0.8)).unwrap()[0];
     let mut all = synflow.clone();
-    all.model.sparsity = Some(0.0);
+    mlp(&mut all).sparsity = Some(0.0);
     let dense = Trainer::new(&gpu(), all, digits()).unwrap();
     let pruned = Trainer::new(&gpu(), synflow, digits()).unwrap();
     let read = |tensor: &Tensor| -> Vec<f64> {
@@ -772,7 +458,7 @@ fn synflow_conserves_what_flows() {
 fn magnitude_follows_the_cubic() {
     let mut settings = settings(Kind::Magnitude, Length::Steps(40));
     settings.method.updates = Updates { every: Every::Steps(5), until: 0.75, ..Updates::RIGL };
-    let target = settings.model.counts(0.8).unwrap();
+    let target = settings.model.counts(Some(0.8)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [16, 24]);
     let begun = trainer.gpu().bytes().values;
@@ -809,9 +495,9 @@ fn every_method_bears_odd_runs() {
             change(&mut settings);
             odd.push(settings);
         };
-        add(&|settings| settings.model.sparsity = None);
-        add(&|settings| settings.model.hidden = Vec::new());
-        add(&|settings| settings.model.sparsity = Some(0.0));
+        add(&|settings| mlp(settings).sparsity = None);
+        add(&|settings| mlp(settings).hidden = Vec::new());
+        add(&|settings| mlp(settings).sparsity = Some(0.0));
         add(&|settings| settings.length = Length::Epochs(1));
         add(&|settings| settings.method.updates.every = Every::Steps(1000));
         add(&|settings| {

@@ -42,6 +42,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         train: Evaluation { loss: 0.5, accuracy: 0.75 },
         test: Evaluation { loss: 0.625, accuracy: test_accuracy },
         layers,
+        loads: vec![],
     })
 }
 
@@ -248,6 +249,7 @@ fn page_of_nothing_finite() -> String {
         train: nan,
         test: nan,
         layers: vec![layer],
+        loads: vec![],
     })]))
 }
 
@@ -257,7 +259,14 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
         let lines = [0, 1, u64::MAX].map(|index| {
             let (test, train) =
                 (Evaluation { loss: value, accuracy: value }, Evaluation { loss: -value, accuracy: 1.0 });
-            LogRecord::Epoch(EpochRecord { epoch: index, step: 0, train, test, layers: vec![] })
+            LogRecord::Epoch(EpochRecord {
+                epoch: index,
+                step: 0,
+                train,
+                test,
+                layers: vec![],
+                loads: vec![],
+            })
         });
         page(&folder(&lines));
     }
@@ -286,10 +295,12 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 7,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Rigl, 0.75),
         length: Length::Epochs(3),
         batch: 50,
+        epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
         schedule: Schedule::OneCycle,

@@ -14,7 +14,7 @@ fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>
     let routing = Routing::new(gpu, shape.clone())?;
     let upload = |shape: &[usize], words: &[u32]| gpu.upload(Class::Scratch, "test", shape, words);
     let experts = upload(&[shape.tokens, shape.choices], experts)?;
-    let kept = kept.map(|kept| upload(&[kept.len()], kept)).transpose()?;
+    let kept = kept.map(|kept| upload(&[shape.experts(), shape.tokens.div_ceil(32)], kept)).transpose()?;
     // Whatever was there before must not show.
     let mut tables =
         vec![routing.counts(), routing.dropped(), routing.first_tile(), routing.rows(), routing.tokens()];
@@ -65,7 +65,11 @@ fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &R
             (0..experts.len()).filter(|&assignment| experts[assignment] == expert as u32).collect();
         let all = wanting.len();
         wanting.sort_by_key(|&assignment| (assignment % k, assignment / k));
-        wanting.retain(|&a| kept.is_none_or(|kept| kept[a / 32] >> (a % 32) & 1 == 1));
+        wanting.retain(|&a| {
+            kept.is_none_or(|kept| {
+                kept[expert * shape.tokens.div_ceil(32) + a / k / 32] >> (a / k % 32) & 1 == 1
+            })
+        });
         wanting.truncate(if shape.capacity == 0 { usize::MAX } else { shape.capacity });
         let tiles = tables.first_tile[expert] as usize..tables.first_tile[expert + 1] as usize;
         ensure(tables.counts[expert] as usize == wanting.len(), "a wrong count")?;
@@ -109,8 +113,9 @@ fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32
             _ => walk.below(experts as u32),
         })
         .collect();
-    let kept = (walk.below(3) == 0)
-        .then(|| (0..shape.assignments().div_ceil(32)).map(|_| walk.bits() | walk.bits()).collect());
+    let kept = (walk.below(3) == 0).then(|| {
+        (0..shape.experts() * shape.tokens.div_ceil(32)).map(|_| walk.bits() | walk.bits()).collect()
+    });
     (shape, chosen, kept)
 }
 
@@ -248,7 +253,7 @@ fn broken_kernels_are_noticed() {
     let shape =
         RoutingShape { tokens: 90, choices: 2, block: 8, widths: vec![16, 8, 24], capacity: 50, most: None };
     let experts: Vec<u32> = (0..180).map(|_| walk.below(3)).collect();
-    let kept: Vec<u32> = (0..6).map(|_| walk.bits() | walk.bits()).collect();
+    let kept: Vec<u32> = (0..9).map(|_| walk.bits() | walk.bits()).collect();
     let judged = |sources: Sources, kept: Option<&[u32]>| {
         // With bounds checks, since there is no saying where such kernels write.
         let options = Options { sources, checked_shaders: true, ..Options::default() };

@@ -459,10 +459,12 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             activation: Activation::Gelu,
             dropout: 0.2,
             seed: 3,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Static, 0.9),
         length: Length::Steps(6),
         batch: 90,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
@@ -473,7 +475,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
 
 /// A whole run on a device, with the dispatches of a step.
 fn trained(gpu: &Gpu, settings: Settings) -> (usize, Vec<u8>, f64) {
-    let data = Dataset::load(&Source::Digits, 1).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let mut trainer = Trainer::new(gpu, settings, data).unwrap();
     let summary = trainer.run(None, &mut |_: &Event| Flow::Continue).unwrap();
     let bytes = trainer.checkpoint().unwrap().to_bytes(Path::new("memory")).unwrap();

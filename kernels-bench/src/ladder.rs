@@ -170,10 +170,12 @@ fn settings(neurons: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         method: MethodConfig::new(Kind::Static, SPARSITY),
         length: Length::Steps(2),
         batch: BATCH,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,
         schedule: Schedule::Constant,
@@ -190,7 +192,7 @@ fn noise() -> Result<Dataset> {
         let labels = (0..count).map(|row| (row % CLASSES) as u32).collect();
         Table::new(Features::Bytes(pixels, 1.0 / 255.0), labels, INPUTS)
     };
-    Ok(Dataset { name: "noise".to_owned(), train: rows(2 * BATCH)?, test: rows(1)?, classes: CLASSES })
+    Ok(Dataset::of_tables("noise", rows(2 * BATCH)?, rows(1)?, CLASSES))
 }
 
 /// The most memory that this process has had at one time, the software driver's buffers included.

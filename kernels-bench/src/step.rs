@@ -98,7 +98,7 @@ fn trainer(gpu: &Gpu, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Re
         Rows::new(Features::Bytes(pixels, 1.0 / 255.0), (0..count).map(|i| i as u32 % 10).collect(), 784)
     };
     // So many rows that no epoch ends while the clock runs, and few to test on.
-    let data = Dataset { name: "noise".to_owned(), train: rows(200 * BATCH)?, test: rows(1)?, classes: 10 };
+    let data = Dataset::of_tables("noise", rows(200 * BATCH)?, rows(1)?, 10);
     let settings = Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
@@ -112,10 +112,12 @@ fn trainer(gpu: &Gpu, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Re
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
-        },
+        }
+        .into(),
         method: MethodConfig { updates, ..MethodConfig::new(kind, sparsity.unwrap_or(0.0)) },
         length: Length::Epochs(1000),
         batch: BATCH,
+        epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,
         schedule: Schedule::Constant,

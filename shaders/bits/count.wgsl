@@ -1,4 +1,4 @@
-// How many bits of a set are set.
+// How many bits of a set are set, or that many more.
 import package::common::rank::{rank, rank_total, WIDTH};
 
 struct Params {
@@ -17,6 +17,11 @@ fn main(@builtin(local_invocation_index) local: u32) {
     }
     _ = rank(local, count);
     if local == 0u {
-        out[0] = rank_total();
+        @if(!add) {
+            out[0] = rank_total();
+        }
+        @if(add) {
+            out[0] += rank_total();
+        }
     }
 }

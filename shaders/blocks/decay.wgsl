@@ -10,7 +10,6 @@ struct Params {
     inside: f32,
     outside: f32,
     // Where in the whole these slots begin.
-    @if(window)
     first: u32,
 }
 
@@ -28,11 +27,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    var slot = i / (BLOCK * BLOCK);
-    @if(window) {
-        slot += params.first;
-    }
-    let place = slot_place(slot);
+    let place = slot_place(params.first + i / (BLOCK * BLOCK));
     let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
     values[i] *= max(0.0, 1.0 - now.learning_rate * select(params.outside, params.inside, member));
 }

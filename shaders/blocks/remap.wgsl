@@ -11,7 +11,6 @@ struct Params {
     @if(both)
     weight_b: f32,
     // Where in the whole these slots begin.
-    @if(window)
     first: u32,
 }
 
@@ -24,15 +23,6 @@ struct Params {
 
 const QUADS = BLOCK * BLOCK / 4u;
 
-fn slot_of(i: u32) -> u32 {
-    @if(window) {
-        return params.first + i / QUADS;
-    }
-    @if(!window) {
-        return i / QUADS;
-    }
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -43,7 +33,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    let place = slot_place(slot_of(i));
+    let place = slot_place(params.first + i / QUADS);
     var x = vec4<f32>();
     if map_a[place] != ABSENT {
         x = a[map_a[place] * QUADS + i % QUADS];

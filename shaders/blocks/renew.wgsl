@@ -16,7 +16,6 @@ struct Params {
     @if(uniform)
     key_1: u32,
     // Where in the whole these slots begin.
-    @if(window)
     first: u32,
 }
 
@@ -26,15 +25,6 @@ struct Params {
 
 const AREA = BLOCK * BLOCK;
 
-fn slot_of(i: u32) -> u32 {
-    @if(window) {
-        return params.first + i / AREA;
-    }
-    @if(!window) {
-        return i / AREA;
-    }
-}
-
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -42,14 +32,15 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = workgroup_index(id, count) * 64u + local;
-    if i >= params.n || born[slot_of(i)] != now.index + 1u {
+    let slot = params.first + i / AREA;
+    if i >= params.n || born[slot] != now.index + 1u {
         return;
     }
     @if(!uniform) {
         values[i] = 0.0;
     }
     @if(uniform) {
-        let element = slot_place(slot_of(i)) * AREA + i % AREA;
+        let element = slot_place(slot) * AREA + i % AREA;
         let draw = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x);
         values[i] = (2.0 * draw - 1.0) * params.limit;
     }

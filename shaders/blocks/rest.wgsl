@@ -6,7 +6,6 @@ import package::constants::BLOCK;
 struct Params {
     n: u32,
     // Where in the whole these slots begin.
-    @if(window)
     first: u32,
 }
 
@@ -24,11 +23,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    var slot = i / (BLOCK * BLOCK);
-    @if(window) {
-        slot += params.first;
-    }
-    let place = slot_place(slot);
+    let place = slot_place(params.first + i / (BLOCK * BLOCK));
     if ((awake[place / 32u] >> (place % 32u)) & 1u) == 0u {
         values[i] = 0.0;
     }

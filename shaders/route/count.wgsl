@@ -17,7 +17,7 @@ fn main(
         table[expert * params.chunks + chunk] = 0u;
     }
     for (var at = walk(chunk); at.left > 0u; at = next(at)) {
-        let counter = counter(number(at), chunk);
+        let counter = counter(at, chunk);
         if counter != ABSENT {
             table[counter]++;
         }

@@ -22,7 +22,7 @@ fn main(
     }
     for (var at = walk(chunk); at.left > 0u; at = next(at)) {
         let assignment = number(at);
-        let counter = counter(assignment, chunk);
+        let counter = counter(at, chunk);
         var place = ABSENT;
         if counter != ABSENT {
             let rank = table[counter];

@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> experts: array<u32>;
-// A bit per assignment; those whose bit is 0 have no rank.
+// A bit per token for each expert, in whole words; a choice whose bit is 0 has no rank.
 @if(kept) @group(0) @binding(1) var<storage, read> kept: array<u32>;
 // A word per expert and chunk.
 @group(0) @binding(2) var<storage, read_write> table: array<u32>;
@@ -42,13 +42,16 @@ fn number(at: Walk) -> u32 {
 }
 
 // Where the expert of an assignment counts those of this chunk; ABSENT if it has none, or is not kept.
-fn counter(assignment: u32, chunk: u32) -> u32 {
-    let expert = experts[assignment];
+fn counter(at: Walk, chunk: u32) -> u32 {
+    let expert = experts[number(at)];
     @if(!kept) {
         return select(ABSENT, expert * params.chunks + chunk, expert < params.experts);
     }
     @if(kept) {
-        let stays = ((kept[assignment / 32u] >> (assignment % 32u)) & 1u) == 1u;
-        return select(ABSENT, expert * params.chunks + chunk, stays && expert < params.experts);
+        if expert >= params.experts {
+            return ABSENT;
+        }
+        let word = kept[expert * ((params.tokens + 31u) / 32u) + at.token / 32u];
+        return select(ABSENT, expert * params.chunks + chunk, ((word >> (at.token % 32u)) & 1u) == 1u);
     }
 }

@@ -1,12 +1,14 @@
-// The k largest (or smallest) of n scores as a set of bits, equals in order of their index: radix selection by one
-// workgroup, eight bits of the scores at a time. No float is compared and no order depends on scheduling: counts are
+// The k largest (or smallest) of a column of n scores as a set of bits, equals in order of their index: radix selection by one
+// workgroup to a column, eight bits of the scores at a time. No float is compared and no order depends on scheduling: counts are
 // integers, and ties are ranked.
 //
 // A score with its sign bit set takes no part. The bits of the others ascend with their values.
+import package::common::grid::workgroup_index;
 import package::common::rank::{rank, rank_total, WIDTH};
 
 struct Params {
     n: u32,
+    columns: u32,
     @if(fraction)
     fraction: f32,
 }
@@ -34,15 +36,23 @@ fn order(score: u32) -> u32 {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) local: u32) {
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let column = workgroup_index(id, count);
+    if column >= params.columns {
+        return;
+    }
     var candidates = 0u;
     for (var i = local; i < params.n; i += WIDTH) {
-        candidates += select(0u, 1u, scores[i] < NO_PART);
+        candidates += select(0u, 1u, scores[i * params.columns + column] < NO_PART);
     }
     _ = rank(local, candidates);
     if local == 0u {
         @if(!fraction) {
-            remaining = min(wanted[0], rank_total());
+            remaining = min(wanted[column], rank_total());
         }
         @if(fraction) {
             remaining = u32(params.fraction * f32(rank_total()));
@@ -55,7 +65,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         atomicStore(&histogram[local], 0u);
         workgroupBarrier();
         for (var i = local; i < params.n; i += WIDTH) {
-            let score = scores[i];
+            let score = scores[i * params.columns + column];
             // Shifted in two steps, because a shift by 32 is none.
             if score < NO_PART && ((order(score) >> shift) >> 8u) == threshold {
                 atomicAdd(&histogram[(order(score) >> shift) & 255u], 1u);
@@ -87,9 +97,13 @@ fn main(@builtin(local_invocation_index) local: u32) {
         var equal = 0u;
         for (var bit = 0u; bit < 32u; bit++) {
             let i = word * 32u + bit;
-            if i < params.n && scores[i] < NO_PART {
-                above |= select(0u, 1u << bit, order(scores[i]) > threshold);
-                equal |= select(0u, 1u << bit, order(scores[i]) == threshold);
+            if i >= params.n {
+                break;
+            }
+            let score = scores[i * params.columns + column];
+            if score < NO_PART {
+                above |= select(0u, 1u << bit, order(score) > threshold);
+                equal |= select(0u, 1u << bit, order(score) == threshold);
             }
         }
         let first = before + rank(local, countOneBits(equal));
@@ -100,7 +114,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
             equal ^= lowest;
         }
         if word < words {
-            chosen[word] = above;
+            chosen[column * words + word] = above;
         }
     }
 }

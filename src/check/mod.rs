@@ -5,6 +5,8 @@
 
 mod dynamic;
 mod elementwise;
+mod gate;
+mod language;
 mod matmul;
 mod pairs;
 mod route;
@@ -12,7 +14,7 @@ mod route;
 use std::fmt;
 
 use crate::Result;
-use crate::gpu::{Class, Element, Gpu, Plan, Recorder, Tensor};
+use crate::gpu::{Class, Element, Gpu, Plan, Recorder, Tensor, Variant};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::bound::{self, Mismatch};
 
@@ -20,6 +22,8 @@ use crate::reference::bound::{self, Mismatch};
 pub struct Check {
     /// What is checked, in the words of the kernel's label.
     pub name: String,
+    /// The variant it is about, where the kernel has several.
+    variant: Option<Variant>,
     run: Box<Run>,
 }
 
@@ -42,7 +46,16 @@ impl fmt::Debug for Check {
 
 impl Check {
     fn new(name: impl Into<String>, run: impl Fn(&Gpu) -> Result<Verdict> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), run: Box::new(run) }
+        Self { name: name.into(), variant: None, run: Box::new(run) }
+    }
+
+    fn of(self, variant: Variant) -> Self {
+        Self { variant: Some(variant), ..self }
+    }
+
+    /// Whether the device can run what is checked. Where it cannot, nothing else uses it either.
+    pub fn applies_to(&self, gpu: &Gpu) -> bool {
+        self.variant.is_none_or(|variant| gpu.runs(variant))
     }
 
     /// Runs the kernel three times and holds the result against the twin.
@@ -58,8 +71,10 @@ impl Check {
 pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(elementwise::table());
+    table.extend(language::table());
     table.extend(dynamic::table());
     table.extend(route::table());
+    table.extend(gate::table());
     table.extend(pairs::table());
     table
 }

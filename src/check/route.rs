@@ -83,10 +83,11 @@ fn routed(gpu: &Gpu, block: usize) -> Result<(Routing, Routes, Walk)> {
 fn tables(gpu: &Gpu, kept: bool, capacity: usize) -> Result<Verdict> {
     let (shape, experts, mut walk) = case(16, capacity);
     let kept: Option<Vec<u32>> =
-        kept.then(|| (0..shape.assignments().div_ceil(32)).map(|_| walk.bits()).collect());
+        kept.then(|| (0..shape.experts() * shape.tokens.div_ceil(32)).map(|_| walk.bits()).collect());
     let wanted = reference::route(&experts, kept.as_deref(), &shape)?;
     let experts = gpu.upload(Class::Scratch, "check", &[shape.tokens, shape.choices], &experts)?;
-    let kept = kept.map(|kept| gpu.upload(Class::Scratch, "check", &[kept.len()], &kept)).transpose()?;
+    let sides = [shape.experts(), shape.tokens.div_ceil(32)];
+    let kept = kept.map(|kept| gpu.upload(Class::Scratch, "check", &sides, &kept)).transpose()?;
     let mut tables = None;
     let found = thrice::<u32>(gpu, |rec| {
         let routing = tables.insert(Routing::new(gpu, shape.clone())?);

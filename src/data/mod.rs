@@ -1,15 +1,19 @@
-//! Readers: IDX, CSV, and the embedded digits; and the order in which rows are seen.
+//! Readers: IDX, CSV, text, and the embedded digits; and the order in which rows are seen.
 
 mod csv;
 mod digits;
 mod idx;
+mod rows;
 mod table;
+mod text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use rows::{Input, Rows};
 pub use table::{Features, Table, epoch_order};
+pub use text::{Text, encode};
 
 use crate::{Error, Result};
 
@@ -19,11 +23,13 @@ pub struct Dataset {
     /// What it is called in reports.
     pub name: String,
     /// The rows to train on.
-    pub train: Table,
+    pub train: Rows,
     /// The rows to test on.
-    pub test: Table,
+    pub test: Rows,
     /// Labels are below this.
     pub classes: usize,
+    /// Of a text, the characters that it has, ascending; else empty.
+    pub vocabulary: Vec<u8>,
 }
 
 /// Where a data set comes from.
@@ -39,6 +45,8 @@ pub enum Source {
     Idx(PathBuf),
     /// A table of numbers whose last column is the label.
     Csv(PathBuf),
+    /// A text, or a folder of them.
+    Text(PathBuf),
 }
 
 impl FromStr for Source {
@@ -52,7 +60,10 @@ impl FromStr for Source {
             None if text == "mnist" => Ok(Self::Mnist),
             Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
             Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
-            _ => Err(bad(format!("{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE"))),
+            Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
+            _ => Err(bad(format!(
+                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, text:FILE"
+            ))),
         }
     }
 }
@@ -65,16 +76,19 @@ impl fmt::Display for Source {
             Self::Mnist => f.write_str("mnist"),
             Self::Idx(path) => write!(f, "idx:{}", path.display()),
             Self::Csv(path) => write!(f, "csv:{}", path.display()),
+            Self::Text(path) => write!(f, "text:{}", path.display()),
         }
     }
 }
 
 impl Dataset {
-    /// Reads a data set. The seed says how a CSV file is split; the others come split.
+    /// Reads a data set. The seed says how a CSV file is split, the others come split; `context` is the length of the windows
+    /// of a text.
     ///
     /// # Errors
     /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
-    pub fn load(source: &Source, seed: u64) -> Result<Self> {
+    pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
+        let name = source.to_string();
         let (train, test) = match source {
             Source::Digits => digits::load()?,
             Source::FashionMnist => {
@@ -83,6 +97,11 @@ impl Dataset {
             Source::Mnist => idx::load_folder(&find("mnist", "put")?)?,
             Source::Idx(folder) => idx::load_folder(folder)?,
             Source::Csv(path) => csv::load(path, seed)?,
+            Source::Text(path) => {
+                let (vocabulary, [train, test]) = text::load(path, context)?;
+                let (train, test) = (Rows::Text(train), Rows::Text(test));
+                return Ok(Self { name, train, test, classes: vocabulary.len(), vocabulary });
+            }
         };
         let most = |table: &Table| table.labels().iter().max().map_or(0, |&label| label as usize + 1);
         // A rare class of a table may fall into the test rows alone; a split that others made should not do that.
@@ -97,9 +116,15 @@ impl Dataset {
                 test.labels()[row],
                 classes - 1
             );
-            return Err(Error::Data { path: source.to_string().into(), reason });
+            return Err(Error::Data { path: name.into(), reason });
         }
-        Ok(Self { name: source.to_string(), train, test, classes })
+        Ok(Self::of_tables(&name, train, test, classes))
+    }
+
+    /// A data set of features with labels below `classes`.
+    pub fn of_tables(name: &str, train: Table, test: Table, classes: usize) -> Self {
+        let name = name.to_owned();
+        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new() }
     }
 
     /// Only the first rows, to train on and to test on; all of them where there is no number.
@@ -118,9 +143,12 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Features of a row.
+    /// Features of a row, or characters of a window.
     pub fn width(&self) -> usize {
-        self.train.width()
+        match &self.train {
+            Rows::Table(table) => table.width(),
+            Rows::Text(text) => text.context(),
+        }
     }
 }
 

@@ -87,6 +87,7 @@ impl Gpu {
         }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("fretwork"),
+            required_features: adapter.features() & wgpu::Features::SUBGROUP,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -160,6 +161,14 @@ impl Gpu {
     /// The variant that every matmul must use, if one is forced.
     pub fn forced_variant(&self) -> Option<Variant> {
         self.variant
+    }
+
+    /// Whether the device can run a variant: all but [`Variant::Wave`], which needs subgroups of eight.
+    pub fn runs(&self, variant: Variant) -> bool {
+        let info = self.info();
+        variant != Variant::Wave
+            || self.device().features().contains(wgpu::Features::SUBGROUP)
+                && [info.subgroup_min_size, info.subgroup_max_size] == [8, 8]
     }
 
     /// The same device, with another variant forced, or none.

@@ -10,18 +10,22 @@ use crate::{Error, Result};
 pub enum Variant {
     /// No workgroup memory and no barrier. For drivers that run on the CPU, and for small shapes anywhere.
     Lane,
+    /// As [`Variant::Lane`], where eight invocations run as one subgroup and hand round what they load. For drivers on which
+    /// every lane pays for its loads; where a device or a family has no such thing, [`Variant::Lane`] runs in its place.
+    Wave,
     /// Panels staged through workgroup memory. For GPUs.
     Tile,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 2] = [Self::Lane, Self::Tile];
+    pub const ALL: [Self; 3] = [Self::Lane, Self::Wave, Self::Tile];
 
     /// The file in the family's folder.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Lane => "lane",
+            Self::Wave => "wave",
             Self::Tile => "tile",
         }
     }
@@ -33,7 +37,7 @@ impl std::str::FromStr for Variant {
     fn from_str(text: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|variant| variant.name() == text).ok_or_else(|| Error::Config {
             option: "variant",
-            reason: format!("{text:?} is neither lane nor tile"),
+            reason: format!("{text:?} is none of lane, wave, tile"),
         })
     }
 }
@@ -104,6 +108,21 @@ pub const FLAGS: &[&str] = &[
     "kept",
     "weighted",
     "gated",
+    // Gates: scores by a sigmoid; some tokens are padding; weights divided by their sum, or a softmax over the chosen; a second
+    // choice left to chance; a place for every expert; the slopes of losses, and that of the load; tokens chosen already come
+    // first, or alone.
+    "sigmoid",
+    "valid",
+    "renormalised",
+    "chosen",
+    "random",
+    "columns",
+    "losses",
+    "load",
+    "favour",
+    "only",
+    // Attention: an invocation owns several rows.
+    "several",
     // Random numbers: uniform floats rather than raw bits.
     "uniform",
 ];

@@ -48,7 +48,9 @@ const PARAMS: &str = "params";
 pub(super) fn reflect(composed: &Composed) -> Result<Reflection> {
     let module = naga::front::wgsl::parse_str(&composed.wgsl)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), error.message()))?;
-    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::default())
+    // What the device lacks, it refuses itself.
+    let capabilities = naga::valid::Capabilities::default() | naga::valid::Capabilities::SUBGROUP;
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), &chain(error.as_inner())))?;
 

@@ -4,16 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Method, Moment, Site, Surgery};
 use crate::gpu::Recorder;
-use crate::ops::{self, Extreme, Fresh, Quota, SetOp, ValueScore};
-use crate::random::{Key, Stream};
+use crate::ops::{self, Extreme, Quota, SetOp, ValueScore};
 use crate::{Error, Result};
 
 /// The limit of a new weight's uniform draw.
 const FRESH: f32 = 0.1;
-
-fn fresh(site: &Site<'_>, seed: u64) -> Fresh {
-    Fresh::Uniform { limit: FRESH, key: Key::new(seed, Stream::Regrowth(site.layer as u32)) }
-}
 
 /// Grows where inputs and outputs behave alike, until training gets no better; from then on at random.
 #[derive(Debug)]
@@ -48,7 +43,7 @@ impl Method for CtreSeq {
             site.score_likeness(rec)?;
         }
         site.grow_largest(rec)?;
-        site.swap(rec, fresh(site, self.seed), None)
+        site.swap(rec, site.drawn(FRESH, self.seed), None)
     }
 
     fn operate(&mut self, moment: Moment, _network: &mut dyn Surgery) -> Result<()> {
@@ -94,7 +89,7 @@ impl Method for CtreSim {
         let (again, alike, random) = (site.set(rec)?, site.set(rec)?, site.set(rec)?);
         let missing = site.word(rec)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::And, &again)?;
-        ops::bits::count(rec, &again, &missing)?;
+        ops::bits::count(rec, &again, &missing, false)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::AndNot, &alike)?;
         // As many at random, which are neither stored, nor dropped, nor grown.
         site.score_randomly(rec)?;
@@ -103,6 +98,6 @@ impl Method for CtreSim {
         ops::score_exclude(rec, &alike, site.scores())?;
         ops::select(rec, site.scores(), Quota::Count(&missing), Extreme::Largest, &random)?;
         ops::bits::combine(rec, &alike, &random, SetOp::Or, site.grown())?;
-        site.swap(rec, fresh(site, self.seed), None)
+        site.swap(rec, site.drawn(FRESH, self.seed), None)
     }
 }

@@ -5,6 +5,7 @@ use super::{Method, Moment, Site, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder};
 use crate::ops::{self, ValueScore};
+use crate::reference::bits;
 use crate::sparse::BlockMatrix;
 
 /// SET as published. Besides, from two fifths of the run on and at every fiftieth of it, but no more often than every
@@ -43,21 +44,18 @@ impl Method for Importance {
         for (at, (layer, weight)) in layers.iter().enumerate() {
             let rows = &lost[at];
             let columns = (self.outgoing && at > 0).then(|| &lost[at - 1]);
-            let kept: Vec<(usize, usize)> = weight
-                .pattern()
+            let pattern = weight.pattern();
+            let kept: Vec<usize> = pattern
                 .topology(&gpu)?
                 .coordinates()
                 .filter(|&(row, col)| !rows[row] && columns.is_none_or(|columns| !columns[col]))
+                .map(|(row, col)| row * pattern.col_blocks() + col)
                 .collect();
             // A layer is never emptied.
-            if kept.is_empty() || kept.len() == weight.pattern().nnz() {
+            if kept.is_empty() || kept.len() == pattern.nnz() {
                 continue;
             }
-            let mut set = vec![0u32; weight.pattern().places().div_ceil(32)];
-            for (row, col) in &kept {
-                let place = row * weight.pattern().col_blocks() + col;
-                set[place / 32] |= 1 << (place % 32);
-            }
+            let set = bits::set(pattern.places(), kept.iter().copied());
             let set = gpu.upload(Class::Scratch, "kept", &[set.len()], &set)?;
             network.reshape(*layer, &set, kept.len())?;
         }

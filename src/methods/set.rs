@@ -4,7 +4,6 @@ use super::{Method, Site};
 use crate::Result;
 use crate::gpu::Recorder;
 use crate::ops::{self, Fresh, SetOp, ValueScore};
-use crate::random::{Key, Stream};
 
 /// Drops the blocks of the smallest magnitude and grows random ones, from 0: SET as RigL's authors compare with it.
 #[derive(Debug)]
@@ -40,7 +39,6 @@ impl Method for SetPublished {
         site.score_randomly(rec)?;
         site.grow_as_many(rec)?;
         let limit = (6.0 / site.weight.pattern().cols() as f64).sqrt() as f32;
-        let key = Key::new(self.seed, Stream::Regrowth(site.layer as u32));
-        site.swap(rec, Fresh::Uniform { limit, key }, None)
+        site.swap(rec, site.drawn(limit, self.seed), None)
     }
 }

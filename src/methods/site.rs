@@ -103,7 +103,8 @@ pub struct Site<'a> {
     pub dy: &'a Tensor,
     /// The step.
     pub step: &'a Step,
-    /// How many rows of the batch, the first, growth is scored by.
+    /// How many rows of the batch, the first, growth is scored by. None of them pads an update's batch; where one pads that of
+    /// an observation, its gradients are 0.
     pub score_rows: usize,
     /// Where the layer's random draws come from.
     pub key: random::Key,
@@ -238,13 +239,18 @@ impl Site<'_> {
     /// As the operations.
     pub fn grow_as_many(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let dropped = self.word(rec)?;
-        ops::bits::count(rec, self.dropped(), &dropped)?;
+        ops::bits::count(rec, self.dropped(), &dropped, false)?;
         self.grow(rec, &dropped)
     }
 
     fn grow(&self, rec: &mut Recorder<'_>, wanted: &Tensor) -> Result<()> {
         self.exclude_kept(rec)?;
         ops::select(rec, self.scores(), Quota::Count(wanted), Extreme::Largest, self.grown())
+    }
+
+    /// New weights within +- `limit`, drawn for this layer from the run's seed.
+    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
+        Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.layer as u32)) }
     }
 
     /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's

@@ -48,11 +48,12 @@ impl Method for SbpSr {
         let Moment::Start { .. } = moment else { return Ok(()) };
         prune(network, self.scope)?;
         let gpu = network.gpu().clone();
-        let activation = network.model().config().activation;
+        let activation = network.mlp()?.config().activation;
         for (_, weight) in network.sparse_layers() {
             let mut values = gpu.read::<f32>(weight.values())?.wait()?;
             let squares: f64 = values.iter().map(|&w| f64::from(w) * f64::from(w)).sum();
-            let per_output = squares / weight.pattern().rows() as f64;
+            // Zeros stay zeros.
+            let per_output = squares.max(f64::from(f32::MIN_POSITIVE)) / weight.pattern().rows() as f64;
             let scale = (gain(activation) / per_output).sqrt() as f32;
             values.iter_mut().for_each(|w| *w *= scale);
             gpu.write(weight.values(), &values)?;

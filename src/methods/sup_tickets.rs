@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::surgery::choose;
 use super::{Budget, Clock, Method, Moment, Rigl, Scope, Site, Surgery, Updates};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::nn::Parameter;
 use crate::ops::{self, SetOp, Source, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
@@ -65,10 +66,10 @@ impl SupTickets {
     fn add(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
         let share = 1.0 / (self.tickets + 1) as f32;
-        let weights: Vec<_> =
-            network.model().layers().iter().flat_map(|layer| [layer.weight().sparse(), None]).collect();
+        let layers = network.model().layers();
         let mut average = Vec::new();
-        for ((at, parameter), weight) in network.model().parameters().iter().enumerate().zip(weights) {
+        for (at, parameter) in network.model().parameters().iter().enumerate() {
+            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
             average.push(match (weight, self.average.get(at)) {
                 (Some(weight), Some(Average::Sparse(before))) => {
                     Average::Sparse(superpose(gpu, before, weight, share)?)
@@ -91,32 +92,32 @@ impl SupTickets {
         let gpu = network.gpu();
         let budget = match self.scope {
             Scope::Global => Budget::Global(network.targets().iter().sum()),
-            // By parameter, of which each layer has two.
-            Scope::Layer => {
-                Budget::PerLayer(network.targets().iter().flat_map(|&count| [count, 0]).collect())
-            }
+            Scope::Layer => Budget::PerLayer(network.targets().to_vec()),
         };
-        let sparse: Vec<(usize, BlockMatrix)> = self
-            .average
+        let parameters = network.model().parameters();
+        let (places, sparse): (Vec<usize>, Vec<(usize, BlockMatrix)>) = parameters
             .iter()
+            .zip(&self.average)
             .enumerate()
-            .filter_map(|(at, average)| match average {
-                Average::Sparse(matrix) => Some((at, matrix.clone())),
-                Average::Dense(_) => None,
+            .filter_map(|(at, pair)| match pair {
+                (Parameter { weight_of: Some(layer), .. }, Average::Sparse(matrix)) => {
+                    Some((at, (*layer, matrix.clone())))
+                }
+                _ => None,
             })
-            .collect();
+            .unzip();
         let chosen = choose(gpu, &sparse, &budget, true, &|rec, (_, matrix), scores| {
             ops::score_values(rec, matrix, None, scores, ValueScore::Abs)
         })?;
-        for ((at, matrix), (set, nnz)) in sparse.iter().zip(chosen) {
+        for ((at, (layer, matrix)), (set, nnz)) in places.into_iter().zip(&sparse).zip(chosen) {
             if nnz == 0 {
-                let layer = network.model().layers()[at / 2].name();
+                let layer = network.model().layers()[*layer].name();
                 let reason =
                     format!("sup-tickets leaves {layer} with no block; with the scope layer none is emptied");
                 return Err(Error::Config { option: "sparsity", reason });
             }
             let pattern = matrix.pattern().sized_like(gpu, nnz)?;
-            self.average[*at] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
+            self.average[at] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
         }
         Ok(())
     }
@@ -125,14 +126,16 @@ impl SupTickets {
     fn install(&self, network: &mut dyn Surgery) -> Result<()> {
         let gpu = network.gpu().clone();
         for (at, average) in self.average.iter().enumerate() {
-            let values = match average {
-                Average::Dense(values) => values,
-                Average::Sparse(matrix) => {
+            let weight_of = network.model().parameters()[at].weight_of;
+            let values = match (average, weight_of) {
+                (Average::Sparse(matrix), Some(layer)) => {
                     let set = members(&gpu, matrix.pattern())?;
-                    network.reshape(at / 2, &set, matrix.pattern().nnz())?;
+                    network.reshape(layer, &set, matrix.pattern().nnz())?;
                     // A reshaped layer has its slots in the order of the grid, as the average has.
                     matrix.values()
                 }
+                (Average::Sparse(matrix), None) => matrix.values(),
+                (Average::Dense(values), _) => values,
             };
             let parameters = network.model().parameters();
             let mut rec = Recorder::new(&gpu);
@@ -169,7 +172,7 @@ fn superpose(gpu: &Gpu, before: &BlockMatrix, weight: &BlockMatrix, share: f32) 
     let count = gpu.alloc::<u32>(Class::Scratch, "count", &[1])?;
     let mut rec = Recorder::new(gpu);
     ops::bits::combine(&mut rec, &a, &b, SetOp::Or, &union)?;
-    ops::bits::count(&mut rec, &union, &count)?;
+    ops::bits::count(&mut rec, &union, &count, false)?;
     gpu.run(&rec.finish()?)?;
     let nnz = gpu.read::<u32>(&count)?.wait()?[0] as usize;
     let pattern = weight.pattern().sized_like(gpu, nnz)?;
@@ -265,16 +268,17 @@ impl Method for SupTickets {
         self.tickets = serde_json::from_value(memory["tickets"].clone()).map_err(bad)?;
         let blocks: Vec<Option<usize>> = serde_json::from_value(memory["blocks"].clone()).map_err(bad)?;
         let gpu = network.gpu();
+        let (layers, parameters) = (network.model().layers(), network.model().parameters());
         for (at, blocks) in blocks.into_iter().enumerate() {
-            let layer = network.model().layers().get(at / 2);
+            let parameter = parameters.get(at);
+            let layer = parameter.and_then(|parameter| layers.get(parameter.weight_of?));
             self.average.push(match (blocks, layer.and_then(|layer| layer.weight().sparse())) {
                 (Some(nnz), Some(weight)) => {
                     let pattern = weight.pattern().sized_like(gpu, nnz)?;
                     Average::Sparse(BlockMatrix::alloc(gpu, Class::Values, "average", &pattern)?)
                 }
                 _ => {
-                    let parameters = network.model().parameters();
-                    let shape = parameters.get(at).map_or(&[][..], |parameter| parameter.values.shape());
+                    let shape = parameter.map_or(&[][..], |parameter| parameter.values.shape());
                     Average::Dense(gpu.zeros::<f32>(Class::Values, "average", shape)?)
                 }
             });

@@ -1,8 +1,9 @@
 //! What a method may do to a network between steps.
 
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::Mlp;
+use crate::nn::{Mlp, Network};
 use crate::ops::{self, Extreme, Quota, ValueScore};
+use crate::reference::bits;
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
@@ -38,7 +39,7 @@ pub trait Surgery {
     fn gpu(&self) -> &Gpu;
 
     /// The network.
-    fn model(&self) -> &Mlp;
+    fn model(&self) -> &dyn Network;
 
     /// The number of blocks each layer is to have, by the run's sparsity; for dense layers 0.
     fn targets(&self) -> &[usize];
@@ -57,9 +58,20 @@ pub trait Surgery {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()>;
 
+    /// The network as a multi-layer perceptron, for a method that knows no other.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if it is none.
+    fn mlp(&self) -> Result<&Mlp> {
+        self.model().as_mlp().ok_or_else(|| Error::Config {
+            option: "method",
+            reason: "this one is for multi-layer perceptrons alone".to_owned(),
+        })
+    }
+
     /// The sparse weights with the numbers of their layers, from the input on.
     fn sparse_layers(&self) -> Vec<(usize, BlockMatrix)> {
-        let layers = self.model().layers().iter().enumerate();
+        let layers = self.model().layers().into_iter().enumerate();
         layers.filter_map(|(index, layer)| Some((index, layer.weight().sparse()?.clone()))).collect()
     }
 }
@@ -122,10 +134,7 @@ impl Budget {
 
 /// The set of all blocks of a grid.
 pub(super) fn all_blocks(gpu: &Gpu, places: usize) -> Result<Tensor> {
-    let mut all = vec![u32::MAX; places.div_ceil(32)];
-    if let (Some(last), used @ 1..) = (all.last_mut(), places % 32) {
-        *last = (1 << used) - 1;
-    }
+    let all = bits::set(places, 0..places);
     gpu.upload(Class::Topology, "all blocks", &[all.len()], &all)
 }
 
@@ -229,7 +238,9 @@ pub(super) fn choose(
         ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
     }
     if counted {
-        sets.iter().zip(&counts).try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count))?;
+        sets.iter()
+            .zip(&counts)
+            .try_for_each(|(set, count)| ops::bits::count(&mut rec, set, count, false))?;
     }
     gpu.run(&rec.finish()?)?;
 

@@ -4,7 +4,7 @@ use super::surgery::keep_by;
 use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Linear, Mlp, Weight};
+use crate::nn::{Linear, Mlp, Network, Projection, Weight};
 use crate::ops::{self, Activation, ValueScore};
 use crate::sparse::BlockMatrix;
 
@@ -34,7 +34,7 @@ impl Method for SynFlow {
             let count = (density * places as f64).round() as usize;
             // A round that would drop nothing would change nothing.
             if count < stored {
-                let flow = flow(network.gpu(), network.model())?;
+                let flow = flow(network.gpu(), network.mlp()?)?;
                 let budget = Budget::new(self.scope, count, network);
                 keep_by(network, &budget, &|rec, _, (layer, _), scores| {
                     let layer = &flow.layers()[layer];
@@ -54,11 +54,12 @@ impl Method for SynFlow {
 /// The network of magnitudes, with its gradients.
 fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
     // Scores of all layers grow alike with the scale of any one of them, so each is scaled to let through what comes in, on
-    // the mean: no product overflows or vanishes.
+    // the mean and within a factor of sqrt(2): no product overflows or vanishes. A power of two rounds no weight, so blocks
+    // that are worth the same stay equals.
     let magnitudes = |values: &Tensor, outputs: usize| -> Result<Tensor> {
         let mut values = gpu.read::<f32>(values)?.wait()?;
         let sum = values.iter().map(|w| f64::from(w.abs())).sum::<f64>();
-        let scale = outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE));
+        let scale = (outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE))).log2().round().exp2();
         values.iter_mut().for_each(|w| *w = (f64::from(w.abs()) * scale) as f32);
         gpu.upload(Class::Scratch, "magnitudes", &[values.len()], &values)
     };
@@ -74,22 +75,22 @@ fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
                     Weight::Sparse(BlockMatrix::adopt(matrix.pattern().clone(), values)?)
                 }
             };
-            Linear::from_weight(gpu, layer.name(), layer.sides(), weight)
+            let projection = Projection::of(gpu, layer.name(), layer.number(), layer.sides(), weight)?;
+            Linear::new(gpu, projection)
         })
         .collect::<Result<Vec<_>>>()?;
     let mut config = model.config().clone();
     (config.activation, config.dropout) = (Activation::Identity, 0.0);
-    let flow = Mlp::from_layers(config, layers)?;
+    let flow = Mlp::from_layers(gpu, config, 1, layers)?;
 
-    let buffers = flow.buffers(gpu, 1)?;
     let mut rec = Recorder::new(gpu);
     // Features that only pad are no inputs.
-    let mut ones = vec![1.0; buffers.input.len()];
+    let mut ones = vec![1.0; flow.input().len()];
     ones[model.config().inputs..].fill(0.0);
-    gpu.write(&buffers.input, &ones)?;
-    flow.forward(&mut rec, &buffers, None)?;
-    ops::fill(&mut rec, &buffers.logits_grad, 1.0f32.to_bits())?;
-    flow.backward(&mut rec, &buffers, None)?;
+    gpu.write(flow.input(), &ones)?;
+    flow.forward(&mut rec, None)?;
+    ops::fill(&mut rec, flow.logits_grad(), 1.0f32.to_bits())?;
+    flow.backward(&mut rec, None)?;
     gpu.run(&rec.finish()?)?;
     Ok(flow)
 }

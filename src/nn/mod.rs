@@ -1,8 +1,23 @@
 //! Layers and networks: forward and backward over [`ops`](crate::ops).
 
+mod builder;
+mod config;
+mod feed;
 mod linear;
+mod lm;
 mod mlp;
+mod moe;
+mod network;
+mod param;
+mod projection;
 
-pub use linear::{FanIn, Linear, Parameter, Weight};
-pub(crate) use mlp::layer_name;
-pub use mlp::{Buffers, Mlp, MlpConfig, Passage};
+pub use builder::{FanIn, Init};
+pub use config::{LayerShape, ModelConfig};
+pub use feed::FeedForward;
+pub use linear::Linear;
+pub use lm::{Lm, LmConfig};
+pub use mlp::{Mlp, MlpConfig};
+pub use moe::{Moe, MoeConfig, Overflow};
+pub use network::{After, Load, Network, Passage};
+pub use param::{Param, Parameter};
+pub use projection::{Projection, Weight};

@@ -19,13 +19,13 @@ pub fn combine(rec: &mut Recorder<'_>, a: &Tensor, b: &Tensor, op: SetOp, out: &
     rec.dispatch(&key, &args, elementwise(a.len()))
 }
 
-/// Records that the first word of `out` becomes the number of members of `set`.
+/// Records that the first word of `out` becomes the number of members of `set`, or grows by it where `add`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where types do not fit.
-pub fn count(rec: &mut Recorder<'_>, set: &Tensor, out: &Tensor) -> Result<()> {
+pub fn count(rec: &mut Recorder<'_>, set: &Tensor, out: &Tensor, add: bool) -> Result<()> {
     let args = Args::new().tensor("members", set).tensor("out", out).size("bits.count", "n", set.len())?;
-    rec.dispatch(&Key::new("bits", "count"), &args, 1)
+    rec.dispatch(&Key::new("bits", "count").with("add", add), &args, 1)
 }
 
 /// Records that `set` becomes the set of a pattern's stored blocks.

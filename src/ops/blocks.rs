@@ -45,10 +45,8 @@ pub fn renew_blocks(
             .tensor("values", &values)
             .tensor("born", born)
             .tensor("now", step.tensor())
-            .size(op, "n", values.len())?;
-        if !window.is_whole() {
-            args = args.size(op, "first", window.start)?;
-        }
+            .size(op, "n", values.len())?
+            .size(op, "first", window.start)?;
         if let Fresh::Uniform { limit, key: random } = with {
             args = args
                 .tensor("topology", pattern.packed())
@@ -56,7 +54,7 @@ pub fn renew_blocks(
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
         }
-        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(values.len()))?;
+        rec.dispatch(&key, &args, elementwise(values.len()))?;
     }
     Ok(())
 }
@@ -102,7 +100,8 @@ pub fn remap_blocks(
             .tensor("map_a", a.map)
             .tensor("out", &values)
             .tensor("topology", pattern.packed())
-            .size(op, "n", quads)?;
+            .size(op, "n", quads)?
+            .size(op, "first", window.start)?;
         if let Some((b, [weight_a, weight_b])) = b {
             args = args
                 .tensor("b", b.values)
@@ -110,10 +109,7 @@ pub fn remap_blocks(
                 .f32("weight_a", weight_a)
                 .f32("weight_b", weight_b);
         }
-        if !window.is_whole() {
-            args = args.size(op, "first", window.start)?;
-        }
-        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(quads))?;
+        rec.dispatch(&key, &args, elementwise(quads))?;
     }
     Ok(())
 }
@@ -185,11 +181,9 @@ fn by_set<'a>(
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
         let args = more(Args::new().tensor("awake", awake).tensor("topology", pattern.packed()));
-        let mut args = args.tensor("values", &values).size(name, "n", values.len())?;
-        if !window.is_whole() {
-            args = args.size(name, "first", window.start)?;
-        }
-        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(values.len()))?;
+        let args = args.size(name, "first", window.start)?;
+        let args = args.tensor("values", &values).size(name, "n", values.len())?;
+        rec.dispatch(&key, &args, elementwise(values.len()))?;
     }
     Ok(())
 }

@@ -30,12 +30,12 @@ pub fn dds(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, true);
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
     let [tall, wide] = match variant {
-        Variant::Lane => [128, 8],
+        Variant::Lane | Variant::Wave => [128, 8],
         Variant::Tile => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));

@@ -24,10 +24,10 @@ pub fn dense(
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, true);
     let key = operand_flags(Key::new(op, variant.name()), transpose, Scalar::of(sizes, transpose));
     let [tall, wide] = match variant {
-        Variant::Lane => [8, 32],
+        Variant::Lane | Variant::Wave => [8, 32],
         Variant::Tile => [64, 64],
     };
     let product =

@@ -57,13 +57,13 @@ fn record(
     let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, false);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
     let [tall, wide] = match variant {
-        Variant::Lane => [8, 128],
+        Variant::Lane | Variant::Wave => [8, 128],
         Variant::Tile => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;

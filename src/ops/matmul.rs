@@ -239,14 +239,15 @@ impl Scalar {
     }
 }
 
-/// Which variant runs, unless the device was told to use one.
+/// Which variant runs, unless the device was told to use one. `waves` is whether the family has that of subgroups.
 ///
 /// A starting rule, to be replaced by measurement on the adapter: drivers that run on the CPU lose at every barrier;
 /// GPUs win by workgroup memory once the product fills a few workgroups.
-pub(super) fn choose(gpu: &Gpu, sizes: Sizes) -> Variant {
-    gpu.forced_variant().unwrap_or_else(|| {
-        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Lane } else { Variant::Tile }
-    })
+pub(super) fn choose(gpu: &Gpu, sizes: Sizes, waves: bool) -> Variant {
+    let chosen = gpu.forced_variant().unwrap_or_else(|| {
+        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Wave } else { Variant::Tile }
+    });
+    if chosen == Variant::Wave && !(waves && gpu.runs(chosen)) { Variant::Lane } else { chosen }
 }
 
 /// The stored sides of a sparse operand.

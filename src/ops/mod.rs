@@ -8,6 +8,7 @@
 //! records a dispatch per window of it. What must fit one binding says so; a packed topology always must.
 
 mod activation;
+mod attention;
 pub mod bits;
 mod blocks;
 mod combine;
@@ -15,13 +16,16 @@ mod dds;
 mod dense;
 mod dsd;
 mod dss;
+mod embed;
 mod epilogue;
 mod experts;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
 mod matmul;
+mod norm;
 mod optimizer;
 mod pattern;
 mod random;
@@ -36,18 +40,21 @@ mod step;
 mod windows;
 
 pub use activation::{activation_backward, activation_forward};
+pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
 pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use combine::combine;
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::{dsd, dsd_gathered};
 pub use dss::dss;
+pub use embed::{embed_gather, embed_scatter};
 pub use epilogue::{Dropping, Epilogue};
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{mse, softmax_cross_entropy};
 pub use mask::mask;
+pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
 pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
@@ -56,7 +63,7 @@ pub use route::{route, route_values};
 pub use score::{Connect, NO_PART, score_connect, score_exclude, score_product, score_values};
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;
-pub use select::{Quota, select};
+pub use select::{Quota, select, select_columns};
 pub use ssd::ssd;
 pub use step::{Step, StepValues};
 

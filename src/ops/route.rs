@@ -9,7 +9,8 @@ use crate::sparse::Routing;
 /// [`ABSENT`](super::ABSENT) for none, as which a number that no expert has counts too.
 ///
 /// An expert's tokens have the order of first choices before second ones, and so on, and of tokens among equals. Those past
-/// its capacity are dropped. With `kept`, a bit per assignment, choices whose bit is 0 are dropped before anything else.
+/// its capacity are dropped. With `kept` (`u32[experts, tokens / 32]`, in whole words), choices whose bit is 0 are
+/// dropped before anything else: see [`gate::keep_probable`](super::gate::keep_probable).
 /// There are no atomics: whatever a token is given depends on the choices alone.
 ///
 /// # Errors
@@ -25,7 +26,7 @@ pub fn route(
     let shape = routing.shape();
     experts.expect_shape(op, "experts", &[shape.tokens, shape.choices])?;
     if let Some(kept) = kept {
-        kept.expect_shape(op, "kept", &[shape.assignments().div_ceil(32)])?;
+        kept.expect_shape(op, "kept", &[shape.experts(), shape.tokens.div_ceil(32)])?;
     }
     let scratch = &routing.scratch;
     count(rec, experts, None, routing, &scratch.chosen)?;

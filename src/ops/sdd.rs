@@ -64,12 +64,12 @@ fn record(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    let variant = choose(rec.gpu(), sizes);
+    let variant = choose(rec.gpu(), sizes, true);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
     let invocations = (block / 4) * (block / 8);
     let slots = match variant {
-        Variant::Lane => (8 / invocations).max(1),
+        Variant::Lane | Variant::Wave => (8 / invocations).max(1),
         Variant::Tile => (64 / invocations).max(1),
     };
     if let Some(mask) = mask {

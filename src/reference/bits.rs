@@ -30,8 +30,13 @@ pub fn count(set: &[u32]) -> u32 {
 
 /// The set of the stored blocks.
 pub fn present(topology: &Topology) -> Vec<u32> {
-    let mut set = vec![0; (topology.row_blocks() * topology.col_blocks()).div_ceil(32)];
-    topology.places().for_each(|place| set[place / 32] |= 1 << (place % 32));
+    set(topology.row_blocks() * topology.col_blocks(), topology.places())
+}
+
+/// The set of these members, of `n` that there could be; others are passed by.
+pub fn set(n: usize, members: impl IntoIterator<Item = usize>) -> Vec<u32> {
+    let mut set = vec![0; n.div_ceil(32)];
+    members.into_iter().filter(|&i| i < n).for_each(|i| set[i / 32] |= 1 << (i % 32));
     set
 }
 

@@ -36,12 +36,12 @@ pub fn experts_backward(topology: &Topology, on: ExpertsBackward<'_>, activation
             let weight = weights[tile * b + row];
             let mut sums = vec![0.0f32; b];
             for (slot, _) in topology.row(tile) {
-                for column in 0..b {
+                for (column, sum) in sums.iter_mut().enumerate() {
                     let i = (slot * b + row) * b + column;
                     let (g, active) = (grad[i], activation.apply(pre[i]));
                     let u = up.as_ref().map_or(1.0, |up| up[i]);
                     let h = active * u;
-                    sums[column] = g.mul_add(h, sums[column]);
+                    *sum = g.mul_add(h, *sum);
                     hidden[i] = weight * h;
                     grad[i] = weight * g * activation.derivative(pre[i]) * u;
                     if let Some(up) = &mut up {

@@ -4,6 +4,7 @@
 //! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
 
 mod activation;
+mod attention;
 pub mod bits;
 mod blocks;
 pub mod bound;
@@ -12,12 +13,15 @@ mod dds;
 mod dense;
 mod dsd;
 mod dss;
+mod embed;
 mod epilogue;
 mod experts;
 mod fill;
 mod finite;
+pub mod gate;
 mod loss;
 mod mask;
+mod norm;
 mod optimizer;
 pub mod oracle;
 mod pattern;
@@ -31,6 +35,7 @@ mod select;
 mod ssd;
 
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use attention::{attention_forward, attention_keys, attention_queries};
 pub use bits::SetOp;
 pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use combine::combine;
@@ -38,12 +43,14 @@ pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
 pub use dss::dss;
+pub use embed::{TOKENS, embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
+pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
 pub use pattern::{fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
@@ -52,7 +59,7 @@ pub use route::{Routes, route, route_values};
 pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
 pub use sdd::sdd;
 pub use sds::sds;
-pub use select::{Extreme, Share, select};
+pub use select::{Extreme, Share, select, select_columns};
 pub use ssd::ssd;
 
 /// Which operands are stored the other way round.

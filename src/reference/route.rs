@@ -25,7 +25,8 @@ pub struct Routes {
     pub topology: Topology,
 }
 
-/// The tables of `experts[tokens, choices]`; with `kept`, choices whose bit is 0 are dropped.
+/// The tables of `experts[tokens, choices]`; with `kept`, a bit per token for each expert in whole words, choices whose bit
+/// is 0 are dropped.
 ///
 /// # Errors
 /// As [`RoutingShape::bounds`].
@@ -43,7 +44,9 @@ pub fn route(experts: &[u32], kept: Option<&[u32]>, shape: &RoutingShape) -> Res
                 continue;
             }
             chosen[expert] += 1;
-            let stays = kept.is_none_or(|kept| kept[assignment / 32] >> (assignment % 32) & 1 == 1);
+            let stays = kept.is_none_or(|kept| {
+                kept[expert * shape.tokens.div_ceil(32) + token / 32] >> (token % 32) & 1 == 1
+            });
             if stays && wanted[expert].len() < capacity {
                 wanted[expert].push(assignment);
             }

@@ -34,3 +34,10 @@ pub fn select(scores: &[f32], k: usize, extreme: Extreme) -> Vec<u32> {
     }
     chosen
 }
+
+/// The same of every column of `scores[n, columns]` by itself, of `quota[column]` members each, one behind the other.
+pub fn select_columns(scores: &[f32], quota: &[u32], extreme: Extreme) -> Vec<u32> {
+    let columns = quota.len();
+    let column = |c: usize| scores.iter().copied().skip(c).step_by(columns).collect::<Vec<f32>>();
+    (0..columns).flat_map(|c| select(&column(c), quota[c] as usize, extreme)).collect()
+}

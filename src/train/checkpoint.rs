@@ -13,6 +13,8 @@ use serde_json::Value;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::Settings;
+use crate::gpu::{DType, Gpu};
+use crate::nn::{FanIn, LayerShape, Network};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -154,9 +156,13 @@ impl Checkpoint {
         }
     }
 
-    /// The number of a tensor's elements, if it is there.
-    pub(crate) fn len(&self, name: &str) -> Option<usize> {
-        self.tensors.get(name).map(|tensor| tensor.shape.iter().product())
+    /// Stored parameters.
+    pub fn params_present(&self) -> usize {
+        let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
+        // What is not kept for a parameter's sake is one, or says where its blocks are.
+        let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
+        let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));
+        parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum()
     }
 
     /// The pattern of a sparse weight `[rows, cols]`, validated.
@@ -194,6 +200,34 @@ impl Checkpoint {
         let coordinates: Vec<(u32, u32)> =
             topology.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
         Topology::with_resting(rows, cols, block, &coordinates, |slot| awake[slot] == 0)
+    }
+
+    /// The network with its parameters, and room for `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if something of it is missing or of another shape, [`Error::OutOfMemory`].
+    pub fn network(&self, gpu: &Gpu, path: &Path, batch: usize) -> Result<Box<dyn Network>> {
+        let config = &self.settings.model;
+        let topology = |layer: LayerShape| {
+            let name = format!("{}.weight", layer.name);
+            let topology = || self.topology(path, &name, layer.sides, config.block());
+            layer.sparse.then(topology).transpose()
+        };
+        let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
+        // What is drawn here is overwritten.
+        let network = config.build(gpu, batch, &topologies, FanIn::All)?;
+        for parameter in network.parameters() {
+            let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
+            let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
+            gpu.write(parameter.values, self.get(path, &name, parameter.values.shape())?)?;
+        }
+        for (name, tensor) in network.state() {
+            match tensor.dtype() {
+                DType::U32 => gpu.write(tensor, &self.words(path, &name, tensor.len())?)?,
+                _ => gpu.write(tensor, self.get(path, &name, tensor.shape())?)?,
+            }
+        }
+        Ok(network)
     }
 
     /// The file's bytes.

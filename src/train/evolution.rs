@@ -2,14 +2,14 @@
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Static, Surgery, Workspace};
-use crate::nn::{Mlp, layer_name};
-use crate::ops::{self, Source, StepValues};
+use crate::nn::{ModelConfig, Network};
+use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
 use super::Trainer;
-use super::plans::{Plans, Room};
+use super::plans::Plans;
 
 /// A method with what it needs of each layer.
 #[derive(Debug)]
@@ -28,12 +28,13 @@ pub(super) struct Evolution {
 }
 
 impl Evolution {
-    pub(super) fn new(gpu: &Gpu, method: Box<dyn Method>, model: &Mlp) -> Result<Self> {
-        let config = model.config();
-        let targets = match config.sparsity {
-            Some(sparsity) => config.counts(sparsity)?,
-            None => vec![0; model.layers().len()],
-        };
+    pub(super) fn new(
+        gpu: &Gpu,
+        method: Box<dyn Method>,
+        config: &ModelConfig,
+        model: &dyn Network,
+    ) -> Result<Self> {
+        let targets = config.counts(config.sparsity())?;
         let smoothing = method.observe_every().is_some();
         let mut workspaces = Vec::new();
         let mut rec = Recorder::new(gpu);
@@ -47,17 +48,17 @@ impl Evolution {
             workspaces.push(Some(workspace));
         }
         gpu.run(&rec.finish()?)?;
-        let key = |layer| Key::new(config.seed, Stream::Growth(layer));
+        let key = |layer| Key::new(config.seed(), Stream::Growth(layer));
         let keys = (0..targets.len() as u32).map(key).collect();
         Ok(Self { method, targets, workspaces, keys, reshaped: false, grown: false })
     }
 
     /// What a checkpoint holds of it, by name.
-    pub(super) fn tensors(&self) -> Vec<(String, Tensor)> {
+    pub(super) fn tensors(&self, model: &dyn Network) -> Vec<(String, Tensor)> {
         let mut tensors = Vec::new();
-        for (layer, workspace) in self.workspaces.iter().enumerate() {
+        for (layer, workspace) in model.layers().iter().zip(&self.workspaces) {
             let Some(workspace) = workspace else { continue };
-            let name = |part| format!("method.{}.{part}", layer_name(layer));
+            let name = |part| format!("method.{}.{part}", layer.name());
             tensors.push((name("visited"), workspace.visited().clone()));
             tensors.push((name("churn"), workspace.churn().clone()));
             if let Some(smoothed) = workspace.smoothed() {
@@ -75,7 +76,7 @@ impl Evolution {
     }
 
     /// Tells the device how many blocks the next update exchanges.
-    pub(super) fn want(&self, gpu: &Gpu, model: &Mlp, share: f64) -> Result<()> {
+    pub(super) fn want(&self, gpu: &Gpu, model: &dyn Network, share: f64) -> Result<()> {
         for ((layer, workspace), &target) in model.layers().iter().zip(&self.workspaces).zip(&self.targets) {
             if let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) {
                 let stored = weight.pattern().nnz();
@@ -111,8 +112,8 @@ impl Surgery for Trainer {
         &self.gpu
     }
 
-    fn model(&self) -> &Mlp {
-        &self.model
+    fn model(&self) -> &dyn Network {
+        &*self.model
     }
 
     fn targets(&self) -> &[usize] {
@@ -123,7 +124,7 @@ impl Surgery for Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let members = self.members(batch % per_epoch, batch / per_epoch);
-        let row_scale = 1.0 / members.len() as f32;
+        let row_scale = 1.0 / (members.len() * self.batch.labels_per_row()) as f32;
         self.batch.load(
             &self.gpu,
             &self.data.train,
@@ -131,10 +132,9 @@ impl Surgery for Trainer {
             StepValues { row_scale, ..StepValues::default() },
         )?;
         let mut rec = Recorder::new(&self.gpu);
-        let Room { buffers, .. } = &self.batch.room;
-        self.model.forward(&mut rec, buffers, None)?;
-        self.batch.room.loss(&mut rec, false)?;
-        self.model.backward(&mut rec, buffers, None)?;
+        self.model.forward(&mut rec, None)?;
+        self.batch.room.loss(&mut rec, &*self.model, false)?;
+        self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())
     }
@@ -169,6 +169,15 @@ impl Surgery for Trainer {
         let map = workspace.scores_of_no_use().reinterpret(DType::U32)?;
 
         let mut rec = Recorder::new(gpu);
+        let now = self.position.step as u32;
+        // The network that a run begins with is nothing new.
+        if now > 0 {
+            let room = || gpu.alloc::<u32>(Class::Scratch, "set of blocks", set.shape());
+            let (before, fresh) = (room()?, room()?);
+            ops::bits::present(&mut rec, old.pattern(), &before)?;
+            ops::bits::combine(&mut rec, set, &before, SetOp::AndNot, &fresh)?;
+            ops::bits::count(&mut rec, &fresh, workspace.churn(), true)?;
+        }
         ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
         ops::fill_pattern(&mut rec, &pattern, set, &map)?;
         ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
@@ -182,7 +191,6 @@ impl Surgery for Trainer {
             parts.push(new.values().clone());
         }
         let resized = workspace.resized(gpu, nnz)?;
-        let now = self.position.step as u32;
         ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), now)?;
         gpu.run(&rec.finish()?)?;
 

@@ -6,14 +6,16 @@ mod optimizer;
 mod plans;
 pub mod report;
 mod run_folder;
+mod sample;
 mod schedule;
 mod settings;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use optimizer::{OptimizerKind, OptimizerState};
-pub use report::{EpochRecord, LayerRecord, LogRecord, StartRecord};
+pub use report::{EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
+pub use sample::Sampler;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};
 pub use trainer::{Evaluation, Event, Flow, Summary, Trainer};

@@ -60,6 +60,8 @@ pub struct OptimizerState {
     momentum: f32,
     weight_decay: f32,
     parts: Vec<Vec<Tensor>>,
+    /// Of each parameter, the number of the layer whose weight it is, if it is one's.
+    weight_of: Vec<Option<usize>>,
 }
 
 impl OptimizerState {
@@ -78,7 +80,9 @@ impl OptimizerState {
             let part = |name: &&str| gpu.zeros::<f32>(Class::Optimizer, name, parameter.values.shape());
             kind.state_names().iter().map(part).collect::<Result<_>>()
         };
-        Ok(Self { kind, momentum, weight_decay, parts: parameters.iter().map(zeros).collect::<Result<_>>()? })
+        let parts = parameters.iter().map(zeros).collect::<Result<_>>()?;
+        let weight_of = parameters.iter().map(|parameter| parameter.weight_of).collect();
+        Ok(Self { kind, momentum, weight_decay, parts, weight_of })
     }
 
     /// Records one update of every parameter. `born` has the births of a layer's blocks, where they matter.
@@ -92,7 +96,7 @@ impl OptimizerState {
         born: &dyn Fn(usize) -> Option<Tensor>,
         step: &Step,
     ) -> Result<()> {
-        for (at, (parameter, parts)) in parameters.iter().zip(&self.parts).enumerate() {
+        for (parameter, parts) in parameters.iter().zip(&self.parts) {
             let weight_decay = if parameter.decays { self.weight_decay } else { 0.0 };
             let (values, grads) = (parameter.values, parameter.grads);
             match parts.as_slice() {
@@ -103,8 +107,7 @@ impl OptimizerState {
                 }
                 [first, second] => {
                     let settings = AdamW { weight_decay, ..self.adamw() };
-                    // Of a layer's two parameters, the first is its weight.
-                    let born = if at % 2 == 0 { born(at / 2) } else { None };
+                    let born = parameter.weight_of.and_then(born);
                     ops::adamw(rec, values, grads, first, second, settings, None, born.as_ref(), step)?;
                 }
                 _ => unreachable!("an optimizer has one or two parts of state"),
@@ -123,14 +126,16 @@ impl OptimizerState {
         self.parts.iter().map(|parts| self.kind.state_names().iter().copied().zip(parts))
     }
 
-    /// The parts of a layer's weight. Each layer has two parameters, and the weight is the first.
+    /// The parts of a layer's weight; none if there is no such layer.
     pub fn weight_parts(&self, layer: usize) -> &[Tensor] {
-        &self.parts[2 * layer]
+        let at = self.weight_of.iter().position(|&of| of == Some(layer));
+        at.map_or(&[], |at| &self.parts[at])
     }
 
     /// Puts others in their place.
     pub(super) fn replace_weight_parts(&mut self, layer: usize, parts: Vec<Tensor>) {
-        self.parts[2 * layer] = parts;
+        let weights = self.parts.iter_mut().zip(&self.weight_of);
+        weights.filter(|(_, of)| **of == Some(layer)).for_each(|(old, _)| old.clone_from(&parts));
     }
 
     fn adamw(&self) -> AdamW {

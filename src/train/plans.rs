@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
-use crate::nn::{Buffers, Mlp, Passage};
+use crate::nn::{Network, Passage};
 use crate::ops::{self, Step, StepValues};
 
 use super::Trainer;
@@ -11,34 +11,33 @@ use super::Trainer;
 /// What the plans read and write besides the network.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) buffers: Buffers,
     pub(super) labels: Tensor,
     pub(super) step: Step,
     /// A row's loss, and whether it was classified right.
     report: Tensor,
     /// `[loss, hits]`, running totals.
     pub(super) totals: Tensor,
-    /// A word per layer; see [`Mlp::scan`].
+    /// A word per stage; see [`Network::scan`].
     pub(super) status: Tensor,
 }
 
 impl Room {
-    /// Room for batches of `rows` rows.
-    pub(super) fn new(gpu: &Gpu, model: &Mlp, rows: usize) -> Result<Self> {
+    /// Room for what the loss makes of the network's logits.
+    pub(super) fn new(gpu: &Gpu, model: &dyn Network) -> Result<Self> {
+        let rows = model.logits().shape()[0];
         Ok(Self {
-            buffers: model.buffers(gpu, rows)?,
             labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
             step: Step::new(gpu, StepValues::default())?,
             report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
-            status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.layers().len()])?,
+            status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
         })
     }
 
     /// Records loss and hits of the logits, and their gradient; `counted` ones join the totals.
-    pub(super) fn loss(&self, rec: &mut Recorder<'_>, counted: bool) -> Result<()> {
-        let Self { buffers, labels, step, report, totals, .. } = self;
-        ops::softmax_cross_entropy(rec, &buffers.logits, labels, report, &buffers.logits_grad, step)?;
+    pub(super) fn loss(&self, rec: &mut Recorder<'_>, model: &dyn Network, counted: bool) -> Result<()> {
+        let Self { labels, step, report, totals, .. } = self;
+        ops::softmax_cross_entropy(rec, model.logits(), labels, report, model.logits_grad(), step)?;
         if counted { ops::column_sums(rec, report, totals, true) } else { Ok(()) }
     }
 }
@@ -52,6 +51,8 @@ pub(super) struct Plans {
     pub(super) observe: Option<Plan>,
     /// A step that changes topologies instead of weights, if the method has any.
     pub(super) update: Option<Plan>,
+    /// The same with the last batch of an epoch, where it has fewer rows than growth is scored by.
+    pub(super) last_update: Option<Plan>,
     /// Forward and loss alone.
     pub(super) test: Plan,
 }
@@ -68,36 +69,39 @@ impl Trainer {
     }
 
     fn record(&self) -> Result<Plans> {
-        let update = self.record_update()?;
+        let [rows, last] = self.score_rows();
+        let update = self.record_update(rows)?;
+        let last_update = if update.is_some() && last < rows { self.record_update(last)? } else { None };
         let births = update.is_some() || self.evolution.grown;
-        let train = self.record_step(&|method, rec, site| method.each_step(rec, site), births)?;
+        let train = self.record_step(rows, &|method, rec, site| method.each_step(rec, site), births)?;
         let observe = match self.evolution.method.observe_every() {
             Some(_) => {
                 let both = |method: &dyn Method, rec: &mut Recorder<'_>, site: &Site<'_>| {
                     method.observe(rec, site)?;
                     method.each_step(rec, site)
                 };
-                Some(self.record_step(&both, births)?)
+                Some(self.record_step(rows, &both, births)?)
             }
             None => None,
         };
-        let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
-        Ok(Plans { train, observe, update, test })
+        let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
+        Ok(Plans { train, observe, update, last_update, test })
     }
 
-    /// Records an update at each sparse layer, if the method has any. Where it follows a step that has been trained, the rows
-    /// have been counted.
-    fn record_update(&self) -> Result<Option<Plan>> {
+    /// Records an update at each sparse layer, if the method has any, with growth scored by so many rows. Where it follows a
+    /// step that has been trained, the rows have been counted.
+    fn record_update(&self, rows: usize) -> Result<Option<Plan>> {
         let mut rec = Recorder::new(&self.gpu);
         let counted = self.settings.method.updates.replace_steps();
-        let changes = self.record_passes(&mut rec, &|method, rec, site| method.update(rec, site), counted)?;
+        let update: &Deed<'_> = &|method, rec, site| method.update(rec, site);
+        let changes = self.record_passes(&mut rec, rows, update, counted)?;
         changes.then(|| rec.finish()).transpose()
     }
 
     /// Records a training step with what the method does at each sparse layer. `births` is whether the optimizer heeds them.
-    fn record_step(&self, deed: &Deed<'_>, births: bool) -> Result<Plan> {
+    fn record_step(&self, rows: usize, deed: &Deed<'_>, births: bool) -> Result<Plan> {
         let mut rec = Recorder::new(&self.gpu);
-        self.record_passes(&mut rec, deed, true)?;
+        self.record_passes(&mut rec, rows, deed, true)?;
         let born = |layer: usize| {
             births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
         };
@@ -106,46 +110,54 @@ impl Trainer {
     }
 
     /// Records forward pass, loss, backward pass and scan, with a deed at each sparse layer; says whether that was anything.
-    fn record_passes(&self, rec: &mut Recorder<'_>, deed: &Deed<'_>, counted: bool) -> Result<bool> {
-        let Room { buffers, step, status, .. } = &self.batch.room;
-        let (model, method) = (&self.model, &*self.evolution.method);
-        model.forward(rec, buffers, Some(step))?;
-        self.batch.room.loss(rec, counted)?;
+    fn record_passes(
+        &self,
+        rec: &mut Recorder<'_>,
+        rows: usize,
+        deed: &Deed<'_>,
+        counted: bool,
+    ) -> Result<bool> {
+        let Room { step, status, .. } = &self.batch.room;
+        let (model, method) = (&*self.model, &*self.evolution.method);
+        model.forward(rec, Some(step))?;
+        self.batch.room.loss(rec, model, counted)?;
         let mut deeds = 0;
-        model.backward_with(rec, buffers, Some(step), &mut |rec, passage| {
+        model.backward_with(rec, Some(step), &mut |rec, passage| {
             let before = rec.len();
-            if let Some(site) = self.site(passage) {
+            if let Some(site) = self.site(passage, rows) {
                 deed(method, rec, &site)?;
             }
             deeds += rec.len() - before;
             Ok(())
         })?;
-        model.scan(rec, buffers, status)?;
+        model.scan(rec, status)?;
         Ok(deeds > 0)
     }
 
-    /// The rows that growth is scored by. Where updates come with the last batch of an epoch, they are rows of that one, not
-    /// what pads it.
-    fn score_rows(&self) -> usize {
+    /// The rows that growth is scored by: of a whole batch, and of the last one of an epoch, without what pads it. Where
+    /// updates come with the last batch alone, there is nothing else.
+    fn score_rows(&self) -> [usize; 2] {
         let (method, batch) = (&self.settings.method, self.settings.batch);
-        let rows = method.score_rows(batch);
-        let last = (self.data.train.rows() - 1) % batch + 1;
-        if method.updates.replace_steps() { rows } else { rows.min(last) }
+        let labels = self.batch.labels_per_row();
+        let rows = method.score_rows(batch * labels);
+        let last = rows.min(((self.data.train.rows() - 1) % batch + 1) * labels);
+        if method.updates.replace_steps() { [rows, last] } else { [last; 2] }
     }
 
     /// A layer as the method sees it, if it is sparse.
-    fn site<'a>(&'a self, passage: Passage<'a>) -> Option<Site<'a>> {
+    fn site<'a>(&'a self, passage: Passage<'a>, score_rows: usize) -> Option<Site<'a>> {
         let Passage { layer, x, y, dy } = passage;
+        let linear = self.model.layers()[layer];
         Some(Site {
             layer,
-            weight: self.model.layers()[layer].weight().sparse()?,
-            grad: self.model.layers()[layer].weight_grad().values(),
+            weight: linear.weight().sparse()?,
+            grad: linear.weight_grad().values(),
             state: self.optimizer.weight_parts(layer),
             x,
             y,
             dy,
             step: &self.batch.room.step,
-            score_rows: self.score_rows(),
+            score_rows,
             key: self.evolution.keys[layer],
             workspace: self.evolution.workspaces[layer].as_ref()?,
         })
@@ -153,11 +165,11 @@ impl Trainer {
 }
 
 /// Records forward and loss alone.
-pub(super) fn record_test(gpu: &Gpu, model: &Mlp, room: &Room) -> Result<Plan> {
+pub(super) fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
-    model.forward(&mut rec, &room.buffers, None)?;
-    room.loss(&mut rec, true)?;
-    model.scan(&mut rec, &room.buffers, &room.status)?;
+    model.forward(&mut rec, None)?;
+    room.loss(&mut rec, model, true)?;
+    model.scan(&mut rec, &room.status)?;
     rec.finish()
 }
 
@@ -165,6 +177,6 @@ impl Plans {
     /// Plans that do nothing, until the real ones are recorded.
     pub(super) fn empty(gpu: &Gpu) -> Result<Self> {
         let nothing = || Recorder::new(gpu).finish();
-        Ok(Self { train: nothing()?, observe: None, update: None, test: nothing()? })
+        Ok(Self { train: nothing()?, observe: None, update: None, last_update: None, test: nothing()? })
     }
 }

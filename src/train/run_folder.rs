@@ -14,20 +14,28 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A new folder for a new run. That it can be written to is tried at once, before any work is done.
+    /// A new folder for a new run. That it can be written to is tried at once, before a step is done.
     ///
     /// # Errors
     /// [`Error::Config`] if there is a run already, [`Error::Io`] if nothing can be written.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::expect_vacant(path)?;
         let folder = Self { path: path.to_owned() };
-        if folder.checkpoint_path().exists() {
-            let reason =
-                format!("{} holds a run already; resume it, or choose another folder", path.display());
-            return Err(Error::Config { option: "out", reason });
-        }
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
         replace(&folder.log_path(), b"")?;
         Ok(folder)
+    }
+
+    /// Refuses a folder that holds a run, and makes none.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn expect_vacant(path: &Path) -> Result<()> {
+        if !(Self { path: path.to_owned() }).checkpoint_path().exists() {
+            return Ok(());
+        }
+        let reason = format!("{} holds a run already; resume it, or choose another folder", path.display());
+        Err(Error::Config { option: "out", reason })
     }
 
     /// The folder of a run that has a checkpoint.

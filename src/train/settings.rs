@@ -2,7 +2,7 @@
 
 use super::{OptimizerKind, Schedule};
 use crate::methods::{Method, MethodConfig};
-use crate::nn::MlpConfig;
+use crate::nn::ModelConfig;
 use crate::{Error, Result};
 
 /// How long a run is.
@@ -23,13 +23,15 @@ pub struct Settings {
     /// How many of its rows are trained and tested on, the first ones; all where there is no number.
     pub first_rows: [Option<usize>; 2],
     /// The network.
-    pub model: MlpConfig,
+    pub model: ModelConfig,
     /// How its topologies evolve.
     pub method: MethodConfig,
     /// How long.
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
+    /// Steps after which an epoch ends, though it has not seen every row; each epoch sees them in an order of its own.
+    pub epoch_steps: Option<u64>,
     /// Which optimizer.
     pub optimizer: OptimizerKind,
     /// The full learning rate.
@@ -52,6 +54,9 @@ impl Settings {
         if self.batch == 0 {
             return bad("batch", "0 rows make no step".to_owned());
         }
+        if self.epoch_steps == Some(0) {
+            return bad("epoch-steps", "an epoch of no steps trains nothing".to_owned());
+        }
         if matches!(self.length, Length::Epochs(0) | Length::Steps(0)) {
             return bad("epochs", "a run of no steps trains nothing".to_owned());
         }
@@ -70,12 +75,13 @@ impl Settings {
 
     /// The method of the run.
     pub fn build_method(&self) -> Box<dyn Method> {
-        self.method.build(self.model.seed, self.model.sparsity.unwrap_or(0.0), self.learning_rate)
+        self.method.build(self.model.seed(), self.model.sparsity().unwrap_or(0.0), self.learning_rate)
     }
 
     /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
-        rows.div_ceil(self.batch) as u64
+        let all = rows.div_ceil(self.batch) as u64;
+        self.epoch_steps.map_or(all, |steps| steps.min(all))
     }
 
     /// Steps of the whole run over `rows` rows.

@@ -6,17 +6,18 @@ use std::time::{Duration, Instant};
 
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
-use crate::data::{Dataset, Table, epoch_order};
-use crate::gpu::{Bytes, DType, Gpu, Pending, Plan};
+use crate::data::{Dataset, Input, Rows, epoch_order};
+use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
 use crate::methods::{Clock, Method, Moment, Static};
-use crate::nn::{Linear, Mlp};
+use crate::nn::{Load, Network};
 use crate::ops::StepValues;
+use crate::reference::bits;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
 use super::evolution::Evolution;
 use super::plans::{Plans, Room};
-use super::report::{self, EpochRecord, LayerRecord, LogRecord, StartRecord};
+use super::report::{self, EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -26,7 +27,7 @@ const IN_FLIGHT: usize = 4;
 const REPORTS: u64 = 50;
 
 /// What a run tells whoever watches it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event {
     /// Steps were done.
     Progress {
@@ -53,6 +54,8 @@ pub enum Event {
         test: Evaluation,
         /// Steps a second in this epoch, without the test.
         steps_per_second: f64,
+        /// What passed through each mixture of experts in this epoch.
+        loads: Vec<LoadRecord>,
     },
 }
 
@@ -83,6 +86,8 @@ pub struct Summary {
     pub finished: bool,
     /// Accuracy on the test rows.
     pub test_accuracy: f64,
+    /// Mean loss over the test rows.
+    pub test_loss: f64,
     /// Mean loss over the rows of the last epoch that was trained.
     pub train_loss: f64,
     /// Steps done in the whole run.
@@ -109,7 +114,7 @@ pub struct Trainer {
     pub(super) gpu: Gpu,
     pub(super) settings: Settings,
     pub(super) data: Dataset,
-    pub(super) model: Mlp,
+    pub(super) model: Box<dyn Network>,
     pub(super) optimizer: OptimizerState,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
@@ -121,8 +126,12 @@ pub struct Trainer {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) room: Room,
+    /// How many rows it has room for.
+    rows: usize,
+    /// Where the network takes it in.
+    input: Tensor,
     /// The host's side, filled and written again and again.
-    host_features: Vec<f32>,
+    host_input: Input,
     host_labels: Vec<u32>,
 }
 
@@ -130,7 +139,8 @@ pub(super) struct Batch {
 struct Report {
     totals: Pending<f32>,
     status: Pending<u32>,
-    rows: usize,
+    /// Labels of the epoch until then.
+    labels: usize,
     step: u64,
 }
 
@@ -155,8 +165,9 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         settings.validate()?;
-        let stored = settings.model.sparsity.map(|sparsity| method.stored_sparsity(sparsity));
-        let model = Mlp::storing(gpu, settings.model.clone(), stored, method.fan_in())?;
+        let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
+        let topologies = settings.model.topologies(stored)?;
+        let model = settings.model.build(gpu, settings.batch, &topologies, method.fan_in())?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -196,39 +207,9 @@ impl Trainer {
     ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
-        let config = &settings.model;
-        if (config.inputs, config.classes) != (data.width(), data.classes) {
-            return Err(Error::Checkpoint {
-                path: path.to_owned(),
-                reason: format!(
-                    "is of a network for {} features and {} classes, but {} has {} and {}",
-                    config.inputs,
-                    config.classes,
-                    data.name,
-                    data.width(),
-                    data.classes
-                ),
-            });
-        }
-        let shape = Mlp::shapes(config);
-        let layers = shape
-            .iter()
-            .enumerate()
-            .map(|(index, &[rows, cols])| {
-                let name = crate::nn::layer_name(index);
-                let weight = format!("{name}.weight");
-                let bias = checkpoint.get(path, &format!("{name}.bias"), &[rows])?;
-                if config.sparsity.is_none() || index + 1 == shape.len() {
-                    let values = checkpoint.get(path, &weight, &[rows, cols])?;
-                    return Linear::with_values(gpu, &name, [rows, cols], None, values, bias);
-                }
-                let topology = checkpoint.topology(path, &weight, [rows, cols], config.block)?;
-                let sides = [topology.nnz(), config.block, config.block];
-                let values = checkpoint.get(path, &format!("{weight}.values"), &sides)?;
-                Linear::with_values(gpu, &name, [rows, cols], Some(&topology), values, bias)
-            })
-            .collect::<Result<_>>()?;
-        let model = Mlp::from_layers(config.clone(), layers)?;
+        let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
+        settings.model.expect_data(&data).map_err(bad)?;
+        let model = checkpoint.network(gpu, path, settings.batch)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -254,19 +235,23 @@ impl Trainer {
         gpu: &Gpu,
         settings: Settings,
         data: Dataset,
-        model: Mlp,
+        model: Box<dyn Network>,
         optimizer: OptimizerState,
         position: Position,
         method: Box<dyn Method>,
     ) -> Result<Self> {
-        let rows = settings.batch;
         let batch = Batch {
-            room: Room::new(gpu, &model, rows)?,
-            host_features: vec![0.0; rows * settings.model.padded_inputs()],
-            host_labels: vec![0; rows],
+            room: Room::new(gpu, &*model)?,
+            rows: settings.batch,
+            input: model.input().clone(),
+            host_input: match model.input().dtype() {
+                DType::U32 => Input::Ids(vec![0; model.input().len()]),
+                _ => Input::Floats(vec![0.0; model.input().len()]),
+            },
+            host_labels: vec![0; model.logits().shape()[0]],
         };
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
-        let evolution = Evolution::new(gpu, method, &model)?;
+        let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
         let plans = Plans::empty(gpu)?;
         Ok(Self { gpu: gpu.clone(), settings, data, model, optimizer, batch, plans, evolution, position })
     }
@@ -277,8 +262,8 @@ impl Trainer {
     }
 
     /// The network.
-    pub fn model(&self) -> &Mlp {
-        &self.model
+    pub fn model(&self) -> &dyn Network {
+        &*self.model
     }
 
     /// What determines the run.
@@ -330,12 +315,14 @@ impl Trainer {
                 self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
+                let loads = self.take_loads()?;
                 let event = Event::Epoch {
                     epoch,
                     step: self.position.step,
                     train,
                     test: evaluation,
                     steps_per_second: done as f64 / elapsed.as_secs_f64(),
+                    loads: loads.clone(),
                 };
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
@@ -351,6 +338,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         layers,
+                        loads,
                     }))?;
                 }
                 if watch(&event) == Flow::Stop {
@@ -371,12 +359,13 @@ impl Trainer {
         Ok(Summary {
             finished: self.position.step >= total,
             test_accuracy: test.accuracy,
+            test_loss: test.loss,
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / (steps_here.max(1) as f64),
             params_present: self.model.params_present(),
-            params_dense: self.model.params_dense(),
+            params_dense: self.settings.model.params_dense(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
@@ -388,7 +377,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
-        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let order = epoch_order(rows, self.settings.model.seed(), epoch);
         let every = (per_epoch / REPORTS).max(1);
         let mut in_flight = VecDeque::new();
         let mut reports: VecDeque<Report> = VecDeque::new();
@@ -402,7 +391,7 @@ impl Trainer {
             let values = StepValues {
                 index: index as u32,
                 learning_rate: self.evolution.method.learning_rate(rate, self.clock()),
-                row_scale: 1.0 / members.len() as f32,
+                row_scale: 1.0 / (members.len() * self.batch.labels_per_row()) as f32,
                 corrections: self.optimizer.corrections(index as u32),
             };
             let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
@@ -425,7 +414,7 @@ impl Trainer {
                 reports.push_back(Report {
                     totals: self.gpu.read(&self.batch.room.totals)?,
                     status: self.gpu.read(&self.batch.room.status)?,
-                    rows: first + members.len(),
+                    labels: (first + members.len()) * self.batch.labels_per_row(),
                     step: index,
                 });
             }
@@ -436,8 +425,8 @@ impl Trainer {
                 if let Some(report) = reports.pop_front() {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
-                    loss = Some(f64::from(totals[0]) / report.rows as f64);
-                    accuracy = Some(f64::from(totals[1]) / report.rows as f64);
+                    loss = Some(f64::from(totals[0]) / report.labels as f64);
+                    accuracy = Some(f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;
@@ -462,7 +451,7 @@ impl Trainer {
     fn prepare(&mut self, share: Option<f64>) -> Result<()> {
         let Some(share) = share else { return Ok(()) };
         if self.plans.update.is_some() {
-            return self.evolution.want(&self.gpu, &self.model, share);
+            return self.evolution.want(&self.gpu, &*self.model, share);
         }
         if self.evolution.method.is_static() {
             return Ok(());
@@ -473,7 +462,10 @@ impl Trainer {
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
     fn plan_of(&self, share: Option<f64>) -> &Plan {
-        let Plans { train, observe, update, .. } = &self.plans;
+        let Plans { train, observe, update, last_update, .. } = &self.plans;
+        let Clock { step, per_epoch, .. } = self.clock();
+        let update =
+            last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
             (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
@@ -484,7 +476,7 @@ impl Trainer {
     /// The training rows of a step within an epoch.
     pub(super) fn members(&self, step: u64, epoch: u64) -> Vec<u32> {
         let rows = self.data.train.rows();
-        let order = epoch_order(rows, self.settings.model.seed, epoch);
+        let order = epoch_order(rows, self.settings.model.seed(), epoch);
         let first = step as usize * self.settings.batch;
         order[first..rows.min(first + self.settings.batch)].to_vec()
     }
@@ -498,7 +490,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
-        let seen = (steps as usize * self.settings.batch).min(rows) as f64;
+        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
     }
 
@@ -525,7 +517,7 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.room.totals, &before)?;
-        let count = rows.len() as f64;
+        let count = (rows.len() * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
     }
 
@@ -536,13 +528,10 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
-        // Of a layer's two parameters, the weight may be sparse.
-        let layers = self.model.layers().iter().zip(&self.evolution.workspaces);
-        let weights = layers
-            .flat_map(|(layer, workspace)| [(layer.weight().sparse(), workspace.as_ref()), (None, None)]);
-        for ((parameter, (weight, workspace)), parts) in
-            self.model.parameters().iter().zip(weights).zip(self.optimizer.parts())
-        {
+        let layers = self.model.layers();
+        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
+            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
+            let workspace = parameter.weight_of.and_then(|layer| self.evolution.workspaces[layer].as_ref());
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
             let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
             match &topology {
@@ -561,14 +550,33 @@ impl Trainer {
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
+        for (name, tensor) in self.model.state() {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
+            }
+        }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
-        for (name, tensor) in self.evolution.tensors() {
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
                 DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(&tensor)?.wait()?),
             }
         }
         Ok(checkpoint)
+    }
+
+    /// What passed through mixtures of experts since this was last asked. Waits for the device.
+    fn take_loads(&self) -> Result<Vec<LoadRecord>> {
+        let take = |tensor: &Tensor| -> Result<Vec<u32>> {
+            let words = self.gpu.read::<u32>(tensor)?.wait()?;
+            self.gpu.write(tensor, &vec![0u32; words.len()])?;
+            Ok(words)
+        };
+        let record = |load: Load<'_>| {
+            Ok(LoadRecord { name: load.name, taken: take(load.taken)?, dropped: take(load.dropped)? })
+        };
+        self.model.loads().into_iter().map(record).collect()
     }
 
     /// The patterns as they are, for the log. Waits for the device.
@@ -593,10 +601,8 @@ impl Trainer {
             };
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
-                let mut set = vec![0u32; places.div_ceil(32)];
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
-                members.for_each(|(_, place)| set[place / 32] |= 1 << (place % 32));
-                report::to_hex(&set, places)
+                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
             };
             records.push(LayerRecord {
                 name: layer.name().to_owned(),
@@ -628,7 +634,7 @@ impl Trainer {
                 self.gpu.write(workspace.born(), &born)?;
             }
         }
-        for (name, tensor) in self.evolution.tensors() {
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
                 DType::U32 => {
                     let words = checkpoint.words(path, &name, tensor.len())?;
@@ -649,7 +655,7 @@ impl Trainer {
 
     /// Names the first layer, from the input on, in which something is not finite.
     fn check(&self, status: &[u32], step: u64) -> Result<()> {
-        let layer = |index: usize| self.model.layers()[index].name().to_owned();
+        let layer = |index: usize| self.model.stages()[index].clone();
         if let Some(index) = status.iter().position(|word| word & 1 != 0) {
             return Err(Error::NotFinite { step, layer: layer(index), quantity: "the output" });
         }
@@ -661,11 +667,18 @@ impl Trainer {
 }
 
 impl Batch {
+    /// How many labels a row has: one, or one for each character of a text.
+    pub(super) fn labels_per_row(&self) -> usize {
+        self.host_labels.len() / self.rows
+    }
+
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
-    pub(super) fn load(&mut self, gpu: &Gpu, table: &Table, rows: &[u32], values: StepValues) -> Result<()> {
-        let stride = self.host_features.len() / self.host_labels.len();
-        table.fill(rows, stride, &mut self.host_features, &mut self.host_labels);
-        gpu.write(&self.room.buffers.input, &self.host_features)?;
+    pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
+        data.fill(rows, &mut self.host_input, &mut self.host_labels);
+        match &self.host_input {
+            Input::Floats(features) => gpu.write(&self.input, features)?,
+            Input::Ids(ids) => gpu.write(&self.input, ids)?,
+        }
         gpu.write(&self.room.labels, &self.host_labels)?;
         self.room.step.write(gpu, values)
     }

@@ -6,10 +6,11 @@ use naga::{AddressSpace, Module, Scalar, ScalarKind, TypeInner};
 
 use crate::uniformity;
 
-/// Parses and validates with nothing but what WebGPU has without optional features.
-pub(crate) fn validate(wgsl: &str) -> Result<(Module, ModuleInfo), String> {
+/// Parses and validates with nothing but what WebGPU has without optional features; `wave` variants may have subgroups.
+pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInfo), String> {
+    let capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
     let module = naga::front::wgsl::parse_str(wgsl).map_err(|error| error.emit_to_string(wgsl))?;
-    let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+    let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| error.emit_to_string(wgsl))?;
     Ok((module, info))
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     fn verdict(wgsl: &str) -> Result<(), String> {
-        let (module, info) = validate(wgsl)?;
+        let (module, info) = validate(wgsl, false)?;
         lint(&module, &info)
     }
 

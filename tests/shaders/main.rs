@@ -5,8 +5,13 @@ mod lint;
 mod translate;
 mod uniformity;
 
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use fretwork::Error;
 use fretwork::gpu::{FLAGS, Key, Sources};
+use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
 fn permutations() -> Vec<Key> {
@@ -41,7 +46,7 @@ fn permutations() -> Vec<Key> {
         all
     };
 
-    for variant in ["lane", "tile"] {
+    for variant in ["lane", "wave", "tile"] {
         let mut dense = transposed(vec![Key::new("dense", variant)]);
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
@@ -52,7 +57,9 @@ fn permutations() -> Vec<Key> {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
             keys.extend(windowed(epilogues(vec![key("dds")])));
-            keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            if variant != "wave" {
+                keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
+            }
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
             // Where tokens are gathered, all rows are ragged or none is.
@@ -93,10 +100,12 @@ fn permutations() -> Vec<Key> {
         .into_iter()
         .chain([
             ("bits", "combine"),
-            ("bits", "count"),
             ("bits", "present"),
             ("blocks", "births"),
+            ("embed", "gather"),
+            ("embed", "link"),
             ("fill", "words"),
+            ("norm", "forward"),
         ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
@@ -118,12 +127,13 @@ fn permutations() -> Vec<Key> {
         kinds.extend(["positive", "negative", "times"].map(|flag| signed.clone().with(flag, true)));
         kinds.push(values);
         keys.extend(switch(kinds, "window"));
-        keys.extend(switch(switch(vec![key("blocks", "renew")], "uniform"), "window"));
-        keys.extend(switch(switch(vec![key("blocks", "remap")], "both"), "window"));
-        keys.extend(switch(vec![key("blocks", "decay"), key("blocks", "rest")], "window"));
+        keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
+        keys.extend(switch(vec![key("blocks", "remap")], "both"));
+        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
         keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
+    keys.extend(switch(vec![Key::new("bits", "count")], "add"));
     for flag in ["or", "and_not"] {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }
@@ -134,29 +144,74 @@ fn permutations() -> Vec<Key> {
     keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
     keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
+    keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
+    for pass in ["forward", "queries", "keys"] {
+        let heads = HEADS.map(|head| Key::new("attention", pass).block(head));
+        // The widest rows leave no room for several.
+        keys.extend(switch(heads[..HEADS.len() - 1].to_vec(), "several"));
+        keys.extend(heads.last().cloned());
+    }
+    let gate = |name| Key::new("gate", name);
+    keys.extend(["assign", "bias", "count", "load", "losses", "noise", "tally"].map(gate));
+    keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
+    keys.extend(switch(vec![gate("choose")], "bias"));
+    keys.extend(switch(vec![gate("hash")], "valid"));
+    keys.extend(switch(vec![gate("noise_backward")], "load"));
+    keys.extend([gate("scores"), gate("scores").with("favour", true), gate("scores").with("only", true)]);
+    keys.extend(["columns", "load"].map(|flag| gate("statistics").with(flag, true)));
+    keys.push(gate("statistics"));
+    for flag in ["renormalised", "chosen"] {
+        keys.push(gate("weigh").with(flag, true));
+        keys.extend(switch(vec![gate("backward").with(flag, true)], "losses"));
+    }
+    let sigmoid = gate("backward").with("sigmoid", true);
+    keys.extend(switch(
+        vec![gate("backward"), sigmoid.clone(), sigmoid.with("renormalised", true)],
+        "losses",
+    ));
+    let random = |name| gate(name).with("renormalised", true).with("random", true);
+    keys.extend(switch(vec![random("backward")], "losses"));
+    keys.extend([gate("weigh"), random("weigh")]);
     keys.push(Key::new("reduce", "sum").with("add", true));
     keys.extend(windowed(vec![Key::new("reduce", "sum")]));
     keys
+}
+
+/// Composes a permutation, and says what is wrong with it, if anything.
+fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
+    let composed = sources.compose(key).map_err(|error| error.to_string())?;
+    let (module, info) = lint::validate(&composed.wgsl, key.name == "wave")?;
+    lint::lint(&module, &info)?;
+    translate::translate(&module, &info, spirv_val)
 }
 
 #[test]
 fn every_permutation_keeps_the_rules_and_translates() {
     let sources = Sources::default();
     let spirv_val = translate::SpirvVal::find();
-    let (mut wrong, mut count) = (Vec::new(), 0);
-    let mut used = std::collections::BTreeSet::new();
-    for key in permutations() {
-        count += 1;
-        used.extend(key.flags.iter().copied());
-        let result = sources.compose(&key).map_err(|error| error.to_string()).and_then(|composed| {
-            let (module, info) = lint::validate(&composed.wgsl)?;
-            lint::lint(&module, &info)?;
-            translate::translate(&module, &info, &spirv_val)
-        });
-        if let Err(why) = result {
-            wrong.push(format!("{}: {why}", key.label()));
+    let keys = permutations();
+    let count = keys.len();
+    // Each thread takes the next permutation that nobody has; what is wrong is told in their order.
+    let next = AtomicUsize::new(0);
+    let inspect = || -> Vec<(usize, String)> {
+        let mut wrong = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(at) else { return wrong };
+            if let Err(why) = keep_the_rules(&sources, key, &spirv_val) {
+                wrong.push((at, format!("{}: {why}", key.label())));
+            }
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut wrong: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(inspect)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    wrong.sort();
+    let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
+    let used: BTreeSet<_> = keys.iter().flat_map(|key| key.flags.iter().copied()).collect();
     println!("{count} permutations");
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     let never: Vec<_> = FLAGS.iter().filter(|flag| !used.contains(*flag)).collect();

@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn spirv_val_objects() {
         let (module, info) =
-            crate::lint::validate("@compute @workgroup_size(1) fn main() {}").expect("it is valid");
+            crate::lint::validate("@compute @workgroup_size(1) fn main() {}", false).expect("it is valid");
         let words = back::spv::write_vec(&module, &info, &back::spv::Options::default(), None)
             .expect("it translates");
         let validator = SpirvVal::find();

@@ -264,7 +264,7 @@ mod tests {
              @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32,
                  @builtin(workgroup_id) id: vec3<u32>) {{ let w = id.x; rw[l] = t[w] + n.x; {body} }}"
         );
-        let (module, _) = validate(&wgsl)?;
+        let (module, _) = validate(&wgsl, false)?;
         super::lint(&module)
     }
 

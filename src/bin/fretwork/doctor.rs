@@ -34,6 +34,9 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         table.retain(|check| check.name.contains(text.as_str()));
         ensure!(!table.is_empty(), "no kernel's name contains {text:?}");
     }
+    let listed = table.len();
+    table.retain(|check| check.applies_to(&gpu));
+    let left_out = listed - table.len();
     let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new(table.len() as u64) };
     bar.set_style(
         ProgressStyle::with_template("{bar:30} {pos:>3}/{len}  {msg}")
@@ -70,8 +73,12 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     if options.json {
         line(json!({
             "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "checks": table.len(), "wrong": wrong,
+            "left_out": left_out,
         }))?;
     } else if wrong == 0 {
+        if left_out > 0 {
+            line(format!("{left_out} checks are of kernels that this adapter cannot run and does not use"))?;
+        }
         line(format!("all {} checks are right", table.len()))?;
     } else {
         line(format!("{wrong} of {} checks are WRONG: do not trust results on this adapter", table.len()))?;

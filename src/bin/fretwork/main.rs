@@ -4,6 +4,7 @@ mod doctor;
 mod options;
 mod output;
 mod report;
+mod sample;
 mod train;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let result = match &options.command {
         Command::Train(train) => train::run(train),
         Command::Report(report) => report::run(report),
+        Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
     };
     result.unwrap_or_else(|error| {

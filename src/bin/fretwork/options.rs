@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use fretwork::data::Source;
 use fretwork::methods::{Decay, Every, Kind, Scope};
+use fretwork::nn::Overflow;
 use fretwork::ops::Activation;
+use fretwork::ops::gate::Gate;
 use fretwork::sparse::Density;
 use fretwork::train::{OptimizerKind, Schedule};
 
@@ -23,13 +25,15 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Show a run as one HTML page: settings, curves, and how patterns changed.
     Report(Report),
+    /// Let a language model go on with a text.
+    Sample(Sample),
     /// List adapters, and check every kernel on one of them.
     Doctor(Doctor),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE
+    /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE | text:FILE
     #[arg(long, default_value = "digits")]
     pub(crate) data: Source,
     /// Train on so many rows, the first.
@@ -38,9 +42,13 @@ pub(crate) struct Train {
     /// Test on so many rows, the first.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
-    /// Widths of the hidden layers, multiples of the block.
-    #[arg(long, value_delimiter = ',', default_value = "512,512")]
-    pub(crate) hidden: Vec<usize>,
+    /// mlp | lm | moe-lm; by default a language model for a text, and a multi-layer perceptron for what else there is.
+    #[arg(long)]
+    pub(crate) model: Option<Model>,
+    /// Widths of the hidden layers, multiples of the block, by default 512,512; of a language model the hidden units of a
+    /// feed-forward network, by default four times its width, or of an expert, by default twice its width.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) hidden: Option<Vec<usize>>,
     /// The share of blocks that are absent, in [0, 1).
     #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
@@ -53,15 +61,18 @@ pub(crate) struct Train {
     /// relu | gelu | silu | all-relu:SLOPE
     #[arg(long, default_value = "relu")]
     pub(crate) activation: Activation,
-    /// Times through the training rows; by default 20 for the digits, 5 for others.
+    /// Times through the training rows; by default 20 for the digits, 10 for a text, 5 for others.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps, instead of epochs.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
-    /// Rows of a step.
-    #[arg(long, default_value_t = 128)]
-    pub(crate) batch: usize,
+    /// Rows of a step, by default 128; windows of a text, by default 16.
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+    /// End an epoch after so many steps, though it has not seen every row; of a text, by default, after 100.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) epoch_steps: Option<u64>,
     /// sgd (with Nesterov momentum) | adamw
     #[arg(long, default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,
@@ -83,6 +94,8 @@ pub(crate) struct Train {
     /// Where patterns, weights, order and dropout come from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) lm: Lm,
     /// How topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
     /// sup-tickets | gap | scl | magnitude | early-crop | snip | synflow | sbp-sr
     #[arg(long, default_value = "static")]
@@ -137,6 +150,65 @@ pub(crate) struct Train {
     pub(crate) json: bool,
 }
 
+/// What kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Model {
+    Mlp,
+    Lm,
+    MoeLm,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Language models")]
+pub(crate) struct Lm {
+    /// Characters that the model sees at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) context: usize,
+    /// The width of the residual stream, a multiple of the block.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) width: usize,
+    /// Heads of attention.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) heads: usize,
+    /// Blocks of attention and feed-forward network.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) depth: usize,
+    /// Experts: so many of the hidden units that --hidden says, or the hidden units of each, such as 64,64,128.
+    #[arg(long, value_delimiter = ',', default_value = "8")]
+    pub(crate) experts: Vec<usize>,
+    /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
+    /// gshard | gshard:random | hash:K | expert-choice:FACTOR
+    #[arg(long, default_value = "softmax-top:2:renormalised")]
+    pub(crate) gate: Gate,
+    /// Balance by GShard's and Switch's auxiliary loss, with this coefficient.
+    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
+    pub(crate) aux: f32,
+    /// Balance by the importance of experts, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) importance: f32,
+    /// Balance by the load of experts, for noisy gates, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) load: f32,
+    /// Keep the router's logits small, with this coefficient.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) z_loss: f32,
+    /// Balance without a loss: how far a step moves each expert's bias.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) bias_rate: f32,
+    /// How many times the tokens that it would have in balance an expert has room for; 0 for all.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) capacity: f32,
+    /// Who is dropped where there is no room: position | probability
+    #[arg(long, default_value = "position")]
+    pub(crate) overflow: Overflow,
+    /// Experts whose hidden units are gated (GLU).
+    #[arg(long)]
+    pub(crate) gated: bool,
+    /// Hidden units of an expert that every token goes to.
+    #[arg(long, value_name = "UNITS", default_value_t = 0)]
+    pub(crate) shared: usize,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Report {
     /// The run folder.
@@ -145,6 +217,28 @@ pub(crate) struct Report {
     /// Where the page goes; by default report.html in the run folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sample {
+    /// The run folder of a language model.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What the text begins with.
+    #[arg(long, default_value = "\n")]
+    pub(crate) prompt: String,
+    /// Characters to add.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) length: usize,
+    /// Below 1 likely characters become likelier, above 1 less so.
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    pub(crate) temperature: f32,
+    /// Where the draws come from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Part of the name of the adapter to use.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `fretwork train`.
 
+use std::f64::consts::LN_2;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,36 +10,40 @@ use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::methods::{MethodConfig, Updates};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, MoeConfig};
+use fretwork::ops::gate::Balance;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use crate::INTERRUPTED;
-use crate::options::Train;
+use crate::options::{Model, Train};
 use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
-    // Everything the host can refuse comes first, before a device is opened and a folder made.
+    // Everything the host can refuse comes first, before a device is opened. A folder is made once there is a run for it.
     let (mut trainer, folder, gpu) = match &options.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
             let checkpoint = folder.load()?;
             let settings = &checkpoint.settings;
-            let data =
-                Dataset::load(&settings.data.parse()?, settings.model.seed)?.first(settings.first_rows)?;
+            let context = settings.model.context();
+            let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), context)?;
+            let data = data.first(settings.first_rows)?;
             let gpu = open(options)?;
             let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
             (trainer, Some(folder), gpu)
         }
         None => {
             let first_rows = [options.rows, options.test_rows];
-            let data = Dataset::load(&options.data, options.seed)?.first(first_rows)?;
+            let data = Dataset::load(&options.data, options.seed, options.lm.context)?.first(first_rows)?;
             let settings = settings(options, &data);
             settings.validate()?;
+            options.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
             let gpu = open(options)?;
+            let trainer = Trainer::new(&gpu, settings, data)?;
             let folder = options.out.as_deref().map(RunFolder::create).transpose()?;
-            (Trainer::new(&gpu, settings, data)?, folder, gpu)
+            (trainer, folder, gpu)
         }
     };
 
@@ -46,8 +51,10 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
 
+    let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
     let mut watcher = Watcher {
         json: options.json,
+        text,
         stop_after: options.stop_after,
         steps: 0,
         interrupted,
@@ -65,7 +72,7 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         }
         line(done)?;
     } else {
-        print_table(&summary, &gpu)?;
+        print_table(&summary, text, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -91,32 +98,80 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
         OptimizerKind::AdamW => (0.004, 0.01),
         _ => (0.1, 0.0005),
     };
-    let epochs = if options.data == Source::Digits { 20 } else { 5 };
+    let text = matches!(options.data, Source::Text(_));
+    let epochs = match options.data {
+        Source::Digits => 20,
+        Source::Text(_) => 10,
+        _ => 5,
+    };
+    let batch = options.batch.unwrap_or(if text { 16 } else { 128 });
     Settings {
         data: options.data.to_string(),
         first_rows: [options.rows, options.test_rows],
-        model: MlpConfig {
-            inputs: data.width(),
-            hidden: options.hidden.clone(),
-            classes: data.classes,
-            block: options.block,
-            sparsity: (!options.dense).then_some(options.sparsity),
-            density: options.init,
-            activation: options.activation,
-            dropout: options.dropout,
-            seed: options.seed,
-        },
+        model: model(options, data),
         method: method(options),
         length: match options.steps {
             Some(steps) => Length::Steps(steps),
             None => Length::Epochs(options.epochs.unwrap_or(epochs)),
         },
-        batch: options.batch,
+        batch,
+        epoch_steps: options.epoch_steps.or(text.then_some(100)),
         optimizer: options.optimizer,
         learning_rate: options.lr.unwrap_or(rate),
         schedule: options.schedule,
         momentum: options.momentum,
         weight_decay: options.weight_decay.unwrap_or(decay),
+    }
+}
+
+fn model(options: &Train, data: &Dataset) -> ModelConfig {
+    let text = matches!(options.data, Source::Text(_));
+    let sparsity = (!options.dense).then_some(options.sparsity);
+    let (block, density, seed) = (options.block, options.init, options.seed);
+    match options.model.unwrap_or(if text { Model::Lm } else { Model::Mlp }) {
+        Model::Mlp => ModelConfig::Mlp(MlpConfig {
+            inputs: data.width(),
+            hidden: options.hidden.clone().unwrap_or_else(|| vec![512, 512]),
+            classes: data.classes,
+            block,
+            sparsity,
+            density,
+            activation: options.activation,
+            dropout: options.dropout,
+            seed,
+        }),
+        kind => ModelConfig::Lm(LmConfig {
+            vocabulary: data.vocabulary.clone(),
+            context: options.lm.context,
+            width: options.lm.width,
+            heads: options.lm.heads,
+            depth: options.lm.depth,
+            hidden: options.hidden.as_ref().map_or(4 * options.lm.width, |hidden| hidden[0]),
+            experts: (kind == Model::MoeLm).then(|| experts(options)),
+            activation: options.activation,
+            block,
+            sparsity,
+            density,
+            seed,
+        }),
+    }
+}
+
+fn experts(options: &Train) -> MoeConfig {
+    let lm = &options.lm;
+    let hidden = options.hidden.as_ref().map_or(2 * lm.width, |hidden| hidden[0]);
+    MoeConfig {
+        experts: match lm.experts[..] {
+            [count] => vec![hidden; count],
+            _ => lm.experts.clone(),
+        },
+        gate: lm.gate,
+        balance: Balance { aux: lm.aux, importance: lm.importance, load: lm.load, z: lm.z_loss },
+        bias_rate: lm.bias_rate,
+        capacity: lm.capacity,
+        overflow: lm.overflow,
+        gated: lm.gated,
+        shared: lm.shared,
     }
 }
 
@@ -143,6 +198,8 @@ fn method(options: &Train) -> MethodConfig {
 /// Shows a run's progress, and stops it where asked to.
 struct Watcher {
     json: bool,
+    /// Whether the model is one of text, whose loss is told in bits.
+    text: bool,
     stop_after: Option<u64>,
     steps: u64,
     interrupted: Arc<AtomicBool>,
@@ -153,8 +210,8 @@ struct Watcher {
 
 impl Watcher {
     fn see(&mut self, event: &Event) -> Flow {
-        match *event {
-            Event::Progress { epoch, step, steps, loss, accuracy } => {
+        match event {
+            &Event::Progress { epoch, step, steps, loss, accuracy } => {
                 self.steps += 1;
                 if !self.json {
                     let bar = self.bar.get_or_insert_with(|| progress_bar(epoch, steps));
@@ -164,17 +221,21 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second } => {
+            Event::Epoch { epoch, step, train, test, steps_per_second, loads } => {
                 if self.json {
                     let event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
-                        "steps_per_second": steps_per_second,
+                        "steps_per_second": steps_per_second, "loads": loads,
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
+                    let test = match self.text {
+                        true => format!("{:.3} bits/char", test.loss / LN_2),
+                        false => format!("{:.4}", test.accuracy),
+                    };
                     bar.finish_with_message(format!(
-                        "loss {:.4} acc {:.4} test {:.4}",
-                        train.loss, train.accuracy, test.accuracy
+                        "loss {:.4} acc {:.4} test {test}",
+                        train.loss, train.accuracy
                     ));
                 }
             }
@@ -198,10 +259,11 @@ fn progress_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-fn print_table(summary: &Summary, gpu: &Gpu) -> Result<()> {
+fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
+    let bits = ("test bits per character", format!("{:.4}", summary.test_loss / LN_2));
     let rows = [
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
         ("train loss", format!("{:.4}", summary.train_loss)),
@@ -223,5 +285,5 @@ fn print_table(summary: &Summary, gpu: &Gpu) -> Result<()> {
         ("driver", gpu.driver()),
     ];
     line("")?;
-    rows.iter().try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
+    rows.iter().chain(text.then_some(&bits)).try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
 }

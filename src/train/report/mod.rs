@@ -5,6 +5,7 @@ mod chart;
 mod hex;
 mod history;
 mod html;
+mod load;
 mod page;
 mod pattern;
 mod record;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use hex::{from_hex, to_hex};
 pub(super) use record::number_or_nan;
-pub use record::{EpochRecord, LayerRecord, LogRecord, StartRecord};
+pub use record::{EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 
 use super::RunFolder;
 use super::run_folder::replace;

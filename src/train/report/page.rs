@@ -3,7 +3,8 @@
 use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
 use super::history::{History, Layer, State};
 use super::html::{count, escape, number, percent};
-use super::{EpochRecord, pattern, settings};
+use super::{EpochRecord, load, pattern, settings};
+use crate::nn::ModelConfig;
 use crate::train::Checkpoint;
 
 const STYLE: &str = include_str!("style.css");
@@ -21,6 +22,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     } else {
         body += &curves(history);
     }
+    body += &load::section(&history.epochs);
     body += &layers(history);
     if let Some(checkpoint) = checkpoint {
         let tables = settings::tables(&checkpoint.settings);
@@ -73,10 +75,15 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     if let Some((done, epoch)) = best {
         tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
     }
+    let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
+    if let (Some((done, epoch)), true) = (history.epochs.last_key_value(), text) {
+        let bits = epoch.test.loss / std::f64::consts::LN_2;
+        tiles.push(("Bits per character", number(bits), format!("held-out text, epoch {done}")));
+    }
     if let Some((done, epoch)) = history.epochs.last_key_value() {
         tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
     }
-    if let Some([present, dense]) = checkpoint.and_then(settings::parameters) {
+    if let Some([present, dense]) = checkpoint.map(settings::parameters) {
         let share = percent(present as f64 / dense as f64);
         tiles.push(("Parameters present", count(present), format!("{share} of {} dense", count(dense))));
     }

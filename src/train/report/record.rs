@@ -42,6 +42,20 @@ pub struct EpochRecord {
     /// The sparse layers; none in a dense network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecord>,
+    /// The mixtures of experts; none in other networks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loads: Vec<LoadRecord>,
+}
+
+/// What passed through a mixture of experts in an epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// The mixture's name.
+    pub name: String,
+    /// Tokens that each expert got.
+    pub taken: Vec<u32>,
+    /// Tokens that chose it, and that it had no room for.
+    pub dropped: Vec<u32>,
 }
 
 /// A sparse layer's pattern at one time.

@@ -52,35 +52,26 @@ fn plain(value: &Value) -> String {
 
 /// The network's widths, from inputs to classes.
 pub(super) fn widths(settings: &Settings) -> String {
-    let model = &settings.model;
-    let widths = [model.inputs].into_iter().chain(model.hidden.iter().copied()).chain([model.classes]);
-    widths.map(|width| width.to_string()).collect::<Vec<_>>().join("-")
+    settings.model.to_string()
 }
 
 /// How the network is stored.
 pub(super) fn method(settings: &Settings) -> String {
     let model = &settings.model;
-    match model.sparsity {
+    match model.sparsity() {
         // Two decimals, and none that says nothing.
         Some(sparsity) => format!(
             "{}: {}\u{a0}% sparse in blocks of {}, {} densities",
             settings.method.kind,
             (sparsity * 1e4).round() / 100.0,
-            model.block,
-            model.density
+            model.block(),
+            model.density()
         ),
         None => "stored densely".to_owned(),
     }
 }
 
 /// Stored parameters, and what they would be with every block present.
-pub(super) fn parameters(checkpoint: &Checkpoint) -> Option<[usize; 2]> {
-    let shapes = crate::nn::Mlp::shapes(&checkpoint.settings.model);
-    let present = shapes.iter().enumerate().map(|(index, _)| {
-        let name = crate::nn::layer_name(index);
-        let weight = format!("{name}.weight");
-        let values = checkpoint.len(&weight).or_else(|| checkpoint.len(&format!("{weight}.values")))?;
-        Some(values + checkpoint.len(&format!("{name}.bias"))?)
-    });
-    Some([present.sum::<Option<_>>()?, shapes.iter().map(|[rows, cols]| rows * (cols + 1)).sum()])
+pub(super) fn parameters(checkpoint: &Checkpoint) -> [usize; 2] {
+    [checkpoint.params_present(), checkpoint.settings.model.params_dense()]
 }

@@ -1,0 +1,57 @@
+// Causal attention: out = sum of p * v over the keys up to a query's own, where p is the softmax of q * k * scale.
+//
+// The softmax is taken on the way: sums are of exponentials less the largest score so far, and are scaled down where a
+// larger one comes. lse, the logarithm of the sum of all exponentials, is what the backward pass needs to have p again.
+import package::attention::rows::{
+    params, qkv, place, row_of, part_at, row_at, load, scale, products, Rows, Each, ROWS, QUADS,
+};
+
+@group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> lse: array<f32>;
+
+@compute @workgroup_size(32)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let here = place(id, count, lane);
+    if here.row >= params.context {
+        return;
+    }
+    var q: Rows;
+    load(&q, here, 0u);
+    scale(&q);
+    var mean: Rows;
+    var sum: Each;
+    var largest: Each;
+    for (var key = 0u; key <= here.last; key++) {
+        var p = products(&q, part_at(here.first + key, 1u, here.head));
+        var shrink: Each;
+        for (var r = 0u; r < ROWS; r++) {
+            // Where there is a later row, its last keys are no keys of this one.
+            let counts = key <= row_of(here, r);
+            let known = select(largest[r], p[r], key == 0u);
+            let peak = select(known, max(known, p[r]), counts);
+            shrink[r] = select(1.0, exp(known - peak), counts);
+            p[r] = select(0.0, exp(p[r] - peak), counts);
+            sum[r] = fma(sum[r], shrink[r], p[r]);
+            largest[r] = peak;
+        }
+        let v = part_at(here.first + key, 2u, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            let x = qkv[v + c];
+            for (var r = 0u; r < ROWS; r++) {
+                mean[r][c] = fma(vec4<f32>(p[r]), x, mean[r][c] * shrink[r]);
+            }
+        }
+    }
+    for (var r = 0u; r < ROWS; r++) {
+        let token = here.first + row_of(here, r);
+        let at = row_at(token, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            out[at + c] = mean[r][c] / sum[r];
+        }
+        lse[token * params.heads + here.head] = largest[r] + log(sum[r]);
+    }
+}

@@ -1,0 +1,61 @@
+// The gradient of the queries: dq = scale * sum of p * (grad * v - delta) * k over the keys up to a query's own, where
+// p = exp(q * k * scale - lse). delta = grad * out, which the gradients of the keys need too, is stored.
+import package::attention::rows::{
+    params, place, row_of, part_at, row_at, load, scale, total, products, add, Rows, Each, ROWS, QUADS,
+};
+
+@group(0) @binding(1) var<storage, read> out: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> lse: array<f32>;
+@group(0) @binding(3) var<storage, read> grad: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> delta: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>;
+
+@compute @workgroup_size(32)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let here = place(id, count, lane);
+    if here.row >= params.context {
+        return;
+    }
+    var q: Rows;
+    load(&q, here, 0u);
+    scale(&q);
+    var g: Rows;
+    var norm: Each;
+    var level: Each;
+    for (var r = 0u; r < ROWS; r++) {
+        let token = here.first + row_of(here, r);
+        let at = row_at(token, here.head);
+        var along = vec4<f32>();
+        for (var c = 0u; c < QUADS; c++) {
+            g[r][c] = grad[at + c];
+            along = fma(g[r][c], out[at + c], along);
+        }
+        level[r] = total(along);
+        norm[r] = lse[token * params.heads + here.head];
+    }
+    var dq: Rows;
+    for (var key = 0u; key <= here.last; key++) {
+        let k = part_at(here.first + key, 1u, here.head);
+        var slope = products(&g, part_at(here.first + key, 2u, here.head));
+        let scores = products(&q, k);
+        for (var r = 0u; r < ROWS; r++) {
+            // Where there is a later row, its last keys are no keys of this one.
+            let p = select(0.0, exp(scores[r] - norm[r]), key <= row_of(here, r));
+            slope[r] = p * (slope[r] - level[r]);
+        }
+        add(&dq, &slope, k);
+    }
+    scale(&dq);
+    for (var r = 0u; r < ROWS; r++) {
+        let token = here.first + row_of(here, r);
+        let at = part_at(token, 0u, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            dqkv[at + c] = dq[r][c];
+        }
+        delta[token * params.heads + here.head] = level[r];
+    }
+}

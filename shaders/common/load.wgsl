@@ -1,0 +1,42 @@
+// How far an expert's logit without noise is from where the expert would just be chosen, in units of its noise's spread.
+//
+// That is the k-th largest of the token's noisy logits, or, for one of those k, the next. k is less than there are experts.
+import package::common::gate::ordered;
+import package::common::noise::spread;
+
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> noise: array<f32>;
+@group(0) @binding(2) var<storage, read> noisy: array<f32>;
+@group(0) @binding(3) var<storage, read> experts: array<u32>;
+
+// The last expert chosen, and the first one that is not.
+struct Brink {
+    last: u32,
+    next: u32,
+}
+
+fn find_brink(token: u32, count: u32, choices: u32) -> Brink {
+    let row = token * count;
+    // No place outside the row, whatever stands there.
+    var brink = Brink(min(experts[token * choices + choices - 1u], count - 1u), 0u);
+    var largest = 0u;
+    for (var expert = 0u; expert < count; expert++) {
+        let key = ordered(noisy[row + expert]);
+        if !is_chosen(row, expert, brink.last) && key > largest {
+            brink.next = expert;
+            largest = key;
+        }
+    }
+    return brink;
+}
+
+fn is_chosen(row: u32, expert: u32, last: u32) -> bool {
+    let key = ordered(noisy[row + expert]);
+    let last_key = ordered(noisy[row + last]);
+    return key > last_key || (key == last_key && expert <= last);
+}
+
+fn distance_of(row: u32, expert: u32, brink: Brink) -> f32 {
+    let threshold = noisy[row + select(brink.last, brink.next, is_chosen(row, expert, brink.last))];
+    return (logits[row + expert] - threshold) / spread(noise[row + expert]);
+}

@@ -1,0 +1,48 @@
+// What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
+import package::common::matmul::{params, lhs4, lhs_at, contraction, ended, Piece};
+
+// Eight elements across, as two pieces.
+alias Octet = array<Piece, 2>;
+
+// Rows i..i + 7 of op(lhs) at contraction indices k..k + 3, which are the same for all eight lanes.
+@if(!lhs_t)
+fn lhs_octet(i: u32, k: u32, lane: u32) -> Octet {
+    let own = lhs4(lhs_at(min(i + lane, params.m - 1u), k));
+    let octet = octet_of_rows(own);
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+@if(lhs_t)
+fn lhs_octet(i: u32, k: u32, lane: u32) -> Octet {
+    let column = min(i + lane % 2u * 4u, (params.m - 1u) & ~3u);
+    let own = lhs4(lhs_at(contraction(k + lane / 2u), column));
+    let octet = octet_of_columns(own);
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+
+// Each lane holds a row: four contraction indices of one element across.
+fn octet_of_rows(own: vec4<f32>) -> Octet {
+    return Octet(
+        transpose(Piece(
+            subgroupBroadcast(own, 0u), subgroupBroadcast(own, 1u),
+            subgroupBroadcast(own, 2u), subgroupBroadcast(own, 3u),
+        )),
+        transpose(Piece(
+            subgroupBroadcast(own, 4u), subgroupBroadcast(own, 5u),
+            subgroupBroadcast(own, 6u), subgroupBroadcast(own, 7u),
+        )),
+    );
+}
+
+// Each lane holds half a contraction index: its first four elements across, or its last.
+fn octet_of_columns(own: vec4<f32>) -> Octet {
+    return Octet(
+        Piece(
+            subgroupBroadcast(own, 0u), subgroupBroadcast(own, 2u),
+            subgroupBroadcast(own, 4u), subgroupBroadcast(own, 6u),
+        ),
+        Piece(
+            subgroupBroadcast(own, 1u), subgroupBroadcast(own, 3u),
+            subgroupBroadcast(own, 5u), subgroupBroadcast(own, 7u),
+        ),
+    );
+}

@@ -1,0 +1,40 @@
+// Dense matmul without workgroup memory, where eight invocations run as one subgroup: side by side, each with 8 rows by 4
+// columns. The rows are the same for all of them, so each loads one, and hands it round.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
+import package::common::wave::lhs_octet;
+import package::common::epilogue::store4;
+@if(continued)
+import package::common::epilogue::stored4;
+
+const LANES = 8u;
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
+    let index = workgroup_index(id, count);
+    let i = index / across * 8u;
+    let j = (index % across * LANES + lane) * 4u;
+    if i >= params.m {
+        return;
+    }
+
+    var tile: Tile;
+    @if(continued) {
+        for (var row = 0u; row < 8u; row++) {
+            tile[row] = stored4(i + row, j);
+        }
+    }
+    for (var k = 0u; k < params.k; k += 4u) {
+        let rows = lhs_octet(i, k, lane);
+        add_pieces(&tile, rows[0], rows[1], rhs_piece(k, j));
+    }
+
+    for (var row = 0u; row < 8u; row++) {
+        store4(i + row, j, tile[row]);
+    }
+}

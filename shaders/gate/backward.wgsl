@@ -1,0 +1,188 @@
+// The gradient of a token's logits, from that of its weights and from the losses. One token an invocation.
+//
+// What all experts have a share in is written first; what only the choices have is added to it.
+import package::common::gate::{ordered, small_exp, TOKEN_COUNTS, TOKEN_LSE, TOKEN_TOTAL};
+import package::common::grid::workgroup_index;
+import package::common::topology::ABSENT;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    choices: u32,
+}
+
+@group(0) @binding(0) var<storage, read> probs: array<f32>;
+@group(0) @binding(1) var<storage, read> tokens: array<f32>;
+@group(0) @binding(2) var<storage, read> experts: array<u32>;
+@if(chosen) @group(0) @binding(3) var<storage, read> weights: array<f32>;
+@group(0) @binding(4) var<storage, read> weights_grad: array<f32>;
+@if(losses) @group(0) @binding(5) var<storage, read> slopes: array<f32>;
+@if(random || (losses && sigmoid)) @group(0) @binding(6) var<storage, read> logits: array<f32>;
+@group(0) @binding(9) var<storage, read_write> logits_grad: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+// The gradient of the weight of one choice.
+fn grad_of(i: u32) -> f32 {
+    var grad = weights_grad[i];
+    @if(losses) {
+        grad += slopes[params.experts + experts[i]];
+    }
+    return grad;
+}
+
+// What a choice's probability gets from the weights.
+fn chosen_grad(i: u32, mean: f32, sum: f32) -> f32 {
+    @if(chosen) {
+        return 0.0;
+    }
+    @if(renormalised) {
+        return (grad_of(i) - mean) / sum;
+    }
+    @if(!chosen && !renormalised) {
+        return grad_of(i);
+    }
+}
+
+// The derivative of an expert's probability by its own logit, but for what a softmax takes from all.
+fn own_slope(probability: f32) -> f32 {
+    @if(sigmoid) {
+        return probability * (1.0 - probability);
+    }
+    @if(!sigmoid) {
+        return probability;
+    }
+}
+
+// What an expert's probability gets from the losses.
+fn shared_grad(expert: u32, balance: f32, total: f32) -> f32 {
+    var grad = 0.0;
+    @if(losses) {
+        grad = (slopes[expert] - balance) / total;
+    }
+    return grad;
+}
+
+@if(random)
+fn second_choice(row: u32, chosen: u32) -> u32 {
+    var second = ABSENT;
+    var largest = 0u;
+    for (var expert = 0u; expert < params.experts; expert++) {
+        let key = ordered(logits[row + expert]);
+        if expert != chosen && (second == ABSENT || key > largest) {
+            second = expert;
+            largest = key;
+        }
+    }
+    return second;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let token = workgroup_index(id, count) * 64u + local;
+    if token >= params.tokens {
+        return;
+    }
+    let row = token * params.experts;
+    let first = token * params.choices;
+    let end = first + params.choices;
+    if tokens[4u * token + TOKEN_COUNTS] <= 0.0 {
+        for (var expert = 0u; expert < params.experts; expert++) {
+            logits_grad[row + expert] = 0.0;
+        }
+        return;
+    }
+
+    // A second expert that was left out by chance: it has no gradient of its own, but the first was weighed against it.
+    @if(random) var left_out = ABSENT;
+    @if(random) {
+        if experts[first + 1u] == ABSENT {
+            left_out = second_choice(row, experts[first]);
+        }
+    }
+    // The mean of the choices' gradients by their weights, and what the weights were divided by.
+    var mean = 0.0;
+    var sum = 1e-9;
+    @if(renormalised) {
+        for (var i = first; i < end; i++) {
+            if experts[i] < params.experts {
+                let probability = probs[row + experts[i]];
+                mean += grad_of(i) * probability;
+                sum += probability;
+            }
+        }
+        @if(random) {
+            if left_out != ABSENT {
+                sum += probs[row + left_out];
+            }
+        }
+        mean /= sum;
+    }
+    @if(chosen) {
+        for (var i = first; i < end; i++) {
+            if experts[i] < params.experts {
+                mean += grad_of(i) * weights[i];
+            }
+        }
+    }
+
+    // The losses see shares of the sum of probabilities. Of a softmax that is 1, and what it takes from all, it takes itself.
+    let total = tokens[4u * token + TOKEN_TOTAL];
+    var balance = 0.0;
+    @if(losses && sigmoid) {
+        for (var expert = 0u; expert < params.experts; expert++) {
+            balance += slopes[expert] * probs[row + expert];
+        }
+        balance /= total;
+    }
+    var taken = 0.0;
+    @if(!sigmoid) {
+        for (var expert = 0u; expert < params.experts; expert++) {
+            taken += shared_grad(expert, balance, total) * probs[row + expert];
+        }
+        for (var i = first; i < end; i++) {
+            if experts[i] < params.experts {
+                taken += chosen_grad(i, mean, sum) * probs[row + experts[i]];
+            }
+        }
+        @if(random) {
+            if left_out != ABSENT {
+                taken -= mean / sum * probs[row + left_out];
+            }
+        }
+    }
+
+    for (var expert = 0u; expert < params.experts; expert++) {
+        let probability = probs[row + expert];
+        var grad = own_slope(probability) * (shared_grad(expert, balance, total) - taken);
+        @if(losses) {
+            // Of a sigmoid's logits the softmax is not at hand.
+            var softmax = probability;
+            @if(sigmoid) {
+                softmax = small_exp(logits[row + expert] - tokens[4u * token + TOKEN_LSE]);
+            }
+            grad += slopes[3u * params.experts + expert] * tokens[4u * token + TOKEN_LSE] * softmax;
+        }
+        logits_grad[row + expert] = grad;
+    }
+    for (var i = first; i < end; i++) {
+        if experts[i] < params.experts {
+            let at = row + experts[i];
+            @if(chosen) {
+                logits_grad[at] += weights[i] * (grad_of(i) - mean);
+            }
+            @if(!chosen) {
+                logits_grad[at] += own_slope(probs[at]) * chosen_grad(i, mean, sum);
+            }
+        }
+    }
+    @if(random) {
+        if left_out != ABSENT {
+            let at = row + left_out;
+            logits_grad[at] -= own_slope(probs[at]) * mean / sum;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+// The k experts of largest key for one token an invocation, in descending order, equals in order of their index.
+//
+// Every turn takes the first one behind that of the turn before, so that nothing need be remembered of the others.
+import package::common::gate::{ordered, TOKEN_COUNTS};
+import package::common::grid::workgroup_index;
+import package::common::topology::ABSENT;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    choices: u32,
+}
+
+@group(0) @binding(0) var<storage, read> keys: array<f32>;
+@if(bias) @group(0) @binding(1) var<storage, read> bias: array<f32>;
+@group(0) @binding(2) var<storage, read> tokens: array<f32>;
+@group(0) @binding(3) var<storage, read_write> experts: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let token = workgroup_index(id, count) * 64u + local;
+    if token >= params.tokens {
+        return;
+    }
+    let first = token * params.experts;
+    let counts = tokens[4u * token + TOKEN_COUNTS] > 0.0;
+    var last = ABSENT;
+    // Above any key.
+    var last_key = 0xFFFFFFFFu;
+    for (var choice = 0u; choice < params.choices; choice++) {
+        var winner = ABSENT;
+        var largest = 0u;
+        for (var expert = 0u; expert < params.experts; expert++) {
+            var x = keys[first + expert];
+            @if(bias) {
+                x += bias[expert];
+            }
+            let key = ordered(x);
+            let behind = key < last_key || (key == last_key && expert > last);
+            if counts && behind && (winner == ABSENT || key > largest) {
+                winner = expert;
+                largest = key;
+            }
+        }
+        experts[token * params.choices + choice] = winner;
+        last = winner;
+        last_key = largest;
+    }
+}

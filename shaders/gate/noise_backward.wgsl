@@ -1,0 +1,77 @@
+// The gradient of the noise's logits from that of the noisy ones, which the logits without noise have too. One token an
+// invocation. The load adds its own: through each expert's logit and spread, and through the threshold that it is held against,
+// which is a noisy logit itself.
+import package::common::activation::sigmoid;
+import package::common::gate::TOKEN_COUNTS;
+import package::common::grid::workgroup_index;
+import package::common::load::{distance_of, find_brink, is_chosen, noise};
+import package::common::noise::{draw, spread};
+import package::common::normal::density;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    @if(load)
+    choices: u32,
+    key_0: u32,
+    key_1: u32,
+}
+
+@group(0) @binding(4) var<storage, read> tokens: array<f32>;
+@if(load) @group(0) @binding(5) var<storage, read> slopes: array<f32>;
+@group(0) @binding(6) var<storage, read_write> logits_grad: array<f32>;
+@group(0) @binding(9) var<storage, read_write> noise_grad: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let token = workgroup_index(id, count) * 64u + local;
+    if token >= params.tokens {
+        return;
+    }
+    let row = token * params.experts;
+    if tokens[4u * token + TOKEN_COUNTS] <= 0.0 {
+        for (var expert = 0u; expert < params.experts; expert++) {
+            noise_grad[row + expert] = 0.0;
+        }
+        return;
+    }
+    @if(load) let brink = find_brink(token, params.experts, params.choices);
+    @if(load) {
+        // What the two thresholds get from all that are held against them.
+        var last = 0.0;
+        var next = 0.0;
+        for (var expert = 0u; expert < params.experts; expert++) {
+            let grad = load_grad(row, expert, distance_of(row, expert, brink));
+            if is_chosen(row, expert, brink.last) {
+                next -= grad;
+            } else {
+                last -= grad;
+            }
+        }
+        logits_grad[row + brink.last] += last;
+        logits_grad[row + brink.next] += next;
+    }
+    for (var expert = 0u; expert < params.experts; expert++) {
+        let i = row + expert;
+        var grad = logits_grad[i] * draw(vec2<u32>(params.key_0, params.key_1), i);
+        @if(load) {
+            let distance = distance_of(row, expert, brink);
+            let own = load_grad(row, expert, distance);
+            grad -= own * distance;
+            logits_grad[i] += own;
+        }
+        // A sigmoid is the derivative of a spread.
+        noise_grad[i] = grad * sigmoid(noise[i]);
+    }
+}
+
+// The gradient of an expert's logit as its load has it.
+@if(load)
+fn load_grad(row: u32, expert: u32, distance: f32) -> f32 {
+    return slopes[2u * params.experts + expert] * density(distance) / spread(noise[row + expert]);
+}

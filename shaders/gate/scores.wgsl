@@ -1,0 +1,58 @@
+// The scores by which an expert selects among tokens, one token an invocation. They are bits of floats: the sign bit marks what
+// takes no part, and of the others the bits ascend with the values.
+import package::common::gate::TOKEN_COUNTS;
+import package::common::grid::workgroup_index;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    @if(favour || only)
+    choices: u32,
+}
+
+@if(!only) @group(0) @binding(0) var<storage, read> probs: array<u32>;
+@if(!only) @group(0) @binding(1) var<storage, read> tokens: array<f32>;
+@if(favour || only) @group(0) @binding(2) var<storage, read> experts: array<u32>;
+@if(only) @group(0) @binding(3) var<storage, read> weights: array<u32>;
+@group(0) @binding(4) var<storage, read_write> scores: array<u32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const NO_PART = 0x80000000u;
+// Puts any probability above all that are without it: those are at most 1, whose bits are 0x3F800000.
+const FAVOUR = 0x40000000u;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let token = workgroup_index(id, count) * 64u + local;
+    if token >= params.tokens {
+        return;
+    }
+    let row = token * params.experts;
+    for (var expert = 0u; expert < params.experts; expert++) {
+        var score = NO_PART;
+        @if(!only) {
+            if tokens[4u * token + TOKEN_COUNTS] > 0.0 {
+                score = probs[row + expert];
+            }
+        }
+        scores[row + expert] = score;
+    }
+    @if(favour || only) {
+        for (var choice = 0u; choice < params.choices; choice++) {
+            let i = token * params.choices + choice;
+            let expert = experts[i];
+            if expert < params.experts {
+                @if(favour) {
+                    scores[row + expert] = probs[row + expert] + FAVOUR;
+                }
+                @if(only) {
+                    scores[row + expert] = weights[i];
+                }
+            }
+        }
+    }
+}

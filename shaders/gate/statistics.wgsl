@@ -1,0 +1,94 @@
+// What a chunk of tokens adds to an expert's statistics: its share of their probabilities, how many choose it first, the sum of
+// their weights for it, its load, and how many choose it at all. An invocation to a chunk and an expert.
+//
+// Sums go by eights and then over the eights, because many equal terms in one long sum err all to the same side.
+import package::common::gate::{TOKEN_COUNTS, TOKEN_TOTAL};
+import package::common::grid::workgroup_index;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    choices: u32,
+}
+
+@group(0) @binding(0) var<storage, read> probs: array<f32>;
+@group(0) @binding(1) var<storage, read> tokens: array<f32>;
+@group(0) @binding(2) var<storage, read> experts: array<u32>;
+@group(0) @binding(3) var<storage, read> weights: array<f32>;
+@if(load) @group(0) @binding(4) var<storage, read> load: array<f32>;
+// Five rows of experts to each chunk.
+@group(0) @binding(5) var<storage, read_write> partial: array<f32>;
+@group(0) @binding(7) var<uniform> params: Params;
+
+const SHORT = 8u;
+const CHUNK = 64u;
+
+struct Statistics {
+    prob: f32,
+    first: f32,
+    weight: f32,
+    load: f32,
+    choice: f32,
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = workgroup_index(id, count) * 64u + local;
+    let expert = i % params.experts;
+    let chunk = i / params.experts;
+    if chunk * CHUNK >= params.tokens {
+        return;
+    }
+    let end = min((chunk + 1u) * CHUNK, params.tokens);
+    var sum = Statistics();
+    for (var begin = chunk * CHUNK; begin < end; begin += SHORT) {
+        var part = Statistics();
+        for (var token = begin; token < min(begin + SHORT, end); token++) {
+            part = plus(part, statistics(token, expert));
+        }
+        sum = plus(sum, part);
+    }
+    let at = 5u * chunk * params.experts + expert;
+    partial[at] = sum.prob;
+    partial[at + params.experts] = sum.first;
+    partial[at + 2u * params.experts] = sum.weight;
+    partial[at + 3u * params.experts] = sum.load;
+    partial[at + 4u * params.experts] = sum.choice;
+}
+
+fn plus(a: Statistics, b: Statistics) -> Statistics {
+    return Statistics(a.prob + b.prob, a.first + b.first, a.weight + b.weight, a.load + b.load, a.choice + b.choice);
+}
+
+fn statistics(token: u32, expert: u32) -> Statistics {
+    var found = Statistics();
+    let i = token * params.experts + expert;
+    found.prob = probs[i] / tokens[4u * token + TOKEN_TOTAL];
+    // A place for each expert: no choice comes first, and all of them stand for it.
+    @if(columns) {
+        if experts[i] == expert {
+            found.weight = weights[i];
+            found.choice = 1.0;
+        }
+        found.first = found.choice;
+    }
+    @if(!columns) {
+        let row = token * params.choices;
+        for (var choice = 0u; choice < params.choices; choice++) {
+            if experts[row + choice] == expert {
+                found.weight = weights[row + choice];
+                found.choice = 1.0;
+                found.first = select(0.0, 1.0, choice == 0u);
+            }
+        }
+    }
+    found.load = found.choice;
+    @if(load) {
+        found.load = load[i];
+    }
+    return found;
+}

@@ -1,0 +1,59 @@
+//! Rows of any kind of data, and the batch on the host that they fill.
+
+use super::{Table, Text};
+
+/// Rows to train on, or to test on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rows {
+    /// Features with a label each.
+    Table(Table),
+    /// Windows of a text, with a label for each character.
+    Text(Text),
+}
+
+/// What a network takes in, on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// Features, row after row.
+    Floats(Vec<f32>),
+    /// Numbers of characters, window after window.
+    Ids(Vec<u32>),
+}
+
+impl Rows {
+    /// How many there are.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Table(table) => table.rows(),
+            Self::Text(text) => text.rows(),
+        }
+    }
+
+    /// Forgets all but the first.
+    pub(super) fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Table(table) => table.truncate(rows),
+            Self::Text(text) => text.truncate(rows),
+        }
+    }
+
+    /// Gathers a batch of as many places as there is room for; those past the last of `rows` do not count.
+    ///
+    /// # Panics
+    /// If a row is not there, or the batch has fewer places than `rows`, or is not for rows of this kind.
+    pub fn fill(&self, rows: &[u32], input: &mut Input, labels: &mut [u32]) {
+        match (self, input) {
+            (Self::Table(table), Input::Floats(features)) => {
+                table.fill(rows, features.len() / labels.len(), features, labels);
+            }
+            (Self::Text(text), Input::Ids(ids)) => text.fill(rows, ids, labels),
+            _ => panic!("a network should be trained on the kind of data that it was made for"),
+        }
+    }
+}
+
+impl From<Table> for Rows {
+    fn from(table: Table) -> Self {
+        Self::Table(table)
+    }
+}

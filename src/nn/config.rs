@@ -1,0 +1,212 @@
+//! What network to make, of all that there are.
+
+use std::fmt;
+
+use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network};
+use crate::data::{Dataset, Rows};
+use crate::gpu::Gpu;
+use crate::random::{Key, Stream};
+use crate::sparse::{self, Density, Grid, Topology};
+use crate::{Error, Result};
+
+/// A layer to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerShape {
+    /// The name that PyTorch would give: `layers.0`.
+    pub name: String,
+    /// The sides of the weight, `[out, in]`.
+    pub sides: [usize; 2],
+    /// Whether the weight is block-sparse.
+    pub sparse: bool,
+    /// Whether a bias follows.
+    pub bias: bool,
+}
+
+/// What network to make.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ModelConfig {
+    /// A multi-layer perceptron.
+    Mlp(MlpConfig),
+    /// A character-level language model.
+    Lm(LmConfig),
+}
+
+impl ModelConfig {
+    /// Refuses what makes no sense, each by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Mlp(config) => config.validate(),
+            Self::Lm(config) => config.validate(),
+        }
+    }
+
+    /// Where everything that is drawn comes from.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::Mlp(config) => config.seed,
+            Self::Lm(config) => config.seed,
+        }
+    }
+
+    /// Characters of a window, for a model that sees windows of text; 0 for others.
+    pub fn context(&self) -> usize {
+        match self {
+            Self::Mlp(_) => 0,
+            Self::Lm(config) => config.context,
+        }
+    }
+
+    /// The share of blocks that are absent; `None` where every layer is dense.
+    pub fn sparsity(&self) -> Option<f64> {
+        match self {
+            Self::Mlp(config) => config.sparsity,
+            Self::Lm(config) => config.sparsity,
+        }
+    }
+
+    /// The side of a block.
+    pub fn block(&self) -> usize {
+        match self {
+            Self::Mlp(config) => config.block,
+            Self::Lm(config) => config.block,
+        }
+    }
+
+    /// How the present blocks are shared out among the layers.
+    pub fn density(&self) -> Density {
+        match self {
+            Self::Mlp(config) => config.density,
+            Self::Lm(config) => config.density,
+        }
+    }
+
+    /// Elements of all parameters if every block were present.
+    pub fn params_dense(&self) -> usize {
+        match self {
+            Self::Mlp(config) => config.params_dense(),
+            Self::Lm(config) => config.params_dense(),
+        }
+    }
+
+    /// What the layers of the network will be, in the order of [`Network::layers`].
+    pub fn layers(&self) -> Vec<LayerShape> {
+        match self {
+            Self::Mlp(config) => config.layers(),
+            Self::Lm(config) => config.layers(),
+        }
+    }
+
+    /// Refuses data that the network is not made for.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn expect_data(&self, data: &Dataset) -> Result<()> {
+        let bad = |wanted: String, found: String| {
+            let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
+            Err(Error::Config { option: "data", reason })
+        };
+        match (self, &data.train) {
+            (Self::Mlp(config), Rows::Table(table)) => {
+                let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
+                let words = |(features, classes)| format!("{features} features and {classes} classes");
+                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+            }
+            (Self::Lm(config), Rows::Text(text)) => {
+                let words = |characters: usize| format!("windows of {characters} characters");
+                if config.context != text.context() {
+                    return bad(words(config.context), words(text.context()));
+                }
+                let words =
+                    |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
+                let [wanted, found] = [&config.vocabulary, &data.vocabulary];
+                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+            }
+            (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
+            (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
+        }
+    }
+
+    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a layer is left with no block.
+    pub fn counts(&self, sparsity: Option<f64>) -> Result<Vec<usize>> {
+        counts(&self.layers(), self.block(), self.density(), sparsity)
+    }
+
+    /// A random initial pattern for each layer, `None` where it is dense.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a layer is left with no block.
+    pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
+        let pattern = |(number, (layer, nnz)): (usize, (LayerShape, usize))| {
+            let key = Key::new(self.seed(), Stream::Pattern(number as u32));
+            let [rows, cols] = layer.sides;
+            layer.sparse.then(|| sparse::random(rows, cols, self.block(), nnz, key)).transpose()
+        };
+        let counts = self.counts(sparsity)?;
+        self.layers().into_iter().zip(counts).enumerate().map(pattern).collect()
+    }
+
+    /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as [`ModelConfig::validate`],
+    /// [`Error::Argument`] if a pattern does not fit,
+    /// [`Error::OutOfMemory`].
+    pub fn build(
+        &self,
+        gpu: &Gpu,
+        batch: usize,
+        topologies: &[Option<Topology>],
+        fan_in: FanIn,
+    ) -> Result<Box<dyn Network>> {
+        match self {
+            Self::Mlp(config) => Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+            Self::Lm(config) => Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+        }
+    }
+}
+
+/// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+pub(super) fn counts(
+    layers: &[LayerShape],
+    block: usize,
+    density: Density,
+    sparsity: Option<f64>,
+) -> Result<Vec<usize>> {
+    let grids: Vec<Grid> = layers
+        .iter()
+        .filter(|layer| layer.sparse)
+        .map(|layer| layer.sides.map(|side| side / block))
+        .collect();
+    let allocated = sparsity.map(|sparsity| density.allocate(&grids, sparsity)).transpose()?;
+    let mut allocated = allocated.into_iter().flatten();
+    Ok(layers.iter().map(|layer| if layer.sparse { allocated.next().unwrap_or(0) } else { 0 }).collect())
+}
+
+/// Its widths, from inputs to classes.
+impl fmt::Display for ModelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mlp(config) => config.fmt(f),
+            Self::Lm(config) => config.fmt(f),
+        }
+    }
+}
+
+impl From<LmConfig> for ModelConfig {
+    fn from(config: LmConfig) -> Self {
+        Self::Lm(config)
+    }
+}
+
+impl From<MlpConfig> for ModelConfig {
+    fn from(config: MlpConfig) -> Self {
+        Self::Mlp(config)
+    }
+}

@@ -1,0 +1,94 @@
+//! A feed-forward network of two layers, the part of a language model that experts may take the place of.
+
+use super::builder::Builder;
+use super::{After, LayerShape, Linear, Passage};
+use crate::Result;
+use crate::gpu::{Class, Recorder, Tensor};
+use crate::ops::{Activation, Epilogue};
+
+/// `down(activation(up(x)))`, with room for what passes through.
+#[derive(Debug)]
+pub struct FeedForward {
+    activation: Activation,
+    up: Linear,
+    down: Linear,
+    /// Before and after the activation, and the gradient before it: `[rows, hidden]`.
+    pre: Tensor,
+    hidden: Tensor,
+    grad: Tensor,
+}
+
+impl FeedForward {
+    /// What its layers will be.
+    pub(super) fn layers(name: &str, width: usize, hidden: usize, sparse: bool) -> [LayerShape; 2] {
+        [("up", [hidden, width]), ("down", [width, hidden])].map(|(part, sides)| LayerShape {
+            name: format!("{name}.{part}"),
+            sides,
+            sparse,
+            bias: true,
+        })
+    }
+
+    /// The network of the next two layers, and room for `rows` rows. What it gives has this variance.
+    pub(super) fn new(
+        builder: &mut Builder<'_>,
+        activation: Activation,
+        rows: usize,
+        variance: f64,
+    ) -> Result<Self> {
+        let (up, down) = (builder.linear(2.0)?, builder.linear(variance)?);
+        let hidden = up.projection().sides()[0];
+        let room = |label| builder.gpu().alloc::<f32>(Class::Activations, label, &[rows, hidden]);
+        Ok(Self {
+            activation,
+            pre: room("pre-activation")?,
+            hidden: room("activation")?,
+            grad: room("gradient")?,
+            up,
+            down,
+        })
+    }
+
+    /// Its two layers.
+    pub fn linears(&self) -> [&Linear; 2] {
+        [&self.up, &self.down]
+    }
+
+    /// The same, to be changed.
+    pub fn linears_mut(&mut self) -> [&mut Linear; 2] {
+        [&mut self.up, &mut self.down]
+    }
+
+    /// Records `out[rows, width]` of `x[rows, width]`.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn forward(&self, rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
+        let (bias, activation) = (self.up.bias(), self.activation);
+        let epilogue = Epilogue::Forward { bias, activation, dropout: None, pre: &self.pre };
+        self.up.forward(rec, x, &self.hidden, epilogue)?;
+        self.down.forward(rec, &self.hidden, out, Epilogue::Bias(self.down.bias()))
+    }
+
+    // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it.
+
+    /// Records the gradients of the parameters, and `dx`, that of the input.
+    ///
+    /// # Errors
+    /// As the operations, and as `after`.
+    pub fn backward(
+        &self,
+        rec: &mut Recorder<'_>,
+        [x, y, dy, dx]: [&Tensor; 4],
+        after: &mut After<'_>,
+    ) -> Result<()> {
+        let [up, down] = [&self.up, &self.down].map(|linear| linear.projection().number());
+        self.down.backward_parameters(rec, dy, &self.hidden)?;
+        let epilogue = Epilogue::Backward { pre: &self.pre, activation: self.activation, dropout: None };
+        self.down.backward_input(rec, dy, &self.grad, epilogue)?;
+        after(rec, Passage { layer: down, x: &self.hidden, y, dy })?;
+        self.up.backward_parameters(rec, &self.grad, x)?;
+        self.up.backward_input(rec, &self.grad, dx, Epilogue::None)?;
+        after(rec, Passage { layer: up, x, y: &self.hidden, dy: &self.grad })
+    }
+}

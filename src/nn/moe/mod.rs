@@ -1,0 +1,308 @@
+//! A mixture of experts: each token passes those that a gate chooses for it.
+
+mod config;
+mod experts;
+
+pub use config::{MoeConfig, Overflow};
+
+use super::builder::Builder;
+use super::{After, FeedForward, Linear, Load, Parameter, Projection};
+use crate::Result;
+use crate::gpu::{Class, Recorder, Tensor};
+use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
+use crate::ops::{self, Activation, Epilogue, Step};
+use crate::random::Key;
+use crate::sparse::{Routing, RoutingShape};
+use experts::Experts;
+
+/// The mixture, with room for what passes through.
+#[derive(Debug)]
+pub struct Moe {
+    config: MoeConfig,
+    key: Key,
+    router: Option<Router>,
+    experts: Experts,
+    /// The expert of all tokens.
+    shared: Option<FeedForward>,
+    /// The expert of each choice, its weight, and the gradient of that: `[tokens, choices]`.
+    chosen: Tensor,
+    weights: Tensor,
+    weights_grad: Tensor,
+    /// Choices that stay, where those of small weight are dropped.
+    kept: Option<Tensor>,
+    routing: Routing,
+    /// A part of the input's gradient, `[tokens, width]`.
+    part: Tensor,
+    /// Tokens that each expert got, and that it dropped, since the totals were last set to 0: `u32[experts]`.
+    load: Tensor,
+    dropped: Tensor,
+}
+
+/// What makes logits, and what is made of them.
+#[derive(Debug)]
+struct Router {
+    logits_of: Projection,
+    /// `[tokens, experts]`.
+    logits: Tensor,
+    grad: Tensor,
+    probs: Tensor,
+    /// `[tokens, 4]`.
+    tokens: Tensor,
+    noise: Option<Noise>,
+    /// What keeps experts in balance without a loss, `[experts]`.
+    bias: Option<Tensor>,
+    losses: Tensor,
+    counts: Tensor,
+    slopes: Tensor,
+}
+
+/// The noise of logits: `[tokens, experts]` all of them but the projection.
+#[derive(Debug)]
+struct Noise {
+    spread_of: Projection,
+    spread: Tensor,
+    noisy: Tensor,
+    grad: Tensor,
+}
+
+impl Router {
+    fn new(builder: &mut Builder<'_>, config: &MoeConfig, tokens: usize) -> Result<Self> {
+        let gpu = builder.gpu();
+        let experts = config.experts.len();
+        let matrix = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[tokens, experts]);
+        let noisy = matches!(config.gate, Gate::NoisyTopK { .. });
+        // Noise breaks the tie of equal logits; without it the router itself must.
+        let logits_of = builder.projection(if noisy { 0.0 } else { 0.1 })?;
+        let mut noise = || -> Result<Noise> {
+            Ok(Noise {
+                spread_of: builder.projection(0.0)?,
+                spread: matrix("spread")?,
+                noisy: matrix("noisy logits")?,
+                grad: matrix("gradient")?,
+            })
+        };
+        let noise = if noisy { Some(noise()?) } else { None };
+        let bias = || gpu.zeros::<f32>(Class::Values, "bias", &[experts]);
+        Ok(Self {
+            logits_of,
+            noise,
+            logits: matrix("logits")?,
+            grad: matrix("gradient")?,
+            probs: matrix("probabilities")?,
+            tokens: gpu.alloc::<f32>(Class::Activations, "tokens", &[tokens, 4])?,
+            bias: (config.bias_rate > 0.0).then(bias).transpose()?,
+            losses: gpu.zeros::<f32>(Class::Scratch, "losses", &[5])?,
+            counts: gpu.alloc::<u32>(Class::Scratch, "counts", &[experts])?,
+            slopes: gpu.alloc::<f32>(Class::Scratch, "slopes", &[4, experts])?,
+        })
+    }
+}
+
+impl Moe {
+    /// The mixture of the next layers, and room for `tokens` tokens. What it gives has this variance.
+    pub(super) fn new(
+        builder: &mut Builder<'_>,
+        config: &MoeConfig,
+        activation: Activation,
+        block: usize,
+        [tokens, width]: [usize; 2],
+        variance: f64,
+        key: Key,
+    ) -> Result<Self> {
+        let gpu = builder.gpu();
+        let count = config.experts.len();
+        let choices = config.gate.choices(count);
+        // Where experts choose, no more choices are made than they have room for together.
+        let most = matches!(config.gate, Gate::ExpertChoice { .. })
+            .then(|| count * config.gate.capacity(tokens, count));
+        let routing = Routing::new(
+            gpu,
+            RoutingShape {
+                tokens,
+                choices,
+                block,
+                widths: config.experts.clone(),
+                capacity: config.room(tokens),
+                most,
+            },
+        )?;
+        let hashed = matches!(config.gate, Gate::Hash { .. });
+        let router = (!hashed).then(|| Router::new(builder, config, tokens)).transpose()?;
+        let experts = Experts::new(builder, &routing, config.gated, activation, variance)?;
+        let shared = (config.shared > 0)
+            .then(|| FeedForward::new(builder, activation, tokens, variance))
+            .transpose()?;
+        let kept = || gpu.alloc::<u32>(Class::Scratch, "kept", &[count, tokens.div_ceil(32)]);
+        let by_weight = config.overflow == Overflow::Probability && config.capacity > 0.0;
+        Ok(Self {
+            config: config.clone(),
+            key,
+            router,
+            experts,
+            shared,
+            chosen: gpu.alloc::<u32>(Class::Activations, "choices", &[tokens, choices])?,
+            weights: gpu.alloc::<f32>(Class::Activations, "weights", &[tokens, choices])?,
+            weights_grad: gpu.alloc::<f32>(Class::Activations, "gradient", &[tokens, choices])?,
+            kept: by_weight.then(kept).transpose()?,
+            routing,
+            part: gpu.alloc::<f32>(Class::Activations, "gradient", &[tokens, width])?,
+            load: gpu.zeros::<u32>(Class::Scratch, "load", &[count])?,
+            dropped: gpu.zeros::<u32>(Class::Scratch, "dropped", &[count])?,
+        })
+    }
+
+    /// What the mixture was made from.
+    pub fn config(&self) -> &MoeConfig {
+        &self.config
+    }
+
+    /// What passed through it in training.
+    pub fn load(&self, name: String) -> Load<'_> {
+        let losses = self.router.as_ref().map(|router| &router.losses);
+        Load { name, taken: &self.load, dropped: &self.dropped, losses }
+    }
+
+    /// What steps change besides the parameters, by name.
+    pub fn state(&self) -> Vec<(&'static str, &Tensor)> {
+        let bias = self.router.as_ref().and_then(|router| router.bias.as_ref());
+        let bias = bias.map(|bias| ("bias", bias));
+        [("load", &self.load), ("dropped", &self.dropped)].into_iter().chain(bias).collect()
+    }
+
+    /// The matrices, in the order in which they were made.
+    pub fn projections(&self) -> Vec<&Projection> {
+        let router = self.router.iter().flat_map(|router| {
+            std::iter::once(&router.logits_of).chain(router.noise.iter().map(|noise| &noise.spread_of))
+        });
+        let shared = self.shared.iter().flat_map(|shared| shared.linears().map(Linear::projection));
+        router.chain(self.experts.projections()).chain(shared).collect()
+    }
+
+    /// The same, to be changed.
+    pub fn projections_mut(&mut self) -> Vec<&mut Projection> {
+        let router = self.router.iter_mut().flat_map(|router| {
+            let noise = router.noise.iter_mut().map(|noise| &mut noise.spread_of);
+            std::iter::once(&mut router.logits_of).chain(noise)
+        });
+        let shared = self.shared.iter_mut();
+        let shared = shared.flat_map(|shared| shared.linears_mut().map(Linear::projection_mut));
+        router.chain(self.experts.projections_mut()).chain(shared).collect()
+    }
+
+    /// What is trained.
+    pub fn parameters(&self) -> Vec<Parameter<'_>> {
+        let shared = self.shared.iter().flat_map(FeedForward::linears);
+        let shared: Vec<_> = shared.flat_map(Linear::parameters).collect();
+        let count = self.projections().len() - if self.shared.is_some() { 2 } else { 0 };
+        self.projections().into_iter().take(count).map(Projection::parameter).chain(shared).collect()
+    }
+
+    fn inputs<'a>(&'a self, router: &'a Router, ids: &'a Tensor, step: Option<&'a Step>) -> Inputs<'a> {
+        Inputs {
+            logits: &router.logits,
+            noise: router.noise.as_ref().map(|noise| &noise.spread),
+            bias: router.bias.as_ref(),
+            valid: Some(ids),
+            draw: step.map(|step| Draw { key: self.key, step }),
+        }
+    }
+
+    fn outputs<'a>(&'a self, router: &'a Router) -> Outputs<'a> {
+        Outputs {
+            probs: &router.probs,
+            tokens: &router.tokens,
+            experts: &self.chosen,
+            weights: &self.weights,
+            noisy: router.noise.as_ref().map(|noise| &noise.noisy),
+        }
+    }
+
+    /// Records `out[tokens, width]` of `x[tokens, width]`. `ids[tokens]` are the tokens' identities, of which those that pad are
+    /// [ignored](crate::reference::IGNORED). With a `step`, as in training: what the gate draws is drawn for that step, and
+    /// loads are counted.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn forward(
+        &self,
+        rec: &mut Recorder<'_>,
+        [x, ids, out]: [&Tensor; 3],
+        step: Option<&Step>,
+    ) -> Result<()> {
+        let count = self.config.experts.len();
+        match &self.router {
+            None => gate::hash(rec, ids, Some(ids), self.key, count, &self.chosen, &self.weights)?,
+            Some(router) => {
+                router.logits_of.forward(rec, x, &router.logits, Epilogue::None)?;
+                if let (Some(noise), Some(_)) = (&router.noise, step) {
+                    noise.spread_of.forward(rec, x, &noise.spread, Epilogue::None)?;
+                }
+                let (inputs, outputs) = (self.inputs(router, ids, step), self.outputs(router));
+                gate::forward(rec, self.config.gate, inputs, outputs)?;
+                if step.is_some() {
+                    let Router { losses, counts, slopes, .. } = router;
+                    let results = Results { losses, counts, slopes };
+                    gate::losses(rec, self.config.gate, inputs, outputs, self.config.balance, results)?;
+                    if let Some(bias) = &router.bias {
+                        gate::rebalance(rec, counts, bias, self.config.bias_rate)?;
+                    }
+                }
+            }
+        }
+        let routing = &self.routing;
+        if let Some(kept) = &self.kept {
+            gate::keep_probable(rec, &self.chosen, &self.weights, routing.shape().capacity, kept)?;
+        }
+        ops::route(rec, &self.chosen, self.kept.as_ref(), routing)?;
+        if step.is_some() {
+            gate::tally(rec, routing.counts(), &self.load)?;
+            gate::tally(rec, routing.dropped(), &self.dropped)?;
+        }
+        if let Some(shared) = &self.shared {
+            shared.forward(rec, x, out)?;
+        }
+        self.experts.forward(rec, [x, &self.weights, out], routing, self.shared.is_some())
+    }
+
+    // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it.
+
+    /// Records the gradients of the parameters, and `dx`, that of the input; those of the losses of balance are in them. It
+    /// goes by what the forward pass left, which must have had the same `step`.
+    ///
+    /// # Errors
+    /// As the operations, and as `after`.
+    pub fn backward(
+        &self,
+        rec: &mut Recorder<'_>,
+        [x, ids, y]: [&Tensor; 3],
+        [dy, dx]: [&Tensor; 2],
+        step: Option<&Step>,
+        after: &mut After<'_>,
+    ) -> Result<()> {
+        let (weights, grads) = (&self.weights, &self.weights_grad);
+        self.experts.backward(rec, [x, weights, dy], [grads, dx], &self.routing, false)?;
+        if let Some(shared) = &self.shared {
+            shared.backward(rec, [x, y, dy, &self.part], after)?;
+            ops::blend(rec, &self.part, dx, [1.0, 1.0])?;
+        }
+        let Some(router) = &self.router else { return Ok(()) };
+        let noise = router.noise.as_ref().filter(|_| step.is_some());
+        gate::backward(
+            rec,
+            self.config.gate,
+            self.inputs(router, ids, step),
+            self.outputs(router),
+            grads,
+            step.map(|_| &router.slopes),
+            Grads { logits: &router.grad, noise: noise.map(|noise| &noise.grad) },
+        )?;
+        let through = [(&router.logits_of, &router.grad)];
+        let through = through.into_iter().chain(noise.map(|noise| (&noise.spread_of, &noise.grad)));
+        for (layer, grad) in through {
+            layer.backward_weight(rec, grad, x)?;
+            layer.backward_input(rec, grad, &self.part, Epilogue::None)?;
+            ops::blend(rec, &self.part, dx, [1.0, 1.0])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Root mean square normalisation (Zhang and Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019):
+//! `shaders/norm/`, twins in [`reference::norm_forward`](crate::reference::norm_forward) and its neighbours.
+
+use super::windows::Windows;
+use super::{column_sums, elementwise};
+use crate::Result;
+use crate::gpu::{Args, Class, Key, Recorder, Tensor};
+use crate::reference::CHUNK;
+
+/// Records `scale[rows] = 1 / sqrt(mean(x^2) + epsilon)` of each row of `x[rows, columns]`, and
+/// `out = x * scale * gain` with `gain[columns]`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn norm_forward(
+    rec: &mut Recorder<'_>,
+    x: &Tensor,
+    gain: &Tensor,
+    scale: &Tensor,
+    out: &Tensor,
+    epsilon: f32,
+) -> Result<()> {
+    let op = "norm.forward";
+    let [rows, columns] = x.matrix(op, "x")?;
+    gain.expect_shape(op, "gain", &[columns])?;
+    scale.expect_shape(op, "scale", &[rows])?;
+    out.expect_shape(op, "out", x.shape())?;
+    for window in Windows::new(rec.gpu(), rows).over(x).over(scale).over(out).cut() {
+        let (x, scale, out) = (window.of(x)?, window.of(scale)?, window.of(out)?);
+        let args = Args::new()
+            .tensor("x", &x)
+            .tensor("gain", gain)
+            .tensor("scale", &scale)
+            .tensor("out", &out)
+            .size(op, "rows", window.count)?
+            .size(op, "columns", columns)?
+            .f32("epsilon", epsilon);
+        rec.dispatch(&Key::new("norm", "forward"), &args, elementwise(window.count))?;
+    }
+    Ok(())
+}
+
+/// Records the gradient of `x` from `grad[rows, columns]` of what [`norm_forward`] made of it: into `out`, or added to what
+/// is there where `add`, such as the gradient of a residual connection around the normalisation.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn norm_backward(
+    rec: &mut Recorder<'_>,
+    grad: &Tensor,
+    x: &Tensor,
+    gain: &Tensor,
+    scale: &Tensor,
+    out: &Tensor,
+    add: bool,
+) -> Result<()> {
+    let op = "norm.backward";
+    let [rows, columns] = grad.matrix(op, "grad")?;
+    x.expect_shape(op, "x", grad.shape())?;
+    gain.expect_shape(op, "gain", &[columns])?;
+    scale.expect_shape(op, "scale", &[rows])?;
+    out.expect_shape(op, "out", grad.shape())?;
+    for window in Windows::new(rec.gpu(), rows).over(grad).over(x).over(scale).over(out).cut() {
+        let (grad, x, scale, out) = (window.of(grad)?, window.of(x)?, window.of(scale)?, window.of(out)?);
+        let args = Args::new()
+            .tensor("grad", &grad)
+            .tensor("x", &x)
+            .tensor("gain", gain)
+            .tensor("scale", &scale)
+            .tensor("out", &out)
+            .size(op, "rows", window.count)?
+            .size(op, "columns", columns)?;
+        rec.dispatch(&Key::new("norm", "backward").with("add", add), &args, elementwise(window.count))?;
+    }
+    Ok(())
+}
+
+/// Records the gradient of the gain, `out[columns] = sum over rows of grad * x * scale`.
+///
+/// The order of the sums, and the scratch they need, are those of [`column_sums`].
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
+/// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+pub fn norm_gain(
+    rec: &mut Recorder<'_>,
+    grad: &Tensor,
+    x: &Tensor,
+    scale: &Tensor,
+    out: &Tensor,
+) -> Result<()> {
+    let op = "norm.gain";
+    let [rows, columns] = grad.matrix(op, "grad")?;
+    x.expect_shape(op, "x", grad.shape())?;
+    scale.expect_shape(op, "scale", &[rows])?;
+    out.expect_shape(op, "out", &[columns])?;
+    let chunks = rows.div_ceil(CHUNK);
+    if chunks <= 1 {
+        return gain(rec, grad, x, scale, out);
+    }
+    let partial = rec.gpu().alloc::<f32>(Class::Scratch, "partial sums", &[chunks, columns])?;
+    gain(rec, grad, x, scale, &partial)?;
+    column_sums(rec, &partial, out, false)
+}
+
+/// The sums of all chunks, one after the other into `out`.
+fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: &Tensor) -> Result<()> {
+    let op = "norm.gain";
+    let [rows, columns] = grad.matrix(op, "grad")?;
+    for window in Windows::new(rec.gpu(), rows).by(CHUNK).over(grad).over(x).over(scale).cut() {
+        let (grad, x, scale) = (window.of(grad)?, window.of(x)?, window.of(scale)?);
+        let mut args = Args::new()
+            .tensor("grad", &grad)
+            .tensor("x", &x)
+            .tensor("scale", &scale)
+            .tensor("out", out)
+            .size(op, "rows", window.count)?
+            .size(op, "columns", columns)?;
+        if !window.is_whole() {
+            args = args.size(op, "first", window.start / CHUNK * columns)?;
+        }
+        let key = Key::new("norm", "gain").with("window", !window.is_whole());
+        rec.dispatch(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
+    }
+    Ok(())
+}

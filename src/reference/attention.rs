@@ -1,0 +1,148 @@
+//! Twins of `shaders/attention/`.
+//!
+//! `qkv[tokens, 3 * width]` holds the queries, keys and values of all heads side by side; `lse[tokens, heads]`. The
+//! tokens of a sequence follow each other, `context` of them.
+
+/// Sizes, which the lengths of the slices give away.
+struct Sizes {
+    context: usize,
+    heads: usize,
+    /// Columns of one head.
+    head: usize,
+}
+
+impl Sizes {
+    fn of(out: usize, lse: usize, context: usize, heads: usize) -> Self {
+        Self { context, heads, head: out / lse }
+    }
+
+    /// The factor of all products of queries and keys.
+    fn scale(&self) -> f32 {
+        1.0 / (self.head as f32).sqrt()
+    }
+
+    /// Queries, keys (part 1) or values (part 2) of a token.
+    fn part<'a>(&self, qkv: &'a [f32], token: usize, part: usize, head: usize) -> &'a [f32] {
+        &qkv[self.at(token, part, head)..][..self.head]
+    }
+
+    fn at(&self, token: usize, part: usize, head: usize) -> usize {
+        ((token * 3 + part) * self.heads + head) * self.head
+    }
+
+    /// A head's part of a row of `out` or its gradient.
+    fn row<'a>(&self, matrix: &'a [f32], token: usize, head: usize) -> &'a [f32] {
+        &matrix[(token * self.heads + head) * self.head..][..self.head]
+    }
+
+    /// Every row of every head: the first token of its sequence, its place in it, and the head.
+    fn rows(&self, lse: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let (context, heads) = (self.context, self.heads);
+        (0..lse).map(move |number| {
+            let token = number / heads;
+            (token / context * context, token % context, number % heads)
+        })
+    }
+}
+
+/// Four sums next to each other, as the kernel's vectors have them.
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 4];
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        sums[i % 4] = a.mul_add(*b, sums[i % 4]);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}
+
+fn scaled(row: &[f32], scale: f32) -> Vec<f32> {
+    row.iter().map(|x| x * scale).collect()
+}
+
+fn add(row: &mut [f32], factor: f32, other: &[f32]) {
+    for (x, other) in row.iter_mut().zip(other) {
+        *x = factor.mul_add(*other, *x);
+    }
+}
+
+/// Causal attention: `out` is the mean of the values up to a query's own, weighed by the softmax of `q * k / sqrt(head)`;
+/// `lse` is the logarithm of the sum of all exponentials.
+pub fn attention_forward(qkv: &[f32], out: &mut [f32], lse: &mut [f32], context: usize, heads: usize) {
+    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    for (first, row, head) in sizes.rows(lse.len()) {
+        let token = first + row;
+        let q = scaled(sizes.part(qkv, token, 0, head), sizes.scale());
+        let mut mean = vec![0.0f32; sizes.head];
+        let (mut sum, mut largest) = (0.0f32, 0.0f32);
+        for key in first..=token {
+            let score = product(&q, sizes.part(qkv, key, 1, head));
+            let known = if key == first { score } else { largest };
+            largest = known.max(score);
+            let (shrink, p) = ((known - largest).exp(), (score - largest).exp());
+            sum = sum.mul_add(shrink, p);
+            for (mean, v) in mean.iter_mut().zip(sizes.part(qkv, key, 2, head)) {
+                *mean = p.mul_add(*v, *mean * shrink);
+            }
+        }
+        let number = token * heads + head;
+        for (out, mean) in out[number * sizes.head..].iter_mut().zip(mean) {
+            *out = mean / sum;
+        }
+        lse[number] = largest + sum.ln();
+    }
+}
+
+/// The gradient of the queries, into the first third of `dqkv`; and `delta[tokens, heads]`, the product of `grad` and
+/// `out`, which [`attention_keys`] needs.
+pub fn attention_queries(
+    qkv: &[f32],
+    out: &[f32],
+    lse: &[f32],
+    grad: &[f32],
+    delta: &mut [f32],
+    dqkv: &mut [f32],
+    [context, heads]: [usize; 2],
+) {
+    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    for (first, row, head) in sizes.rows(lse.len()) {
+        let token = first + row;
+        let number = token * heads + head;
+        let q = scaled(sizes.part(qkv, token, 0, head), sizes.scale());
+        let g = sizes.row(grad, token, head);
+        delta[number] = product(g, sizes.row(out, token, head));
+        let mut dq = vec![0.0f32; sizes.head];
+        for key in first..=token {
+            let k = sizes.part(qkv, key, 1, head);
+            let p = (product(&q, k) - lse[number]).exp();
+            add(&mut dq, p * (product(g, sizes.part(qkv, key, 2, head)) - delta[number]), k);
+        }
+        dqkv[sizes.at(token, 0, head)..][..sizes.head].copy_from_slice(&scaled(&dq, sizes.scale()));
+    }
+}
+
+/// The gradients of the keys and the values, into the other two thirds of `dqkv`.
+pub fn attention_keys(
+    qkv: &[f32],
+    lse: &[f32],
+    grad: &[f32],
+    delta: &[f32],
+    dqkv: &mut [f32],
+    [context, heads]: [usize; 2],
+) {
+    let sizes = Sizes::of(grad.len(), lse.len(), context, heads);
+    for (first, row, head) in sizes.rows(lse.len()) {
+        let token = first + row;
+        let k = scaled(sizes.part(qkv, token, 1, head), sizes.scale());
+        let v = sizes.part(qkv, token, 2, head);
+        let (mut dk, mut dv) = (vec![0.0f32; sizes.head], vec![0.0f32; sizes.head]);
+        for query in (token..first + context).rev() {
+            let q = sizes.part(qkv, query, 0, head);
+            let g = sizes.row(grad, query, head);
+            let number = query * heads + head;
+            let p = (product(&k, q) - lse[number]).exp();
+            add(&mut dv, p, g);
+            add(&mut dk, p * (product(v, g) - delta[number]), q);
+        }
+        dqkv[sizes.at(token, 1, head)..][..sizes.head].copy_from_slice(&scaled(&dk, sizes.scale()));
+        dqkv[sizes.at(token, 2, head)..][..sizes.head].copy_from_slice(&dv);
+    }
+}

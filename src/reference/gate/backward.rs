@@ -1,0 +1,116 @@
+//! Gradients of logits.
+
+use super::loss::{Brink, distance};
+use super::normal::{density, normal, spread};
+use super::{ABSENT, Gate, Score, Token, Weights, ordered, sigmoid, small_exp};
+use crate::random::Key;
+
+/// The gradient of the logits that decided, from that of the weights and from the slopes of the losses.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
+pub fn backward(
+    gate: Gate,
+    logits: &[f32],
+    probs: &[f32],
+    tokens: &[Token],
+    experts: &[u32],
+    weights: &[f32],
+    weights_grad: &[f32],
+    slopes: Option<&[f32]>,
+    logits_grad: &mut [f32],
+) {
+    let (count, choices) = (probs.len() / tokens.len(), experts.len() / tokens.len());
+    let slope = |row: usize, e: usize| slopes.map_or(0.0, |slopes| slopes[row * count + e]);
+    for (t, token) in tokens.iter().enumerate() {
+        let row = t * count..(t + 1) * count;
+        let (p, x) = (&probs[row.clone()], &logits[row.clone()]);
+        let grad = &mut logits_grad[row];
+        if token.counts == 0.0 {
+            grad.fill(0.0);
+            continue;
+        }
+        // Choices as (expert, gradient, weight). One left out by chance has no gradient, but the first was weighed against it.
+        let mut chosen: Vec<(usize, f32, f32)> = (t * choices..(t + 1) * choices)
+            .filter(|&i| experts[i] != ABSENT)
+            .map(|i| (experts[i] as usize, weights_grad[i] + slope(1, experts[i] as usize), weights[i]))
+            .collect();
+        if let (Gate::GShard { .. }, &[(first, ..)]) = (gate, &chosen[..]) {
+            let others = (0..count).filter(|&e| e != first);
+            let second = others.reduce(|a, b| if ordered(x[b]) > ordered(x[a]) { b } else { a });
+            chosen.extend(second.map(|second| (second, 0.0, 0.0)));
+        }
+        // What weights give to probabilities, or, of a softmax over the chosen, to logits.
+        let mut by_choice = vec![0.0f32; count];
+        let sum = chosen.iter().fold(1e-9f32, |sum, &(e, ..)| sum + p[e]);
+        let mean = match gate.weights() {
+            Weights::Probs => 0.0,
+            Weights::Renormalised => chosen.iter().fold(0.0f32, |sum, &(e, g, _)| sum + g * p[e]) / sum,
+            Weights::Chosen => chosen.iter().fold(0.0f32, |sum, &(_, g, w)| sum + g * w),
+        };
+        for (e, g, w) in chosen {
+            by_choice[e] = match gate.weights() {
+                Weights::Probs => g,
+                Weights::Renormalised => (g - mean) / sum,
+                Weights::Chosen => w * (g - mean),
+            };
+        }
+        let direct = gate.weights() == Weights::Chosen;
+        let through = |e: usize| if direct { 0.0 } else { by_choice[e] };
+        let softmax = gate.score() == Score::Softmax;
+        let balance =
+            if softmax { 0.0 } else { (0..count).map(|e| slope(0, e) * p[e]).sum::<f32>() / token.total };
+        let shared = |e: usize| (slope(0, e) - balance) / token.total;
+        let taken: f32 =
+            if softmax { (0..count).map(|e| (shared(e) + through(e)) * p[e]).sum() } else { 0.0 };
+        for e in 0..count {
+            let own = if softmax { p[e] } else { p[e] * (1.0 - p[e]) };
+            let whole = if softmax { p[e] } else { small_exp(x[e] - token.lse) };
+            grad[e] = own * (shared(e) + through(e) - taken) + slope(3, e) * token.lse * whole;
+            if direct {
+                grad[e] += by_choice[e];
+            }
+        }
+    }
+}
+
+/// The gradient of the noise's logits; `logits_grad` is that of the noisy ones, and becomes that of the logits without noise.
+/// With slopes, the load has its part.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
+pub fn noise_backward(
+    logits: &[f32],
+    noise: &[f32],
+    noisy: &[f32],
+    experts: &[u32],
+    tokens: &[Token],
+    slopes: Option<&[f32]>,
+    logits_grad: &mut [f32],
+    noise_grad: &mut [f32],
+    key: Key,
+    step: u32,
+) {
+    let (count, choices) = (noise.len() / tokens.len(), experts.len() / tokens.len());
+    for (t, token) in tokens.iter().enumerate() {
+        let row = t * count..(t + 1) * count;
+        if token.counts == 0.0 {
+            noise_grad[row].fill(0.0);
+            continue;
+        }
+        // By expert: the gradient of its own logit, and what that is times the distance.
+        let mut own = vec![[0.0; 2]; count];
+        if let Some(slopes) = slopes {
+            let noisy = &noisy[row.clone()];
+            let brink = Brink::find(noisy, experts[(t + 1) * choices - 1]);
+            for (e, own) in own.iter_mut().enumerate() {
+                let (i, threshold) = (row.start + e, brink.threshold(noisy, e));
+                let distance = distance(logits[i], noisy[threshold], noise[i]);
+                let grad = slopes[2 * count + e] * density(distance) / spread(noise[i]);
+                logits_grad[row.start + threshold] -= grad;
+                *own = [grad, grad * distance];
+            }
+        }
+        for (e, i) in row.enumerate() {
+            let drawn = logits_grad[i] * normal(key.at([i as u32, step])[0]);
+            noise_grad[i] = (drawn - own[e][1]) * sigmoid(noise[i]);
+            logits_grad[i] += own[e][0];
+        }
+    }
+}

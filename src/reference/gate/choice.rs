@@ -1,0 +1,190 @@
+//! Probabilities, choices and weights.
+
+use super::normal::{normal, spread};
+use super::{ABSENT, Score, Token, Weights, ordered, sigmoid, small_exp};
+use crate::random::{Key, unit};
+use crate::reference::IGNORED;
+
+/// `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
+pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u32) {
+    for (i, noisy) in noisy.iter_mut().enumerate() {
+        *noisy = if noise[i].is_finite() {
+            logits[i] + normal(key.at([i as u32, step])[0]) * spread(noise[i])
+        } else {
+            noise[i]
+        };
+    }
+}
+
+/// The probabilities of every token, and what else is needed of it.
+pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &mut [Token], score: Score) {
+    let experts = logits.len() / tokens.len();
+    for (t, token) in tokens.iter_mut().enumerate() {
+        let (x, p) = (&logits[t * experts..][..experts], &mut probs[t * experts..][..experts]);
+        let counts = valid.is_none_or(|valid| valid[t] != IGNORED) && x.iter().all(|x| x.is_finite());
+        if !counts {
+            p.fill(0.0);
+            *token = Token { lse: 0.0, square: 0.0, counts: 0.0, total: 1.0 };
+            continue;
+        }
+        let largest = x.iter().fold(x[0], |largest, &x| largest.max(x));
+        let sum = x.iter().fold(0.0f32, |sum, x| sum + small_exp(x - largest));
+        let mut total = 1.0;
+        match score {
+            Score::Softmax => p.iter_mut().zip(x).for_each(|(p, x)| *p = small_exp(x - largest) / sum),
+            Score::Sigmoid => {
+                p.iter_mut().zip(x).for_each(|(p, &x)| *p = sigmoid(x));
+                total = p.iter().fold(0.0, |total, p| total + p);
+            }
+        }
+        let lse = sum.ln() + largest;
+        *token = Token { lse, square: lse * lse, counts: 1.0, total };
+    }
+}
+
+/// The experts of largest key, plus bias if there is one, for every token that counts: in descending order, equals in order of
+/// their index.
+pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mut [u32]) {
+    let (count, choices) = (keys.len() / tokens.len(), experts.len() / tokens.len());
+    for (t, token) in tokens.iter().enumerate() {
+        let experts = &mut experts[t * choices..][..choices];
+        if token.counts == 0.0 {
+            experts.fill(ABSENT);
+            continue;
+        }
+        let key = |e: usize| ordered(keys[t * count + e] + bias.map_or(0.0, |bias| bias[e]));
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by_key(|&e| std::cmp::Reverse(key(e)));
+        experts.iter_mut().zip(order).for_each(|(expert, e)| *expert = e as u32);
+    }
+}
+
+/// The weight of every choice. `values` are probabilities, or logits for [`Weights::Chosen`]. With a key and a step, a second
+/// choice is left to chance.
+pub fn weigh(
+    values: &[f32],
+    experts: &mut [u32],
+    weights: &mut [f32],
+    tokens: usize,
+    rule: Weights,
+    random: Option<(Key, u32)>,
+) {
+    let (count, choices) = (values.len() / tokens, experts.len() / tokens);
+    for t in 0..tokens {
+        let row = &values[t * count..][..count];
+        let experts = &mut experts[t * choices..][..choices];
+        let weights = &mut weights[t * choices..][..choices];
+        let present = |expert: &&u32| **expert != ABSENT;
+        let largest =
+            experts.iter().filter(present).map(|&e| row[e as usize]).reduce(f32::max).unwrap_or(0.0);
+        let value = |expert: u32| match rule {
+            Weights::Chosen => small_exp(row[expert as usize] - largest),
+            _ => row[expert as usize],
+        };
+        let start = if rule == Weights::Chosen { 0.0 } else { 1e-9f32 };
+        let sum = match rule {
+            Weights::Probs => 1.0,
+            _ => experts.iter().filter(present).fold(start, |sum, &expert| sum + value(expert)),
+        };
+        for (weight, &expert) in weights.iter_mut().zip(&*experts) {
+            *weight = if expert == ABSENT { 0.0 } else { value(expert) / sum };
+        }
+        if let Some((key, step)) = random
+            && unit(key.at([t as u32, step])[0]) >= weights[1] / 0.2
+        {
+            (experts[1], weights[1]) = (ABSENT, 0.0);
+        }
+    }
+}
+
+/// By what an expert selects among tokens.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule<'a> {
+    /// The probabilities.
+    Probs,
+    /// Those who chose it first, then the others, both by their probabilities.
+    Favour(&'a [u32]),
+    /// Those who chose it, by the weights of their choices.
+    Only(&'a [u32], &'a [f32]),
+}
+
+/// The scores by which experts select among tokens. A negative score takes no part: that of a token that does not count, or
+/// did not choose where only choices do.
+pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_>) {
+    let count = probs.len() / tokens.len();
+    for (at, score) in scores.iter_mut().enumerate() {
+        let (t, e) = (at / count, at % count);
+        let place = |experts: &[u32]| {
+            let choices = experts.len() / tokens.len();
+            (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32)
+        };
+        let plain = if tokens[t].counts > 0.0 { probs[at] } else { -0.0 };
+        *score = match rule {
+            Rule::Probs => plain,
+            // The exponent is raised by 128, which keeps the order and is above all that is at most 1.
+            Rule::Favour(experts) => {
+                place(experts).map_or(plain, |_| f32::from_bits(probs[at].to_bits() + 0x4000_0000))
+            }
+            Rule::Only(experts, weights) => place(experts).map_or(-0.0, |i| weights[i]),
+        };
+    }
+}
+
+/// A place for every expert, from what each took: a bit per token, in whole words.
+pub fn assign(taken: &[u32], experts: &mut [u32], tokens: usize) {
+    let (count, words) = (experts.len() / tokens, tokens.div_ceil(32));
+    for (i, expert) in experts.iter_mut().enumerate() {
+        let (t, e) = (i / count, i % count);
+        *expert = if taken[e * words + t / 32] >> (t % 32) & 1 == 1 { e as u32 } else { ABSENT };
+    }
+}
+
+/// How many choices each expert has, to the nearest multiple of `tile`.
+pub fn count(choices: &[u32], counts: &mut [u32], tile: u32) {
+    for (e, count) in counts.iter_mut().enumerate() {
+        let found = choices.iter().filter(|&&expert| expert == e as u32).count() as u32;
+        *count = (found + tile / 2) / tile * tile;
+    }
+}
+
+/// Choices by a hash of the tokens' identities: choice `j` is drawn at counter `(identity, j)` from the experts left.
+pub fn hash(
+    ids: &[u32],
+    valid: Option<&[u32]>,
+    experts: &mut [u32],
+    weights: &mut [f32],
+    count: usize,
+    key: Key,
+) {
+    let choices = experts.len() / ids.len();
+    for (t, &id) in ids.iter().enumerate() {
+        let span = t * choices..(t + 1) * choices;
+        if valid.is_some_and(|valid| valid[t] == IGNORED) {
+            experts[span.clone()].fill(ABSENT);
+            weights[span].fill(0.0);
+            continue;
+        }
+        let mut left: Vec<u32> = (0..count as u32).collect();
+        for (j, expert) in experts[span.clone()].iter_mut().enumerate() {
+            *expert = left.remove(key.at([id, j as u32])[0] as usize % left.len());
+        }
+        weights[span].fill(1.0 / choices as f32);
+    }
+}
+
+/// Adds counts to running totals.
+pub fn tally(counts: &[u32], totals: &mut [u32]) {
+    totals.iter_mut().zip(counts).for_each(|(total, count)| *total = total.wrapping_add(*count));
+}
+
+/// Raises the bias of experts with fewer tokens than the mean by `rate`, and lowers that of those with more.
+pub fn rebalance(counts: &[u32], bias: &mut [f32], rate: f32) {
+    let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    for (bias, &count) in bias.iter_mut().zip(counts) {
+        match (u64::from(count) * counts.len() as u64).cmp(&sum) {
+            std::cmp::Ordering::Less => *bias += rate,
+            std::cmp::Ordering::Equal => {}
+            std::cmp::Ordering::Greater => *bias -= rate,
+        }
+    }
+}

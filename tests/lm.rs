@@ -1,0 +1,358 @@
+//! Language models, dense, sparse and with experts: gradients, runs, and what is refused.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+
+use fretwork::data::{Dataset, Source};
+use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
+use fretwork::methods::{Every, Kind, MethodConfig};
+use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow};
+use fretwork::ops::gate::Balance;
+use fretwork::ops::{self, Activation, Step, StepValues};
+use fretwork::random::{Key, Stream};
+use fretwork::reference::IGNORED;
+use fretwork::sparse::Density;
+use fretwork::train::{
+    Checkpoint, Event, Flow, Length, OptimizerKind, RunFolder, Sampler, Schedule, Settings, Trainer,
+};
+
+fn gpu() -> Gpu {
+    Gpu::request(Options::default()).unwrap()
+}
+
+const BATCH: usize = 3;
+const CONTEXT: usize = 10;
+
+fn config(experts: Option<MoeConfig>, sparsity: Option<f64>) -> LmConfig {
+    LmConfig {
+        vocabulary: b" ,.abcdefghi".to_vec(),
+        context: CONTEXT,
+        width: 32,
+        heads: 2,
+        depth: 2,
+        hidden: 48,
+        experts,
+        activation: Activation::Gelu,
+        block: 16,
+        sparsity,
+        density: Density::Uniform,
+        seed: 5,
+    }
+}
+
+fn experts(gate: &str) -> MoeConfig {
+    MoeConfig {
+        experts: vec![32, 16, 48, 16],
+        gate: gate.parse().unwrap(),
+        balance: Balance::default(),
+        bias_rate: 0.0,
+        capacity: 0.0,
+        overflow: Overflow::Position,
+        gated: false,
+        shared: 0,
+    }
+}
+
+/// A model with characters to go on, and plans that tell its loss and its gradients.
+struct Bench {
+    gpu: Gpu,
+    model: Box<dyn Network>,
+    report: Tensor,
+    forward: Plan,
+    backward: Plan,
+}
+
+impl Bench {
+    fn new(config: LmConfig) -> Self {
+        let gpu = gpu();
+        let classes = config.vocabulary.len() as u32;
+        let config = ModelConfig::from(config);
+        let topologies = config.topologies(config.sparsity()).unwrap();
+        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present).unwrap();
+        let rows = BATCH * CONTEXT;
+        let mut walk = Key::new(3, Stream::Check(7)).walk();
+        let mut ids: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();
+        let mut labels: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();
+        // The last window pads the batch, in part.
+        ids[rows - 4..].fill(IGNORED);
+        labels[rows - 4..].fill(IGNORED);
+        gpu.write(model.input(), &ids).unwrap();
+        let labels = gpu.upload(Class::Scratch, "labels", &[rows], &labels).unwrap();
+        let report = gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2]).unwrap();
+        let row_scale = 1.0 / (rows - 4) as f32;
+        let step = Step::new(&gpu, StepValues { index: 2, row_scale, ..StepValues::default() }).unwrap();
+        // Every parameter has a part: gains of 1, biases of 0 and routers of 0 hide what is wrong.
+        for parameter in model.parameters() {
+            let mut values = gpu.read::<f32>(parameter.values).unwrap().wait().unwrap();
+            let scale = match &parameter.name {
+                name if name.contains("embedding") => 1.0,
+                // So far apart that a small step changes no choice.
+                name if name.contains("router") => 3.0,
+                _ => 0.2,
+            };
+            values.iter_mut().for_each(|x| *x += scale * (walk.uniform() - 0.5));
+            gpu.write(parameter.values, &values).unwrap();
+        }
+        let plan = |backward: bool| {
+            let mut rec = Recorder::new(&gpu);
+            model.forward(&mut rec, Some(&step)).unwrap();
+            let (logits, grad) = (model.logits(), model.logits_grad());
+            ops::softmax_cross_entropy(&mut rec, logits, &labels, &report, grad, &step).unwrap();
+            if backward {
+                model.backward(&mut rec, Some(&step)).unwrap();
+            }
+            rec.finish().unwrap()
+        };
+        let (forward, backward) = (plan(false), plan(true));
+        Self { gpu, model, report, forward, backward }
+    }
+
+    fn read(&self, tensor: &Tensor) -> Vec<f32> {
+        self.gpu.read::<f32>(tensor).unwrap().wait().unwrap()
+    }
+
+    /// The mean loss, with those that keep experts in balance.
+    fn loss(&self) -> f64 {
+        self.gpu.run(&self.forward).unwrap();
+        let rows = self.read(&self.report);
+        let sum: f64 = rows.chunks(2).map(|row| f64::from(row[0])).sum();
+        let loads = self.model.loads();
+        let balance =
+            loads.iter().filter_map(|load| load.losses).map(|losses| f64::from(self.read(losses)[4]));
+        sum / (BATCH * CONTEXT - 4) as f64 + balance.sum::<f64>()
+    }
+
+    /// The largest difference between the slope that the gradient of a parameter says and the one that is there, along
+    /// directions in which every element counts by its gradient and by chance.
+    fn worst(&self) -> (f64, String) {
+        self.gpu.run(&self.backward).unwrap();
+        let gradients: Vec<Vec<f32>> = self.model.parameters().iter().map(|p| self.read(p.grads)).collect();
+        let mut walk = Key::new(8, Stream::Check(9)).walk();
+        let mut worst = (0.0, String::new());
+        for (parameter, gradient) in self.model.parameters().iter().zip(&gradients) {
+            let values = self.read(parameter.values);
+            let size = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            assert!(size > 1e-6, "{} has a gradient of {size:e}, which tells nothing", parameter.name);
+            for _ in 0..2 {
+                let direction: Vec<f64> =
+                    gradient.iter().map(|&g| f64::from(g) / size * f64::from(2.0 * walk.uniform())).collect();
+                let told: f64 = direction.iter().zip(gradient).map(|(d, &g)| d * f64::from(g)).sum();
+                // Enough to be seen, and too little for tokens to choose other experts.
+                let length = 2e-4;
+                let at = |t: f64| {
+                    let moved: Vec<f32> =
+                        values.iter().zip(&direction).map(|(x, d)| (f64::from(*x) + t * d) as f32).collect();
+                    self.gpu.write(parameter.values, &moved).unwrap();
+                    self.loss()
+                };
+                let found = (at(length) - at(-length)) / (2.0 * length);
+                let error = (found - told).abs() / told.abs();
+                if error > worst.0 {
+                    worst = (error, format!("{}: {told:e} told, {found:e} found", parameter.name));
+                }
+            }
+            self.gpu.write(parameter.values, &values).unwrap();
+        }
+        worst
+    }
+}
+
+#[test]
+fn gradients_of_all_parameters() {
+    let balance = Balance { aux: 0.3, importance: 0.2, load: 0.1, z: 0.05 };
+    let mixtures = [
+        experts("softmax-top:2:renormalised"),
+        experts("softmax-top:4"),
+        experts("softmax-top:3:chosen"),
+        MoeConfig { gated: true, shared: 32, ..experts("sigmoid-top:2:renormalised") },
+        MoeConfig { balance, ..experts("noisy-top:2") },
+        MoeConfig { capacity: 0.6, balance, ..experts("gshard:random") },
+        MoeConfig { capacity: 0.6, overflow: Overflow::Probability, ..experts("softmax-top:2") },
+        MoeConfig { gated: true, ..experts("hash:2") },
+        experts("expert-choice:2"),
+    ];
+    let dense = [config(None, None), config(None, Some(0.2))];
+    let sparse = MoeConfig { gated: true, shared: 32, ..experts("softmax-top:3") };
+    let sparse = config(Some(sparse), Some(0.2));
+    let mixtures = mixtures.map(|mixture| config(Some(mixture), None));
+    for config in dense.into_iter().chain(mixtures).chain([sparse]) {
+        let name = config.to_string();
+        let (error, which) = Bench::new(config).worst();
+        assert!(error < 0.01, "{name}: {error:.3}: {which}");
+    }
+}
+
+/// The check can fail: a gradient that is wrong in one part is found.
+#[test]
+fn a_wrong_gradient_is_found() {
+    let mut bench = Bench::new(config(Some(experts("softmax-top:2:renormalised")), None));
+    // A loss that is weighed otherwise than the gradient: a plan with another scale of rows.
+    let mut rec = Recorder::new(&bench.gpu);
+    let step =
+        Step::new(&bench.gpu, StepValues { index: 2, row_scale: 0.05, ..StepValues::default() }).unwrap();
+    let labels = bench.gpu.zeros::<u32>(Class::Scratch, "labels", &[BATCH * CONTEXT]).unwrap();
+    bench.model.forward(&mut rec, Some(&step)).unwrap();
+    let (logits, grad) = (bench.model.logits(), bench.model.logits_grad());
+    ops::softmax_cross_entropy(&mut rec, logits, &labels, &bench.report, grad, &step).unwrap();
+    bench.model.backward(&mut rec, Some(&step)).unwrap();
+    bench.backward = rec.finish().unwrap();
+    assert!(bench.worst().0 > 0.1);
+}
+
+/// A text with something to learn.
+fn text(folder: &Path) -> String {
+    let mut walk = Key::new(1, Stream::Check(3)).walk();
+    let words = ["abide", "face", "chide", "dig", "high", "bead", "fib"];
+    let text: String =
+        (0..3000).map(|_| words[walk.below(words.len() as u32) as usize].to_owned() + " ").collect();
+    let path = folder.join("text.txt");
+    std::fs::write(&path, text).unwrap();
+    format!("text:{}", path.display())
+}
+
+fn settings(data: &str, experts: Option<MoeConfig>, steps: u64) -> (Settings, Dataset) {
+    let source: Source = data.parse().unwrap();
+    let dataset = Dataset::load(&source, 1, CONTEXT).unwrap();
+    let settings = Settings {
+        data: data.to_owned(),
+        first_rows: [None; 2],
+        model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
+        method: MethodConfig::new(Kind::Static, 0.5),
+        length: Length::Steps(steps),
+        batch: 16,
+        epoch_steps: Some(10),
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 0.01,
+        schedule: Schedule::OneCycle,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    };
+    (settings, dataset)
+}
+
+fn bytes(checkpoint: &Checkpoint) -> Vec<u8> {
+    checkpoint.to_bytes(Path::new("checkpoint")).unwrap()
+}
+
+/// Runs are the same to the bit, also when they stop in the middle of an epoch and go on; no step waits for the device.
+#[test]
+fn runs_are_repeated_and_resumed_to_the_bit() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let mixture = MoeConfig {
+        bias_rate: 0.01,
+        capacity: 1.5,
+        ..experts("softmax-top:2:renormalised:tile=4".trim_end_matches(":tile=4"))
+    };
+    let noisy = MoeConfig {
+        balance: Balance { importance: 0.1, load: 0.1, ..Balance::default() },
+        ..experts("noisy-top:2")
+    };
+    for (mixture, kind) in
+        [(None, Kind::Set), (None, Kind::Rigl), (Some(mixture), Kind::Static), (Some(noisy), Kind::Static)]
+    {
+        let (mut settings, dataset) = settings(&data, mixture, 24);
+        settings.method = MethodConfig::new(kind, 0.5);
+        settings.method.updates.every = Every::Steps(3);
+        let whole = |seen: &mut Vec<Event>| {
+            let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
+            let summary = trainer
+                .run(None, &mut |event| {
+                    seen.push(event.clone());
+                    Flow::Continue
+                })
+                .unwrap();
+            assert_eq!(summary.blocking_waits, 0);
+            bytes(&trainer.checkpoint().unwrap())
+        };
+        let mut events = Vec::new();
+        let wanted = whole(&mut events);
+        assert!(wanted == whole(&mut Vec::new()), "{kind}: two runs differ");
+        let loads = events.iter().find_map(|event| match event {
+            Event::Epoch { loads, .. } => Some(loads.clone()),
+            Event::Progress { .. } => None,
+        });
+        for load in loads.unwrap() {
+            let all: u32 = load.taken.iter().chain(&load.dropped).sum();
+            assert_eq!(all as usize, 10 * 16 * CONTEXT * 2, "every token makes two choices");
+        }
+        for stop in [4, 10, 17] {
+            let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
+            let mut steps = 0;
+            let mut until = |event: &Event| {
+                steps += u64::from(matches!(event, Event::Progress { .. }));
+                if steps >= stop { Flow::Stop } else { Flow::Continue }
+            };
+            trainer.run(None, &mut until).unwrap();
+            let path = Path::new("checkpoint");
+            let kept = Checkpoint::from_bytes(path, &bytes(&trainer.checkpoint().unwrap())).unwrap();
+            let mut resumed = Trainer::resume(&gpu, &kept, path, dataset.clone()).unwrap();
+            resumed.run(None, &mut |_| Flow::Continue).unwrap();
+            assert!(wanted == bytes(&resumed.checkpoint().unwrap()), "{kind}: resumed at {stop}");
+        }
+    }
+}
+
+/// It learns what there is to learn, and says it again.
+#[test]
+fn a_model_learns_words_and_says_them() {
+    let gpu = gpu();
+    let directory = tempfile::tempdir().unwrap();
+    let data = text(directory.path());
+    let (settings, dataset) = settings(&data, Some(experts("softmax-top:2:renormalised")), 120);
+    let folder = RunFolder::create(&directory.path().join("run")).unwrap();
+    let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
+    let summary = trainer.run(Some(&folder), &mut |_| Flow::Continue).unwrap();
+    // Seven words of four to six letters: a little over half a bit a character is the best there is, and 1.5 is without words.
+    assert!(summary.test_loss < 0.8, "{}", summary.test_loss);
+
+    let say = |seed| {
+        let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.5, seed).unwrap();
+        (0..40).map(|_| sampler.next_character().unwrap()).collect::<Vec<u8>>()
+    };
+    let said = String::from_utf8(say(1)).unwrap();
+    assert_eq!(said.as_bytes(), say(1));
+    let known = ["abide", "face", "chide", "dig", "high", "bead", "fib"];
+    let words: Vec<&str> = said.split(' ').collect();
+    let right = words.iter().filter(|word| known.contains(word)).count();
+    assert!(right * 2 > words.len(), "{said:?}");
+
+    for (prompt, temperature, why) in [("", 1.0, "go on"), ("Z", 1.0, "'Z'"), ("face", 0.0, "above 0")] {
+        let refused = Sampler::new(&gpu, &folder, prompt.as_bytes(), temperature, 1).unwrap_err().to_string();
+        assert!(refused.contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let refused = |config: LmConfig, why: &str| {
+        let error = ModelConfig::from(config).validate().unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    let good = config(Some(experts("softmax-top:2")), Some(0.5));
+    assert!(ModelConfig::from(good.clone()).validate().is_ok());
+    refused(LmConfig { context: 0, ..good.clone() }, "context");
+    refused(LmConfig { width: 40, ..good.clone() }, "try 48");
+    refused(LmConfig { heads: 3, ..good.clone() }, "heads");
+    refused(LmConfig { depth: 0, ..good.clone() }, "depth");
+    refused(LmConfig { hidden: 20, ..good.clone() }, "try 32");
+    refused(LmConfig { vocabulary: vec![b'a'], ..good.clone() }, "1 different");
+    let with = |change: &dyn Fn(&mut MoeConfig)| {
+        let mut mixture = experts("softmax-top:2");
+        change(&mut mixture);
+        LmConfig { experts: Some(mixture), ..good.clone() }
+    };
+    refused(with(&|moe| moe.gate = "softmax-top:5".parse().unwrap()), "5 choices of 4 experts");
+    refused(with(&|moe| moe.experts = vec![16; 513]), "513 experts");
+    refused(with(&|moe| moe.experts = vec![]), "0 experts");
+    refused(with(&|moe| moe.experts = vec![16, 24, 16]), "24 is not a multiple");
+    refused(with(&|moe| moe.capacity = -1.0), "capacity");
+    refused(with(&|moe| moe.shared = 20), "shared");
+    refused(with(&|moe| moe.balance.aux = f32::NAN), "aux");
+    refused(
+        with(&|moe| (moe.gate, moe.bias_rate) = ("noisy-top:2".parse().unwrap(), 0.1)),
+        "for top-k gates",
+    );
+}

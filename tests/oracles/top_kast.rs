@@ -1,0 +1,146 @@
+//! Top-KAST: the smaller set is the largest of the stored blocks; of the others, some are exchanged for random ones.
+
+use std::collections::BTreeSet;
+
+use fretwork::gpu::Class;
+use fretwork::methods::{Method, Moment, Site, Surgery, TopKast, Workspace};
+use fretwork::ops::{Step, StepValues};
+use fretwork::random::{Key, Stream, unit};
+
+use crate::patient::{Case, Layer, Patient, run, thousand};
+use crate::sets::{largest, smallest};
+
+fn key(layer: usize) -> Key {
+    Key::new(9, Stream::Growth(layer as u32))
+}
+
+/// The blocks with a part in the network, and all that are stored.
+#[derive(Debug, PartialEq)]
+struct Nested {
+    awake: BTreeSet<usize>,
+    stored: BTreeSet<usize>,
+}
+
+fn by_magnitude(layer: &Layer) -> impl Iterator<Item = (f64, usize)> {
+    layer.slots.iter().map(|&place| (f64::from(layer.weight[place].abs()), place))
+}
+
+fn at_the_start(layer: &Layer) -> Nested {
+    let awake = largest(by_magnitude(layer).collect(), layer.target);
+    Nested { awake, stored: layer.slots.iter().copied().collect() }
+}
+
+/// After an update that exchanges as many resting blocks as are wanted.
+fn updated(case: &Case, at: usize, wanted: usize) -> Nested {
+    let (layer, index) = (&case.layers[at], case.index);
+    let Nested { awake, mut stored } = at_the_start(layer);
+    let resting = by_magnitude(layer).filter(|(_, place)| !awake.contains(place)).collect();
+    let dropped = smallest(resting, wanted);
+    let draw = |place: usize| f64::from(unit(key(at).at([place as u32, index as u32])[0]));
+    let absent = (0..layer.places()).filter(|place| !stored.contains(place));
+    let grown = largest(absent.map(|place| (draw(place), place)).collect(), wanted);
+    // Slots change hands in pairs: where fewer blocks can grow than are dropped, the last of these stay.
+    for place in dropped.into_iter().take(grown.len()) {
+        stored.remove(&place);
+    }
+    stored.extend(grown);
+    Nested { awake, stored }
+}
+
+fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String> {
+    let topology = patient.pattern(layer).topology(&patient.gpu).map_err(|error| error.to_string())?;
+    let places = || topology.places().zip(topology.awake());
+    let found = Nested {
+        awake: places().filter_map(|(place, awake)| awake.then_some(place)).collect(),
+        stored: topology.places().collect(),
+    };
+    if &found == wanted { Ok(()) } else { Err(format!("layer {layer}: {found:?} instead of {wanted:?}")) }
+}
+
+/// Updates a layer, so many blocks of it.
+fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted: usize) {
+    let gpu = &patient.gpu;
+    let (_, weight) = &patient.sparse_layers()[layer];
+    let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
+    gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
+    let step = Step::new(gpu, StepValues { index: case.index as u32, ..StepValues::default() }).unwrap();
+    // It looks at no activation.
+    let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
+    let site = Site {
+        layer,
+        weight,
+        grad: &nothing,
+        state: &[],
+        x: &nothing,
+        y: &nothing,
+        dy: &nothing,
+        step: &step,
+        score_rows: 1,
+        key: key(layer),
+        workspace: &workspace,
+    };
+    run(gpu, |rec| method.update(rec, &site));
+}
+
+/// Checks a layer before and after an update, with other weights, as if there had been steps.
+fn check_update(
+    patient: &Patient,
+    method: &TopKast,
+    case: &Case,
+    at: usize,
+    wanted: usize,
+) -> Result<(), String> {
+    let layer = &case.layers[at];
+    patient.write_weight(at, &layer.weight);
+    update(patient, method, case, at, wanted);
+    let Nested { awake, stored } = updated(case, at, wanted);
+    // Where none rests there is no update.
+    let awake = if layer.slots.len() <= layer.target { stored.clone() } else { awake };
+    expect(patient, at, &Nested { awake, stored })?;
+    for (place, found) in patient.numbers(at)? {
+        let weight = if layer.slots.contains(&place) { layer.weight[place] } else { 0 };
+        if found != weight as f32 {
+            return Err(format!("layer {at}: block {place} is {found}, not {weight}"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a thousand cases; `slip` is what the oracle is not told.
+fn thousand_updates(slip: &dyn Fn(&mut Case)) -> Result<(), String> {
+    thousand(&mut |patient, mut case, walk| {
+        let mut given = case.clone();
+        slip(&mut given);
+        patient.load(&given);
+        let mut method = TopKast::new(0.0, 0.0);
+        method.operate(Moment::Start { epochs: 5 }, patient).unwrap();
+        for at in 0..case.layers.len() {
+            expect(patient, at, &at_the_start(&case.layers[at]))?;
+            walk.shuffle(&mut case.layers[at].weight);
+            let resting = case.layers[at].slots.len().saturating_sub(case.layers[at].target);
+            // None, all that rest, and whatever lies between.
+            let wanted = match case.index % 7 {
+                0 => 0,
+                1 => resting,
+                _ => walk.below(resting as u32 + 1) as usize,
+            };
+            check_update(patient, &method, &case, at, wanted)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn top_kast_nests_and_exchanges_as_its_oracle() {
+    thousand_updates(&|_| {}).unwrap();
+}
+
+#[test]
+fn the_oracle_objects() {
+    for slip in [
+        |case: &mut Case| case.layers[0].target = case.layers[0].target.saturating_sub(1),
+        |case: &mut Case| case.layers[0].weight.reverse(),
+    ] {
+        assert!(thousand_updates(&slip).unwrap_err().contains("instead of"));
+    }
+}
