@@ -64,7 +64,8 @@ fn record(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    let variant = choose(rec.gpu(), sizes, true);
+    // Lanes that hand round rows of blocks know nothing of gathered ones.
+    let variant = choose(rec.gpu(), sizes, gather.is_none());
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
     let invocations = (block / 4) * (block / 8);

@@ -62,6 +62,9 @@ fn permutations() -> Vec<Key> {
             }
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
+            if variant == "wave" {
+                continue;
+            }
             // Where tokens are gathered, all rows are ragged or none is.
             let sdd = key("sdd").with("rhs_t", true).with("lhs_gather", true);
             let ragged = ["lhs_scalar", "rhs_scalar", "k_tail"].into_iter();

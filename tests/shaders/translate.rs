@@ -47,8 +47,10 @@ impl SpirvVal {
 
 /// All three must succeed.
 pub(crate) fn translate(module: &Module, info: &ModuleInfo, spirv_val: &SpirvVal) -> Result<(), String> {
-    let spirv = back::spv::write_vec(module, info, &back::spv::Options::default(), None)
-        .map_err(|error| format!("to SPIR-V: {error}"))?;
+    // What Vulkan 1.1 has, and subgroups need.
+    let options = back::spv::Options { lang_version: (1, 3), ..Default::default() };
+    let spirv =
+        back::spv::write_vec(module, info, &options, None).map_err(|error| format!("to SPIR-V: {error}"))?;
     spirv_val.check(&spirv).map_err(|error| format!("spirv-val: {error}"))?;
 
     let options =
