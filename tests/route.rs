@@ -3,38 +3,38 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::Error;
-use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
+use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources, Tensor};
 use fretwork::ops::{self, ABSENT};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::{self, Routes};
 use fretwork::sparse::{Pattern, Routing, RoutingShape, Topology};
 
 /// The tables that a device has made.
-fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>) -> Routes {
-    let routing = Routing::new(gpu, shape.clone()).unwrap();
-    let upload = |shape: &[usize], words: &[u32]| gpu.upload(Class::Scratch, "test", shape, words).unwrap();
-    let experts = upload(&[shape.tokens, shape.choices], experts);
-    let kept = kept.map(|kept| upload(&[shape.experts(), shape.tokens.div_ceil(32)], kept));
+fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>) -> Result<Routes, Error> {
+    let routing = Routing::new(gpu, shape.clone())?;
+    let upload = |shape: &[usize], words: &[u32]| gpu.upload(Class::Scratch, "test", shape, words);
+    let experts = upload(&[shape.tokens, shape.choices], experts)?;
+    let kept = kept.map(|kept| upload(&[shape.experts(), shape.tokens.div_ceil(32)], kept)).transpose()?;
     // Whatever was there before must not show.
     let mut tables =
         vec![routing.counts(), routing.dropped(), routing.first_tile(), routing.rows(), routing.tokens()];
     tables.push(routing.places());
     for table in &tables {
-        gpu.write(table, &vec![0xDEAD_BEEFu32; table.len()]).unwrap();
+        gpu.write(table, &vec![0xDEAD_BEEFu32; table.len()])?;
     }
     let mut rec = Recorder::new(gpu);
-    ops::route(&mut rec, &experts, kept.as_ref(), &routing).unwrap();
-    gpu.run(&rec.finish().unwrap()).unwrap();
-    let read = |tensor: &Tensor| gpu.read::<u32>(tensor).unwrap().wait().unwrap();
-    Routes {
-        counts: read(routing.counts()),
-        dropped: read(routing.dropped()),
-        first_tile: read(routing.first_tile()),
-        rows: read(routing.rows()),
-        tokens: read(routing.tokens()),
-        places: read(routing.places()),
-        topology: routing.topology(gpu).unwrap(),
-    }
+    ops::route(&mut rec, &experts, kept.as_ref(), &routing)?;
+    gpu.run(&rec.finish()?)?;
+    let read = |tensor: &Tensor| gpu.read::<u32>(tensor)?.wait();
+    Ok(Routes {
+        counts: read(routing.counts())?,
+        dropped: read(routing.dropped())?,
+        first_tile: read(routing.first_tile())?,
+        rows: read(routing.rows())?,
+        tokens: read(routing.tokens())?,
+        places: read(routing.places())?,
+        topology: routing.topology(gpu)?,
+    })
 }
 
 /// Says what is wrong with tables, from what they are for and from nothing else.
@@ -131,7 +131,7 @@ fn a_thousand_tables() {
     let mut lost = 0;
     for number in 0..1000 {
         let (shape, experts, kept) = case(&mut walk, number);
-        let tables = routed(&gpu, &shape, &experts, kept.as_deref());
+        let tables = routed(&gpu, &shape, &experts, kept.as_deref()).unwrap();
         let experts = known(&shape, &experts);
         if let Err(why) = judge(&shape, &experts, kept.as_deref(), &tables) {
             panic!("{number}: {why}: {shape:?}");
@@ -166,7 +166,7 @@ fn a_large_batch() {
         most: None,
     };
     let experts: Vec<u32> = (0..shape.assignments()).map(|_| walk.below(33).min(walk.below(33))).collect();
-    let tables = routed(&gpu, &shape, &experts, None);
+    let tables = routed(&gpu, &shape, &experts, None).unwrap();
     assert_eq!(judge(&shape, &experts, None, &tables), Ok(()));
     assert!(tables.dropped[0] > 0 && tables.dropped[32] == 0);
 }
@@ -181,7 +181,7 @@ fn a_promise_broken_does_no_harm() {
         let most = 1 + walk.below(shape.assignments() as u32) as usize;
         let shape = RoutingShape { most: Some(most), ..shape };
         let experts = known(&shape, &experts);
-        let tables = routed(&gpu, &shape, &experts, kept.as_deref());
+        let tables = routed(&gpu, &shape, &experts, kept.as_deref()).unwrap();
         assert_eq!(
             tables,
             reference::route(&experts, kept.as_deref(), &shape).unwrap(),
@@ -195,7 +195,7 @@ fn a_promise_broken_does_no_harm() {
         // Kept, it costs nothing.
         let mut fewer = experts;
         fewer.iter_mut().skip(most).for_each(|expert| *expert = ABSENT);
-        let tables = routed(&gpu, &shape, &fewer, kept.as_deref());
+        let tables = routed(&gpu, &shape, &fewer, kept.as_deref()).unwrap();
         assert_eq!(judge(&shape, &fewer, kept.as_deref(), &tables), Ok(()), "{number}: {shape:?}");
     }
 }
@@ -244,6 +244,40 @@ fn the_oracle_objects() {
             wrong.places[wrong.rows[row] as usize] = row as u32;
         }
     });
+}
+
+/// Kernels that are broken in the ways that these break make tables that the oracle objects to.
+#[test]
+fn broken_kernels_are_noticed() {
+    let mut walk = Key::new(5, Stream::Check(2004)).walk();
+    let shape =
+        RoutingShape { tokens: 90, choices: 2, block: 8, widths: vec![16, 8, 24], capacity: 50, most: None };
+    let experts: Vec<u32> = (0..180).map(|_| walk.below(3)).collect();
+    let kept: Vec<u32> = (0..9).map(|_| walk.bits() | walk.bits()).collect();
+    let judged = |sources: Sources, kept: Option<&[u32]>| {
+        // With bounds checks, since there is no saying where such kernels write.
+        let options = Options { sources, checked_shaders: true, ..Options::default() };
+        let tables = routed(&Gpu::request(options).unwrap(), &shape, &experts, kept);
+        // Some contradict each other so that there is no topology.
+        tables.map_err(|error| error.to_string()).and_then(|tables| judge(&shape, &experts, kept, &tables))
+    };
+    assert_eq!(judged(Sources::default(), Some(&kept)), Ok(()));
+    for (file, from, to) in [
+        ("route/walk", "stays && expert", "expert"),
+        ("route/walk", "first / params.tokens, first % params.tokens", "0u, first % params.tokens"),
+        ("route/count", "table[counter]++", "table[counter] += 2u"),
+        ("route/scan", "before += sums[i]", "before = sums[i]"),
+        ("route/tiles", "chosen[expert] - min(", "chosen[expert] - max("),
+        ("route/tiles", "first_tile[expert] = tile", "first_tile[expert] = tile + 1u"),
+        ("route/index", "column * tiles + tile]", "column * tiles]"),
+        ("route/index", "first_column[expert] + column;", "column;"),
+        ("route/place", "rank < counts[expert]", "rank + 1u < counts[expert]"),
+        ("route/place", "tokens[place] = at.token", "tokens[place] = assignment"),
+    ] {
+        let mut sources = Sources::default();
+        sources.patch(file, from, to).unwrap();
+        assert!(judged(sources, Some(&kept)).is_err(), "{file}: {from:?} became {to:?}, and nobody noticed");
+    }
 }
 
 /// A pattern with room to spare is validated like any other when it is read back.

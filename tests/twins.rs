@@ -292,3 +292,62 @@ fn the_small_twins_do_what_they_say() {
         assert_eq!(activation.derivative(f32::MIN_POSITIVE), 1.0);
     }
 }
+
+/// What experts do between their products, and after them, in f64 and by other formulas.
+#[test]
+fn experts_are_their_formulas() {
+    let topology = sparse::random(32, 48, 8, 11, Key::new(3, Stream::Pattern(0))).unwrap();
+    let mut walk = Key::new(3, Stream::Check(7)).walk();
+    let n = topology.elements();
+    let [x, u, g] = [(); 3].map(|()| numbers(&mut walk, n, 2.0));
+    let weights = numbers(&mut walk, 32, 1.0);
+    let close = |found: f32, wanted: f64, why: &str| {
+        assert!(
+            (f64::from(found) - wanted).abs() < 1e-5 * wanted.abs().max(1.0),
+            "{why}: {found} is not {wanted}"
+        );
+    };
+    for gated in [false, true] {
+        // SiLU and its derivative, by the hyperbolic tangent.
+        let silu = |x: f32| 0.5 * f64::from(x) * (1.0 + (0.5 * f64::from(x)).tanh());
+        let slope = |x: f32| (silu(x + 1e-3) - silu(x - 1e-3)) / (f64::from(x + 1e-3) - f64::from(x - 1e-3));
+        let factor = |i: usize| if gated { f64::from(u[i]) } else { 1.0 };
+        let mut h = vec![f32::NAN; n];
+        reference::experts_activate(&x, gated.then_some(u.as_slice()), &mut h, Activation::Silu);
+        let (mut grad, mut up, mut hidden) = (g.clone(), u.clone(), vec![f32::NAN; n]);
+        let mut dots = vec![0.0; 32];
+        let on = reference::ExpertsBackward {
+            grad: &mut grad,
+            pre: &x,
+            up: gated.then_some(up.as_mut_slice()),
+            hidden: &mut hidden,
+            weights: &weights,
+            dots: &mut dots,
+        };
+        reference::experts_backward(&topology, on, Activation::Silu);
+        let mut wanted_dots = [0.0f64; 32];
+        for (slot, (row, _)) in topology.coordinates().enumerate() {
+            for within in 0..64 {
+                let (i, row) = (slot * 64 + within, row * 8 + within / 8);
+                let (weight, g) = (f64::from(weights[row]), f64::from(g[i]));
+                close(h[i], silu(x[i]) * factor(i), "activate");
+                close(hidden[i], weight * silu(x[i]) * factor(i), "hidden");
+                close(grad[i], weight * g * slope(x[i]) * factor(i), "grad");
+                close(up[i], if gated { weight * g * silu(x[i]) } else { f64::from(u[i]) }, "up");
+                wanted_dots[row] += g * silu(x[i]) * factor(i);
+            }
+        }
+        dots.iter().zip(wanted_dots).for_each(|(&found, wanted)| close(found, wanted, "dots"));
+    }
+
+    let x = [1.0, 2.0, 30.0, 40.0, 500.0, 600.0];
+    let places = [2, u32::MAX, 0, 1];
+    let mut y = [7.0; 4];
+    reference::combine(&x, &places, Some(&[0.5, 9.0, 2.0, 3.0]), &mut y, [2, 2], false);
+    assert_eq!(y, [250.0, 300.0, 92.0, 124.0]);
+    reference::combine(&x, &places, None, &mut y, [2, 2], true);
+    assert_eq!(y, [750.0, 900.0, 123.0, 166.0]);
+    let mut out = [7.0; 3];
+    reference::route_values(&x, &[5, u32::MAX, 1], &mut out);
+    assert_eq!(out, [600.0, 0.0, 2.0]);
+}
