@@ -1,15 +1,17 @@
-//! Readers: IDX, CSV, and the embedded digits; and the order in which rows are seen.
+//! Readers: IDX, CSV, text, and the embedded digits; and the order in which rows are seen.
 
 mod csv;
 mod digits;
 mod idx;
 mod table;
+mod text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 pub use table::{Features, Table, epoch_order};
+pub use text::{Passage, Text};
 
 use crate::{Error, Result};
 
