@@ -93,7 +93,7 @@ fn adapters_that_are_not_there() {
     }
     let mut variant = train(&[]);
     variant.env("FRETWORK_VARIANT", "warp");
-    assert_refused(variant, "\"warp\" is neither lane nor tile");
+    assert_refused(variant, "\"warp\" is none of lane, wave, tile");
 }
 
 #[test]
