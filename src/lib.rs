@@ -18,7 +18,7 @@
 //! | [`sparse`] | what sparsity is, on host and device: topologies, block matrices, initial patterns |
 //! | [`gpu`] | the only room that names wgpu: device, buffers, shaders, recorder |
 //! | [`reference`](mod@reference) | the CPU twin of every kernel, same names, same argument order |
-//! | [`data`] | readers: IDX, CSV, the embedded digits |
+//! | [`data`] | readers: IDX, CSV, text, the embedded digits |
 //! | [`random`] | the one generator, bit-identical here and in WGSL |
 //!
 //! # Embedding

@@ -273,7 +273,8 @@ const BREAKS: [(&str, &str, &str); 10] = [
     ("norm/backward", "fma(-along, x[i], grad[i] * gain[column])", "grad[i] * gain[column]"),
     // The residual connection forgotten.
     ("norm/backward", "slope = out[i] + slope;", "slope = slope * 1.0;"),
-    ("norm/gain", "grad[at] * scale[row]", "grad[at]"),
+    // One scale for all rows of a chunk.
+    ("norm/gain", "scale[row]", "scale[first]"),
     // What was summed before a larger score came, at its old size.
     ("attention/forward", "mean[r][c] * shrink[r]", "mean[r][c]"),
     // The softmax's sum taken for a constant.

@@ -9,8 +9,8 @@ use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology};
 use fretwork::train::report::{self, from_hex, to_hex};
 use fretwork::train::{
-    Checkpoint, EpochRecord, Evaluation, LayerRecord, Length, LogRecord, OptimizerKind, Position, RunFolder,
-    Schedule, Settings, StartRecord,
+    Checkpoint, EpochRecord, Evaluation, LayerRecord, Length, LoadRecord, LogRecord, OptimizerKind, Position,
+    RunFolder, Schedule, Settings, StartRecord,
 };
 use tempfile::TempDir;
 
@@ -364,4 +364,27 @@ fn records_come_back() {
     assert!(record.test.accuracy.is_nan());
     assert_eq!(from_hex(&record.layers[0].pattern, 36).unwrap(), [1, 8]);
     assert!(serde_json::to_string(&LogRecord::Other).is_err());
+}
+
+/// How tokens were shared out among experts: a cell for every expert and epoch, and the extremes in words.
+#[test]
+fn loads_of_experts_are_drawn() {
+    let load = |taken: [u32; 4], dropped: [u32; 4]| LoadRecord {
+        name: "blocks.0.<feed>".to_owned(),
+        taken: taken.to_vec(),
+        dropped: dropped.to_vec(),
+    };
+    let lines = [load([0, 0, 80, 0], [0, 0, 20, 0]), load([10, 20, 30, 20], [0; 4])];
+    let lines = lines.into_iter().enumerate().map(|(index, load)| {
+        let LogRecord::Epoch(record) = epoch(index as u64, 0.5, vec![]) else { unreachable!() };
+        LogRecord::Epoch(EpochRecord { loads: vec![load], ..record })
+    });
+    let text = page(&folder(&lines.collect::<Vec<_>>()));
+    assert!(
+        text.contains("<h3>blocks.0.&lt;feed&gt; <small>4 experts; in the last epoch from 12.5\u{a0}% to")
+    );
+    assert!(text.contains("the darkest cell is 100.0\u{a0}% of the tokens, an equal share is 25.0\u{a0}%"));
+    assert_eq!(text.matches("of tokens</title>").count(), 8);
+    // Nothing is drawn of networks without experts.
+    assert!(!page(&folder(&[epoch(0, 0.5, vec![])])).contains("<h2>Experts</h2>"));
 }
