@@ -123,6 +123,17 @@ fn lhs_rows(i: u32) -> vec4<u32> {
     return vec4<u32>(min(i, (params.m - 1u) & ~3u));
 }
 
+// Where one row of lhs begins.
+@if(!lhs_t)
+fn lhs_row(i: u32) -> u32 {
+    @if(!lhs_gather) {
+        return lhs_at(min(i, params.m - 1u), 0u);
+    }
+    @if(lhs_gather) {
+        return lhs_at(gathered(i)[i % 4u], 0u);
+    }
+}
+
 @if(!lhs_t)
 fn lhs_piece_of(begin: vec4<u32>, k: u32) -> Piece {
     return ended(transpose(Piece(lhs4(begin.x + k), lhs4(begin.y + k), lhs4(begin.z + k), lhs4(begin.w + k))), k);

@@ -1,21 +1,32 @@
 // What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
-import package::common::matmul::{params, lhs4, lhs_at, contraction, ended, Piece};
+import package::common::matmul::{params, lhs4, lhs_at, lhs_row, contraction, ended, Piece};
 
 // Eight elements across, as two pieces.
 alias Octet = array<Piece, 2>;
 
 // Rows i..i + 7 of op(lhs) at contraction indices k..k + 3, which are the same for all eight lanes.
-@if(!lhs_t)
 fn lhs_octet(i: u32, k: u32, lane: u32) -> Octet {
-    let own = lhs4(lhs_at(min(i + lane, params.m - 1u), k));
-    let octet = octet_of_rows(own);
+    return lhs_octet_of(lhs_lane(i, lane), k, lane);
+}
+
+// Where what a lane loads of rows i..i + 7 begins: what need not be found anew for every k.
+@if(!lhs_t)
+fn lhs_lane(i: u32, lane: u32) -> u32 {
+    return lhs_row(i + lane);
+}
+@if(lhs_t)
+fn lhs_lane(i: u32, lane: u32) -> u32 {
+    return min(i + lane % 2u * 4u, (params.m - 1u) & ~3u);
+}
+
+@if(!lhs_t)
+fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
+    let octet = octet_of_rows(lhs4(begin + k));
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 @if(lhs_t)
-fn lhs_octet(i: u32, k: u32, lane: u32) -> Octet {
-    let column = min(i + lane % 2u * 4u, (params.m - 1u) & ~3u);
-    let own = lhs4(lhs_at(contraction(k + lane / 2u), column));
-    let octet = octet_of_columns(own);
+fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
+    let octet = octet_of_columns(lhs4(lhs_at(contraction(k + lane / 2u), begin)));
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 

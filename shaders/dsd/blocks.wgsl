@@ -1,5 +1,6 @@
-// The sparse left operand, as both variants of DSD read it.
+// The sparse left operand, as the variants of DSD read it.
 import package::common::matmul::{lhs4, Piece};
+import package::common::wave::{Octet, octet_of_rows, octet_of_columns};
 import package::common::topology::{Line, row_line, col_line};
 import package::constants::BLOCK;
 
@@ -23,4 +24,14 @@ fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
 fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
     let at = (slot * BLOCK + k) * BLOCK + i;
     return Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK));
+}
+
+// The same of rows i..i + 7, which are the same for all eight lanes of a subgroup.
+@if(!lhs_t)
+fn block_octet(slot: u32, i: u32, k: u32, lane: u32) -> Octet {
+    return octet_of_rows(lhs4((slot * BLOCK + i + lane) * BLOCK + k));
+}
+@if(lhs_t)
+fn block_octet(slot: u32, i: u32, k: u32, lane: u32) -> Octet {
+    return octet_of_columns(lhs4((slot * BLOCK + k + lane / 2u) * BLOCK + i + lane % 2u * 4u));
 }

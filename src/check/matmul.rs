@@ -103,8 +103,6 @@ pub(super) fn table() -> Vec<Check> {
             cases.push(Case { family: Family::Dds, block: 16, sizes: [132, 128, 192], magnitude, ..plain });
         }
     }
-    // This family has no variant of subgroups.
-    cases.retain(|case| !(matches!(case.family, Family::Dsd) && case.variant == Variant::Wave));
     cases
         .into_iter()
         .enumerate()

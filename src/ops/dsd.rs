@@ -57,7 +57,7 @@ fn record(
     let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes, false);
+    let variant = choose(rec.gpu(), sizes, true);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };

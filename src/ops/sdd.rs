@@ -65,7 +65,7 @@ fn record(
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     // Lanes that hand round rows of blocks know nothing of gathered ones.
-    let variant = choose(rec.gpu(), sizes, gather.is_none());
+    let variant = choose(rec.gpu(), sizes, true);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
     let invocations = (block / 4) * (block / 8);

@@ -57,14 +57,9 @@ fn permutations() -> Vec<Key> {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
             keys.extend(windowed(epilogues(vec![key("dds")])));
-            if variant != "wave" {
-                keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
-            }
+            keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
-            if variant == "wave" {
-                continue;
-            }
             // Where tokens are gathered, all rows are ragged or none is.
             let sdd = key("sdd").with("rhs_t", true).with("lhs_gather", true);
             let ragged = ["lhs_scalar", "rhs_scalar", "k_tail"].into_iter();
