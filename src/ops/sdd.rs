@@ -64,7 +64,6 @@ fn record(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    // Lanes that hand round rows of blocks know nothing of gathered ones.
     let variant = choose(rec.gpu(), sizes, true);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
