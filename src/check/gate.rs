@@ -284,6 +284,11 @@ fn backward(gpu: &Gpu, case: Case) -> Result<Verdict> {
     let drawn = case.drawn && matches!(gate, Gate::NoisyTopK { .. });
     let logits = if drawn { read::<f32>(gpu, &left.noisy)? } else { from.logits.clone() };
     let (probs, experts) = (read::<f32>(gpu, &left.probs)?, read::<u32>(gpu, &left.experts)?);
+    // Twins go by what the device chose, so that must make sense.
+    let nobody = |&&expert: &&u32| expert != ABSENT && expert as usize >= EXPERTS;
+    if let Some(expert) = experts.iter().find(nobody) {
+        return Ok(Verdict::Wrong(format!("a token goes to expert {expert} of {EXPERTS}")));
+    }
     let (weights, tokens) = (read::<f32>(gpu, &left.weights)?, read::<f32>(gpu, &left.tokens)?);
     let tokens: &[Token] = bytemuck::cast_slice(&tokens);
     let weights_grad = &from.weights_grad[..weights.len()];
