@@ -9,7 +9,7 @@ import package::common::wave::{Octet, octet_of_rows, octet_of_columns};
 import package::dds::blocks::{line_of, first_row};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 import package::constants::BLOCK;
@@ -63,9 +63,11 @@ fn main(
 
     let near = transpose(Piece(tile[0], tile[1], tile[2], tile[3]));
     let far = transpose(Piece(tile[4], tile[5], tile[6], tile[7]));
+    let near_bias = bias4(j);
+    let far_bias = bias4(j + 4u);
     for (var row = 0u; row < 4u; row++) {
-        store4(i + row, j, near[row]);
-        store4(i + row, j + 4u, far[row]);
+        store4(i + row, j, near[row], near_bias);
+        store4(i + row, j + 4u, far[row], far_bias);
     }
 }
 

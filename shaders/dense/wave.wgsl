@@ -3,7 +3,7 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::wave::lhs_octet;
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -34,7 +34,8 @@ fn main(
         add_pieces(&tile, rows[0], rows[1], rhs_piece(k, j));
     }
 
+    let shift = bias4(j);
     for (var row = 0u; row < 8u; row++) {
-        store4(i + row, j, tile[row]);
+        store4(i + row, j, tile[row], shift);
     }
 }

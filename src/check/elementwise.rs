@@ -23,6 +23,7 @@ pub(super) fn table() -> Vec<Check> {
             table.push(Check::new(name("backward"), move |gpu| backward(gpu, activation, rate)));
         }
     }
+    table.push(Check::new("fretwork.activation.forward.f32(relu) of what is not finite", not_finite));
     table.push(Check::new("fretwork.finite.scan.f32", finite));
     table.push(Check::new("fretwork.loss.softmax.f32", softmax));
     table.push(Check::new("fretwork.loss.mse.f32", mse));
@@ -110,6 +111,24 @@ fn backward(gpu: &Gpu, activation: Activation, rate: f32) -> Result<Verdict> {
     })?;
     let bound = |i: usize| f64::from(g[i]).abs() * derivative_error(activation, x[i]) / f64::from(1.0 - rate);
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+/// NaN and infinity pass through ReLU, since nothing else remembers them; their neighbours do not mind.
+fn not_finite(gpu: &Gpu) -> Result<Verdict> {
+    let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0, -1.0, 0.0, f32::MAX, f32::MIN];
+    let pre = place(gpu, &[x.len()], &x)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = place(gpu, &[x.len()], &[0.5; 8])?;
+        ops::activation_forward(rec, &pre, &out, Activation::Relu, None)?;
+        Ok(out)
+    });
+    // NaN is equal to nothing, so what is compared is finite numbers, and places of others.
+    let plain = |x: f32| if x.is_finite() { x.to_bits() } else { u32::MAX };
+    let wanted = x.map(|x| plain(Activation::Relu.apply(x)));
+    Ok(match found? {
+        Ok(found) => judge_exact::<u32>(&found.into_iter().map(plain).collect::<Vec<_>>(), &wanted),
+        Err(verdict) => verdict,
+    })
 }
 
 fn finite(gpu: &Gpu) -> Result<Verdict> {

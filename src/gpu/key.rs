@@ -68,6 +68,7 @@ pub const FLAGS: &[&str] = &[
     // Epilogues and what they contain.
     "bias",
     "forward",
+    "pre",
     "backward",
     "dropout",
     "relu",

@@ -38,8 +38,8 @@ fn permutations() -> Vec<Key> {
                 for activation in ["identity", "relu", "gelu", "silu", "all_relu"] {
                     let with = key.clone().with(pass, true);
                     let with = if activation == "identity" { with } else { with.with(activation, true) };
-                    all.push(with.clone());
-                    all.push(with.with("dropout", true));
+                    let with = switch(vec![with], "dropout");
+                    all.extend(if pass == "forward" { switch(with, "pre") } else { with });
                 }
             }
         }
