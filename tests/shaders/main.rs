@@ -20,6 +20,8 @@ fn permutations() -> Vec<Key> {
         keys.into_iter().flat_map(|key| [key.clone(), key.with(flag, true)]).collect()
     };
     let transposed = |keys| switch(switch(keys, "lhs_t"), "rhs_t");
+    let masked_or_quads =
+        |key: Key| [key.clone(), key.clone().with("mask", true), key.with("quads", true)].to_vec();
     // Whole, or a window of something larger that may go on from what another stored.
     let windowed = |keys: Vec<Key>| -> Vec<Key> {
         let windows = |key: Key| {
@@ -128,7 +130,8 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
         keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
-        keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
+        let births = masked_or_quads(key("optimizer", "adamw").with("births", true));
+        keys.extend(switch(births, "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     keys.extend(switch(vec![Key::new("bits", "count")], "add"));
@@ -138,8 +141,10 @@ fn permutations() -> Vec<Key> {
     for name in ["count", "fill"] {
         keys.extend(switch(vec![Key::new("pattern", name)], "resting"));
     }
-    keys.extend(switch(switch(vec![Key::new("optimizer", "sgd")], "nesterov"), "mask"));
-    keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
+    for key in switch(vec![Key::new("optimizer", "sgd")], "nesterov") {
+        keys.extend(masked_or_quads(key));
+    }
+    keys.extend(masked_or_quads(Key::new("optimizer", "adamw")));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
     keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
     keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
@@ -171,8 +176,9 @@ fn permutations() -> Vec<Key> {
     let random = |name| gate(name).with("renormalised", true).with("random", true);
     keys.extend(switch(vec![random("backward")], "losses"));
     keys.extend([gate("weigh"), random("weigh")]);
-    keys.push(Key::new("reduce", "sum").with("add", true));
-    keys.extend(windowed(vec![Key::new("reduce", "sum")]));
+    let sums = switch(vec![Key::new("reduce", "sum")], "quads");
+    keys.extend(sums.iter().map(|key| key.clone().with("add", true)));
+    keys.extend(windowed(sums));
     keys
 }
 
