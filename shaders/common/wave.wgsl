@@ -1,5 +1,5 @@
 // What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
-import package::common::matmul::{params, lhs4, lhs_at, lhs_row, contraction, ended, Piece};
+import package::common::matmul::{params, lhs4, lhs_at, lhs_row, rhs4, rhs_at, contraction, ended, Piece};
 
 // Eight elements across, as two pieces.
 alias Octet = array<Piece, 2>;
@@ -27,6 +27,21 @@ fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
 @if(lhs_t)
 fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
     let octet = octet_of_columns(lhs4(lhs_at(contraction(k + lane / 2u), begin)));
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+
+// Columns j..j + 7 of op(rhs) at contraction indices k..k + 3, likewise.
+@if(!rhs_t)
+fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
+    let column = min(j + lane % 2u * 4u, (params.n - 1u) & ~3u);
+    let own = rhs4(rhs_at(contraction(k + lane / 2u), column));
+    let octet = octet_of_columns(own);
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+@if(rhs_t)
+fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
+    let own = rhs4(rhs_at(min(j + lane, params.n - 1u), k));
+    let octet = octet_of_rows(own);
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 

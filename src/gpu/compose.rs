@@ -59,6 +59,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "dds/tile",
     "dds/wave",
     "dense/lane",
+    "dense/tall",
     "dense/tile",
     "dense/wave",
     "dsd/blocks",

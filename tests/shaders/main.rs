@@ -48,13 +48,15 @@ fn permutations() -> Vec<Key> {
         all
     };
 
-    for variant in ["lane", "wave", "tile"] {
+    for variant in ["lane", "wave", "tall", "tile"] {
         let mut dense = transposed(vec![Key::new("dense", variant)]);
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
         }
         keys.extend(windowed(dense));
         keys.extend(windowed(epilogues(switch(vec![Key::new("dense", variant)], "out_scalar"))));
+    }
+    for variant in ["lane", "wave", "tile"] {
         for block in [8, 16, 32, 64] {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
@@ -185,7 +187,8 @@ fn permutations() -> Vec<Key> {
 /// Composes a permutation, and says what is wrong with it, if anything.
 fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
     let composed = sources.compose(key).map_err(|error| error.to_string())?;
-    let (module, info) = lint::validate(&composed.wgsl, key.name == "wave")?;
+    let subgroups = ["wave", "tall"].contains(&key.name);
+    let (module, info) = lint::validate(&composed.wgsl, subgroups)?;
     lint::lint(&module, &info)?;
     translate::translate(&module, &info, spirv_val)
 }
