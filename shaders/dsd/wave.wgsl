@@ -8,24 +8,22 @@ import package::dsd::blocks::{line_of, block_octet};
 import package::common::epilogue::store4;
 import package::constants::BLOCK;
 
-const LANES = 32u;
+const LANES = 8u;
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
     let i = index / across * 8u;
-    // Invocations past the last column stay, since their subgroup needs them, unless all of it is.
-    let first_column = (index % across * LANES + local - lane) * 4u;
-    if i >= params.m || first_column >= params.n {
+    // Invocations past the last column stay, since their subgroup needs them.
+    let j = (index % across * LANES + lane) * 4u;
+    if i >= params.m {
         return;
     }
-    let j = first_column + 4u * lane;
 
     var tile: Tile;
     let line = line_of(i / BLOCK);

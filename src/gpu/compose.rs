@@ -35,6 +35,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/panel",
     "common/random",
     "common/rank",
+    "common/sideways",
     "common/step",
     "common/topology",
     "common/wave",

@@ -30,8 +30,9 @@ pub fn dense(
     let name = if tall { "tall" } else { variant.name() };
     let key = operand_flags(Key::new(op, name), transpose, Scalar::of(sizes, transpose));
     let [tall, wide] = match variant {
-        Variant::Wave if tall => [32, 8],
-        Variant::Lane | Variant::Wave => [8, 32],
+        Variant::Wave if tall => [32, 16],
+        Variant::Lane => [8, 32],
+        Variant::Wave => [16, 32],
         Variant::Tile => [64, 64],
     };
     let product =
