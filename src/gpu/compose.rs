@@ -124,7 +124,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "score/values",
     "sdd/blocks",
     "sdd/lane",
-    "sdd/octets",
     "sdd/tile",
     "sdd/wave",
     "sds/lane",
