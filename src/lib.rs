@@ -12,6 +12,7 @@
 //! | room | what it is |
 //! | --- | --- |
 //! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
+//! | [`bench`] | things that take turns at being timed: what `fretwork bench` prints |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |
@@ -27,6 +28,7 @@
 //! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
 //! behind its back. `examples/embed.rs` is such a program.
 
+pub mod bench;
 pub mod check;
 pub mod data;
 mod error;
