@@ -53,6 +53,8 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "blocks/remap",
     "blocks/renew",
     "blocks/rest",
+    "ceiling/copy",
+    "ceiling/fma",
     "combine/rows",
     "dds/blocks",
     "dds/lane",
@@ -128,6 +130,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sds/lane",
     "select/radix",
     "ssd/lane",
+    "textbook/matmul",
 ];
 
 /// The text of every shader file: the embedded ones, or some replaced.
