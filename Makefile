@@ -20,7 +20,7 @@ lint: setup
 
 # Ratios from one run, on the best adapter there is.
 bench: setup
-	$(CARGO) run --release -p kernels-bench --bin ratios
+	$(FRETWORK) bench all
 
 # Builds the program, and installs software Vulkan only where the program finds no adapter.
 setup:

@@ -11,8 +11,8 @@
 //!
 //! | room | what it is |
 //! | --- | --- |
-//! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
 //! | [`bench`] | things that take turns at being timed: what `fretwork bench` prints |
+//! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |

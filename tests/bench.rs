@@ -1,131 +1,259 @@
 //! What `fretwork bench` times, at sizes that take no time. Times themselves are nobody's promise.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::cell::RefCell;
 use std::process::Command;
+use std::time::Duration;
 
 use fretwork::Error;
-use fretwork::bench::moe::{self, Sizes};
-use fretwork::bench::{self, Entry};
+use fretwork::bench::{
+    Bench, Cell, Crossover, Curve, Entry, Part, Report, Row, Sizes, Subject, contest, moe,
+};
 use fretwork::gpu::{Gpu, Options, Sources};
 
-const SIZES: Sizes = Sizes { experts: 4, choices: 2, width: 36, hidden: 32, block: 8 };
+const EXPERTS: moe::Sizes = moe::Sizes { experts: 4, choices: 2, width: 36, hidden: 32, block: 8 };
 
+fn sizes() -> Sizes {
+    Sizes {
+        rounds: 3,
+        layer: [48, 128, 64],
+        blocks: vec![8, 64],
+        densities: vec![0.25, 0.5, 1.0],
+        hidden: vec![64],
+        batch: 16,
+        steps: 2,
+        sparsities: vec![0.9],
+        experts: EXPERTS,
+        rows: vec![12, 16],
+        copied: 1000,
+        multiply_adds: [100, 3],
+    }
+}
+
+fn patched(file: &str, from: &str, to: &str) -> Gpu {
+    let mut sources = Sources::default();
+    sources.patch(file, from, to).unwrap();
+    Gpu::request(Options { sources, ..Options::default() }).unwrap()
+}
+
+fn names(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(Row::name).collect()
+}
+
+/// Every subject gives tables of so many rounds, with a control, and figures of one shape.
 #[test]
-fn a_layer_is_checked_and_timed_against_its_rivals() {
+fn every_subject_is_timed() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    for (sizes, rows) in [
-        (SIZES, 12),
-        (Sizes { experts: 3, choices: 1, block: 16, ..SIZES }, 16),
-        (Sizes { choices: 4, ..SIZES }, 5),
+    let mut bench = Bench::new(&gpu, sizes()).unwrap();
+    let mut report = Report::new(&gpu, &bench);
+    for subject in Subject::ALL {
+        let findings = bench.run(subject).unwrap();
+        assert_eq!(findings.subject, subject);
+        assert!(!findings.tables.is_empty() && !findings.grids.is_empty(), "{}", subject.name());
+        for table in &findings.tables {
+            assert!(table.control().unwrap() > 0.0, "{}", table.title());
+            let text = table.to_string();
+            for row in table.rows() {
+                assert!(row.seconds().len() >= 3 && row.median() > 0.0, "{}: {}", table.title(), row.name());
+            }
+            for row in table.contestants() {
+                assert!(text.contains(&format!("| {} |", row.name())), "{text}");
+                assert!(table.share(row) > 0.0 && table.best().unwrap().rate() >= row.rate() * 1e-9);
+            }
+            // Products are held against what the device can do; steps have more to them than that.
+            let of_products = matches!(subject, Subject::Matmul | Subject::Sparse);
+            assert_eq!(table.ceilings().is_some(), of_products, "{}", table.title());
+            assert!(table.contestants().all(|row| table.of_ceiling(row).is_some() == of_products));
+        }
+        for grid in &findings.grids {
+            assert!(grid.rows.iter().all(|row| row.len() == grid.head.len()), "{grid}");
+        }
+        report.findings.push(findings);
+    }
+
+    let [matmul, sparse, step, update, moe] = &report.findings[..] else { panic!("five subjects") };
+    assert_eq!(
+        names(matmul.tables[0].rows()),
+        [
+            "textbook, 16 x 16 in workgroup memory",
+            "control: the same again",
+            "dense x * W",
+            "dense x * W^T",
+            "dense dy * W",
+            "dense dy^T * x",
+            "multiply-adds in registers",
+            "copy",
+        ]
+    );
+    assert_eq!(sparse.tables.len(), 3);
+    assert_eq!(
+        names(sparse.tables[0].rows()),
+        [
+            "dense x * W^T",
+            "dense dy * W",
+            "dense dy^T * x",
+            "control: dense x * W^T again",
+            "x * W^T, blocks of 8",
+            "dy * W, blocks of 8",
+            "dy^T * x, blocks of 8",
+            "x * W^T, blocks of 64",
+            "dy * W, blocks of 64",
+            "dy^T * x, blocks of 64",
+            "multiply-adds in registers",
+            "copy",
+        ]
+    );
+    assert_eq!(sparse.curves.len(), 6);
+    assert!(sparse.curves.iter().all(|curve| curve.points.len() == 3));
+    assert_eq!(sparse.grids[0].rows.len(), 6);
+    assert_eq!(names(step.tables[0].rows()), ["dense", "control: dense again", "90 % sparse, blocks of 16"]);
+    assert_eq!(step.grids[0].rows.len(), 4);
+    assert!(names(update.tables[0].rows()).contains(&"RigL, every step an update"));
+    assert_eq!(
+        names(moe.tables[0].rows()),
+        [
+            "dense, of as many active operations",
+            "control: the same again",
+            "a loop over the experts",
+            "all experts for every token",
+            "the layer",
+            "the layer, rows shared out at random",
+        ]
+    );
+    // Rows that there is a bar for, and rows that there is none for.
+    assert_eq!(moe.grids[0].rows[0][1].passes(), None);
+    assert!(moe.grids[0].rows[1][1].passes().is_some());
+
+    let json = report.to_json();
+    assert_eq!(json["subjects"].as_array().unwrap().len(), 5);
+    assert_eq!(json["subjects"][1]["curves"][0]["points"].as_array().unwrap().len(), 3);
+    assert_eq!(json["subjects"][0]["tables"][0]["rows"][0]["seconds"].as_array().unwrap().len(), 3);
+}
+
+/// Other numbers of experts, of choices, of rows.
+#[test]
+fn mixtures_of_other_sizes_are_right() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let mut bench = Bench::new(&gpu, sizes()).unwrap();
+    for (experts, rows) in [
+        (moe::Sizes { experts: 3, choices: 1, block: 16, ..EXPERTS }, 16),
+        (moe::Sizes { choices: 4, ..EXPERTS }, 5),
     ] {
-        let comparison = moe::compare(&gpu, &sizes, rows, 3).unwrap();
-        let table = comparison.table();
-        let names: Vec<&str> = table.rows().iter().map(bench::Row::name).collect();
-        assert_eq!(
-            names,
-            [
-                "dense, of as many active operations",
-                "control: the same again",
-                "a loop over the experts",
-                "all experts for every token",
-                "the layer",
-                "the layer, rows shared out at random",
-            ]
+        *bench.sizes_mut() = Sizes { experts, rows: vec![rows], rounds: 1, ..sizes() };
+        bench.run(Subject::Moe).unwrap();
+    }
+}
+
+/// Each is named before anything is timed.
+#[test]
+fn kernels_that_are_wrong_are_not_timed() {
+    for (file, from, to, subject, label) in [
+        ("ceiling/fma", "a = fma(a, factor, addend);", "", Subject::Matmul, "ceiling.fma"),
+        ("ceiling/copy", "step < 4u", "step < 3u", Subject::Sparse, "ceiling.copy"),
+        ("textbook/matmul", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "textbook"),
+        ("sdd/lane", "workgroup_index(id, count)", "0u", Subject::Sparse, "sdd"),
+        ("optimizer/adamw", "sqrt", "abs", Subject::Update, "adamw"),
+        ("dense/lane", "workgroup_index(id, count)", "0u", Subject::Moe, "dense"),
+    ] {
+        let gpu = patched(file, from, to);
+        let error = Bench::new(&gpu, sizes()).unwrap().run(subject).unwrap_err();
+        assert!(
+            matches!(&error, Error::Wrong { label: said, .. } if said.contains(label)),
+            "{file}: {error}"
         );
-        assert!(table.rows().iter().all(|row| row.seconds().len() == 3 && row.median() > 0.0));
-        assert!(names.iter().all(|name| table.to_string().contains(name)));
-        assert_eq!(comparison.rows(), rows);
-        assert_eq!(comparison.bar(), (rows == 16).then_some(0.6));
-        let medians: Vec<f64> = table.rows().iter().map(bench::Row::median).collect();
-        assert_eq!(comparison.control(), medians[0] / medians[1]);
-        assert_eq!(comparison.share(), medians[0] / medians[4]);
-        assert_eq!(comparison.share_uneven(), medians[0] / medians[5]);
-        assert_eq!(comparison.over_loop(), medians[2] / medians[4]);
-        assert_eq!(comparison.over_all(), medians[3] / medians[4]);
     }
 }
 
 /// Wrong in what it gives, wrong in what it gives back, and wrong where only the router's part of that is missing.
 #[test]
-fn a_layer_that_is_wrong_is_not_timed() {
+fn a_mixture_that_is_wrong_is_not_timed() {
     for (file, from, to, what) in [
         ("combine/rows", "Value(weights[choice])", "Value(0.5 * weights[choice])", "the output"),
         ("experts/backward", "grad[at] = weight * g * slope;", "grad[at] = g * slope;", "the gradient"),
         ("experts/backward", "dots[row] = dot;", "dots[row] = -dot;", "the gradient"),
     ] {
-        let mut sources = Sources::default();
-        sources.patch(file, from, to).unwrap();
-        let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
-        let error = moe::compare(&gpu, &SIZES, 12, 1).unwrap_err();
+        let gpu = patched(file, from, to);
+        let error = Bench::new(&gpu, sizes()).unwrap().run(Subject::Moe).unwrap_err();
         assert!(matches!(&error, Error::Wrong { label, .. } if label == "moe"), "{file}: {error}");
         assert!(error.to_string().contains(what), "{file}: {error}");
     }
 }
 
 #[test]
-fn rivals_that_are_wrong_are_named() {
-    let mut sources = Sources::default();
-    sources.patch("common/epilogue", "derivative(x, params.slope) * keep(element)", "keep(element)").unwrap();
-    let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
-    let error = moe::trust_rivals(&gpu).unwrap_err();
-    assert!(matches!(&error, Error::Wrong { label, .. } if label.contains("dense")), "{error}");
-}
-
-#[test]
-fn sizes_that_make_no_sense_are_refused() {
+fn mixtures_that_make_no_sense_are_refused() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    for (sizes, rows) in [
-        (SIZES, 0),
-        (SIZES, usize::MAX),
-        (Sizes { choices: 0, ..SIZES }, 12),
-        (Sizes { choices: 5, ..SIZES }, 12),
-        (Sizes { experts: 0, ..SIZES }, 12),
-        (Sizes { width: 3, ..SIZES }, 12),
-        (Sizes { width: 0, ..SIZES }, 12),
-        (Sizes { hidden: 33, ..SIZES }, 12),
-        (Sizes { hidden: 0, ..SIZES }, 12),
-        (Sizes { block: 7, hidden: 35, ..SIZES }, 12),
-        (Sizes { experts: 3, ..SIZES }, 5),
+    let mut bench = Bench::new(&gpu, sizes()).unwrap();
+    for (experts, rows) in [
+        (EXPERTS, 0),
+        (EXPERTS, usize::MAX),
+        (moe::Sizes { choices: 0, ..EXPERTS }, 12),
+        (moe::Sizes { choices: 5, ..EXPERTS }, 12),
+        (moe::Sizes { experts: 0, ..EXPERTS }, 12),
+        (moe::Sizes { width: 3, ..EXPERTS }, 12),
+        (moe::Sizes { width: 0, ..EXPERTS }, 12),
+        (moe::Sizes { hidden: 33, ..EXPERTS }, 12),
+        (moe::Sizes { hidden: 0, ..EXPERTS }, 12),
+        (moe::Sizes { block: 7, hidden: 35, ..EXPERTS }, 12),
+        (moe::Sizes { experts: 3, ..EXPERTS }, 5),
     ] {
-        let result = moe::compare(&gpu, &sizes, rows, 1);
+        *bench.sizes_mut() = Sizes { experts: experts.clone(), rows: vec![rows], ..sizes() };
+        let result = bench.run(Subject::Moe);
         assert!(
             matches!(result, Err(Error::Config { .. } | Error::Argument { .. })),
-            "{sizes:?}, {rows}: {result:?}"
+            "{experts:?}, {rows}: {result:?}"
         );
     }
 }
 
 #[test]
-fn crossovers_in_words() {
-    let words = |faster: [bool; 4]| moe::crossover(&std::array::from_fn::<_, 4, _>(|i| (1 << i, faster[i])));
-    assert_eq!(words([true; 4]), "at every size measured");
-    assert_eq!(words([false; 4]), "at no size measured");
-    assert_eq!(words([false, false, true, true]), "from 4 rows an expert on");
-    assert_eq!(words([true, true, true, false]), "up to 4 rows an expert");
-    assert_eq!(words([true, false, true, false]), "at 1, 4 rows an expert");
-    assert_eq!(words([true, false, false, true]), "at 1, 8 rows an expert");
+fn curves_cross_where_both_take_as_long() {
+    let curve = |points: &[[f64; 2]]| Curve { name: String::new(), block: 8, points: points.to_vec() };
+    // Half the rate: as long as the dense one at density 0.5, whichever points it is between.
+    let half = |density: f64| [density, 0.5 / density];
+    for points in [&[half(0.1), half(0.9)][..], &[half(0.25), half(0.5), half(1.0)], &[half(0.4), half(0.6)]]
+    {
+        let Crossover::At(density) = curve(points).crossover() else { panic!("{points:?}") };
+        assert!((density - 0.5).abs() < 1e-12, "{density}");
+    }
+    assert_eq!(curve(&[half(0.1), half(0.4)]).crossover(), Crossover::Beyond(0.4));
+    assert_eq!(curve(&[half(0.6), half(0.9)]).crossover(), Crossover::Below(0.6));
+}
+
+#[test]
+fn bars_are_reached_or_missed() {
+    assert_eq!(Cell::at_least(0.8, Some(0.8)).passes(), Some(true));
+    assert_eq!(Cell::at_least(0.79, Some(0.8)).to_string(), "0.79 (0.8: missed)");
+    assert_eq!(Cell::at_most(1.04, 1.05).to_string(), "1.04 (at most 1.05: reached)");
+    assert_eq!(Cell::at_least(f64::NAN, Some(0.8)).passes(), Some(false));
+    assert_eq!(Cell::at_least(3.0, None), Cell::Number(3.0));
 }
 
 #[test]
 fn a_contest_takes_turns_and_stops_at_an_error() {
-    let log = std::cell::RefCell::new(Vec::new());
+    let log = RefCell::new(Vec::new());
     let entry = |name: &'static str, fails: bool| Entry {
         name: name.to_owned(),
+        part: Part::Rival,
         operations: 1.0,
+        bytes: None,
+        times: 2,
         run: {
             let log = &log;
             Box::new(move || {
                 log.borrow_mut().push(name);
-                if fails { Err("broken") } else { Ok(()) }
+                let broken = || Error::Wrong { label: "broken".to_owned(), reason: String::new() };
+                if fails { Err(broken()) } else { Ok(Duration::from_millis(4)) }
             })
         },
     };
-    bench::contest("turns".to_owned(), 2, vec![entry("a", false), entry("b", false)]).unwrap();
+    let table = contest("turns".to_owned(), 2, vec![entry("a", false), entry("b", false)]).unwrap();
     assert_eq!(log.take(), ["a", "b", "a", "b", "a", "b"]);
-    let result = bench::contest("turns".to_owned(), 2, vec![entry("a", true), entry("b", false)]);
-    assert_eq!(result.unwrap_err(), "broken");
+    assert_eq!(table.rows()[0].median(), 0.002);
+    assert!(table.rows().iter().all(|row| row.spread() == 0.0 && table.share(row).is_nan()));
+    contest("turns".to_owned(), 2, vec![entry("a", true), entry("b", false)]).unwrap_err();
     assert_eq!(log.take(), ["a"]);
-    let empty = bench::contest::<Error>("nothing".to_owned(), 0, Vec::new()).unwrap();
-    assert!(empty.to_string().starts_with("### nothing"));
+    assert!(contest("nothing".to_owned(), 0, Vec::new()).unwrap().to_string().starts_with("### nothing"));
 }
 
 /// The program says which adapter it does not find, before anything else.

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::time::{Duration, Instant};
+
 use fretwork::Error;
-use fretwork::gpu::{Class, DType, Gpu, Options, Recorder, Tensor};
+use fretwork::gpu::{Class, Clock, DType, Gpu, Options, Recorder, Tensor, Timer};
 use fretwork::ops::{self, Epilogue, ProductScore, Transpose};
 use fretwork::sparse::{BlockMatrix, Pattern, Topology};
 use fretwork::wgpu;
@@ -156,7 +158,7 @@ fn read_backs_arrive_without_waiting() {
     let mut pending = gpu.read::<f32>(&tensor).unwrap();
     // What is written later does not show.
     gpu.write(&tensor, &[9.0f32; 3]).unwrap();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while !pending.is_ready().unwrap() {
         assert!(started.elapsed().as_secs() < 20, "it should have arrived");
         std::thread::yield_now();
@@ -168,6 +170,26 @@ fn read_backs_arrive_without_waiting() {
 }
 
 /// A device that is gone is an error from every call, and never a panic.
+/// By whichever clock there is: more than nothing, and no more than the host saw go by.
+#[test]
+fn plans_are_timed() {
+    let gpu = gpu();
+    let timer = Timer::new(&gpu).unwrap();
+    let stamps = gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
+    assert_eq!(timer.clock(), if stamps { Clock::Device } else { Clock::Host });
+    let out = zeros(&gpu, &[4096]);
+    let took = [0, 64].map(|rounds| {
+        let mut rec = Recorder::new(&gpu);
+        ops::ceiling::fma(&mut rec, &out, rounds, [0.5, 0.5]).unwrap();
+        let plan = rec.finish().unwrap();
+        let started = Instant::now();
+        let times = [0; 3].map(|_| timer.time(&plan).unwrap());
+        assert!(times.iter().sum::<Duration>() <= started.elapsed(), "{times:?}");
+        times.iter().sum::<Duration>()
+    });
+    assert!(took[1] > Duration::ZERO, "{took:?}");
+}
+
 #[test]
 fn a_lost_device_is_an_error() {
     let gpu = gpu();

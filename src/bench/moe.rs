@@ -8,7 +8,7 @@
 //! - a loop over the experts, each with its own rows in a row;
 //! - all experts for every token, what is not chosen masked out.
 
-use super::{Entry, Table, contest, record, run, trust};
+use super::{Bench, Cell, Entry, Findings, Grid, Part, Row, Subject, Table, contest};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::{Moe, MoeConfig, Overflow, Projection, Weight};
 use crate::ops::gate::{Balance, Gate, Score, Weights};
@@ -20,7 +20,7 @@ use crate::{Error, Result};
 const ACTIVATION: Activation = Activation::Silu;
 
 /// What the layer should reach of the dense layer's rate, at so many rows an expert.
-pub const BARS: [(usize, f64); 2] = [(16, 0.6), (128, 0.8)];
+const BARS: [(usize, f64); 2] = [(16, 0.6), (128, 0.8)];
 
 /// The sizes of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,141 +74,119 @@ impl Sizes {
     }
 }
 
-/// How a layer compared at one size.
-#[derive(Debug, Clone)]
-pub struct Comparison {
-    rows: usize,
-    table: Table,
-}
+/// The rows of a table, by what they are.
+const DENSE: &str = "dense, of as many active operations";
+const TURNS: &str = "a loop over the experts";
+const ALL: &str = "all experts for every token";
+const LAYER: &str = "the layer";
+const UNEVEN: &str = "the layer, rows shared out at random";
 
-impl Comparison {
-    /// Rows of each expert.
-    pub fn rows(&self) -> usize {
-        self.rows
+pub(super) fn run(bench: &Bench) -> Result<Findings> {
+    let Sizes { experts, choices, width, hidden, block } = bench.sizes.experts;
+    let rows = &bench.sizes.rows;
+    let tables = rows.iter().map(|&rows| compare(bench, rows)).collect::<Result<Vec<_>>>()?;
+    // How many times as fast one thing is as another.
+    let ratio = |table: &Table, name: &str, than: &str| {
+        let median = |name: &str| table.row(name).map_or(f64::NAN, Row::median);
+        median(than) / median(name)
+    };
+    let mut lines = Vec::new();
+    for (&rows, table) in rows.iter().zip(&tables) {
+        let bar = BARS.iter().find(|bar| bar.0 == rows).map(|bar| bar.1);
+        lines.push(vec![
+            Cell::text(rows.to_string()),
+            Cell::at_least(ratio(table, LAYER, DENSE), bar),
+            Cell::Number(ratio(table, UNEVEN, DENSE)),
+            Cell::Number(ratio(table, LAYER, TURNS)),
+            Cell::Number(ratio(table, LAYER, ALL)),
+        ]);
     }
-
-    /// The times. All rows are of the same active operations.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    /// The rate of the control, as a share of the same thing's.
-    pub fn control(&self) -> f64 {
-        self.ratio(1, 0)
-    }
-
-    /// The layer's rate, as a share of the dense layer's.
-    pub fn share(&self) -> f64 {
-        self.ratio(4, 0)
-    }
-
-    /// The same where experts do not have equally many rows.
-    pub fn share_uneven(&self) -> f64 {
-        self.ratio(5, 0)
-    }
-
-    /// How much faster the layer is than a loop over the experts.
-    pub fn over_loop(&self) -> f64 {
-        self.ratio(4, 2)
-    }
-
-    /// How much faster the layer is than all experts for every token.
-    pub fn over_all(&self) -> f64 {
-        self.ratio(4, 3)
-    }
-
-    /// What the layer's share should be, where that is said of this size.
-    pub fn bar(&self) -> Option<f64> {
-        BARS.iter().find(|(rows, _)| *rows == self.rows).map(|(_, bar)| *bar)
-    }
-
-    /// How many times as fast one row of the table is as another.
-    fn ratio(&self, row: usize, other: usize) -> f64 {
-        let rows = self.table.rows();
-        rows[other].median() / rows[row].median()
-    }
+    let faster = |than: &str| {
+        let at = rows.iter().zip(&tables).map(|(&rows, table)| (rows, ratio(table, LAYER, than) > 1.0));
+        Cell::text(crossover(&at.collect::<Vec<_>>()))
+    };
+    lines.push(vec![Cell::text("faster"), faster(DENSE), Cell::Empty, faster(TURNS), faster(ALL)]);
+    let head = [
+        "rows an expert",
+        "against dense of as many active operations",
+        "the same, rows shared out at random",
+        "against a loop over the experts",
+        "against all experts for every token",
+    ];
+    let grid = Grid {
+        title: format!(
+            "{experts} experts of {hidden} hidden units, {choices} a token, {width} columns, blocks of {block}, forward and \
+             backward: times as fast"
+        ),
+        head: head.map(str::to_owned).to_vec(),
+        rows: lines,
+    };
+    Ok(Findings { subject: Subject::Moe, tables, grids: vec![grid], curves: Vec::new() })
 }
 
 /// At which sizes, in ascending order, something is faster.
-pub fn crossover(at: &[(usize, bool)]) -> String {
-    let from = at.iter().rposition(|(_, faster)| !faster).map_or(0, |last| last + 1);
-    let until = at.iter().position(|(_, faster)| !faster).unwrap_or(at.len());
-    if from == 0 {
-        "at every size measured".to_owned()
-    } else if at.iter().all(|(_, faster)| !faster) {
-        "at no size measured".to_owned()
-    } else if at[from..].len() == at.iter().filter(|(_, faster)| *faster).count() {
-        format!("from {} rows an expert on", at[from].0)
-    } else if until == at.iter().filter(|(_, faster)| *faster).count() {
-        format!("up to {} rows an expert", at[until - 1].0)
+fn crossover(at: &[(usize, bool)]) -> String {
+    let faster: Vec<usize> = at.iter().filter(|size| size.1).map(|size| size.0).collect();
+    let (Some(first), Some(last)) = (faster.first(), faster.last()) else { return "nowhere".to_owned() };
+    let (from, upto) = (at.iter().skip_while(|size| !size.1), at.iter().take_while(|size| size.1));
+    if faster.len() == at.len() {
+        "everywhere".to_owned()
+    } else if from.clone().all(|size| size.1) {
+        format!("from {first} on")
+    } else if upto.count() == faster.len() {
+        format!("up to {last}")
     } else {
-        let sizes: Vec<_> =
-            at.iter().filter(|(_, faster)| *faster).map(|(rows, _)| rows.to_string()).collect();
-        format!("at {} rows an expert", sizes.join(", "))
+        let sizes: Vec<_> = faster.iter().map(usize::to_string).collect();
+        format!("at {}", sizes.join(", "))
     }
 }
 
-/// Runs the known-answer checks of the kernels that the layer's rivals are made of. The layer itself is checked by
-/// [`compare`].
-///
-/// # Errors
-/// As [`trust`].
-pub fn trust_rivals(gpu: &Gpu) -> Result<()> {
-    trust(gpu, |name| name.contains("dense"))
-}
-
-/// Checks the layer with `rows` rows for each expert, and times it against its rivals, `rounds` times.
-///
-/// # Errors
-/// [`Error::Wrong`] where the layer is, [`Error::Config`] for sizes that make no sense, [`Error::OutOfMemory`].
-pub fn compare(gpu: &Gpu, sizes: &Sizes, rows: usize, rounds: usize) -> Result<Comparison> {
+/// Checks the layer with `rows` rows for each expert, and times it against its rivals.
+fn compare(bench: &Bench, rows: usize) -> Result<Table> {
+    let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
     let tokens = sizes.tokens(rows)?;
-    let layers = [true, false].map(|even| Layer::new(gpu, sizes, tokens, even));
-    let [even, uneven] = layers;
+    let [even, uneven] = [true, false].map(|even| Layer::new(bench, tokens, even));
     let (even, uneven) = (even?, uneven?);
-    even.check(gpu, sizes)?;
-    uneven.check(gpu, sizes)?;
+    even.check(bench)?;
+    uneven.check(bench)?;
 
-    let Sizes { experts, choices, width, hidden, .. } = *sizes;
+    let Sizes { experts, choices, width, hidden, block } = *sizes;
     let operations = 12.0 * (tokens * choices * hidden * width) as f64;
     // Short passes are repeated, as a network repeats layers, so that it does not count what launching and waiting costs.
     let times = ((if gpu.is_software() { 1e9 } else { 1e11 }) / operations).ceil().clamp(1.0, 8.0) as usize;
-    let repeat = |pass: &dyn Fn(&mut Recorder<'_>) -> Result<()>| {
-        record(gpu, |rec| (0..times).try_for_each(|_| pass(rec)))
-    };
     let dense = Products::new(gpu, tokens, [choices * hidden, width])?;
     let turns =
         (0..experts).map(|_| Products::new(gpu, rows, [hidden, width])).collect::<Result<Vec<_>>>()?;
     let all = Products::new(gpu, tokens, [experts * hidden, width])?;
-    let dense = repeat(&|rec| dense.pass(rec))?;
-    let plans = [
-        ("dense, of as many active operations", &dense),
-        ("control: the same again", &dense),
-        (
-            "a loop over the experts",
-            &repeat(&|rec| {
-                turns.iter().try_for_each(|turn| turn.forward(rec))?;
-                turns.iter().try_for_each(|turn| turn.backward(rec))
-            })?,
-        ),
-        ("all experts for every token", &repeat(&|rec| all.pass(rec))?),
-        ("the layer", &repeat(&|rec| even.pass(rec, Some(&even.step)))?),
-        ("the layer, rows shared out at random", &repeat(&|rec| uneven.pass(rec, Some(&uneven.step)))?),
-    ];
-    let entry = |(name, plan): (&str, _)| Entry {
+    let dense = bench.plan(times, &|rec| dense.pass(rec))?;
+    let turns = bench.plan(times, &|rec| {
+        turns.iter().try_for_each(|turn| turn.forward(rec))?;
+        turns.iter().try_for_each(|turn| turn.backward(rec))
+    })?;
+    let all = bench.plan(times, &|rec| all.pass(rec))?;
+    let even = bench.plan(times, &|rec| even.pass(rec, Some(&even.step)))?;
+    let uneven = bench.plan(times, &|rec| uneven.pass(rec, Some(&uneven.step)))?;
+    let entry = |name: &str, part, plan| Entry {
         name: name.to_owned(),
-        operations: operations * times as f64,
-        run: Box::new(move || run(gpu, plan)),
+        part,
+        operations,
+        bytes: None,
+        times,
+        run: bench.timed(plan),
     };
+    let entries = vec![
+        entry(DENSE, Part::Baseline, &dense),
+        entry("control: the same again", Part::Control, &dense),
+        entry(TURNS, Part::Rival, &turns),
+        entry(ALL, Part::Rival, &all),
+        entry(LAYER, Part::Rival, &even),
+        entry(UNEVEN, Part::Rival, &uneven),
+    ];
     let title = format!(
-        "{experts} experts of {hidden} hidden units, {choices} a token, {width} columns, blocks of {}: {rows} rows an \
-         expert, {times} times forward and backward",
-        sizes.block
+        "{experts} experts of {hidden} hidden units, {choices} a token, {width} columns, blocks of {block}: {rows} rows an \
+         expert, forward and backward"
     );
-    Ok(Comparison {
-        rows,
-        table: contest(title, rounds, plans.into_iter().map(entry).collect::<Vec<Entry<'_>>>())?,
-    })
+    contest(title, bench.sizes.rounds, entries)
 }
 
 /// The layer with all it is given.
@@ -224,7 +202,8 @@ struct Layer {
 
 impl Layer {
     /// Experts have equally many rows where that is wanted, and otherwise what a router makes of noise.
-    fn new(gpu: &Gpu, sizes: &Sizes, tokens: usize, even: bool) -> Result<Self> {
+    fn new(bench: &Bench, tokens: usize, even: bool) -> Result<Self> {
+        let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
         let matrix = [tokens, sizes.width];
         let mut walk = Key::new(1, Stream::Check(u32::from(even))).walk();
         let mut x = noise(&mut walk, tokens * sizes.width);
@@ -271,8 +250,9 @@ impl Layer {
 
     /// Refuses a layer that computes something else than an f64 loop on the host, for some tokens: what they get, and a few
     /// elements of their gradient. The loss of balance is left out, of which a token alone knows nothing.
-    fn check(&self, gpu: &Gpu, sizes: &Sizes) -> Result<()> {
-        run(gpu, &record(gpu, |rec| self.pass(rec, None))?)?;
+    fn check(&self, bench: &Bench) -> Result<()> {
+        let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
+        gpu.run(&bench.plan(1, &|rec| self.pass(rec, None))?)?;
         let read = |tensor: &Tensor| gpu.read::<f32>(tensor)?.wait();
         let Parts { router, up, down } = Parts::of(&self.moe)?;
         let host = Host { sizes, router: read(router)?, up: read(up)?, down: read(down)? };
@@ -472,4 +452,20 @@ fn agree(what: &str, token: usize, found: &[f64], wanted: &[f64]) -> Result<()> 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crossovers_in_words() {
+        let words = |faster: [bool; 4]| crossover(&std::array::from_fn::<_, 4, _>(|i| (1 << i, faster[i])));
+        assert_eq!(words([true; 4]), "everywhere");
+        assert_eq!(words([false; 4]), "nowhere");
+        assert_eq!(words([false, false, true, true]), "from 4 on");
+        assert_eq!(words([true, true, true, false]), "up to 4");
+        assert_eq!(words([true, false, true, false]), "at 1, 4");
+        assert_eq!(words([true, false, false, true]), "at 1, 8");
+    }
 }

@@ -3,6 +3,7 @@
 //! `fretwork doctor` runs [`table`] and so do the tests. A result may differ from its twin by what the rounding of either
 //! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
 
+mod ceiling;
 mod dynamic;
 mod elementwise;
 mod gate;
@@ -70,6 +71,7 @@ impl Check {
 /// Every check there is.
 pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
+    table.extend(ceiling::table());
     table.extend(elementwise::table());
     table.extend(language::table());
     table.extend(dynamic::table());

@@ -54,6 +54,8 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "blocks/remap",
     "blocks/renew",
     "blocks/rest",
+    "ceiling/copy",
+    "ceiling/fma",
     "combine/rows",
     "dds/blocks",
     "dds/lane",
@@ -129,6 +131,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sds/lane",
     "select/radix",
     "ssd/lane",
+    "textbook/matmul",
 ];
 
 /// The text of every shader file: the embedded ones, or some replaced.

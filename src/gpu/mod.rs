@@ -13,6 +13,7 @@ mod readback;
 mod recorder;
 mod reflect;
 mod tensor;
+mod timer;
 
 pub use account::{Bytes, Class};
 pub use compose::{Composed, Sources};
@@ -22,3 +23,4 @@ pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};
 pub use tensor::{DType, Element, Tensor};
+pub use timer::{Clock, Timer};

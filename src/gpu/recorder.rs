@@ -266,10 +266,30 @@ impl Plan {
     /// Appends the dispatches to a caller's encoder, in one compute pass. Nothing is allocated, submitted or
     /// waited for.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        self.encode_stamped(encoder, None);
+    }
+
+    /// The same with timestamps around it.
+    pub(super) fn encode_stamped(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        let mut pass =
+            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         for dispatch in &self.dispatches {
             dispatch.encode(&mut pass);
         }
+    }
+
+    /// How many dispatches there are.
+    pub fn len(&self) -> usize {
+        self.dispatches.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dispatches.is_empty()
     }
 
     /// The labels of the kernels in the order they run.

@@ -11,6 +11,7 @@ mod activation;
 mod attention;
 pub mod bits;
 mod blocks;
+pub mod ceiling;
 mod combine;
 mod dds;
 mod dense;
@@ -37,6 +38,7 @@ mod sds;
 mod select;
 mod ssd;
 mod step;
+mod textbook;
 mod windows;
 
 pub use activation::{activation_backward, activation_forward};
@@ -66,6 +68,7 @@ pub use sds::sds;
 pub use select::{Quota, select, select_columns};
 pub use ssd::ssd;
 pub use step::{Step, StepValues};
+pub use textbook::textbook;
 
 pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};
 

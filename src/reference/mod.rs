@@ -8,6 +8,7 @@ mod attention;
 pub mod bits;
 mod blocks;
 pub mod bound;
+pub mod ceiling;
 mod combine;
 mod dds;
 mod dense;

@@ -271,6 +271,11 @@ impl Trainer {
         &self.settings
     }
 
+    /// A training step, with the batch that was loaded last: what is replayed for each.
+    pub fn step_plan(&self) -> &Plan {
+        &self.plans.train
+    }
+
     /// The kernels of a step, in order.
     pub fn step_kernels(&self) -> impl Iterator<Item = &str> {
         self.plans.train.labels()

@@ -104,6 +104,8 @@ fn permutations() -> Vec<Key> {
             ("bits", "combine"),
             ("bits", "present"),
             ("blocks", "births"),
+            ("ceiling", "copy"),
+            ("ceiling", "fma"),
             ("embed", "gather"),
             ("embed", "link"),
             ("fill", "words"),
@@ -111,6 +113,7 @@ fn permutations() -> Vec<Key> {
         ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
+        .chain([("textbook", "matmul")])
     {
         keys.push(Key::new(family, name));
     }

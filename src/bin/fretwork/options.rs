@@ -29,9 +29,8 @@ pub(crate) enum Command {
     Sample(Sample),
     /// List adapters, and check every kernel on one of them.
     Doctor(Doctor),
-    /// Time a part of the library against its rivals, in one run.
-    #[command(subcommand)]
-    Bench(Bench),
+    /// Check kernels and time them against their rivals and against what the device can do at most, in one run.
+    Bench(BenchOptions),
 }
 
 #[derive(Debug, Args)]
@@ -260,18 +259,31 @@ pub(crate) struct Doctor {
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
-    /// A mixture of experts, forward and backward, against dense layers.
-    Moe(BenchMoe),
-}
-
 #[derive(Debug, Args)]
-pub(crate) struct BenchMoe {
+pub(crate) struct BenchOptions {
+    /// What to time.
+    #[arg(value_enum, default_value = "all")]
+    pub(crate) what: What,
     /// Part of the name of the adapter to use.
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
-    /// One JSON object a line, raw times included.
+    /// One JSON object of everything that was measured, raw times included, in the place of tables.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum What {
+    /// Dense products against the textbook's kernel.
+    Matmul,
+    /// A layer's three products, block-sparse against dense, over densities and blocks.
+    Sparse,
+    /// A training step, sparse against dense, and what it costs the host.
+    Step,
+    /// What it costs to change topologies, and what a changed one costs.
+    Update,
+    /// A mixture of experts against dense layers.
+    Moe,
+    /// All of it.
+    All,
 }

@@ -1,0 +1,55 @@
+//! Dense products against the textbook's kernel.
+
+use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
+use crate::ops::{self, Epilogue, Transpose};
+use crate::{Result, gpu::Recorder};
+
+/// What the dense family should reach of the textbook's rate.
+const BAR: f64 = 8.0;
+
+pub(super) fn run(bench: &Bench) -> Result<Findings> {
+    let [rows, inputs, outputs] = bench.sizes.layer;
+    let (x, y) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
+    let (w, flat) = (bench.numbers(2, &[outputs, inputs])?, bench.numbers(3, &[inputs, outputs])?);
+    let dense = |rec: &mut Recorder<'_>, [lhs, rhs, out]: [_; 3], transpose| {
+        ops::dense(rec, lhs, rhs, out, transpose, Epilogue::None)
+    };
+    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &x, &flat, &y))?;
+    let plain = bench.plan(1, &|rec| dense(rec, [&x, &flat, &y], Transpose::NN))?;
+    let forward = bench.plan(1, &|rec| dense(rec, [&x, &w, &y], Transpose::NT))?;
+    let backward = bench.plan(1, &|rec| dense(rec, [&y, &w, &x], Transpose::NN))?;
+    let gradient = bench.plan(1, &|rec| dense(rec, [&y, &x, &w], Transpose::TN))?;
+
+    let entry = |name: &str, part, plan| Entry {
+        name: name.to_owned(),
+        part,
+        operations: 2.0 * (rows * inputs * outputs) as f64,
+        bytes: Some(4.0 * (rows * inputs + rows * outputs + inputs * outputs) as f64),
+        times: 1,
+        run: bench.timed(plan),
+    };
+    let ceilings = bench.ceilings()?;
+    let mut entries = vec![
+        entry("textbook, 16 x 16 in workgroup memory", Part::Baseline, &textbook),
+        entry("control: the same again", Part::Control, &textbook),
+        entry("dense x * W", Part::Rival, &plain),
+        entry("dense x * W^T", Part::Rival, &forward),
+        entry("dense dy * W", Part::Rival, &backward),
+        entry("dense dy^T * x", Part::Rival, &gradient),
+    ];
+    entries.extend(ceilings.entries(bench));
+    let title = format!("dense f32, {inputs} inputs, {outputs} outputs, {rows} rows");
+    let table = contest(title, bench.sizes.rounds, entries)?;
+
+    let rivals = table.rows().iter().filter(|row| row.part() == Part::Rival);
+    let lines = rivals.map(|row| {
+        let of_ceiling = table.of_ceiling(row).map_or(Cell::Empty, Cell::Number);
+        vec![Cell::text(row.name()), Cell::at_least(table.share(row), Some(BAR)), of_ceiling]
+    });
+    let grid = Grid {
+        title: "Dense against the textbook's kernel".to_owned(),
+        head: ["product", "times as fast", "share of the device's ceiling"].map(str::to_owned).to_vec(),
+        rows: lines.collect(),
+    };
+    Ok(Findings { subject: Subject::Matmul, tables: vec![table], grids: vec![grid], curves: Vec::new() })
+}

@@ -1,0 +1,78 @@
+//! What updates cost, and what a pattern that has changed costs between them.
+
+use super::step::{NEVER, RUN, Run, title};
+use super::{Bench, Cell, Findings, Grid, Part, Row, Subject, Table, contest};
+use crate::Result;
+use crate::methods::{Kind, Updates};
+
+/// What a step may cost between updates, against one of a pattern that never changed.
+const BETWEEN: f64 = 1.05;
+
+/// What an update every hundred steps may cost, of the time.
+const SHARE: f64 = 0.01;
+
+const STATIC: &str = "static";
+
+const METHODS: [(&str, Kind); 3] = [("RigL", Kind::Rigl), ("SET", Kind::Set), ("Top-KAST", Kind::TopKast)];
+
+pub(super) fn run(bench: &Bench) -> Result<Findings> {
+    let sparsities = &bench.sizes.sparsities;
+    let tables = sparsities.iter().map(|&sparsity| evolving(bench, sparsity)).collect::<Result<Vec<_>>>()?;
+    let mut rows = Vec::new();
+    for (sparsity, table) in sparsities.iter().zip(&tables) {
+        let median = |name: &str| table.row(name).map_or(f64::NAN, Row::median);
+        let still = median(STATIC);
+        for (method, kind) in METHODS {
+            let between = median(&after(method)) / still;
+            // Top-KAST makes its backward pass denser than its forward pass, and has no updates apart from steps.
+            let [between, share] = if kind == Kind::TopKast {
+                [Cell::Number(between), Cell::Empty]
+            } else {
+                let update = (median(&always(method)) - still) / still;
+                [Cell::at_most(between, BETWEEN), Cell::at_most(update / (100.0 + update), SHARE)]
+            };
+            rows.push(vec![Cell::text(format!("{method}, {} % sparse", 100.0 * sparsity)), between, share]);
+        }
+    }
+    let grid = Grid {
+        title: "Topologies that change".to_owned(),
+        head: ["", "a step between updates against a static one", "an update every 100 steps, of the time"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows,
+    };
+    Ok(Findings { subject: Subject::Update, tables, grids: vec![grid], curves: Vec::new() })
+}
+
+fn after(method: &str) -> String {
+    format!("{method}, after its updates")
+}
+
+fn always(method: &str) -> String {
+    format!("{method}, every step an update")
+}
+
+fn evolving(bench: &Bench, sparsity: f64) -> Result<Table> {
+    // At every step for as long as the clock runs, or for the first fifty and never again.
+    let forever = Updates { until: 1.0, ..NEVER };
+    let before = Updates { until: 50.0 / RUN, ..NEVER };
+    let mut runs = vec![
+        (STATIC.to_owned(), Part::Baseline, Kind::Static, NEVER),
+        ("control: static again".to_owned(), Part::Control, Kind::Static, NEVER),
+    ];
+    runs.extend(METHODS.map(|(method, kind)| (after(method), Part::Rival, kind, before)));
+    runs.extend(METHODS[..2].iter().map(|&(method, kind)| (always(method), Part::Rival, kind, forever)));
+    let runs = runs
+        .into_iter()
+        .map(|(name, part, kind, updates)| {
+            let run = Run::new(bench, &bench.gpu, Some(sparsity), kind, updates)?;
+            let warm = 50u64.div_ceil(bench.sizes.steps) + 1;
+            (0..warm).try_for_each(|_| run.go_on().map(|_| ()))?;
+            Ok((name, part, run))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let entries = runs.iter().map(|(name, part, run)| run.entry(name, *part)).collect();
+    // What updates cost is a small difference, so there are more rounds than elsewhere.
+    let rounds = 2 * bench.sizes.rounds;
+    contest(format!("{}, {} % sparse, blocks of 16", title(bench), 100.0 * sparsity), rounds, entries)
+}
