@@ -12,6 +12,7 @@
 //! | room | what it is |
 //! | --- | --- |
 //! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
+//! | [`tune`] | which variant of a kernel is fastest here: measured once, kept on disk |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |
@@ -30,6 +31,7 @@
 pub mod check;
 pub mod data;
 mod error;
+mod files;
 pub mod gpu;
 pub mod methods;
 pub mod nn;
@@ -38,6 +40,7 @@ pub mod random;
 pub mod reference;
 pub mod sparse;
 pub mod train;
+pub mod tune;
 
 pub use error::{Error, Result};
 /// The very wgpu this library is built on, so that an embedder's types are the same types.

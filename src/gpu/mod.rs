@@ -13,12 +13,14 @@ mod readback;
 mod recorder;
 mod reflect;
 mod tensor;
+mod tuner;
 
 pub use account::{Bytes, Class};
 pub use compose::{Composed, Sources};
 pub use context::{AdapterSummary, Gpu, Options, list_adapters};
-pub use key::{FLAGS, Key, Variant};
+pub use key::{Choice, FLAGS, Key, Variant};
 pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};
 pub use tensor::{DType, Element, Tensor};
+pub use tuner::{Family, ShapeClass, Verdict, Workload};
