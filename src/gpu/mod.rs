@@ -23,4 +23,4 @@ pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};
 pub use tensor::{DType, Element, Tensor};
-pub use tuner::{Family, ShapeClass, Verdict, Workload};
+pub use tuner::{Family, ShapeClass, Verdict, VersusDense, Workload};

@@ -134,8 +134,24 @@ pub struct ShapeClass {
 pub struct Verdict {
     /// What runs.
     pub choice: Choice,
-    /// How long it takes, where the dense product of the same shape takes 1, if that was measured.
-    pub versus_dense: Option<f64>,
+    /// How it compares with the dense product of the same sizes, if that was measured.
+    pub versus_dense: Option<VersusDense>,
+}
+
+/// A sparse product against the dense one of the same sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VersusDense {
+    /// The density it was measured at.
+    pub density: f64,
+    /// How long it takes, where the dense one takes 1.
+    pub time: f64,
+}
+
+impl VersusDense {
+    /// About how long it takes at another density: the blocks that are there are what takes time.
+    pub fn at(&self, density: f64) -> f64 {
+        self.time * density / self.density
+    }
 }
 
 /// What has been asked for on a device, and what was chosen. It outlives networks.

@@ -308,9 +308,9 @@ impl Trainer {
         }
         self.tuned = kernel_records(&self.gpu);
         for record in &self.tuned {
-            if let Some(versus_dense) = record.versus_dense.filter(|&share| share > 1.0) {
+            if let Some(versus_dense) = record.versus_dense.filter(|_| record.dense_is_faster()) {
                 let shape = &record.shape;
-                notices.push(format!("{shape}: a dense product would be {versus_dense:.1} times as fast"));
+                notices.push(format!("{shape}: a dense product would be {versus_dense:.2} times as fast"));
             }
         }
         notices.into_iter().for_each(|notice| {
@@ -725,6 +725,7 @@ impl Trainer {
 fn kernel_records(gpu: &Gpu) -> Vec<KernelRecord> {
     let record = |(work, verdict): (Workload, Option<Verdict>)| {
         let Verdict { choice, versus_dense } = verdict?;
+        let versus_dense = versus_dense.map(|versus| versus.at(work.density()));
         Some(KernelRecord { shape: work.to_string(), choice: choice.name().to_owned(), versus_dense })
     };
     gpu.workloads().into_iter().filter_map(record).collect()

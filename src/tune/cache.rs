@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::files::replace;
-use crate::gpu::{Choice, Gpu, ShapeClass, Verdict};
+use crate::gpu::{Choice, Gpu, ShapeClass, Verdict, VersusDense};
 
 /// Raised whenever a file means something else than it did.
 const FORMAT: u32 = 1;
@@ -64,7 +64,7 @@ struct Line {
     class: ShapeClass,
     choice: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    versus_dense: Option<f64>,
+    versus_dense: Option<VersusDense>,
 }
 
 /// The file of one device.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::operands::Operands;
-use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, Workload};
+use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
 use crate::ops::heuristic;
 use crate::{Error, Result};
 
@@ -102,7 +102,8 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
         .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
         .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
     let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
-    let versus_dense = dense_seconds(gpu, &scaled, winner.best, repeats)?.map(|dense| winner.best / dense);
+    let versus_dense = dense_seconds(gpu, &scaled, winner.best, repeats)?
+        .map(|dense| VersusDense { density: scaled.density(), time: winner.best / dense });
     Ok(Measured { verdict: Some(Verdict { choice: winner.choice, versus_dense }), notices })
 }
 

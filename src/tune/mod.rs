@@ -100,6 +100,17 @@ impl Tuner {
         std::mem::take(&mut self.notices)
     }
 
+    /// Puts choices into the file beside those that are there, if choices are kept. Other processes may do so at the same time. A
+    /// file that cannot be written is a [notice](Tuner::take_notices).
+    pub fn keep(&mut self, choices: &[(ShapeClass, Verdict)]) {
+        if let (Some(cache), false) = (&self.cache, choices.is_empty())
+            && let Err(why) = cache.add(choices)
+        {
+            let path = cache.path().display();
+            self.notices.push(format!("{path} {why}; kernels will be measured again"));
+        }
+    }
+
     /// Shapes that were recorded, and that nothing is known about.
     pub fn wanted(&self) -> usize {
         self.gpu.workloads().iter().filter(|(_, verdict)| verdict.is_none()).count()
@@ -118,7 +129,7 @@ impl Tuner {
         let mut found = Vec::new();
         let mut result = Ok(());
         for (done, (work, _)) in wanted.iter().enumerate() {
-            if Instant::now() > deadline || !watch(Progress { done, of, shape: &work.to_string() }) {
+            if Instant::now() >= deadline || !watch(Progress { done, of, shape: &work.to_string() }) {
                 break;
             }
             match measure(&self.gpu, work, deadline) {
@@ -138,12 +149,7 @@ impl Tuner {
         }
         // What was made up is gone, and is no part of what a run needs.
         self.gpu.start_afresh();
-        if let (Some(cache), false) = (&self.cache, found.is_empty())
-            && let Err(why) = cache.add(&found)
-        {
-            let path = cache.path().display();
-            self.notices.push(format!("{path} {why}; kernels will be measured again"));
-        }
+        self.keep(&found);
         result.map(|()| found.len())
     }
 }

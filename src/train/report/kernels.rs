@@ -1,13 +1,12 @@
 //! Which kernels ran, where they were chosen by measurement.
 
+use super::KernelsRecord;
 use super::html::{escape, number};
-use super::{KernelRecord, KernelsRecord};
 
 /// A table of the products, and a word about those that a dense product would do faster.
 pub(super) fn section(record: Option<&KernelsRecord>) -> String {
     let Some(KernelsRecord { adapter, kernels, .. }) = record else { return String::new() };
-    let slower = |kernel: &KernelRecord| kernel.versus_dense.is_some_and(|share| share > 1.0);
-    let lost = kernels.iter().filter(|kernel| slower(kernel)).count();
+    let lost = kernels.iter().filter(|kernel| kernel.dense_is_faster()).count();
     let mut body = String::new();
     if lost > 0 {
         body += &format!(
@@ -18,7 +17,7 @@ pub(super) fn section(record: Option<&KernelsRecord>) -> String {
     }
     let rows = kernels.iter().map(|kernel| {
         let (share, word) = match kernel.versus_dense {
-            Some(share) if slower(kernel) => (number(share), "dense would be faster"),
+            Some(share) if kernel.dense_is_faster() => (number(share), "dense would be faster"),
             Some(share) => (number(share), ""),
             None => ("–".to_owned(), ""),
         };

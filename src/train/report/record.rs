@@ -53,6 +53,13 @@ pub struct KernelRecord {
     pub versus_dense: Option<f64>,
 }
 
+impl KernelRecord {
+    /// Whether a dense product would be faster, and not just by chance.
+    pub fn dense_is_faster(&self) -> bool {
+        self.versus_dense.is_some_and(|time| time > 1.03)
+    }
+}
+
 /// An epoch that is over. One logged before an interruption may be logged again; the last counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
