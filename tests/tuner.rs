@@ -312,9 +312,9 @@ fn a_choice_never_changes_a_run() {
     // Choices that nobody would make: each is followed, and makes no difference.
     for choice in Choice::ALL {
         let odd = gpu();
-        for (class, verdict) in tuned.choices() {
+        for (class, _) in tuned.choices() {
             let versus_dense = Some(VersusDense { density: 1.0, time: 50.0 });
-            odd.choose(class, Verdict { choice, versus_dense, ..verdict });
+            odd.choose(class, Verdict { choice, versus_dense });
         }
         let mut tuner = Tuner::open(&odd, Tuning { budget: Duration::ZERO, folder: None });
         let (bytes, kernels, events, page, _) = run(&odd, Some(&mut tuner));
