@@ -140,6 +140,15 @@ pub enum Error {
         source: std::io::Error,
     },
 
+    /// Something whose result is wrong, found before it was relied upon.
+    #[error("{label} is wrong: {reason}")]
+    Wrong {
+        /// The kernel or layer.
+        label: String,
+        /// Where it shows.
+        reason: String,
+    },
+
     /// A NaN or an infinity appeared in training.
     #[error("step {step}: {quantity} of {layer} is not finite (NaN or infinity); training stopped")]
     NotFinite {

@@ -1,13 +1,13 @@
 //! The experts' products against our own dense ones of the same operations.
 
 use anyhow::Result;
+use fretwork::bench::{Entry, Table, contest, record, run};
 use fretwork::gpu::{Gpu, Tensor};
 use fretwork::ops::{self, Epilogue, Transpose};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{BlockMatrix, Routing, RoutingShape};
 
-use crate::contest::{Entry, Table, contest};
-use crate::matmul::{numbers, record, run};
+use crate::matmul::numbers;
 
 /// The three products of `experts` experts with `rows` tokens each, of the first matrix's pass forward, the second's, and
 /// of the gradient of either. Tokens choose their experts in no order.
@@ -78,9 +78,9 @@ pub(crate) fn against_dense(gpu: &Gpu, experts: usize, rows: usize) -> Result<Ta
         ]);
     }
     let entry = |(name, plan)| Entry { name, operations, run: Box::new(move || run(gpu, &plan)) };
-    contest(
+    Ok(contest(
         format!("{experts} experts of {width} hidden units, {rows} tokens each, {d} columns"),
         9,
         plans.into_iter().map(entry).collect(),
-    )
+    )?)
 }

@@ -1,12 +1,12 @@
 //! Matmuls against the textbook's, and sparse ones against our own dense one.
 
 use anyhow::Result;
-use fretwork::gpu::{Class, Gpu, Plan, Recorder, Tensor};
+use fretwork::bench::{Entry, Table, contest, record, run};
+use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::ops::{self, Epilogue, Transpose};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{self, BLOCKS, BlockMatrix, Pattern};
 
-use crate::contest::{Entry, Table, contest};
 use crate::textbook::Textbook;
 
 /// Dense 1024 x 1024 x 1024 against the textbook's kernel.
@@ -24,7 +24,7 @@ pub(crate) fn against_textbook(gpu: &Gpu) -> Result<Table> {
             operations,
             run: Box::new(|| textbook.run(gpu)),
         },
-        Entry { name: "fretwork dense".to_owned(), operations, run: Box::new(|| run(gpu, &dense)) },
+        Entry { name: "fretwork dense".to_owned(), operations, run: Box::new(|| Ok(run(gpu, &dense)?)) },
     ];
     contest(format!("dense f32, {SIDE} x {SIDE} x {SIDE}"), 5, entries)
 }
@@ -72,7 +72,7 @@ pub(crate) fn against_dense(gpu: &Gpu, density: f64) -> Result<Table> {
         .into_iter()
         .map(|(name, operations, plan)| Entry { name, operations, run: Box::new(move || run(gpu, plan)) })
         .collect();
-    contest(format!("a layer of {side} x {side} with {rows} rows, density {density}"), 9, entries)
+    Ok(contest(format!("a layer of {side} x {side} with {rows} rows, density {density}"), 9, entries)?)
 }
 
 /// A tensor of numbers around zero: zeros can be faster than what networks compute with.
@@ -80,15 +80,4 @@ pub(crate) fn numbers(gpu: &Gpu, case: u32, shape: &[usize]) -> Result<Tensor> {
     let mut walk = Key::new(1, Stream::Check(case)).walk();
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
     Ok(gpu.upload(Class::Activations, "operand", shape, &values)?)
-}
-
-pub(crate) fn record(gpu: &Gpu, op: impl FnOnce(&mut Recorder<'_>) -> fretwork::Result<()>) -> Result<Plan> {
-    let mut rec = Recorder::new(gpu);
-    op(&mut rec)?;
-    Ok(rec.finish()?)
-}
-
-pub(crate) fn run(gpu: &Gpu, plan: &Plan) -> Result<()> {
-    gpu.run(plan)?;
-    Ok(gpu.finish()?)
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use anyhow::{Result, ensure};
+use fretwork::bench::{Entry, Table, contest};
 use fretwork::data::{Dataset, Features, Table as Rows};
 use fretwork::gpu::Gpu;
 use fretwork::methods::{Decay, Every, Kind, MethodConfig, Updates};
@@ -11,8 +12,6 @@ use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
-
-use crate::contest::{Entry, Table, contest};
 
 const BATCH: usize = 128;
 /// Steps in a row, so that what a run costs at its ends does not count for much.

@@ -72,3 +72,40 @@ fn octet_of_columns(own: vec4<f32>) -> Octet {
         ),
     );
 }
+
+// Each of two neighbours holds a piece: `own`, the second of the two where `second`.
+fn pair_octet(own: Piece, second: bool) -> Octet {
+    let other = Piece(quadSwapX(own[0]), quadSwapX(own[1]), quadSwapX(own[2]), quadSwapX(own[3]));
+    return Octet(
+        Piece(
+            select(own[0], other[0], second), select(own[1], other[1], second),
+            select(own[2], other[2], second), select(own[3], other[3], second),
+        ),
+        Piece(
+            select(other[0], own[0], second), select(other[1], own[1], second),
+            select(other[2], own[2], second), select(other[3], own[3], second),
+        ),
+    );
+}
+
+// Each of four neighbours holds a piece: 16 elements across.
+fn quad_octets(own: Piece) -> array<Piece, 4> {
+    return array<Piece, 4>(
+        Piece(
+            quadBroadcast(own[0], 0u), quadBroadcast(own[1], 0u),
+            quadBroadcast(own[2], 0u), quadBroadcast(own[3], 0u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 1u), quadBroadcast(own[1], 1u),
+            quadBroadcast(own[2], 1u), quadBroadcast(own[3], 1u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 2u), quadBroadcast(own[1], 2u),
+            quadBroadcast(own[2], 2u), quadBroadcast(own[3], 2u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 3u), quadBroadcast(own[1], 3u),
+            quadBroadcast(own[2], 3u), quadBroadcast(own[3], 3u),
+        ),
+    );
+}

@@ -30,8 +30,9 @@ pub fn dense(
     let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };
     let key = operand_flags(key, transpose, Scalar::of(sizes, transpose));
     let [tall, wide] = match choice.variant {
-        Variant::Wave if tall => [32, 8],
-        Variant::Lane | Variant::Wave => [8, 32],
+        Variant::Wave if tall => [32, 16],
+        Variant::Lane => [8, 32],
+        Variant::Wave => [16, 32],
         Variant::Tile if choice.small => [32, 32],
         Variant::Tile => [64, 64],
     };

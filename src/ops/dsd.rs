@@ -64,7 +64,8 @@ fn record(
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(key_of(op, choice).block(block), transpose, scalar);
     let [tall, wide] = match choice.variant {
-        Variant::Lane | Variant::Wave => [8, 128],
+        Variant::Lane => [8, 128],
+        Variant::Wave => [block.min(16), 32],
         Variant::Tile if choice.small => [block, (1024 / block).max(32)],
         Variant::Tile => [block, (2048 / block).max(64)],
     };

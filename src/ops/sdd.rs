@@ -68,7 +68,8 @@ fn record(
     let choice = choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered));
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
-    let invocations = (block / 4) * (block / 8);
+    let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
+    let invocations = (block / 4) * (block / rows);
     let slots = match choice.variant {
         Variant::Lane | Variant::Wave => (8 / invocations).max(1),
         Variant::Tile if choice.small => (32 / invocations).max(1),

@@ -1,5 +1,6 @@
 //! The `fretwork` program.
 
+mod bench;
 mod doctor;
 mod options;
 mod output;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Report(report) => report::run(report),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
+        Command::Bench(bench) => bench::run(bench),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

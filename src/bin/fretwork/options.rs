@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Sample(Sample),
     /// List adapters, and check every kernel on one of them.
     Doctor(Doctor),
+    /// Time a part of the library against its rivals, in one run.
+    #[command(subcommand)]
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -257,6 +260,22 @@ pub(crate) struct Doctor {
     #[arg(long)]
     pub(crate) adapters: bool,
     /// One JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// A mixture of experts, forward and backward, against dense layers.
+    Moe(BenchMoe),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchMoe {
+    /// Part of the name of the adapter to use.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) adapter: Option<String>,
+    /// One JSON object a line, raw times included.
     #[arg(long)]
     pub(crate) json: bool,
 }

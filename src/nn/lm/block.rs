@@ -86,7 +86,7 @@ impl Block {
                 Some(experts) => {
                     let key = Key::new(config.seed, Stream::Gate(number as u32));
                     let (activation, block, sizes) = (config.activation, config.block, [rows, width]);
-                    let moe = Moe::new(builder, experts, activation, block, sizes, added, key)?;
+                    let moe = Moe::within(builder, experts, activation, block, sizes, added, key)?;
                     Feed::Experts(Box::new(moe))
                 }
             },

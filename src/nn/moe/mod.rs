@@ -6,13 +6,13 @@ mod experts;
 pub use config::{MoeConfig, Overflow};
 
 use super::builder::Builder;
-use super::{After, FeedForward, Linear, Load, Parameter, Projection};
-use crate::Result;
-use crate::gpu::{Class, Recorder, Tensor};
+use super::{After, FanIn, FeedForward, Linear, Load, Parameter, Projection};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
 use crate::ops::{self, Activation, Epilogue, Step};
-use crate::random::Key;
+use crate::random::{Key, Stream};
 use crate::sparse::{Routing, RoutingShape};
+use crate::{Error, Result};
 use experts::Experts;
 
 /// The mixture, with room for what passes through.
@@ -99,8 +99,32 @@ impl Router {
 }
 
 impl Moe {
-    /// The mixture of the next layers, and room for `tokens` tokens. What it gives has this variance.
-    pub(super) fn new(
+    /// A mixture with no network around it, of dense layers, with room for `[tokens, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the config makes no sense, [`Error::Argument`] for sizes that make none,
+    /// [`Error::OutOfMemory`].
+    pub fn new(
+        gpu: &Gpu,
+        config: &MoeConfig,
+        activation: Activation,
+        block: usize,
+        [tokens, width]: [usize; 2],
+        seed: u64,
+    ) -> Result<Self> {
+        config.validate(block)?;
+        if width == 0 {
+            return Err(Error::argument("moe", "width", "1 at least", width));
+        }
+        let layers = config.layers("moe", width, false);
+        let topologies = vec![None; layers.len()];
+        let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed)?;
+        let key = Key::new(seed, Stream::Gate(0));
+        Self::within(&mut builder, config, activation, block, [tokens, width], 1.0, key)
+    }
+
+    /// The mixture of a network's next layers, and room for `tokens` tokens. What it gives has this variance.
+    pub(super) fn within(
         builder: &mut Builder<'_>,
         config: &MoeConfig,
         activation: Activation,

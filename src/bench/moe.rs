@@ -1,0 +1,475 @@
+//! A mixture of experts, forward and backward, against dense layers.
+//!
+//! The layer is timed whole, as a training step has it: gate, loss of balance, routing, experts, combination, and all
+//! gradients. What it is held against is nothing but dense products with the activation in them, so that gathering rows,
+//! weighting outputs and masking cost its rivals nothing:
+//!
+//! - a dense feed-forward layer of equal active operations: as many hidden units as a token's experts have;
+//! - a loop over the experts, each with its own rows in a row;
+//! - all experts for every token, what is not chosen masked out.
+
+use super::{Entry, Table, contest, record, run, trust};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::nn::{Moe, MoeConfig, Overflow, Projection, Weight};
+use crate::ops::gate::{Balance, Gate, Score, Weights};
+use crate::ops::{self, Activation, Epilogue, Step, StepValues, Transpose};
+use crate::random::{Key, Stream, Walk};
+use crate::{Error, Result};
+
+/// Smooth, so that differences make sense of it everywhere.
+const ACTIVATION: Activation = Activation::Silu;
+
+/// What the layer should reach of the dense layer's rate, at so many rows an expert.
+pub const BARS: [(usize, f64); 2] = [(16, 0.6), (128, 0.8)];
+
+/// The sizes of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// How many experts there are.
+    pub experts: usize,
+    /// How many of them a token chooses.
+    pub choices: usize,
+    /// Columns of the input and of the output.
+    pub width: usize,
+    /// Hidden units of an expert.
+    pub hidden: usize,
+    /// The side of a block.
+    pub block: usize,
+}
+
+impl Sizes {
+    /// Eight experts of which a token chooses two, as large as fits a device of this kind.
+    pub fn of(gpu: &Gpu) -> Self {
+        let [width, hidden] = if gpu.is_software() { [512, 512] } else { [1024, 2048] };
+        Self { experts: 8, choices: 2, width, hidden, block: 16 }
+    }
+
+    /// Tokens of a batch that has so many rows for each expert.
+    fn tokens(&self, rows: usize) -> Result<usize> {
+        let bad = |option, reason: String| Err(Error::Config { option, reason });
+        if self.choices == 0 || self.choices > self.experts {
+            return bad("choices", format!("{} of {} experts", self.choices, self.experts));
+        }
+        if self.width < self.experts {
+            return bad("width", format!("{} is less than there are experts, {}", self.width, self.experts));
+        }
+        match self.experts.checked_mul(rows) {
+            Some(all) if all > 0 && all.is_multiple_of(self.choices) => Ok(all / self.choices),
+            _ => bad("rows", format!("{rows} for each expert cannot be of tokens with {}", self.choices)),
+        }
+    }
+
+    fn config(&self) -> MoeConfig {
+        let (k, score, weights) = (self.choices, Score::Softmax, Weights::Renormalised);
+        MoeConfig {
+            experts: vec![self.hidden; self.experts],
+            gate: Gate::TopK { k, score, weights, tile: None },
+            balance: Balance { aux: 0.01, ..Balance::default() },
+            bias_rate: 0.0,
+            capacity: 0.0,
+            overflow: Overflow::Position,
+            gated: false,
+            shared: 0,
+        }
+    }
+}
+
+/// How a layer compared at one size.
+#[derive(Debug, Clone)]
+pub struct Comparison {
+    rows: usize,
+    table: Table,
+}
+
+impl Comparison {
+    /// Rows of each expert.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The times. All rows are of the same active operations.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The rate of the control, as a share of the same thing's.
+    pub fn control(&self) -> f64 {
+        self.ratio(1, 0)
+    }
+
+    /// The layer's rate, as a share of the dense layer's.
+    pub fn share(&self) -> f64 {
+        self.ratio(4, 0)
+    }
+
+    /// The same where experts do not have equally many rows.
+    pub fn share_uneven(&self) -> f64 {
+        self.ratio(5, 0)
+    }
+
+    /// How much faster the layer is than a loop over the experts.
+    pub fn over_loop(&self) -> f64 {
+        self.ratio(4, 2)
+    }
+
+    /// How much faster the layer is than all experts for every token.
+    pub fn over_all(&self) -> f64 {
+        self.ratio(4, 3)
+    }
+
+    /// What the layer's share should be, where that is said of this size.
+    pub fn bar(&self) -> Option<f64> {
+        BARS.iter().find(|(rows, _)| *rows == self.rows).map(|(_, bar)| *bar)
+    }
+
+    /// How many times as fast one row of the table is as another.
+    fn ratio(&self, row: usize, other: usize) -> f64 {
+        let rows = self.table.rows();
+        rows[other].median() / rows[row].median()
+    }
+}
+
+/// At which sizes, in ascending order, something is faster.
+pub fn crossover(at: &[(usize, bool)]) -> String {
+    let from = at.iter().rposition(|(_, faster)| !faster).map_or(0, |last| last + 1);
+    let until = at.iter().position(|(_, faster)| !faster).unwrap_or(at.len());
+    if from == 0 {
+        "at every size measured".to_owned()
+    } else if at.iter().all(|(_, faster)| !faster) {
+        "at no size measured".to_owned()
+    } else if at[from..].len() == at.iter().filter(|(_, faster)| *faster).count() {
+        format!("from {} rows an expert on", at[from].0)
+    } else if until == at.iter().filter(|(_, faster)| *faster).count() {
+        format!("up to {} rows an expert", at[until - 1].0)
+    } else {
+        let sizes: Vec<_> =
+            at.iter().filter(|(_, faster)| *faster).map(|(rows, _)| rows.to_string()).collect();
+        format!("at {} rows an expert", sizes.join(", "))
+    }
+}
+
+/// Runs the known-answer checks of the kernels that the layer's rivals are made of. The layer itself is checked by
+/// [`compare`].
+///
+/// # Errors
+/// As [`trust`].
+pub fn trust_rivals(gpu: &Gpu) -> Result<()> {
+    trust(gpu, |name| name.contains("dense"))
+}
+
+/// Checks the layer with `rows` rows for each expert, and times it against its rivals, `rounds` times.
+///
+/// # Errors
+/// [`Error::Wrong`] where the layer is, [`Error::Config`] for sizes that make no sense, [`Error::OutOfMemory`].
+pub fn compare(gpu: &Gpu, sizes: &Sizes, rows: usize, rounds: usize) -> Result<Comparison> {
+    let tokens = sizes.tokens(rows)?;
+    let layers = [true, false].map(|even| Layer::new(gpu, sizes, tokens, even));
+    let [even, uneven] = layers;
+    let (even, uneven) = (even?, uneven?);
+    even.check(gpu, sizes)?;
+    uneven.check(gpu, sizes)?;
+
+    let Sizes { experts, choices, width, hidden, .. } = *sizes;
+    let operations = 12.0 * (tokens * choices * hidden * width) as f64;
+    // Short passes are repeated, as a network repeats layers, so that it does not count what launching and waiting costs.
+    let times = ((if gpu.is_software() { 1e9 } else { 1e11 }) / operations).ceil().clamp(1.0, 8.0) as usize;
+    let repeat = |pass: &dyn Fn(&mut Recorder<'_>) -> Result<()>| {
+        record(gpu, |rec| (0..times).try_for_each(|_| pass(rec)))
+    };
+    let dense = Products::new(gpu, tokens, [choices * hidden, width])?;
+    let turns =
+        (0..experts).map(|_| Products::new(gpu, rows, [hidden, width])).collect::<Result<Vec<_>>>()?;
+    let all = Products::new(gpu, tokens, [experts * hidden, width])?;
+    let dense = repeat(&|rec| dense.pass(rec))?;
+    let plans = [
+        ("dense, of as many active operations", &dense),
+        ("control: the same again", &dense),
+        (
+            "a loop over the experts",
+            &repeat(&|rec| {
+                turns.iter().try_for_each(|turn| turn.forward(rec))?;
+                turns.iter().try_for_each(|turn| turn.backward(rec))
+            })?,
+        ),
+        ("all experts for every token", &repeat(&|rec| all.pass(rec))?),
+        ("the layer", &repeat(&|rec| even.pass(rec, Some(&even.step)))?),
+        ("the layer, rows shared out at random", &repeat(&|rec| uneven.pass(rec, Some(&uneven.step)))?),
+    ];
+    let entry = |(name, plan): (&str, _)| Entry {
+        name: name.to_owned(),
+        operations: operations * times as f64,
+        run: Box::new(move || run(gpu, plan)),
+    };
+    let title = format!(
+        "{experts} experts of {hidden} hidden units, {choices} a token, {width} columns, blocks of {}: {rows} rows an \
+         expert, {times} times forward and backward",
+        sizes.block
+    );
+    Ok(Comparison {
+        rows,
+        table: contest(title, rounds, plans.into_iter().map(entry).collect::<Vec<Entry<'_>>>())?,
+    })
+}
+
+/// The layer with all it is given.
+struct Layer {
+    moe: Moe,
+    step: Step,
+    ids: Tensor,
+    x: Tensor,
+    y: Tensor,
+    dy: Tensor,
+    dx: Tensor,
+}
+
+impl Layer {
+    /// Experts have equally many rows where that is wanted, and otherwise what a router makes of noise.
+    fn new(gpu: &Gpu, sizes: &Sizes, tokens: usize, even: bool) -> Result<Self> {
+        let matrix = [tokens, sizes.width];
+        let mut walk = Key::new(1, Stream::Check(u32::from(even))).walk();
+        let mut x = noise(&mut walk, tokens * sizes.width);
+        let dy = noise(&mut walk, tokens * sizes.width);
+        let moe = Moe::new(gpu, &sizes.config(), ACTIVATION, sizes.block, matrix, 1)?;
+        if even {
+            // The first columns say how much a token wants which expert, and the router reads them off. A token has its
+            // choices one behind the other, and tokens have no order.
+            let Parts { router: weight, .. } = Parts::of(&moe)?;
+            let mut router = gpu.read::<f32>(weight)?.wait()?;
+            for (e, row) in router.chunks_mut(sizes.width).enumerate() {
+                row[..sizes.experts].fill(0.0);
+                row[e] = 4.0;
+            }
+            gpu.write(weight, &router)?;
+            let mut order: Vec<usize> = (0..tokens).collect();
+            walk.shuffle(&mut order);
+            for (row, token) in x.chunks_mut(sizes.width).zip(order) {
+                row[..sizes.experts].fill(0.0);
+                for j in 0..sizes.choices {
+                    let expert = (token * sizes.choices + j) % sizes.experts;
+                    row[expert] = 1.0 - j as f32 / (2 * sizes.choices) as f32;
+                }
+            }
+        }
+        let upload = |label: &str, values: &[f32]| gpu.upload(Class::Activations, label, &matrix, values);
+        Ok(Self {
+            moe,
+            step: Step::new(gpu, StepValues::default())?,
+            ids: gpu.zeros::<u32>(Class::Activations, "ids", &[tokens])?,
+            x: upload("x", &x)?,
+            y: upload("y", &vec![f32::NAN; x.len()])?,
+            dy: upload("dy", &dy)?,
+            dx: upload("dx", &vec![f32::NAN; x.len()])?,
+        })
+    }
+
+    /// Records a pass forward and backward; with a step, as in training.
+    fn pass(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        let Self { moe, ids, x, y, dy, dx, .. } = self;
+        moe.forward(rec, [x, ids, y], step)?;
+        moe.backward(rec, [x, ids, y], [dy, dx], step, &mut |_, _| Ok(()))
+    }
+
+    /// Refuses a layer that computes something else than an f64 loop on the host, for some tokens: what they get, and a few
+    /// elements of their gradient. The loss of balance is left out, of which a token alone knows nothing.
+    fn check(&self, gpu: &Gpu, sizes: &Sizes) -> Result<()> {
+        run(gpu, &record(gpu, |rec| self.pass(rec, None))?)?;
+        let read = |tensor: &Tensor| gpu.read::<f32>(tensor)?.wait();
+        let Parts { router, up, down } = Parts::of(&self.moe)?;
+        let host = Host { sizes, router: read(router)?, up: read(up)?, down: read(down)? };
+        let [x, y, dy, dx] = [&self.x, &self.y, &self.dy, &self.dx].map(read);
+        let (x, y, dy, dx) = (x?, y?, dy?, dx?);
+        let d = sizes.width;
+        let token = |of: &[f32], t: usize| -> Vec<f64> {
+            of[t * d..(t + 1) * d].iter().copied().map(f64::from).collect()
+        };
+        // Where two experts are as good as each other, rounding decides between them.
+        let tokens = x.len() / d;
+        let clear: Vec<usize> = (0..tokens).filter(|&t| host.margin(&token(&x, t)) > 0.01).collect();
+        if clear.is_empty() {
+            return Err(Error::Wrong {
+                label: "moe".to_owned(),
+                reason: "no token has a clear choice".to_owned(),
+            });
+        }
+        for &t in clear.iter().step_by(clear.len().div_ceil(3)) {
+            let row = token(&x, t);
+            agree("the output", t, &token(&y, t), &host.output(&row))?;
+
+            let dy = token(&dy, t);
+            let loss = |row: &[f64]| dot(&host.output(row), &dy);
+            let found = token(&dx, t);
+            // The first column is one of the router's, the others are not.
+            let columns: Vec<usize> = (0..4).map(|i| i * (d - 1) / 3).collect();
+            let wanted = columns.iter().map(|&column| {
+                let moved = |by: f64| {
+                    let mut row = row.clone();
+                    row[column] += by;
+                    loss(&row)
+                };
+                (moved(1e-4) - moved(-1e-4)) / 2e-4
+            });
+            let found: Vec<f64> = columns.iter().map(|&column| found[column]).collect();
+            agree("the gradient of the input", t, &found, &wanted.collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+}
+
+/// The layer's matrices.
+struct Parts<'a> {
+    router: &'a Tensor,
+    up: &'a Tensor,
+    down: &'a Tensor,
+}
+
+impl<'a> Parts<'a> {
+    fn of(moe: &'a Moe) -> Result<Self> {
+        match moe.projections()[..] {
+            [router, up, down] => {
+                let [router, up, down] = [router, up, down].map(Projection::weight).map(Weight::values);
+                Ok(Self { router, up, down })
+            }
+            ref parts => Err(Error::argument("moe", "layers", 3, parts.len())),
+        }
+    }
+}
+
+/// The layer in f64, one token after the other.
+struct Host<'a> {
+    sizes: &'a Sizes,
+    /// `[experts, width]`.
+    router: Vec<f32>,
+    /// `[experts * hidden, width]`, both.
+    up: Vec<f32>,
+    down: Vec<f32>,
+}
+
+impl Host<'_> {
+    /// The experts with their logits, the largest first.
+    fn ranked(&self, x: &[f64]) -> Vec<(usize, f64)> {
+        let rows = self.router.chunks(x.len());
+        let mut ranked: Vec<_> = rows.map(|row| weighted(row, x)).enumerate().collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        ranked
+    }
+
+    /// How far the last choice is from the first expert that is not chosen.
+    fn margin(&self, x: &[f64]) -> f64 {
+        let ranked = self.ranked(x);
+        let chosen = self.sizes.choices;
+        ranked.get(chosen).map_or(f64::INFINITY, |next| ranked[chosen - 1].1 - next.1)
+    }
+
+    fn output(&self, x: &[f64]) -> Vec<f64> {
+        let (d, hidden) = (x.len(), self.sizes.hidden);
+        let ranked = self.ranked(x);
+        let chosen = &ranked[..self.sizes.choices];
+        let total: f64 = chosen.iter().map(|(_, logit)| logit.exp()).sum();
+        let mut y = vec![0.0; d];
+        for (expert, logit) in chosen {
+            for unit in expert * hidden..(expert + 1) * hidden {
+                let pre = weighted(&self.up[unit * d..(unit + 1) * d], x);
+                let out = logit.exp() / total * pre / (1.0 + (-pre).exp());
+                for (y, w) in y.iter_mut().zip(&self.down[unit * d..]) {
+                    *y += out * f64::from(*w);
+                }
+            }
+        }
+        y
+    }
+}
+
+/// Dense products of a feed-forward network's passes.
+struct Products {
+    /// `[rows, width]`.
+    x: Tensor,
+    y: Tensor,
+    dy: Tensor,
+    dx: Tensor,
+    /// `[hidden, width]`.
+    up: Tensor,
+    down: Tensor,
+    up_grad: Tensor,
+    down_grad: Tensor,
+    /// `[rows, hidden]`.
+    pre: Tensor,
+    hidden: Tensor,
+    grad: Tensor,
+    /// `[hidden]`, of zeros: an activation comes with a bias.
+    bias: Tensor,
+}
+
+impl Products {
+    fn new(gpu: &Gpu, rows: usize, [hidden, width]: [usize; 2]) -> Result<Self> {
+        let mut walk = Key::new(1, Stream::Check(2)).walk();
+        let mut noisy = |label: &str, shape: [usize; 2], scale: f32| {
+            let values: Vec<f32> = noise(&mut walk, shape[0] * shape[1]).iter().map(|x| x * scale).collect();
+            gpu.upload(Class::Activations, label, &shape, &values)
+        };
+        let room = |label: &str, shape: [usize; 2]| gpu.alloc::<f32>(Class::Activations, label, &shape);
+        let (tokens, units, activations) = ([rows, width], [hidden, width], [rows, hidden]);
+        let scales = [width, hidden].map(|inputs| (12.0 / inputs as f32).sqrt());
+        Ok(Self {
+            x: noisy("x", tokens, 1.0)?,
+            dy: noisy("dy", tokens, 1.0)?,
+            up: noisy("up", units, scales[0])?,
+            down: noisy("down", units, scales[1])?,
+            y: room("y", tokens)?,
+            dx: room("dx", tokens)?,
+            up_grad: room("gradient", units)?,
+            down_grad: room("gradient", units)?,
+            pre: room("pre-activation", activations)?,
+            hidden: room("hidden", activations)?,
+            grad: room("gradient", activations)?,
+            bias: gpu.zeros::<f32>(Class::Activations, "bias", &[hidden])?,
+        })
+    }
+
+    /// Records a pass forward, and one backward.
+    fn pass(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        self.forward(rec)?;
+        self.backward(rec)
+    }
+
+    fn forward(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let Self { x, y, up, down, pre, hidden, bias, .. } = self;
+        let epilogue = Epilogue::Forward { bias, activation: ACTIVATION, dropout: None, pre: Some(pre) };
+        ops::dense(rec, x, up, hidden, Transpose::NT, epilogue)?;
+        ops::dense(rec, hidden, down, y, Transpose::NN, Epilogue::None)
+    }
+
+    fn backward(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let Self { x, dy, dx, up, down, up_grad, down_grad, pre, hidden, grad, .. } = self;
+        let epilogue = Epilogue::Backward { pre, activation: ACTIVATION, dropout: None };
+        ops::dense(rec, dy, down, grad, Transpose::NT, epilogue)?;
+        ops::dense(rec, hidden, dy, down_grad, Transpose::TN, Epilogue::None)?;
+        ops::dense(rec, grad, x, up_grad, Transpose::TN, Epilogue::None)?;
+        ops::dense(rec, grad, up, dx, Transpose::NN, Epilogue::None)
+    }
+}
+
+/// Numbers around zero: zeros can be faster than what networks compute with.
+fn noise(walk: &mut Walk, count: usize) -> Vec<f32> {
+    (0..count).map(|_| walk.uniform() - 0.5).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn weighted(row: &[f32], x: &[f64]) -> f64 {
+    row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()
+}
+
+/// Far more than rounding makes of it, and far less than any mistake: a thousandth of the largest element.
+fn agree(what: &str, token: usize, found: &[f64], wanted: &[f64]) -> Result<()> {
+    let most = wanted.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    for (found, wanted) in found.iter().zip(wanted) {
+        let off = (found - wanted).abs();
+        if off.is_nan() || off > 1e-3 * most {
+            let reason = format!("{what} of token {token} is {found} where {wanted} is right");
+            return Err(Error::Wrong { label: "moe".to_owned(), reason });
+        }
+    }
+    Ok(())
+}
