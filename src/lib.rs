@@ -13,6 +13,7 @@
 //! | --- | --- |
 //! | [`bench`] | things that take turns at being timed: what `fretwork bench` prints |
 //! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
+//! | [`tune`] | which variant of a kernel is fastest here: measured once, kept on disk |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |
@@ -32,6 +33,7 @@ pub mod bench;
 pub mod check;
 pub mod data;
 mod error;
+mod files;
 pub mod gpu;
 pub mod methods;
 pub mod nn;
@@ -40,6 +42,7 @@ pub mod random;
 pub mod reference;
 pub mod sparse;
 pub mod train;
+pub mod tune;
 
 pub use error::{Error, Result};
 /// The very wgpu this library is built on, so that an embedder's types are the same types.

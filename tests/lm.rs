@@ -272,7 +272,7 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
         assert!(wanted == whole(&mut Vec::new()), "{kind}: two runs differ");
         let loads = events.iter().find_map(|event| match event {
             Event::Epoch { loads, .. } => Some(loads.clone()),
-            Event::Progress { .. } => None,
+            _ => None,
         });
         for load in loads.unwrap() {
             let all: u32 = load.taken.iter().chain(&load.dropped).sum();

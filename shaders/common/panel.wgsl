@@ -1,15 +1,20 @@
-// 64 x 64 of a product of two dense operands through workgroup memory: 128 invocations of 8 x 4.
+// A square of a product of two dense operands through workgroup memory: invocations of 8 x 4.
 import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
 
-const SIDE = 64u;
+@if(!small) const SIDE = 64u;
+@if(small) const SIDE = 32u;
 const QUADS = SIDE / 4u;
-const INVOCATIONS = 128u;
+const INVOCATIONS = SIDE / 8u * QUADS;
 const DEPTH = 16u;
 const PIECES = DEPTH / 4u * QUADS;
 
-// One contraction index after the other, each a run of 64 elements across.
-var<workgroup> left: array<vec4<f32>, DEPTH * QUADS>;
-var<workgroup> right: array<vec4<f32>, DEPTH * QUADS>;
+// From one contraction index to the next.
+@if(!padded) const ROW = QUADS;
+@if(padded) const ROW = QUADS + 1u;
+
+// One contraction index after the other, each a run of elements across.
+var<workgroup> left: array<vec4<f32>, DEPTH * ROW>;
+var<workgroup> right: array<vec4<f32>, DEPTH * ROW>;
 
 // Adds to each invocation's tile its part of the product at row `i` and column `j`. All of them call it together.
 fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
@@ -30,15 +35,15 @@ fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
             }
             for (var c = 0u; c < 4u; c++) {
                 if p < PIECES {
-                    left[(kk + c) * QUADS + across4] = piece[c];
+                    left[(kk + c) * ROW + across4] = piece[c];
                 } else {
-                    right[(kk + c) * QUADS + across4] = piece[c];
+                    right[(kk + c) * ROW + across4] = piece[c];
                 }
             }
         }
         workgroupBarrier();
         for (var kk = 0u; kk < DEPTH; kk++) {
-            let row = kk * QUADS;
+            let row = kk * ROW;
             add_outer(tile, left[row + 2u * octet], left[row + 2u * octet + 1u], right[row + quad]);
         }
         workgroupBarrier();

@@ -1,5 +1,5 @@
 // product[m, n] = op(lhs) * op(S), S block-sparse, through workgroup memory: one column of blocks wide, and as
-// tall as keeps 64 invocations (128 for blocks of 64) busy with 8 x 4 elements each.
+// tall as keeps 64 invocations (128 for blocks of 64) busy with 8 x 4 elements each, or half as many.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};
@@ -11,16 +11,22 @@ import package::common::epilogue::{store4, bias4};
 import package::common::epilogue::stored4;
 import package::constants::BLOCK;
 
-const TALL = max(64u, 2048u / BLOCK);
+@if(!small) const TALL = max(64u, 2048u / BLOCK);
+@if(small) const TALL = max(32u, 1024u / BLOCK);
 const DEPTH = min(BLOCK, 16u);
 const TALL_QUADS = TALL / 4u;
 const WIDE_QUADS = BLOCK / 4u;
 const INVOCATIONS = TALL / 8u * WIDE_QUADS;
 const LEFT_PIECES = DEPTH / 4u * TALL_QUADS;
 const RIGHT_PIECES = DEPTH / 4u * WIDE_QUADS;
+// From one contraction index to the next.
+@if(!padded) const GAP = 0u;
+@if(padded) const GAP = 1u;
+const TALL_ROW = TALL_QUADS + GAP;
+const WIDE_ROW = WIDE_QUADS + GAP;
 
-var<workgroup> left: array<vec4<f32>, DEPTH * TALL_QUADS>;
-var<workgroup> right: array<vec4<f32>, DEPTH * WIDE_QUADS>;
+var<workgroup> left: array<vec4<f32>, DEPTH * TALL_ROW>;
+var<workgroup> right: array<vec4<f32>, DEPTH * WIDE_ROW>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -58,20 +64,20 @@ fn main(
                 let kk = p / TALL_QUADS * 4u;
                 let piece = lhs_piece(i + p % TALL_QUADS * 4u, first + k + kk);
                 for (var c = 0u; c < 4u; c++) {
-                    left[(kk + c) * TALL_QUADS + p % TALL_QUADS] = piece[c];
+                    left[(kk + c) * TALL_ROW + p % TALL_QUADS] = piece[c];
                 }
             }
             for (var p = local; p < RIGHT_PIECES; p += INVOCATIONS) {
                 let kk = p / WIDE_QUADS * 4u;
                 let piece = block_piece(slot, k + kk, p % WIDE_QUADS * 4u);
                 for (var c = 0u; c < 4u; c++) {
-                    right[(kk + c) * WIDE_QUADS + p % WIDE_QUADS] = piece[c];
+                    right[(kk + c) * WIDE_ROW + p % WIDE_QUADS] = piece[c];
                 }
             }
             workgroupBarrier();
             for (var kk = 0u; kk < DEPTH; kk++) {
-                let at = kk * TALL_QUADS + 2u * octet;
-                add_outer(&tile, left[at], left[at + 1u], right[kk * WIDE_QUADS + quad]);
+                let at = kk * TALL_ROW + 2u * octet;
+                add_outer(&tile, left[at], left[at + 1u], right[kk * WIDE_ROW + quad]);
             }
             workgroupBarrier();
         }

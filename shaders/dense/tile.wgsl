@@ -1,12 +1,12 @@
-// Dense matmul through workgroup memory: 64 x 64 of the product a workgroup, 128 invocations of 8 x 4.
+// Dense matmul through workgroup memory: a square of the product a workgroup, invocations of 8 x 4.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, Tile};
-import package::common::panel::{add_product, SIDE, QUADS};
+import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,

@@ -1,5 +1,5 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, through workgroup memory. Small blocks share a
-// workgroup, so that there are at least 64 invocations of 8 x 4 elements.
+// workgroup, so that there are at least 64 invocations of 8 x 4 elements, or 32.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
@@ -8,9 +8,13 @@ import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
-const SLOTS = max(1u, 64u / (QUADS * OCTETS));
+@if(!small) const SLOTS = max(1u, 64u / (QUADS * OCTETS));
+@if(small) const SLOTS = max(1u, 32u / (QUADS * OCTETS));
 const DEPTH = min(BLOCK / 2u, 16u);
-const PANEL = DEPTH * QUADS;
+// From one contraction index to the next.
+@if(!padded) const ROW = QUADS;
+@if(padded) const ROW = QUADS + 1u;
+const PANEL = DEPTH * ROW;
 const PIECES = DEPTH / 4u * QUADS;
 
 // A panel per block in flight.
@@ -54,7 +58,7 @@ fn main(
                 }
             }
             for (var c = 0u; c < 4u; c++) {
-                let at = panel + (kk + c) * QUADS + local.x;
+                let at = panel + (kk + c) * ROW + local.x;
                 if p < PIECES {
                     left[at] = piece[c];
                 } else {
@@ -64,7 +68,7 @@ fn main(
         }
         workgroupBarrier();
         for (var kk = 0u; kk < DEPTH; kk++) {
-            let at = panel + kk * QUADS;
+            let at = panel + kk * ROW;
             add_outer(&tile, left[at + 2u * local.y], left[at + 2u * local.y + 1u], right[at + local.x]);
         }
         workgroupBarrier();

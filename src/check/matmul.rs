@@ -2,7 +2,7 @@
 
 use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Variant};
+use crate::gpu::{Choice, Class, Gpu, Variant};
 use crate::ops::{self, Activation, Dropout, Dropping, Step, StepValues, Transpose};
 use crate::random::{Key, Stream};
 use crate::reference::{self, bound::gamma, oracle};
@@ -28,7 +28,7 @@ enum Tail {
 #[derive(Debug, Clone, Copy)]
 struct Case {
     family: Family,
-    variant: Variant,
+    choice: Choice,
     transpose: Transpose,
     /// Sides of the product. Those along blocks are multiples of 64.
     sizes: [usize; 3],
@@ -44,7 +44,7 @@ pub(super) fn table() -> Vec<Check> {
     for variant in Variant::ALL {
         let plain = Case {
             family: Family::Dense,
-            variant,
+            choice: variant.into(),
             transpose: Transpose::NN,
             sizes: [72, 68, 36],
             block: 0,
@@ -103,14 +103,44 @@ pub(super) fn table() -> Vec<Check> {
             cases.push(Case { family: Family::Dds, block: 16, sizes: [132, 128, 192], magnitude, ..plain });
         }
     }
+    cases.extend(configured());
     cases
         .into_iter()
         .enumerate()
         .map(|(number, case)| {
             let case = Case { number: number as u32, ..case };
-            Check::new(case.name(), move |gpu| case.run(gpu)).of(case.variant)
+            Check::new(case.name(), move |gpu| case.run(gpu)).of(case.choice.variant)
         })
         .collect()
+}
+
+/// Configurations of a variant differ in constants, so fewer cases stand for all: each family as a layer uses it, with every
+/// block size.
+fn configured() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for choice in Choice::ALL.into_iter().filter(|&choice| choice != choice.variant.into()) {
+        let dense = Case {
+            family: Family::Dense,
+            choice,
+            transpose: Transpose::NT,
+            sizes: [72, 68, 36],
+            block: 0,
+            tail: Tail::None,
+            mask: false,
+            magnitude: 1.0,
+            number: 0,
+        };
+        cases.push(dense);
+        cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
+        for block in BLOCKS {
+            let sparse = Case { block, ..dense };
+            cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
+            let sparse = Case { transpose: Transpose::TN, ..sparse };
+            cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
+            cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+        }
+    }
+    cases
 }
 
 impl Case {
@@ -121,7 +151,7 @@ impl Case {
             Family::Dsd => "dsd",
             Family::Sdd => "sdd",
         };
-        let mut name = format!("fretwork.{family}.{}.f32", self.variant.name());
+        let mut name = format!("fretwork.{family}.{}.f32", self.choice.name());
         if self.block > 0 {
             name += &format!(".b{}", self.block);
         }
@@ -162,7 +192,7 @@ impl Case {
     }
 
     fn run(&self, gpu: &Gpu) -> Result<Verdict> {
-        let gpu = &gpu.with_variant(Some(self.variant));
+        let gpu = &gpu.with_choice(Some(self.choice));
         let [m, n, k] = self.sizes;
         let transpose = self.transpose;
         let mut walk = operands(self.number);

@@ -89,6 +89,11 @@ impl Ledger {
         self.0.lock().expect("no holder of this lock panics").now
     }
 
+    pub(super) fn forget_peak(&self) {
+        let mut counts = self.0.lock().expect("no holder of this lock panics");
+        counts.peak = counts.now.total();
+    }
+
     pub(super) fn peak(&self) -> u64 {
         self.0.lock().expect("no holder of this lock panics").peak
     }

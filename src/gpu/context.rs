@@ -7,10 +7,11 @@ use super::account::{Bytes, Class};
 use super::buffer::{Owned, Store, size_class};
 use super::compose::Sources;
 use super::kernel::{Kernel, Registry};
-use super::key::{Key, Variant};
+use super::key::{Choice, Key, Variant};
 use super::readback::Pending;
 use super::recorder::{PARAMS_CLASS, Plan};
 use super::tensor::{Element, Tensor, byte_size};
+use super::tuner::{ShapeClass, Table, Verdict, Workload};
 use crate::{Error, Result};
 
 /// How to choose an adapter and what to do with it.
@@ -31,15 +32,15 @@ pub struct Options {
     /// Pretend that a binding may have at most this many bytes, so that larger tensors are worked on window by window.
     pub largest_binding: Option<u64>,
     /// Use this variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is looked at;
-    /// without that each call takes what suits the device and the shape.
-    pub variant: Option<Variant>,
+    /// without that each call takes what was measured to suit the device and the shape, or what should.
+    pub variant: Option<Choice>,
 }
 
 /// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
 #[derive(Debug, Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
-    variant: Option<Variant>,
+    forced: Option<Choice>,
 }
 
 #[derive(Debug)]
@@ -51,6 +52,7 @@ struct Inner {
     sources: Sources,
     checked_shaders: bool,
     registry: Registry,
+    table: Table,
     store: Arc<Store>,
     lost: Arc<Mutex<Option<String>>>,
     blocking_waits: AtomicU64,
@@ -122,11 +124,12 @@ impl Gpu {
             sources: options.sources,
             checked_shaders: options.checked_shaders,
             registry: Registry::default(),
+            table: Table::default(),
             store: Arc::default(),
             lost: Arc::default(),
             blocking_waits: AtomicU64::new(0),
         };
-        Self { inner: Arc::new(inner), variant: options.variant }
+        Self { inner: Arc::new(inner), forced: options.variant }
     }
 
     /// The device.
@@ -161,7 +164,12 @@ impl Gpu {
 
     /// The variant that every matmul must use, if one is forced.
     pub fn forced_variant(&self) -> Option<Variant> {
-        self.variant
+        self.forced.map(|choice| choice.variant)
+    }
+
+    /// The same with its configuration.
+    pub(crate) fn forced(&self) -> Option<Choice> {
+        self.forced
     }
 
     /// Whether the device can run a variant: all but [`Variant::Wave`], which needs subgroups of eight.
@@ -175,14 +183,40 @@ impl Gpu {
     /// The same device, with another variant forced, or none.
     #[must_use]
     pub fn with_variant(&self, variant: Option<Variant>) -> Self {
-        Self { inner: Arc::clone(&self.inner), variant }
+        self.with_choice(variant.map(Choice::from))
     }
 
-    pub(super) fn sources(&self) -> &Sources {
+    /// The same device, with a variant forced in one of its configurations, or none.
+    #[must_use]
+    pub fn with_choice(&self, choice: Option<Choice>) -> Self {
+        Self { inner: Arc::clone(&self.inner), forced: choice }
+    }
+
+    /// What was chosen for a shape, if it has been. That the shape is wanted is noted.
+    pub(crate) fn chosen_for(&self, work: &Workload) -> Option<Choice> {
+        self.inner.table.look_up(work)
+    }
+
+    /// A shape of each class that was recorded on this device with no variant forced, and what has been found out about it.
+    pub fn workloads(&self) -> Vec<(Workload, Option<Verdict>)> {
+        self.inner.table.asked()
+    }
+
+    /// What has been chosen for shapes of a class. Recordings made from now on use it.
+    pub fn choose(&self, class: ShapeClass, verdict: Verdict) {
+        self.inner.table.insert(class, verdict);
+    }
+
+    /// Everything that has been chosen.
+    pub fn choices(&self) -> Vec<(ShapeClass, Verdict)> {
+        self.inner.table.chosen()
+    }
+
+    pub(crate) fn sources(&self) -> &Sources {
         &self.inner.sources
     }
 
-    pub(super) fn checked_shaders(&self) -> bool {
+    pub(crate) fn checked_shaders(&self) -> bool {
         self.inner.checked_shaders
     }
 
@@ -203,6 +237,12 @@ impl Gpu {
     /// Bytes that are kept for reuse and used by nothing.
     pub fn idle_bytes(&self) -> u64 {
         self.inner.store.idle_bytes()
+    }
+
+    /// Frees what is kept for reuse, and counts the peak from now on: what went before is of no account to a run.
+    pub(crate) fn start_afresh(&self) {
+        self.inner.store.clear();
+        self.inner.store.ledger.forget_peak();
     }
 
     /// How often the host has waited for the device to run dry.

@@ -1,6 +1,8 @@
 //! Compiled kernels, kept by key.
 
 use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Gpu;
@@ -8,13 +10,21 @@ use super::key::Key;
 use super::reflect::{Access, Reflection, reflect};
 use crate::{Error, Result};
 
-/// A compiled permutation.
+/// A permutation: what it binds is known from the start, and the driver compiles it when a plan needs it.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     pub(super) label: String,
-    pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) reflection: Reflection,
+    pipeline_layout: wgpu::PipelineLayout,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The composed text.
+    Source(String),
+    Compiled(wgpu::ComputePipeline),
 }
 
 /// The kernels of one device.
@@ -22,72 +32,119 @@ pub(crate) struct Kernel {
 pub(super) struct Registry(Mutex<HashMap<Key, Arc<Kernel>>>);
 
 impl Registry {
-    /// The kernel of `key`, compiled at its first use.
+    /// The kernel of `key`, composed at its first use.
     pub(super) fn get(&self, gpu: &Gpu, key: &Key) -> Result<Arc<Kernel>> {
         if let Some(kernel) = self.0.lock().expect("no holder of this lock panics").get(key) {
             return Ok(Arc::clone(kernel));
         }
-        let kernel = Arc::new(compile(gpu, key)?);
+        let kernel = Arc::new(Kernel::new(gpu, key)?);
         self.0.lock().expect("no holder of this lock panics").insert(key.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
 }
 
-fn compile(gpu: &Gpu, key: &Key) -> Result<Kernel> {
-    let label = key.label();
-    let composed = gpu.sources().compose(key)?;
-    let reflection = reflect(&composed)?;
-    check_limits(gpu, &label, &reflection)?;
+impl Kernel {
+    fn new(gpu: &Gpu, key: &Key) -> Result<Self> {
+        let label = key.label();
+        let composed = gpu.sources().compose(key)?;
+        let reflection = reflect(&composed)?;
+        check_limits(gpu, &label, &reflection)?;
 
-    let mut entries: Vec<_> = reflection
-        .bindings
-        .iter()
-        .map(|binding| {
-            let ty = match binding.access {
-                Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
-                Access::Uniform => wgpu::BufferBindingType::Uniform,
-            };
-            layout_entry(binding.slot, ty, binding.least_bytes)
-        })
-        .collect();
-    if let Some((slot, bytes, _)) = reflection.params {
-        entries.push(layout_entry(slot, wgpu::BufferBindingType::Uniform, bytes as u64));
+        let mut entries: Vec<_> = reflection
+            .bindings
+            .iter()
+            .map(|binding| {
+                let ty = match binding.access {
+                    Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+                    Access::Write => wgpu::BufferBindingType::Storage { read_only: false },
+                    Access::Uniform => wgpu::BufferBindingType::Uniform,
+                };
+                layout_entry(binding.slot, ty, binding.least_bytes)
+            })
+            .collect();
+        if let Some((slot, bytes, _)) = reflection.params {
+            entries.push(layout_entry(slot, wgpu::BufferBindingType::Uniform, bytes as u64));
+        }
+        let device = gpu.device();
+        let (layout, pipeline_layout) = gpu.guarded(&label, || {
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(&label),
+                entries: &entries,
+            });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(&label),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            (layout, pipeline_layout)
+        })?;
+        let state = Mutex::new(State::Source(composed.wgsl));
+        Ok(Self { label, layout, reflection, pipeline_layout, state })
     }
 
-    let device = gpu.device();
-    let (pipeline, layout) = gpu.guarded(&label, || {
-        let source = wgpu::ShaderSource::Wgsl(composed.wgsl.as_str().into());
-        let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&label), source };
-        let module = if gpu.checked_shaders() {
-            device.create_shader_module(descriptor)
-        } else {
-            trusted(device, descriptor)
+    /// The pipeline, compiled at its first use.
+    pub(super) fn pipeline(&self, gpu: &Gpu) -> Result<wgpu::ComputePipeline> {
+        // Who comes while it is being compiled waits for it.
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        let source = match &*state {
+            State::Compiled(pipeline) => return Ok(pipeline.clone()),
+            State::Source(source) => source,
         };
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some(&label),
-            entries: &entries,
-        });
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(&label),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&label),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: gpu.checked_shaders(),
-                ..Default::default()
-            },
-            cache: None,
-        });
-        (pipeline, layout)
-    })?;
-    Ok(Kernel { label, pipeline, layout, reflection })
+        let device = gpu.device();
+        let pipeline = gpu.guarded(&self.label, || {
+            let source = wgpu::ShaderSource::Wgsl(source.into());
+            let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&self.label), source };
+            let module = if gpu.checked_shaders() {
+                device.create_shader_module(descriptor)
+            } else {
+                trusted(device, descriptor)
+            };
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&self.label),
+                layout: Some(&self.pipeline_layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    // Every kernel writes its workgroup memory before it reads it.
+                    zero_initialize_workgroup_memory: gpu.checked_shaders(),
+                    ..Default::default()
+                },
+                cache: None,
+            })
+        })?;
+        *state = State::Compiled(pipeline.clone());
+        Ok(pipeline)
+    }
+
+    fn is_compiled(&self) -> bool {
+        // One that is locked is being compiled.
+        self.state.try_lock().is_ok_and(|state| matches!(*state, State::Compiled(_)))
+    }
+}
+
+/// Compiles those of some kernels that are not yet, on as many threads as there are processors.
+pub(super) fn compile_all<'a>(gpu: &Gpu, kernels: impl Iterator<Item = &'a Arc<Kernel>>) -> Result<()> {
+    let mut waiting: Vec<&Arc<Kernel>> = kernels.filter(|kernel| !kernel.is_compiled()).collect();
+    waiting.sort_by_key(|kernel| Arc::as_ptr(kernel));
+    waiting.dedup_by_key(|kernel| Arc::as_ptr(kernel));
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(waiting.len());
+    if threads < 2 {
+        return waiting.iter().try_for_each(|kernel| kernel.pipeline(gpu).map(|_| ()));
+    }
+    // Each thread takes the next kernel that nobody has.
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<()> {
+        while let Some(kernel) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
+            kernel.pipeline(gpu)?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let panicked =
+            || Error::Rejected { label: "compiling".to_owned(), message: "a thread panicked".to_owned() };
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| panicked())?)
+    })
 }
 
 /// Compiles without bounds checks, which cost up to half of a kernel's speed.

@@ -31,13 +31,53 @@ impl Variant {
     }
 }
 
-impl std::str::FromStr for Variant {
+/// A variant, and how it is configured. Whatever is chosen, the bits are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Choice {
+    /// How operands get to the registers.
+    pub variant: Variant,
+    /// Of [`Variant::Tile`]: half as large a piece of the product a workgroup, for products of few tiles.
+    pub small: bool,
+    /// Of [`Variant::Tile`]: rows of workgroup memory are apart by a vector more, so that lanes meet in fewer of its banks.
+    pub padded: bool,
+}
+
+impl Choice {
+    /// Everything there is to choose from.
+    pub const ALL: [Self; 5] = {
+        let tile = Self { variant: Variant::Tile, small: false, padded: false };
+        [
+            Self { variant: Variant::Lane, ..tile },
+            Self { variant: Variant::Wave, ..tile },
+            tile,
+            Self { padded: true, ..tile },
+            Self { small: true, ..tile },
+        ]
+    };
+
+    /// `tile.small`, say.
+    pub const fn name(self) -> &'static str {
+        match (self.variant, self.small, self.padded) {
+            (Variant::Tile, true, _) => "tile.small",
+            (Variant::Tile, false, true) => "tile.padded",
+            (variant, ..) => variant.name(),
+        }
+    }
+}
+
+impl From<Variant> for Choice {
+    fn from(variant: Variant) -> Self {
+        Self { variant, small: false, padded: false }
+    }
+}
+
+impl std::str::FromStr for Choice {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|variant| variant.name() == text).ok_or_else(|| Error::Config {
+        Self::ALL.into_iter().find(|choice| choice.name() == text).ok_or_else(|| Error::Config {
             option: "variant",
-            reason: format!("{text:?} is none of lane, wave, tile"),
+            reason: format!("{text:?} is none of {}", Self::ALL.map(Self::name).join(", ")),
         })
     }
 }
@@ -65,6 +105,9 @@ pub const FLAGS: &[&str] = &[
     "rhs_scalar",
     "out_scalar",
     "k_tail",
+    // Tiles: a smaller one; rows of workgroup memory further apart.
+    "small",
+    "padded",
     // Epilogues and what they contain.
     "bias",
     "forward",

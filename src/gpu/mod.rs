@@ -14,13 +14,15 @@ mod recorder;
 mod reflect;
 mod tensor;
 mod timer;
+mod tuner;
 
 pub use account::{Bytes, Class};
 pub use compose::{Composed, Sources};
 pub use context::{AdapterSummary, Gpu, Options, list_adapters};
-pub use key::{FLAGS, Key, Variant};
+pub use key::{Choice, FLAGS, Key, Variant};
 pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};
 pub use tensor::{DType, Element, Tensor};
 pub use timer::{Clock, Timer};
+pub use tuner::{Family, ShapeClass, Verdict, VersusDense, Workload};

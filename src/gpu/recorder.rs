@@ -7,7 +7,7 @@ use naga::ScalarKind;
 use super::Gpu;
 use super::account::Class;
 use super::buffer::Owned;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, compile_all};
 use super::key::Key;
 use super::reflect::Access;
 use super::tensor::{DType, Tensor};
@@ -198,23 +198,26 @@ impl<'g> Recorder<'g> {
         Ok(Some((*slot, start as u64, *bytes as u64)))
     }
 
-    /// Makes the recording ready for replay. One small buffer for all parameters is allocated here, and nothing
-    /// later.
+    /// Makes the recording ready for replay. Kernels are compiled, and one small buffer for all parameters is allocated
+    /// here, and nothing later.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or what the graphics layer has to object.
     pub fn finish(self) -> Result<Plan> {
         let gpu = self.gpu;
+        compile_all(gpu, self.dispatches.iter().map(|recorded| &recorded.kernel))?;
+        let pipelines: Vec<_> =
+            self.dispatches.iter().map(|recorded| recorded.kernel.pipeline(gpu)).collect::<Result<_>>()?;
         let params = if self.params.is_empty() { None } else { Some(gpu.uniform("params", &self.params)?) };
         let dispatches = gpu.guarded("plan", || {
-            let bind = |recorded: Recorded| bind(gpu, recorded, params.as_ref());
-            self.dispatches.into_iter().map(bind).collect()
+            let bind = |(recorded, pipeline)| bind(gpu, recorded, pipeline, params.as_ref());
+            self.dispatches.into_iter().zip(pipelines).map(bind).collect()
         })?;
         Ok(Plan { dispatches, _params: params })
     }
 }
 
-fn bind(gpu: &Gpu, recorded: Recorded, params: Option<&Owned>) -> Dispatch {
+fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: Option<&Owned>) -> Dispatch {
     let mut entries: Vec<_> = recorded
         .tensors
         .iter()
@@ -243,7 +246,13 @@ fn bind(gpu: &Gpu, recorded: Recorded, params: Option<&Owned>) -> Dispatch {
         entries: &entries,
     });
     let tensors = recorded.tensors.into_iter().map(|(_, tensor)| tensor).collect();
-    Dispatch { kernel: recorded.kernel, group, workgroups: recorded.workgroups, _tensors: tensors }
+    Dispatch {
+        label: recorded.kernel.label.clone(),
+        pipeline,
+        group,
+        workgroups: recorded.workgroups,
+        _tensors: tensors,
+    }
 }
 
 /// A recording that can be replayed: pipelines, bind groups and workgroup counts are made. It holds on to its
@@ -256,7 +265,8 @@ pub struct Plan {
 
 #[derive(Debug)]
 struct Dispatch {
-    kernel: Arc<Kernel>,
+    label: String,
+    pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     workgroups: [u32; 2],
     _tensors: Vec<Tensor>,
@@ -294,14 +304,14 @@ impl Plan {
 
     /// The labels of the kernels in the order they run.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
-        self.dispatches.iter().map(|dispatch| dispatch.kernel.label.as_str())
+        self.dispatches.iter().map(|dispatch| dispatch.label.as_str())
     }
 }
 
 impl Dispatch {
     fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         let [x, y] = self.workgroups;
-        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(x, y, 1);
     }

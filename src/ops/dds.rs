@@ -1,9 +1,9 @@
 //! Dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
-use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `rhs`, then the epilogue.
@@ -30,13 +30,14 @@ pub fn dds(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes, true);
+    let choice = choose(rec.gpu(), &sizes.workload(Family::Dds, transpose, Some(rhs), 0));
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
-    let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
-    let [tall, wide] = match variant {
+    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar);
+    let [tall, wide] = match choice.variant {
         Variant::Lane => [128, 8],
         Variant::Wave => [128, block.min(16)],
+        Variant::Tile if choice.small => [(1024 / block).max(32), block],
         Variant::Tile => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));

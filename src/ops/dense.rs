@@ -1,9 +1,9 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{Product, Scalar, Sizes, choose, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, choose, key_of, operand_flags};
 use super::{Epilogue, Transpose};
 use crate::Result;
-use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::gpu::{Family, Key, Recorder, Tensor, Variant};
 
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
 ///
@@ -24,15 +24,16 @@ pub fn dense(
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
-    let variant = choose(rec.gpu(), sizes, true);
+    let choice = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0));
     // Of few columns, most lanes would have none.
-    let tall = variant == Variant::Wave && sizes.n <= 16;
-    let name = if tall { "tall" } else { variant.name() };
-    let key = operand_flags(Key::new(op, name), transpose, Scalar::of(sizes, transpose));
-    let [tall, wide] = match variant {
+    let tall = choice.variant == Variant::Wave && sizes.n <= 16;
+    let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };
+    let key = operand_flags(key, transpose, Scalar::of(sizes, transpose));
+    let [tall, wide] = match choice.variant {
         Variant::Wave if tall => [32, 16],
         Variant::Lane => [8, 32],
         Variant::Wave => [16, 32],
+        Variant::Tile if choice.small => [32, 32],
         Variant::Tile => [64, 64],
     };
     let product =

@@ -1,9 +1,9 @@
 //! Dense = sparse x dense: `shaders/dsd/`, twin [`reference::dsd`](crate::reference::dsd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
-use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `lhs`.
@@ -57,14 +57,16 @@ fn record(
     let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes, true);
+    let gathered = gather.map_or(0, |_| rhs.shape()[0]);
+    let choice = choose(rec.gpu(), &sizes.workload(Family::Dsd, transpose, Some(lhs), gathered));
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
-    let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
-    let [tall, wide] = match variant {
+    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar);
+    let [tall, wide] = match choice.variant {
         Variant::Lane => [8, 128],
         Variant::Wave => [block.min(16), 32],
+        Variant::Tile if choice.small => [block, (1024 / block).max(32)],
         Variant::Tile => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;

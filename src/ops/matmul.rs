@@ -2,8 +2,8 @@
 
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
-use crate::sparse::BlockMatrix;
+use crate::gpu::{Args, Choice, Family, Gpu, Key, Recorder, Tensor, Variant, Workload};
+use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
 /// The sizes of `op(lhs)[m, k] * op(rhs)[k, n]`.
@@ -27,6 +27,25 @@ impl Sizes {
             return Err(Error::argument(op, "lhs", "a product with no side 0", format!("{m} x {k} x {n}")));
         }
         Ok(Self { m, n, k })
+    }
+
+    /// What the speed of a product of these sizes depends on. Where rows are gathered, there are `gathered` of them to choose from.
+    pub(super) fn workload(
+        self,
+        family: Family,
+        transpose: Transpose,
+        sparse: Option<&BlockMatrix>,
+        gathered: usize,
+    ) -> Workload {
+        let pattern = sparse.map(BlockMatrix::pattern);
+        Workload {
+            family,
+            transpose: [transpose.lhs, transpose.rhs],
+            sizes: [self.m, self.n, self.k],
+            block: pattern.map_or(0, Pattern::block),
+            nnz: pattern.map_or(0, Pattern::nnz),
+            gathered,
+        }
     }
 }
 
@@ -239,15 +258,30 @@ impl Scalar {
     }
 }
 
-/// Which variant runs, unless the device was told to use one. `waves` is whether the family has that of subgroups.
-///
-/// A starting rule, to be replaced by measurement on the adapter: drivers that run on the CPU lose at every barrier;
-/// GPUs win by workgroup memory once the product fills a few workgroups.
-pub(super) fn choose(gpu: &Gpu, sizes: Sizes, waves: bool) -> Variant {
-    let chosen = gpu.forced_variant().unwrap_or_else(|| {
-        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Wave } else { Variant::Tile }
-    });
-    if chosen == Variant::Wave && !(waves && gpu.runs(chosen)) { Variant::Lane } else { chosen }
+/// What runs: what the device was told to use, or else what was measured to be fastest for such a shape, or else what should
+/// be.
+pub(super) fn choose(gpu: &Gpu, work: &Workload) -> Choice {
+    let fits = |choice: &Choice| gpu.runs(choice.variant);
+    match gpu.forced() {
+        Some(forced) => Some(forced).filter(fits).unwrap_or(Variant::Lane.into()),
+        None => gpu.chosen_for(work).filter(fits).unwrap_or_else(|| heuristic(gpu, work.sizes)),
+    }
+}
+
+/// What should run for a shape that nobody has measured: drivers that run on the CPU lose at every barrier; GPUs win by
+/// workgroup memory once the product fills a few workgroups.
+pub(crate) fn heuristic(gpu: &Gpu, [m, n, _]: [usize; 3]) -> Choice {
+    let variant = match gpu.is_software() || m * n < 64 * 64 {
+        true if gpu.runs(Variant::Wave) => Variant::Wave,
+        true => Variant::Lane,
+        false => Variant::Tile,
+    };
+    variant.into()
+}
+
+/// The choice's file in the family's folder, and its conditionals.
+pub(super) fn key_of(op: &'static str, choice: Choice) -> Key {
+    Key::new(op, choice.variant.name()).with("small", choice.small).with("padded", choice.padded)
 }
 
 /// The stored sides of a sparse operand.

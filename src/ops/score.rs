@@ -3,7 +3,7 @@
 //! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
 //! negative score takes no part in a [selection](super::select).
 
-use super::matmul::{Product, Scalar, Sizes, choose, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, heuristic, operand_flags};
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
@@ -90,7 +90,13 @@ pub fn score_product(
     if scales.is_some() != (what == ProductScore::Cosine) {
         return Err(Error::argument(op, "scales", "given for a cosine, and for nothing else", "not"));
     }
-    let variant = choose(rec.gpu(), sizes, false);
+    // There is no third one, and no measuring: growth is scored once in many steps.
+    let variant =
+        match rec.gpu().forced_variant().unwrap_or(heuristic(rec.gpu(), [sizes.m, sizes.n, sizes.k]).variant)
+        {
+            Variant::Tile => Variant::Tile,
+            _ => Variant::Lane,
+        };
     let key = Key::new("score", variant.name())
         .block(block)
         .with("signed", what == ProductScore::Sum)

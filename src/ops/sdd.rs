@@ -1,8 +1,8 @@
 //! Sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Key, Recorder, Tensor, Variant};
+use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
@@ -64,13 +64,15 @@ fn record(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    let variant = choose(rec.gpu(), sizes, true);
-    let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
+    let gathered = gather.map_or(0, |_| lhs.shape()[0]);
+    let choice = choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered));
+    let key = key_of(op, choice).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
-    let rows = if variant == Variant::Wave { block.min(16) } else { 8 };
+    let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
     let invocations = (block / 4) * (block / rows);
-    let slots = match variant {
+    let slots = match choice.variant {
         Variant::Lane | Variant::Wave => (8 / invocations).max(1),
+        Variant::Tile if choice.small => (32 / invocations).max(1),
         Variant::Tile => (64 / invocations).max(1),
     };
     if let Some(mask) = mask {

@@ -13,7 +13,7 @@ mod trainer;
 
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use optimizer::{OptimizerKind, OptimizerState};
-pub use report::{EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
+pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Checkpoint;
 use super::report::LogRecord;
+use crate::files::replace;
 use crate::{Error, Result};
 
 /// A folder with `checkpoint.safetensors` and `log.jsonl`.
@@ -124,29 +125,4 @@ impl RunFolder {
         let whole = log.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if whole == log.len() { Ok(()) } else { replace(&path, &log[..whole]) }
     }
-}
-
-/// Writes a file beside an older one and renames it, so that one of the two is always whole.
-///
-/// # Errors
-/// [`Error::Io`]; the older file is then still there.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    // A name alone is one in the current folder.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        let mut beside = temporary().tempfile_in(folder)?;
-        beside.write_all(bytes)?;
-        beside.as_file().sync_all()?;
-        beside.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(Error::io(path))
-}
-
-/// A file with the permissions of any other, rather than of a secret.
-fn temporary() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
 }

@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Input, Rows, epoch_order};
-use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor};
+use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor, Verdict, Workload};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::{Load, Network};
 use crate::ops::StepValues;
 use crate::reference::bits;
 use crate::sparse::Topology;
+use crate::tune::{Progress, Tuner};
 use crate::{Error, Result};
 
 use super::evolution::Evolution;
 use super::plans::{Plans, Room};
-use super::report::{self, EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
+use super::report::{
+    self, EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord,
+};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
@@ -29,6 +32,17 @@ const REPORTS: u64 = 50;
 /// What a run tells whoever watches it.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// A kernel is about to be measured.
+    Tuning {
+        /// Kernels that are done.
+        done: usize,
+        /// Kernels that there are to measure.
+        of: usize,
+        /// The one that is next.
+        shape: String,
+    },
+    /// Something that is no error, but should be known.
+    Notice(String),
     /// Steps were done.
     Progress {
         /// The epoch, from 0.
@@ -120,6 +134,8 @@ pub struct Trainer {
     pub(super) plans: Plans,
     pub(super) evolution: Evolution,
     pub(super) position: Position,
+    /// What runs for each product of a step, where it was measured.
+    tuned: Vec<KernelRecord>,
 }
 
 /// A batch, on both sides.
@@ -253,7 +269,8 @@ impl Trainer {
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
         let plans = Plans::empty(gpu)?;
-        Ok(Self { gpu: gpu.clone(), settings, data, model, optimizer, batch, plans, evolution, position })
+        let (gpu, tuned) = (gpu.clone(), Vec::new());
+        Ok(Self { gpu, settings, data, model, optimizer, batch, plans, evolution, position, tuned })
     }
 
     /// The device.
@@ -274,6 +291,37 @@ impl Trainer {
     /// A training step, with the batch that was loaded last: what is replayed for each.
     pub fn step_plan(&self) -> &Plan {
         &self.plans.train
+    }
+
+    /// Measures the variants of the products that this run has, as far as nothing is known about them yet, and records the plans
+    /// anew with what is fastest. The results of the run stay the same to the last bit. Says where a dense product would be
+    /// faster than a sparse one.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), and as recording.
+    pub fn tune(&mut self, tuner: &mut Tuner, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<()> {
+        let measured = tuner.measure(&mut |Progress { done, of, shape }| {
+            watch(&Event::Tuning { done, of, shape: shape.to_owned() }) == Flow::Continue
+        })?;
+        if measured > 0 {
+            self.plan()?;
+        }
+        let mut notices = tuner.take_notices();
+        match tuner.wanted() {
+            0 => {}
+            left => notices.push(format!("{left} kernels are left for the next run to measure")),
+        }
+        self.tuned = kernel_records(&self.gpu);
+        for record in &self.tuned {
+            if let Some(versus_dense) = record.versus_dense.filter(|_| record.dense_is_faster()) {
+                let shape = &record.shape;
+                notices.push(format!("{shape}: a dense product would be {versus_dense:.2} times as fast"));
+            }
+        }
+        notices.into_iter().for_each(|notice| {
+            watch(&Event::Notice(notice));
+        });
+        Ok(())
     }
 
     /// The kernels of a step, in order.
@@ -302,6 +350,10 @@ impl Trainer {
         let mut flow = Flow::Continue;
         if let (Some(folder), 0) = (folder, self.position.step) {
             folder.log(&LogRecord::Start(StartRecord { step: 0, layers: self.layer_records()? }))?;
+        }
+        if let (Some(folder), false) = (folder, self.tuned.is_empty()) {
+            let (step, adapter) = (self.position.step, self.gpu.info().name.clone());
+            folder.log(&LogRecord::Kernels(KernelsRecord { step, adapter, kernels: self.tuned.clone() }))?;
         }
 
         while self.position.step < total && flow == Flow::Continue {
@@ -672,6 +724,16 @@ impl Trainer {
         }
         Ok(())
     }
+}
+
+/// What was chosen for each class of shapes that was recorded on a device.
+fn kernel_records(gpu: &Gpu) -> Vec<KernelRecord> {
+    let record = |(work, verdict): (Workload, Option<Verdict>)| {
+        let Verdict { choice, versus_dense } = verdict?;
+        let versus_dense = versus_dense.map(|versus| versus.at(work.density()));
+        Some(KernelRecord { shape: work.to_string(), choice: choice.name().to_owned(), versus_dense })
+    };
+    gpu.workloads().into_iter().filter_map(record).collect()
 }
 
 impl Batch {

@@ -73,6 +73,17 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
+    // Configurations of a variant differ in constants, so a few permutations stand for all.
+    for flag in ["small", "padded"] {
+        let dense = transposed(vec![Key::new("dense", "tile").with(flag, true)]);
+        keys.extend(windowed(dense.clone()));
+        keys.extend(switch(dense, "k_tail").into_iter().map(|key| key.with("lhs_scalar", true)));
+        for block in [8, 16, 32, 64] {
+            for family in ["dds", "dsd", "sdd"] {
+                keys.extend(transposed(vec![Key::new(family, "tile").block(block).with(flag, true)]));
+            }
+        }
+    }
     for block in [8, 16, 32, 64] {
         let lane = |family| Key::new(family, "lane").block(block);
         keys.extend(switch(vec![lane("sds").with("rhs_t", true)], "lhs_gather"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use fretwork::check::{self, Verdict};
 use fretwork::gpu::{self, AdapterSummary, Gpu};
+use fretwork::tune::{Tuner, Tuning};
 use fretwork::{Error, wgpu};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -28,6 +29,14 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     if !options.json {
         line(format!("checking every kernel on {} ({})", gpu.info().name, gpu.driver()))?;
+    }
+    let tuner = Tuner::open(&gpu, Tuning::default());
+    let kept = tuner.path().map_or("nowhere".to_owned(), |path| path.display().to_string());
+    let choices = gpu.choices().len();
+    if options.json {
+        line(json!({ "event": "tuning", "file": tuner.path(), "choices": choices }))?;
+    } else {
+        line(format!("{choices} choices of kernels are kept in {kept}"))?;
     }
     let mut table = check::table();
     if let Some(text) = &options.only {

@@ -144,6 +144,10 @@ pub(crate) struct Train {
     /// Part of the name of the adapter to use.
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
+    /// Measure no kernels, and use none of the choices on disk; FRETWORK_TUNE=off does the same. Results are the same either
+    /// way.
+    #[arg(long)]
+    pub(crate) no_tune: bool,
     /// Store every layer densely.
     #[arg(long)]
     pub(crate) dense: bool,

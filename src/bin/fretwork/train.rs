@@ -13,6 +13,7 @@ use fretwork::methods::{MethodConfig, Updates};
 use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, MoeConfig};
 use fretwork::ops::gate::Balance;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
+use fretwork::tune::{Tuner, Tuning};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
@@ -22,7 +23,7 @@ use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     // Everything the host can refuse comes first, before a device is opened. A folder is made once there is a run for it.
-    let (mut trainer, folder, gpu) = match &options.resume {
+    let (mut trainer, folder, gpu, tuner) = match &options.resume {
         Some(path) => {
             let folder = RunFolder::open(path)?;
             let checkpoint = folder.load()?;
@@ -30,9 +31,9 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
             let context = settings.model.context();
             let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), context)?;
             let data = data.first(settings.first_rows)?;
-            let gpu = open(options)?;
+            let (gpu, tuner) = open(options)?;
             let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
-            (trainer, Some(folder), gpu)
+            (trainer, Some(folder), gpu, tuner)
         }
         None => {
             let first_rows = [options.rows, options.test_rows];
@@ -40,10 +41,10 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
             let settings = settings(options, &data);
             settings.validate()?;
             options.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
-            let gpu = open(options)?;
+            let (gpu, tuner) = open(options)?;
             let trainer = Trainer::new(&gpu, settings, data)?;
             let folder = options.out.as_deref().map(RunFolder::create).transpose()?;
-            (trainer, folder, gpu)
+            (trainer, folder, gpu, tuner)
         }
     };
 
@@ -61,6 +62,12 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         bar: None,
         said: Ok(()),
     };
+    if let Some(mut tuner) = tuner {
+        trainer.tune(&mut tuner, &mut |event| watcher.see(event))?;
+        if let Some(bar) = watcher.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
     let summary = trainer.run(folder.as_ref(), &mut |event| watcher.see(event))?;
     watcher.said?;
     if options.json {
@@ -89,8 +96,12 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-fn open(options: &Train) -> Result<Gpu> {
-    Ok(Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?)
+/// The device, and what has been measured on it, unless nothing is to be.
+fn open(options: &Train) -> Result<(Gpu, Option<Tuner>)> {
+    let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
+    let tuning = Tuning::from_env()?.filter(|_| !options.no_tune && gpu.forced_variant().is_none());
+    let tuner = tuning.map(|tuning| Tuner::open(&gpu, tuning));
+    Ok((gpu, tuner))
 }
 
 fn settings(options: &Train, data: &Dataset) -> Settings {
@@ -211,6 +222,23 @@ struct Watcher {
 impl Watcher {
     fn see(&mut self, event: &Event) -> Flow {
         match event {
+            Event::Tuning { done, of, shape } => {
+                if !self.json {
+                    let bar = self.bar.get_or_insert_with(|| tuning_bar(*of));
+                    bar.set_position(*done as u64 + 1);
+                    bar.set_message(shape.clone());
+                }
+            }
+            Event::Notice(notice) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+                if self.json {
+                    self.said = line(json!({ "event": "notice", "text": notice }));
+                } else {
+                    eprintln!("note: {notice}");
+                }
+            }
             &Event::Progress { epoch, step, steps, loss, accuracy } => {
                 self.steps += 1;
                 if !self.json {
@@ -244,6 +272,15 @@ impl Watcher {
         let stop = enough || self.interrupted.load(Ordering::Relaxed) || self.said.is_err();
         if stop { Flow::Stop } else { Flow::Continue }
     }
+}
+
+/// A line that says which kernel is being measured.
+fn tuning_bar(of: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("tuning {pos} of {len} kernels  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(of as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// A line of at most 80 columns, so that an ordinary terminal shows all of it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{EpochRecord, LayerRecord, LogRecord, from_hex};
+use super::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, from_hex};
 use crate::sparse::BLOCKS;
 use crate::{Error, Result};
 
@@ -14,6 +14,8 @@ pub(super) struct History {
     pub(super) epochs: BTreeMap<u64, EpochRecord>,
     /// In the order in which the log names them.
     pub(super) layers: Vec<Layer>,
+    /// Those of the process that went on last.
+    pub(super) kernels: Option<KernelsRecord>,
 }
 
 /// A sparse layer over a run.
@@ -73,6 +75,10 @@ impl History {
                 let (done, layers) = (epoch.epoch.saturating_add(1), std::mem::take(&mut epoch.layers));
                 self.epochs.insert(done, epoch);
                 (done, layers)
+            }
+            LogRecord::Kernels(kernels) => {
+                self.kernels = Some(kernels);
+                return Ok(());
             }
             LogRecord::Other => return Ok(()),
         };

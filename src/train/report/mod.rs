@@ -5,6 +5,7 @@ mod chart;
 mod hex;
 mod history;
 mod html;
+mod kernels;
 mod load;
 mod page;
 mod pattern;
@@ -15,11 +16,11 @@ use std::path::{Path, PathBuf};
 
 pub use hex::{from_hex, to_hex};
 pub(super) use record::number_or_nan;
-pub use record::{EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
+pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 
 use super::RunFolder;
-use super::run_folder::replace;
 use crate::Result;
+use crate::files::replace;
 use history::History;
 
 /// The page of a run: settings, curves, and how each sparse layer's pattern changed. A folder without a checkpoint has no

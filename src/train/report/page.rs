@@ -3,7 +3,7 @@
 use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
 use super::history::{History, Layer, State};
 use super::html::{count, escape, number, percent};
-use super::{EpochRecord, load, pattern, settings};
+use super::{EpochRecord, kernels, load, pattern, settings};
 use crate::nn::ModelConfig;
 use crate::train::Checkpoint;
 
@@ -24,6 +24,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     }
     body += &load::section(&history.epochs);
     body += &layers(history);
+    body += &kernels::section(history.kernels.as_ref());
     if let Some(checkpoint) = checkpoint {
         let tables = settings::tables(&checkpoint.settings);
         body += &format!("<section><h2>Settings</h2>\n<div class=\"card\">{tables}</div></section>\n");

@@ -11,6 +11,8 @@ use crate::train::Evaluation;
 pub enum LogRecord {
     /// The run begins.
     Start(StartRecord),
+    /// Kernels were chosen by measurement.
+    Kernels(KernelsRecord),
     /// An epoch is over.
     Epoch(EpochRecord),
     /// A line that this version does not know; it is passed over, and never written.
@@ -26,6 +28,36 @@ pub struct StartRecord {
     /// The sparse layers, with their initial patterns.
     #[serde(default)]
     pub layers: Vec<LayerRecord>,
+}
+
+/// The kernels that were chosen by measurement, for the process that begins here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelsRecord {
+    /// Steps done.
+    pub step: u64,
+    /// Where it was measured.
+    pub adapter: String,
+    /// The kernels.
+    pub kernels: Vec<KernelRecord>,
+}
+
+/// What was found out about one product.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelRecord {
+    /// Family, sizes and density.
+    pub shape: String,
+    /// What runs.
+    pub choice: String,
+    /// How long it takes, where the dense product of the same sizes takes 1, if that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versus_dense: Option<f64>,
+}
+
+impl KernelRecord {
+    /// Whether a dense product would be faster, and not just by chance.
+    pub fn dense_is_faster(&self) -> bool {
+        self.versus_dense.is_some_and(|time| time > 1.03)
+    }
 }
 
 /// An epoch that is over. One logged before an interruption may be logged again; the last counts.

@@ -1,0 +1,215 @@
+//! Which variant runs where: what was asked for, and what has been chosen. The measuring itself is [`crate::tune`]'s.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Choice;
+
+/// A family of matmuls, by which of the three matrices is sparse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// None.
+    Dense,
+    /// The right operand.
+    Dds,
+    /// The left operand.
+    Dsd,
+    /// The product.
+    Sdd,
+}
+
+impl Family {
+    /// The folder in `shaders/`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Dds => "dds",
+            Self::Dsd => "dsd",
+            Self::Sdd => "sdd",
+        }
+    }
+}
+
+/// What the speed of a matmul depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Which matrix is sparse.
+    pub family: Family,
+    /// Whether `lhs` and `rhs` are stored the other way round.
+    pub transpose: [bool; 2],
+    /// The sizes of `op(lhs)[m, k] * op(rhs)[k, n]`.
+    pub sizes: [usize; 3],
+    /// The side of a block; 0 where nothing is sparse.
+    pub block: usize,
+    /// Blocks that are there, or room for them; 0 where nothing is sparse.
+    pub nnz: usize,
+    /// Rows that there are to gather the dense left operand of SDD, or the right one of DSD, from; 0 where nothing is gathered.
+    pub gathered: usize,
+}
+
+impl Workload {
+    /// Sides of the sparse matrix as it is multiplied, none where there is none.
+    fn sparse_sides(&self) -> Option<[usize; 2]> {
+        let [m, n, k] = self.sizes;
+        match self.family {
+            Family::Dense => None,
+            Family::Dds => Some([k, n]),
+            Family::Dsd => Some([m, k]),
+            Family::Sdd => Some([m, n]),
+        }
+    }
+
+    /// How many blocks there could be; 1 where nothing is sparse.
+    pub fn places(&self) -> usize {
+        let block = self.block.max(1);
+        self.sparse_sides().map_or(1, |[rows, cols]| ((rows / block) * (cols / block)).max(1))
+    }
+
+    /// The share of blocks that are there.
+    pub fn density(&self) -> f64 {
+        if self.family == Family::Dense { 1.0 } else { self.nnz as f64 / self.places() as f64 }
+    }
+
+    /// Shapes of one class are served by one choice.
+    pub fn class(&self) -> ShapeClass {
+        let log2 = |value: usize| value.max(1).ilog2();
+        ShapeClass {
+            family: self.family,
+            transpose: self.transpose,
+            sizes: self.sizes.map(log2),
+            block: self.block,
+            absence: log2(self.places() / self.nnz.max(1)),
+            ragged: self.sizes.iter().any(|size| !size.is_multiple_of(4)),
+            gathered: self.gathered > 0,
+        }
+    }
+
+    fn letters(&self) -> String {
+        self.transpose.map(|transposed| if transposed { 't' } else { 'n' }).iter().collect()
+    }
+}
+
+/// `dds.nt.b16 128x512x784 at 10 %`, say.
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [m, n, k] = self.sizes;
+        write!(f, "{}.{}", self.family.name(), self.letters())?;
+        if self.family != Family::Dense {
+            write!(f, ".b{}", self.block)?;
+        }
+        if self.gathered > 0 {
+            write!(f, ".gathered")?;
+        }
+        write!(f, " {m}x{n}x{k}")?;
+        if self.family != Family::Dense {
+            // Two digits are enough to tell shapes apart.
+            let percent = 100.0 * self.density();
+            write!(f, " at {percent:.*} %", usize::from(percent < 10.0))?;
+        }
+        Ok(())
+    }
+}
+
+/// A [`Workload`] up to a factor of two in each of its sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShapeClass {
+    family: Family,
+    transpose: [bool; 2],
+    /// Logarithms of m, n and k.
+    sizes: [u32; 3],
+    block: usize,
+    /// The logarithm of how many places there are for each block that is there.
+    absence: u32,
+    /// Whether four does not divide a size: rows are then read element by element.
+    ragged: bool,
+    gathered: bool,
+}
+
+/// What was found out about a class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Verdict {
+    /// What runs.
+    pub choice: Choice,
+    /// How it compares with the dense product of the same sizes, if that was measured.
+    pub versus_dense: Option<VersusDense>,
+}
+
+/// A sparse product against the dense one of the same sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct VersusDense {
+    /// The density it was measured at.
+    pub density: f64,
+    /// How long it takes, where the dense one takes 1.
+    pub time: f64,
+}
+
+impl VersusDense {
+    /// About how long it takes at another density: the blocks that are there are what takes time.
+    pub fn at(&self, density: f64) -> f64 {
+        self.time * density / self.density
+    }
+}
+
+/// What has been asked for on a device, and what was chosen. It outlives networks.
+#[derive(Debug, Default)]
+pub(super) struct Table(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The first shape of each class that was asked for.
+    asked: BTreeMap<ShapeClass, Workload>,
+    chosen: BTreeMap<ShapeClass, Verdict>,
+}
+
+impl Table {
+    /// What runs for a shape, if that has been found out. That it was asked for is kept in mind.
+    pub(super) fn look_up(&self, work: &Workload) -> Option<Choice> {
+        let mut inner = self.0.lock().expect("no holder of this lock panics");
+        let class = work.class();
+        inner.asked.entry(class).or_insert(*work);
+        inner.chosen.get(&class).map(|verdict| verdict.choice)
+    }
+
+    pub(super) fn asked(&self) -> Vec<(Workload, Option<Verdict>)> {
+        let inner = self.0.lock().expect("no holder of this lock panics");
+        inner.asked.iter().map(|(class, work)| (*work, inner.chosen.get(class).copied())).collect()
+    }
+
+    pub(super) fn insert(&self, class: ShapeClass, verdict: Verdict) {
+        self.0.lock().expect("no holder of this lock panics").chosen.insert(class, verdict);
+    }
+
+    pub(super) fn chosen(&self) -> Vec<(ShapeClass, Verdict)> {
+        let inner = self.0.lock().expect("no holder of this lock panics");
+        inner.chosen.iter().map(|(class, verdict)| (*class, *verdict)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(family: Family, sizes: [usize; 3], block: usize, nnz: usize) -> Workload {
+        Workload { family, transpose: [false, true], sizes, block, nnz, gathered: 0 }
+    }
+
+    #[test]
+    fn near_shapes_are_of_one_class_and_others_are_not() {
+        let near = work(Family::Dds, [128, 512, 784], 16, 157);
+        assert_eq!(near.class(), work(Family::Dds, [192, 640, 784], 16, 200).class());
+        let others = [
+            work(Family::Dds, [64, 512, 784], 16, 157),
+            work(Family::Dds, [128, 512, 784], 16, 500),
+            work(Family::Dds, [127, 512, 784], 16, 157),
+            work(Family::Sdd, [128, 512, 784], 16, 157),
+            Workload { transpose: [false, false], ..near },
+            Workload { gathered: 100, ..near },
+        ];
+        assert!(others.iter().all(|other| other.class() != near.class()));
+        assert_eq!(near.to_string(), "dds.nt.b16 128x512x784 at 10 %");
+    }
+}

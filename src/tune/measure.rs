@@ -1,0 +1,222 @@
+//! One shape: every candidate checked, and those that are right timed in turns.
+
+use std::time::{Duration, Instant};
+
+use super::operands::Operands;
+use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
+use crate::ops::heuristic;
+use crate::{Error, Result};
+
+/// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently every time.
+const MARGIN: f64 = 1.03;
+
+/// Turns in which candidates are timed.
+const ROUNDS: usize = 5;
+
+/// A candidate that takes so many times as long as the fastest takes no part in the turns.
+const HOPELESS: f64 = 3.0;
+
+/// How long a timed submission takes at least, so that what is timed is the kernel rather than its submission.
+const LEAST: Duration = Duration::from_millis(1);
+
+/// The most repetitions of a kernel in a submission.
+const REPEATS: f64 = 100.0;
+
+/// Elements of a matrix, at most: no more memory than that is taken.
+const ELEMENTS: usize = 1 << 24;
+
+/// Below this density a dense product is not tried: it has thirty-two times as much to do.
+const SPARSE: f64 = 1.0 / 32.0;
+
+/// What was found out about a shape.
+pub(super) struct Measured {
+    /// None where no candidate is right.
+    pub(super) verdict: Option<Verdict>,
+    /// What has to be said.
+    pub(super) notices: Vec<String>,
+}
+
+/// A candidate that is right.
+struct Runner {
+    choice: Choice,
+    plan: Plan,
+    /// Seconds at best.
+    best: f64,
+}
+
+/// Times the candidates for a shape. Once `deadline` has passed, no more often than it must.
+///
+/// # Errors
+/// [`Error::DeviceLost`]. A candidate that cannot run is none.
+pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<Measured> {
+    let mut notices = Vec::new();
+    let scaled = shrink(*work, if gpu.is_software() { 1 << 28 } else { 1 << 35 });
+    let operands = Operands::new(gpu, scaled)?;
+    // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
+    let usual = heuristic(gpu, work.sizes);
+    let others = candidates(gpu, work).into_iter().filter(|&choice| choice != usual);
+    let mut reference: Option<Vec<f32>> = None;
+    let mut runners: Vec<Runner> = Vec::new();
+    for choice in std::iter::once(usual).chain(others) {
+        let mut dismiss =
+            |why: &str| notices.push(format!("{} is not used for {work}: {why}", choice.name()));
+        let (plan, found, seconds) = match try_out(gpu, choice, &operands) {
+            Ok(tried) => tried,
+            Err(lost @ Error::DeviceLost { .. }) => return Err(lost),
+            Err(error) => {
+                dismiss(&error.to_string());
+                continue;
+            }
+        };
+        match &reference {
+            None if !operands.is_right(&found) => dismiss("its result is wrong; see `fretwork doctor`"),
+            Some(bits) if !same_bits(bits, &found) => {
+                dismiss(if operands.is_right(&found) {
+                    "its result differs in its last bits"
+                } else {
+                    "its result is wrong; see `fretwork doctor`"
+                });
+            }
+            _ => {
+                reference.get_or_insert(found);
+                runners.push(Runner { choice, plan, best: seconds });
+            }
+        }
+    }
+
+    let fastest = best_of(&runners);
+    runners.retain(|runner| runner.best <= HOPELESS * fastest);
+    let repeats = (LEAST.as_secs_f64() / fastest).clamp(1.0, REPEATS) as usize;
+    for round in 0..ROUNDS {
+        // One that is alone has won.
+        if runners.len() < 2 || round > 1 && Instant::now() > deadline {
+            break;
+        }
+        for runner in &mut runners {
+            runner.best = runner.best.min(time(gpu, &runner.plan, repeats)?);
+        }
+    }
+    let fastest = best_of(&runners);
+    let winner = runners
+        .iter()
+        .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
+        .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
+    let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
+    let versus_dense = dense_seconds(gpu, &scaled, winner.best, repeats)?
+        .map(|dense| VersusDense { density: scaled.density(), time: winner.best / dense });
+    Ok(Measured { verdict: Some(Verdict { choice: winner.choice, versus_dense }), notices })
+}
+
+/// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and compiling
+/// what has them takes longest.
+fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
+    let worth_it = |choice: &Choice| {
+        // Whole blocks of 64 are the least that a workgroup of SDD takes.
+        let same = choice.small && work.family == Family::Sdd && work.block == 64;
+        gpu.runs(choice.variant) && !same && (choice.variant != Variant::Tile || !gpu.is_software())
+    };
+    Choice::ALL.into_iter().filter(worth_it).collect()
+}
+
+/// Runs a candidate twice: its result, and the seconds of the second time, which no longer has to make anything ready.
+fn try_out(gpu: &Gpu, choice: Choice, operands: &Operands) -> Result<(Plan, Vec<f32>, f64)> {
+    let forced = gpu.with_choice(Some(choice));
+    let mut rec = Recorder::new(&forced);
+    operands.record(&mut rec)?;
+    let plan = rec.finish()?;
+    operands.poison(gpu)?;
+    gpu.run(&plan)?;
+    let found = operands.read(gpu)?;
+    let seconds = time(gpu, &plan, 1)?;
+    Ok((plan, found, seconds))
+}
+
+/// Seconds of a plan that is repeated in one submission.
+fn time(gpu: &Gpu, plan: &Plan, repeats: usize) -> Result<f64> {
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    (0..repeats).for_each(|_| plan.encode(&mut encoder));
+    let commands = encoder.finish();
+    let started = Instant::now();
+    gpu.submit([commands])?;
+    gpu.finish()?;
+    Ok(started.elapsed().as_secs_f64() / repeats as f64)
+}
+
+/// Seconds of the dense product of the same sizes, where it could be the faster one. It has a matrix where there is none: one of
+/// [`ELEMENTS`] at most, which is gone afterwards.
+fn dense_seconds(gpu: &Gpu, work: &Workload, sparse: f64, repeats: usize) -> Result<Option<f64>> {
+    if work.family == Family::Dense || work.density() < SPARSE || work.gathered > 0 {
+        return Ok(None);
+    }
+    let dense = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
+    let measured =
+        Operands::new(gpu, dense).and_then(|operands| try_out(gpu, heuristic(gpu, dense.sizes), &operands));
+    match measured {
+        Ok((plan, _, mut best)) => {
+            for _ in 1..ROUNDS {
+                if best > 2.0 * sparse {
+                    break;
+                }
+                best = best.min(time(gpu, &plan, repeats)?);
+            }
+            Ok(Some(best))
+        }
+        Err(lost @ Error::DeviceLost { .. }) => Err(lost),
+        Err(_) => Ok(None),
+    }
+}
+
+fn best_of(runners: &[Runner]) -> f64 {
+    runners.iter().map(|runner| runner.best).fold(f64::INFINITY, f64::min)
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    bytemuck::cast_slice::<f32, u8>(a) == bytemuck::cast_slice::<f32, u8>(b)
+}
+
+/// A shape that takes no more than so many operations and no more than [`ELEMENTS`] a matrix, of the same blocks, density and
+/// remainders.
+fn shrink(mut work: Workload, operations: usize) -> Workload {
+    let density = work.density();
+    let too_much = |work: &Workload| {
+        let [m, n, k] = work.sizes;
+        let matrices = [m * k, k * n, m * n].into_iter().any(|elements| elements > ELEMENTS);
+        matrices || 2.0 * (m * n * k) as f64 * density > operations as f64
+    };
+    while too_much(&work) {
+        let Some(largest) = work.sizes.iter_mut().max().filter(|size| **size > 128) else { break };
+        // Blocks of every size divide 64.
+        *largest = (*largest / 2).next_multiple_of(64) + *largest % 4;
+    }
+    if work.family != Family::Dense {
+        work.nnz = ((work.places() as f64 * density).round() as usize).clamp(1, work.places());
+    }
+    let rows = if work.family == Family::Sdd { work.sizes[0] } else { work.sizes[2] };
+    work.gathered = work.gathered.min(rows);
+    work
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_shapes_shrink_and_stay_what_they_are() {
+        let work = Workload {
+            family: Family::Dds,
+            transpose: [false, true],
+            sizes: [130, 65_536, 65_536],
+            block: 16,
+            nnz: 1 << 20,
+            gathered: 0,
+        };
+        let scaled = shrink(work, 1 << 28);
+        let [m, n, k] = scaled.sizes;
+        assert_eq!(m, 130);
+        assert!(n % 64 == 0 && k % 64 == 0 && n * k <= ELEMENTS);
+        assert!(2.0 * (m * n * k) as f64 * scaled.density() <= (1 << 28) as f64);
+        assert!((scaled.density() - work.density()).abs() < 1e-3);
+        let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
+        assert_eq!(shrink(small, 1 << 28), small);
+    }
+}

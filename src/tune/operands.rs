@@ -1,0 +1,186 @@
+//! Made-up operands of a product, and what it should come to.
+
+use crate::Result;
+use crate::gpu::{Class, Family, Gpu, Recorder, Tensor, Workload};
+use crate::ops::{self, Epilogue, Transpose};
+use crate::random::{Key, Stream, Walk};
+use crate::reference::bound::gamma;
+use crate::sparse::{self, BlockMatrix, Pattern, Topology};
+
+/// How many numbers there are before they repeat. It is prime, so that no two rows are the same.
+const PERIOD: usize = 65_521;
+
+/// How many elements of a product are held against the truth. All others are held against each other.
+const SAMPLES: usize = 64;
+
+/// An operand or a product on the device.
+#[derive(Debug)]
+enum Matrix {
+    Dense(Tensor),
+    Sparse(BlockMatrix),
+}
+
+impl Matrix {
+    fn values(&self) -> &Tensor {
+        match self {
+            Self::Dense(tensor) => tensor,
+            Self::Sparse(matrix) => matrix.values(),
+        }
+    }
+}
+
+/// A product of given sizes with operands that are made up, the same on every machine.
+#[derive(Debug)]
+pub(super) struct Operands {
+    work: Workload,
+    transpose: Transpose,
+    topology: Option<Topology>,
+    numbers: Vec<f32>,
+    /// Which row a row of a gathered operand is.
+    rows: Option<(Vec<u32>, Tensor)>,
+    lhs: Matrix,
+    rhs: Matrix,
+    out: Matrix,
+}
+
+impl Operands {
+    /// Room and numbers for a product.
+    pub(super) fn new(gpu: &Gpu, work: Workload) -> Result<Self> {
+        let [m, n, k] = work.sizes;
+        let [lhs, rhs] = work.transpose;
+        let mut walk = Key::new(0x7E57, Stream::Check(0)).walk();
+        let numbers: Vec<f32> = (0..PERIOD).map(|_| 2.0 * walk.uniform() - 1.0).collect();
+        let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
+        let mut lhs_sides = stored(lhs, [m, k]);
+        let mut rhs_sides = stored(rhs, [k, n]);
+        let sparse_sides = match work.family {
+            Family::Dense => None,
+            Family::Dds => Some(rhs_sides),
+            Family::Dsd => Some(lhs_sides),
+            Family::Sdd => Some([m, n]),
+        };
+        let topology = sparse_sides
+            .map(|[rows, cols]| {
+                sparse::random(rows, cols, work.block, work.nnz, Key::new(0x7E57, Stream::Pattern(0)))
+            })
+            .transpose()?;
+        let pattern = topology.as_ref().map(|topology| Pattern::upload(gpu, topology)).transpose()?;
+
+        let rows = if work.gathered > 0 {
+            let side = if work.family == Family::Sdd { &mut lhs_sides } else { &mut rhs_sides };
+            let rows: Vec<u32> = (0..side[0]).map(|_| walk.below(work.gathered as u32)).collect();
+            side[0] = work.gathered;
+            let tensor = gpu.upload(Class::Scratch, "tuning", &[rows.len()], &rows)?;
+            Some((rows, tensor))
+        } else {
+            None
+        };
+        let matrix = |here: Family, sides: [usize; 2], first: usize| -> Result<Matrix> {
+            let count = |shape: &[usize]| -> Vec<f32> {
+                numbers.iter().copied().cycle().skip(first).take(shape.iter().product()).collect()
+            };
+            Ok(match &pattern {
+                Some(pattern) if here == work.family => {
+                    let values = count(&[pattern.elements()]);
+                    Matrix::Sparse(BlockMatrix::upload(gpu, Class::Scratch, "tuning", pattern, &values)?)
+                }
+                _ => Matrix::Dense(gpu.upload(Class::Scratch, "tuning", &sides, &count(&sides))?),
+            })
+        };
+        let lhs = matrix(Family::Dsd, lhs_sides, 0)?;
+        let rhs = matrix(Family::Dds, rhs_sides, PERIOD / 2)?;
+        let out = matrix(Family::Sdd, [m, n], 0)?;
+        let transpose = Transpose { lhs: work.transpose[0], rhs: work.transpose[1] };
+        Ok(Self { work, transpose, topology, numbers, rows, lhs, rhs, out })
+    }
+
+    /// Records the product.
+    pub(super) fn record(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let Self { transpose, .. } = *self;
+        let rows = self.rows.as_ref().map(|(_, rows)| rows);
+        match (&self.lhs, &self.rhs, &self.out) {
+            (Matrix::Dense(lhs), Matrix::Sparse(rhs), Matrix::Dense(out)) => {
+                ops::dds(rec, lhs, rhs, out, transpose, Epilogue::None)
+            }
+            (Matrix::Sparse(lhs), Matrix::Dense(rhs), Matrix::Dense(out)) => match rows {
+                Some(rows) => ops::dsd_gathered(rec, lhs, rhs, rows, out),
+                None => ops::dsd(rec, lhs, rhs, out, transpose),
+            },
+            (Matrix::Dense(lhs), Matrix::Dense(rhs), Matrix::Sparse(out)) => match rows {
+                Some(rows) => ops::sdd_gathered(rec, lhs, rows, rhs, out),
+                None => ops::sdd(rec, lhs, rhs, out, transpose, None),
+            },
+            _ => ops::dense(
+                rec,
+                self.lhs.values(),
+                self.rhs.values(),
+                self.out.values(),
+                transpose,
+                Epilogue::None,
+            ),
+        }
+    }
+
+    /// Puts into every element of the product what no product has, so that one that is not written shows.
+    pub(super) fn poison(&self, gpu: &Gpu) -> Result<()> {
+        let out = self.out.values();
+        gpu.write(out, &vec![f32::NAN; out.len()])
+    }
+
+    /// The product as it stands. Waits for the device.
+    pub(super) fn read(&self, gpu: &Gpu) -> Result<Vec<f32>> {
+        gpu.read(self.out.values())?.wait()
+    }
+
+    /// Whether a product is right where it is looked at: some elements drawn at random, against f64, within what rounding can
+    /// explain.
+    pub(super) fn is_right(&self, found: &[f32]) -> bool {
+        let mut walk: Walk = Key::new(0x7E57, Stream::Check(1)).walk();
+        let known = (0..SAMPLES.min(found.len())).all(|_| {
+            let at = walk.below(found.len() as u32) as usize;
+            let (wanted, magnitude) = self.truth(at);
+            // NaN is further than any bound.
+            (f64::from(found[at]) - wanted).abs() <= gamma(self.work.sizes[2] + 1) * magnitude
+        });
+        known && !found.iter().any(|value| value.is_nan())
+    }
+
+    /// An element of the product, and the sum of the magnitudes of what was added.
+    fn truth(&self, at: usize) -> (f64, f64) {
+        let [_, n, k] = self.work.sizes;
+        let (row, col) = match &self.topology {
+            Some(topology) if self.work.family == Family::Sdd => {
+                let b = topology.block();
+                let (row, col) = topology.coordinates().nth(at / (b * b)).unwrap_or_default();
+                (row * b + at % (b * b) / b, col * b + at % b)
+            }
+            _ => (at / n, at % n),
+        };
+        (0..k).fold((0.0, 0.0), |(sum, magnitude), kk| {
+            let term = self.element(Family::Dsd, [row, kk]) * self.element(Family::Dds, [kk, col]);
+            (sum + term, magnitude + term.abs())
+        })
+    }
+
+    /// An element of an operand as it is multiplied: of the left one, which is sparse in DSD, or of the right one.
+    fn element(&self, operand: Family, place: [usize; 2]) -> f64 {
+        let left = operand == Family::Dsd;
+        let [m, n, k] = self.work.sizes;
+        let (transposed, sides) =
+            if left { (self.transpose.lhs, [m, k]) } else { (self.transpose.rhs, [k, n]) };
+        let [mut row, col] = if transposed { [place[1], place[0]] } else { place };
+        let width = if transposed { sides[0] } else { sides[1] };
+        let first = if left { 0 } else { PERIOD / 2 };
+        let number = |index: usize| f64::from(self.numbers[(first + index) % PERIOD]);
+        if let (Some(topology), true) = (&self.topology, operand == self.work.family) {
+            let b = topology.block();
+            let slot = topology.row(row / b).find(|&(_, block_col)| block_col == col / b);
+            return slot.map_or(0.0, |(slot, _)| number((slot * b + row % b) * b + col % b));
+        }
+        let gathers = if left { Family::Sdd } else { Family::Dsd };
+        if let (Some((rows, _)), true) = (&self.rows, gathers == self.work.family) {
+            row = rows[row] as usize;
+        }
+        number(row * width + col)
+    }
+}
