@@ -10,7 +10,8 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@if(half) @group(0) @binding(0) var<storage, read> x: array<f16>;
+@if(!half) @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -39,7 +40,7 @@ fn main(
         sum = out[at];
     }
     for (var row = first; row < end; row++) {
-        sum += x[row * params.columns + column];
+        sum += f32(x[row * params.columns + column]);
     }
     // Running totals start from what is there already.
     @if(add) {

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fretwork::Error;
-use fretwork::gpu::{FLAGS, Key, Sources};
+use fretwork::gpu::{DType, FLAGS, Key, Sources};
 use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
@@ -69,6 +69,7 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
+    keys.extend(half_precision(&keys));
     for block in [8, 16, 32, 64] {
         let lane = |family| Key::new(family, "lane").block(block);
         keys.extend(switch(vec![lane("sds").with("rhs_t", true)], "lhs_gather"));
@@ -114,6 +115,7 @@ fn permutations() -> Vec<Key> {
         for block in [8, 16, 32, 64] {
             let key = Key::new("score", variant).block(block).with("lhs_t", true);
             let kinds = ["signed", "square", "cosine"].map(|flag| key.clone().with(flag, true));
+            keys.push(key.clone().dtype(DType::F16));
             keys.extend(switch([vec![key], kinds.to_vec()].concat(), "k_tail"));
         }
     }
@@ -171,8 +173,39 @@ fn permutations() -> Vec<Key> {
     let random = |name| gate(name).with("renormalised", true).with("random", true);
     keys.extend(switch(vec![random("backward")], "losses"));
     keys.extend([gate("weigh"), random("weigh")]);
+    let halves = |family, name| Key::new(family, name).dtype(DType::F16);
+    keys.extend([
+        halves("finite", "scan"),
+        halves("reduce", "norms"),
+        halves("reduce", "sum"),
+        halves("convert", "widen"),
+    ]);
+    for pass in ["forward", "backward"] {
+        let key = halves("activation", pass).with("half_out", true);
+        keys.extend([key.clone().with("gelu", true), key.with("relu", true).with("dropout", true)]);
+    }
+    let narrow = Key::new("convert", "narrow").with("half_out", true);
+    keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
+    keys.push(narrow);
     keys.push(Key::new("reduce", "sum").with("add", true));
     keys.extend(windowed(vec![Key::new("reduce", "sum")]));
+    keys
+}
+
+/// Kernels of matmuls on f16, with results in f16 and in f32; of blocks, those of 16 as a layer uses them.
+fn half_precision(matmuls: &[Key]) -> Vec<Key> {
+    let plain = |key: &&Key| {
+        let window = key.flags.contains("window") && (key.name != "lane" || key.family == "dsd");
+        !window && key.block.is_none_or(|block| block == 16)
+    };
+    let halves = matmuls.iter().filter(plain).flat_map(|key| {
+        let half = key.clone().dtype(DType::F16);
+        [half.clone(), half.with("half_out", true)]
+    });
+    let mut keys: Vec<_> = halves.collect();
+    for name in ["lane", "wave", "tile"] {
+        keys.push(Key::new("dense", name).with("half_out", true));
+    }
     keys
 }
 
