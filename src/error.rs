@@ -57,12 +57,14 @@ pub enum Error {
     },
 
     /// A device feature that a kernel needs and this device lacks.
-    #[error("{label}: needs {feature}, which this device does not have")]
+    #[error("{label}: needs {feature}, which this device ({adapter}) does not have")]
     Unsupported {
         /// The kernel.
         label: String,
         /// What is missing.
         feature: String,
+        /// The adapter's name.
+        adapter: String,
     },
 
     /// A shader that does not compose or validate; `message` carries file and line.

@@ -2,6 +2,7 @@
 import package::common::grid::workgroup_index;
 import package::common::activation::derivative;
 import package::common::dropout::kept;
+import package::common::half::{Out, stored};
 
 struct Params {
     n: u32,
@@ -14,9 +15,11 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<f32>;
-@group(0) @binding(1) var<storage, read> pre: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@if(half) @group(0) @binding(0) var<storage, read> grad: array<f16>;
+@if(!half) @group(0) @binding(0) var<storage, read> grad: array<f32>;
+@if(half) @group(0) @binding(1) var<storage, read> pre: array<f16>;
+@if(!half) @group(0) @binding(1) var<storage, read> pre: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<Out>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -29,7 +32,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    var x = grad[i] * derivative(pre[i], params.slope);
+    var x = f32(grad[i]) * derivative(f32(pre[i]), params.slope);
     @if(dropout) {
         var element = i;
         @if(window) {
@@ -37,5 +40,5 @@ fn main(
         }
         x *= kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, element);
     }
-    out[i] = x;
+    out[i] = stored(x);
 }

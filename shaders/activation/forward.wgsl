@@ -2,6 +2,7 @@
 import package::common::grid::workgroup_index;
 import package::common::activation::activate;
 import package::common::dropout::kept;
+import package::common::half::{Out, stored};
 
 struct Params {
     n: u32,
@@ -14,8 +15,9 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read> pre: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@if(half) @group(0) @binding(0) var<storage, read> pre: array<f16>;
+@if(!half) @group(0) @binding(0) var<storage, read> pre: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<Out>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -28,7 +30,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    var x = activate(pre[i], params.slope);
+    var x = activate(f32(pre[i]), params.slope);
     @if(dropout) {
         var element = i;
         @if(window) {
@@ -36,5 +38,5 @@ fn main(
         }
         x *= kept(vec2<u32>(params.dropout_key_0, params.dropout_key_1), params.dropout_rate, element);
     }
-    out[i] = x;
+    out[i] = stored(x);
 }

@@ -9,17 +9,18 @@
 import package::common::matmul::params;
 import package::common::activation::{activate, derivative};
 import package::common::dropout::kept;
+import package::common::half::{Out, Out4, stored, stored4_of};
 
-@if(!out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
-@if(out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@if(!out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<Out4>;
+@if(out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<Out>;
 
 @if((bias || forward) && !out_scalar) @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @if((bias || forward) && out_scalar) @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
-@if(forward && pre && !out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
-@if(forward && pre && out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<f32>;
-@if(backward && !out_scalar) @group(0) @binding(4) var<storage, read> pre: array<vec4<f32>>;
-@if(backward && out_scalar) @group(0) @binding(4) var<storage, read> pre: array<f32>;
+@if(forward && pre && !out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<Out4>;
+@if(forward && pre && out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<Out>;
+@if(backward && !out_scalar) @group(0) @binding(4) var<storage, read> pre: array<Out4>;
+@if(backward && out_scalar) @group(0) @binding(4) var<storage, read> pre: array<Out>;
 
 // Stores four neighbours in a row of the product. Those outside it are left out. `shift` is `bias4` of the column, which a
 // caller with several rows asks for once.
@@ -32,25 +33,25 @@ fn store4(row: u32, column: u32, sum: vec4<f32>, shift: vec4<f32>) {
 
     @if(!out_scalar) {
         @if(!bias && !forward && !backward) {
-            out[index / 4u] = sum;
+            out[index / 4u] = stored4_of(sum);
         }
         @if(bias) {
-            out[index / 4u] = sum + shift;
+            out[index / 4u] = stored4_of(sum + shift);
         }
         @if(forward) {
             let x = sum + shift;
             @if(pre) {
-                pre[index / 4u] = x;
+                pre[index / 4u] = stored4_of(x);
             }
-            out[index / 4u] = vec4<f32>(
+            out[index / 4u] = stored4_of(vec4<f32>(
                 outward(x.x, element), outward(x.y, element + 1u), outward(x.z, element + 2u), outward(x.w, element + 3u),
-            );
+            ));
         }
         @if(backward) {
-            let x = pre[index / 4u];
-            out[index / 4u] = sum * vec4<f32>(
+            let x = vec4<f32>(pre[index / 4u]);
+            out[index / 4u] = stored4_of(sum * vec4<f32>(
                 inward(x.x, element), inward(x.y, element + 1u), inward(x.z, element + 2u), inward(x.w, element + 3u),
-            );
+            ));
         }
     }
     @if(out_scalar) {
@@ -58,38 +59,38 @@ fn store4(row: u32, column: u32, sum: vec4<f32>, shift: vec4<f32>) {
         for (var c = 0u; c < count; c++) {
             let at = index + c;
             @if(!bias && !forward && !backward) {
-                out[at] = sum[c];
+                out[at] = stored(sum[c]);
             }
             @if(bias) {
-                out[at] = sum[c] + shift[c];
+                out[at] = stored(sum[c] + shift[c]);
             }
             @if(forward) {
                 let x = sum[c] + shift[c];
                 @if(pre) {
-                    pre[at] = x;
+                    pre[at] = stored(x);
                 }
-                out[at] = outward(x, element + c);
+                out[at] = stored(outward(x, element + c));
             }
             @if(backward) {
-                out[at] = sum[c] * inward(pre[at], element + c);
+                out[at] = stored(sum[c] * inward(f32(pre[at]), element + c));
             }
         }
     }
 }
 
-// What an earlier window of the contraction stored there.
+// What an earlier window of the contraction stored there, as `out` stores it.
 @if(continued)
 fn stored4(row: u32, column: u32) -> vec4<f32> {
     var sum = vec4<f32>();
     if row < params.m && column < params.n {
         let index = out_at(row, column);
         @if(!out_scalar) {
-            sum = out[index / 4u];
+            sum = vec4<f32>(out[index / 4u]);
         }
         @if(out_scalar) {
             let count = min(4u, params.n - column);
             for (var c = 0u; c < count; c++) {
-                sum[c] = out[index + c];
+                sum[c] = f32(out[index + c]);
             }
         }
     }

@@ -34,33 +34,39 @@ struct Params {
 
 // Operands are read as vectors of four elements along their rows. Where four does not divide a row, they are
 // bound as scalars instead.
-@if(!lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<vec4<f32>>;
-@if(lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<f32>;
-@if(!rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<vec4<f32>>;
-@if(rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<f32>;
+@if(!lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<Operand4>;
+@if(lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<Operand>;
+@if(!rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<Operand4>;
+@if(rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<Operand>;
+
+// What operands are stored as. Here they become f32, and so are all sums.
+@if(half) alias Operand = f16;
+@if(!half) alias Operand = f32;
+@if(half) alias Operand4 = vec4<f16>;
+@if(!half) alias Operand4 = vec4<f32>;
 
 @if(!lhs_scalar)
 fn lhs4(index: u32) -> vec4<f32> {
-    return lhs[index / 4u];
+    return vec4<f32>(lhs[index / 4u]);
 }
 @if(lhs_scalar)
 fn lhs4(index: u32) -> vec4<f32> {
     let last = arrayLength(&lhs) - 1u;
-    return vec4<f32>(
+    return vec4<f32>(vec4<Operand>(
         lhs[min(index, last)], lhs[min(index + 1u, last)], lhs[min(index + 2u, last)], lhs[min(index + 3u, last)],
-    );
+    ));
 }
 
 @if(!rhs_scalar)
 fn rhs4(index: u32) -> vec4<f32> {
-    return rhs[index / 4u];
+    return vec4<f32>(rhs[index / 4u]);
 }
 @if(rhs_scalar)
 fn rhs4(index: u32) -> vec4<f32> {
     let last = arrayLength(&rhs) - 1u;
-    return vec4<f32>(
+    return vec4<f32>(vec4<Operand>(
         rhs[min(index, last)], rhs[min(index + 1u, last)], rhs[min(index + 2u, last)], rhs[min(index + 3u, last)],
-    );
+    ));
 }
 
 // Where an operand's element stands, by its row and column as they are stored.

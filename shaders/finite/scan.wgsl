@@ -8,7 +8,8 @@ struct Params {
     flag: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@if(half) @group(0) @binding(0) var<storage, read> x: array<f16>;
+@if(!half) @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> status: array<atomic<u32>>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -25,7 +26,7 @@ fn main(
     var bad = false;
     for (var e = 0u; e < EACH; e++) {
         let i = min(first + e * 64u, params.n - 1u);
-        bad = bad || (bitcast<u32>(x[i]) & EXPONENT) == EXPONENT;
+        bad = bad || (bitcast<u32>(f32(x[i])) & EXPONENT) == EXPONENT;
     }
     if bad {
         atomicOr(&status[params.word], params.flag);

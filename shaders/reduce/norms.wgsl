@@ -6,7 +6,8 @@ struct Params {
     columns: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@if(half) @group(0) @binding(0) var<storage, read> x: array<f16>;
+@if(!half) @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -22,7 +23,7 @@ fn main(
     }
     var sum = 0.0;
     for (var row = 0u; row < params.rows; row++) {
-        let v = x[row * params.columns + column];
+        let v = f32(x[row * params.columns + column]);
         sum = fma(v, v, sum);
     }
     out[column] = select(0.0, 1.0 / sqrt(max(sum, 1e-38)), sum > 0.0);

@@ -13,8 +13,11 @@ struct Params {
 // A column, or four neighbours, counted as one.
 @if(!quads) alias Column = f32;
 @if(quads) alias Column = vec4<f32>;
+@if(!half) alias Stored = Column;
+@if(half && !quads) alias Stored = f16;
+@if(half && quads) alias Stored = vec4<f16>;
 
-@group(0) @binding(0) var<storage, read> x: array<Column>;
+@group(0) @binding(0) var<storage, read> x: array<Stored>;
 @group(0) @binding(1) var<storage, read_write> out: array<Column>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -43,7 +46,7 @@ fn main(
         sum = out[at];
     }
     for (var row = first; row < end; row++) {
-        sum += x[row * params.columns + column];
+        sum += Column(x[row * params.columns + column]);
     }
     // Running totals start from what is there already.
     @if(add) {

@@ -1,24 +1,25 @@
 // How both variants of SDD share out the blocks of the product, and how they store them.
 @if(window)
 import package::common::matmul::params;
+import package::common::half::{Out4, stored4_of};
 import package::common::topology::nnz;
 import package::constants::BLOCK;
 
 const QUADS = BLOCK / 4u;
 const OCTETS = BLOCK / 8u;
 
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> out: array<Out4>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 
 // Stores four neighbours within a block; elements whose bit in the mask is 0 are stored as 0.
 fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
     let at = (slot * BLOCK + row) * BLOCK + column;
     @if(!mask) {
-        out[at / 4u] = sum;
+        out[at / 4u] = stored4_of(sum);
     }
     @if(mask) {
         let bits = (vec4<u32>(mask[at / 32u] >> (at % 32u)) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
-        out[at / 4u] = select(vec4<f32>(), sum, bits == vec4<u32>(1u));
+        out[at / 4u] = stored4_of(select(vec4<f32>(), sum, bits == vec4<u32>(1u)));
     }
 }
 
@@ -45,5 +46,5 @@ fn in_topology(slot: u32) -> u32 {
 // What an earlier window of the contraction stored there.
 @if(continued)
 fn stored_block4(slot: u32, row: u32, column: u32) -> vec4<f32> {
-    return out[((slot * BLOCK + row) * BLOCK + column) / 4u];
+    return vec4<f32>(out[((slot * BLOCK + row) * BLOCK + column) / 4u]);
 }

@@ -1,8 +1,11 @@
 //! Checks of the four matmul families: every variant, transpose, block size, remainder and epilogue.
 
-use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
+use super::{
+    Check, Verdict, halves, judge, numbers, operands, place, place_as, poisoned_as, read_as, storable,
+    stored_bound, thrice_as,
+};
 use crate::Result;
-use crate::gpu::{Choice, Class, Gpu, Variant};
+use crate::gpu::{Choice, Class, DType, Gpu, Variant};
 use crate::ops::{self, Activation, Dropout, Dropping, Step, StepValues, Transpose};
 use crate::random::{Key, Stream};
 use crate::reference::{self, bound::gamma, oracle};
@@ -36,8 +39,14 @@ struct Case {
     tail: Tail,
     mask: bool,
     magnitude: f32,
+    /// What operands are stored as, and what the result and the pre-activation are.
+    dtypes: [DType; 2],
     number: u32,
 }
+
+const HALF: [DType; 2] = [DType::F16; 2];
+/// A result that is to be exact where operands need not be: a gradient of weights, logits.
+const HALF_TO_FLOAT: [DType; 2] = [DType::F16, DType::F32];
 
 pub(super) fn table() -> Vec<Check> {
     let mut cases = Vec::new();
@@ -51,6 +60,7 @@ pub(super) fn table() -> Vec<Check> {
             tail: Tail::None,
             mask: false,
             magnitude: 1.0,
+            dtypes: [DType::F32; 2],
             number: 0,
         };
         for transpose in Transpose::ALL {
@@ -102,6 +112,7 @@ pub(super) fn table() -> Vec<Check> {
             cases.push(Case { magnitude, ..plain });
             cases.push(Case { family: Family::Dds, block: 16, sizes: [132, 128, 192], magnitude, ..plain });
         }
+        half_precision(&mut cases, plain);
     }
     cases.extend(configured());
     cases
@@ -109,7 +120,8 @@ pub(super) fn table() -> Vec<Check> {
         .enumerate()
         .map(|(number, case)| {
             let case = Case { number: number as u32, ..case };
-            Check::new(case.name(), move |gpu| case.run(gpu)).of(case.choice.variant)
+            let half = case.dtypes.contains(&DType::F16);
+            Check::new(case.name(), move |gpu| case.run(gpu)).of(case.choice.variant).of_half(half)
         })
         .collect()
 }
@@ -128,6 +140,7 @@ fn configured() -> Vec<Case> {
             tail: Tail::None,
             mask: false,
             magnitude: 1.0,
+            dtypes: [DType::F32; 2],
             number: 0,
         };
         cases.push(dense);
@@ -143,6 +156,58 @@ fn configured() -> Vec<Case> {
     cases
 }
 
+/// The same kernels on f16, a few of each: what differs is how elements are loaded and stored.
+fn half_precision(cases: &mut Vec<Case>, plain: Case) {
+    let half = Case { dtypes: HALF, ..plain };
+    let to_float = Case { dtypes: HALF_TO_FLOAT, ..plain };
+    for transpose in Transpose::ALL {
+        cases.push(Case { transpose, ..half });
+        cases.push(Case { transpose, sizes: [37, 10, 27], ..to_float });
+    }
+    cases.push(Case { sizes: [37, 11, 27], ..half });
+    cases.push(Case { dtypes: [DType::F32, DType::F16], ..plain });
+    for block in BLOCKS {
+        // As a layer uses them: forward, and back to its input and to its weights.
+        let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
+        cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, 128, 192], ..half });
+        cases.push(Case { family: dds, block, sizes: [37, 128, 192], ..half });
+        cases.push(Case { family: sdd, block, transpose: Transpose::TN, sizes: [128, 192, 37], ..to_float });
+        if block == 16 {
+            cases.push(Case { family: sdd, block, transpose: Transpose::NT, sizes: [128, 192, 44], ..half });
+            cases.push(Case {
+                family: sdd,
+                block,
+                transpose: Transpose::TN,
+                sizes: [128, 192, 44],
+                mask: true,
+                ..half
+            });
+            cases.push(Case { family: dsd, block, sizes: [128, 37, 192], ..half });
+            cases.push(Case {
+                family: dsd,
+                block,
+                transpose: Transpose::TN,
+                sizes: [128, 132, 192],
+                ..to_float
+            });
+        }
+    }
+    let (forward, backward) = (Tail::Forward(Activation::Gelu, 0.3), Tail::Backward(Activation::Gelu, 0.3));
+    for (tail, transpose) in
+        [(Tail::Bias, Transpose::NT), (forward, Transpose::NT), (backward, Transpose::NN)]
+    {
+        cases.push(Case { tail, transpose, ..half });
+        cases.push(Case { tail, transpose, sizes: [37, 10, 27], ..half });
+        cases.push(Case { tail, transpose, family: Family::Dds, block: 16, sizes: [37, 128, 192], ..half });
+    }
+    cases.push(Case { tail: Tail::Bias, transpose: Transpose::NT, ..to_float });
+    for magnitude in [1e-3, 30.0] {
+        cases.push(Case { magnitude, ..half });
+        cases.push(Case { magnitude, family: Family::Dds, block: 16, sizes: [132, 128, 192], ..to_float });
+    }
+    cases.push(Case { magnitude: 1e3, ..to_float });
+}
+
 impl Case {
     fn name(&self) -> String {
         let family = match self.family {
@@ -151,7 +216,8 @@ impl Case {
             Family::Dsd => "dsd",
             Family::Sdd => "sdd",
         };
-        let mut name = format!("fretwork.{family}.{}.f32", self.choice.name());
+        let [dtype, result] = self.dtypes;
+        let mut name = format!("fretwork.{family}.{}.{}", self.choice.name(), dtype.name());
         if self.block > 0 {
             name += &format!(".b{}", self.block);
         }
@@ -165,6 +231,9 @@ impl Case {
         }
         if self.mask {
             name += ".mask";
+        }
+        if result == DType::F16 {
+            name += ".half_out";
         }
         let [m, n, k] = self.sizes;
         name += &format!(" {m}x{n}x{k}");
@@ -199,8 +268,9 @@ impl Case {
         let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
         let lhs_shape = stored(transpose.lhs, [m, k]);
         let rhs_shape = stored(transpose.rhs, [k, n]);
-        let mut dense_lhs = numbers(&mut walk, m * k, self.magnitude);
-        let mut dense_rhs = numbers(&mut walk, k * n, self.magnitude);
+        let [dtype, result] = self.dtypes;
+        let mut dense_lhs = storable(dtype, numbers(&mut walk, m * k, self.magnitude));
+        let mut dense_rhs = storable(dtype, numbers(&mut walk, k * n, self.magnitude));
 
         // A sparse operand: the dense one loses what its topology does not have.
         let topology = match self.family {
@@ -216,11 +286,11 @@ impl Case {
             *operand = topology.scatter(&values);
         }
         let pattern = topology.as_ref().map(|topology| Pattern::upload(gpu, topology)).transpose()?;
-        let lhs = place(gpu, &lhs_shape, &dense_lhs)?;
-        let rhs = place(gpu, &rhs_shape, &dense_rhs)?;
+        let lhs = place_as(gpu, dtype, &lhs_shape, &dense_lhs)?;
+        let rhs = place_as(gpu, dtype, &rhs_shape, &dense_rhs)?;
 
         let bias = numbers(&mut walk, n, self.magnitude);
-        let given_pre = numbers(&mut walk, m * n, 4.0);
+        let given_pre = storable(result, numbers(&mut walk, m * n, 4.0));
         let mask = match &topology {
             Some(topology) if self.mask => {
                 Some(BlockMask::random(topology, 0.6, Key::new(3, Stream::Check(self.number))))
@@ -264,7 +334,7 @@ impl Case {
         // The kernel.
         let step = Step::new(gpu, StepValues { index, ..StepValues::default() })?;
         let bias_tensor = place(gpu, &[n], &bias)?;
-        let pre_tensor = place(gpu, &[m, n], &given_pre)?;
+        let pre_tensor = place_as(gpu, result, &[m, n], &given_pre)?;
         let dropping = |rate: f32| (rate > 0.0).then(|| Dropping { dropout: dropout(rate), step: &step });
         let epilogue = match self.tail {
             Tail::None => ops::Epilogue::None,
@@ -280,31 +350,34 @@ impl Case {
             }
         };
         let sparse = match (&pattern, self.family) {
-            (Some(pattern), Family::Dds | Family::Dsd) => {
-                Some(BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &values)?)
-            }
+            (Some(pattern), Family::Dds | Family::Dsd) => Some(if dtype == DType::F16 {
+                BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &halves(&values))?
+            } else {
+                BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &values)?
+            }),
             _ => None,
         };
         let mask_tensor = mask.as_ref().map(|mask| upload_mask(gpu, mask)).transpose()?;
-        let found = thrice::<f32>(gpu, |rec| match (&pattern, &sparse, self.family) {
+        let found = thrice_as(gpu, result, |rec| match (&pattern, &sparse, self.family) {
             (_, Some(matrix), Family::Dds) => {
-                let out = poisoned(gpu, &[m, n])?;
+                let out = poisoned_as(gpu, result, &[m, n])?;
                 ops::dds(rec, &lhs, matrix, &out, transpose, epilogue)?;
                 Ok(out)
             }
             (_, Some(matrix), Family::Dsd) => {
-                let out = poisoned(gpu, &[m, n])?;
+                let out = poisoned_as(gpu, result, &[m, n])?;
                 ops::dsd(rec, matrix, &rhs, &out, transpose)?;
                 Ok(out)
             }
             (Some(pattern), _, Family::Sdd) => {
-                let poison = vec![f32::NAN; pattern.elements()];
-                let out = BlockMatrix::upload(gpu, Class::Scratch, "check", pattern, &poison)?;
+                let b = pattern.block();
+                let poison = poisoned_as(gpu, result, &[pattern.nnz(), b, b])?;
+                let out = BlockMatrix::adopt(pattern.clone(), poison)?;
                 ops::sdd(rec, &lhs, &rhs, &out, transpose, mask_tensor.as_ref())?;
                 Ok(out.values().clone())
             }
             _ => {
-                let out = poisoned(gpu, &[m, n])?;
+                let out = poisoned_as(gpu, result, &[m, n])?;
                 ops::dense(rec, &lhs, &rhs, &out, transpose, epilogue)?;
                 Ok(out)
             }
@@ -338,12 +411,13 @@ impl Case {
                 (margin * magnitude(i) * slope + magnitude(i) * error) / f64::from(1.0 - rate)
             }
         };
-        let verdict = judge(&found, &wanted, bound);
+        let verdict = judge(&found, &wanted, |i| stored_bound(result, wanted[i], bound(i)));
         if let (Verdict::Right(_), Tail::Forward(activation, _)) = (&verdict, self.tail)
             && stores_pre(activation)
         {
-            let stored = gpu.read::<f32>(&pre_tensor)?.wait()?;
-            return Ok(judge(&stored, &pre, |i| margin * (magnitude(i) + f64::from(bias[i % n]).abs())));
+            let stored = read_as(gpu, result, &pre_tensor)?;
+            let bound = |i: usize| margin * (magnitude(i) + f64::from(bias[i % n]).abs());
+            return Ok(judge(&stored, &pre, |i| stored_bound(result, pre[i], bound(i))));
         }
         Ok(verdict)
     }

@@ -7,6 +7,7 @@ mod ceiling;
 mod dynamic;
 mod elementwise;
 mod gate;
+mod half_precision;
 mod language;
 mod matmul;
 mod pairs;
@@ -14,8 +15,10 @@ mod route;
 
 use std::fmt;
 
+use half::f16;
+
 use crate::Result;
-use crate::gpu::{Class, Element, Gpu, Plan, Recorder, Tensor, Variant};
+use crate::gpu::{Class, DType, Element, Gpu, Plan, Recorder, Tensor, Variant};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::bound::{self, Mismatch};
 
@@ -25,6 +28,8 @@ pub struct Check {
     pub name: String,
     /// The variant it is about, where the kernel has several.
     variant: Option<Variant>,
+    /// Whether it is about half precision.
+    half: bool,
     run: Box<Run>,
 }
 
@@ -47,16 +52,20 @@ impl fmt::Debug for Check {
 
 impl Check {
     fn new(name: impl Into<String>, run: impl Fn(&Gpu) -> Result<Verdict> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), variant: None, run: Box::new(run) }
+        Self { name: name.into(), variant: None, half: false, run: Box::new(run) }
     }
 
     fn of(self, variant: Variant) -> Self {
         Self { variant: Some(variant), ..self }
     }
 
+    fn of_half(self, half: bool) -> Self {
+        Self { half, ..self }
+    }
+
     /// Whether the device can run what is checked. Where it cannot, nothing else uses it either.
     pub fn applies_to(&self, gpu: &Gpu) -> bool {
-        self.variant.is_none_or(|variant| gpu.runs(variant))
+        self.variant.is_none_or(|variant| gpu.runs(variant)) && (!self.half || gpu.has_f16())
     }
 
     /// Runs the kernel three times and holds the result against the twin.
@@ -73,6 +82,7 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(ceiling::table());
     table.extend(elementwise::table());
+    table.extend(half_precision::table());
     table.extend(language::table());
     table.extend(dynamic::table());
     table.extend(route::table());
@@ -142,4 +152,60 @@ fn place(gpu: &Gpu, shape: &[usize], values: &[f32]) -> Result<Tensor> {
 /// An output that holds a poison, so that an element that is never written shows.
 fn poisoned(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
     place(gpu, shape, &vec![f32::NAN; shape.iter().product()])
+}
+
+/// What a tensor of the type holds when these are put there. What f16 has no normal number for becomes 0: a driver may flush
+/// it, and whether this one does is not what is checked.
+fn storable(dtype: DType, values: Vec<f32>) -> Vec<f32> {
+    if dtype != DType::F16 {
+        return values;
+    }
+    let normal = |x: f16| if x.is_normal() { x.to_f32() } else { 0.0 };
+    values.into_iter().map(|x| normal(f16::from_f32(x))).collect()
+}
+
+fn halves(values: &[f32]) -> Vec<f16> {
+    values.iter().copied().map(f16::from_f32).collect()
+}
+
+/// Numbers on the device, as the type.
+fn place_as(gpu: &Gpu, dtype: DType, shape: &[usize], values: &[f32]) -> Result<Tensor> {
+    if dtype != DType::F16 {
+        return place(gpu, shape, values);
+    }
+    gpu.upload(Class::Scratch, "check", shape, &halves(values))
+}
+
+/// An output of the type that holds a poison.
+fn poisoned_as(gpu: &Gpu, dtype: DType, shape: &[usize]) -> Result<Tensor> {
+    place_as(gpu, dtype, shape, &vec![f32::NAN; shape.iter().product()])
+}
+
+/// [`thrice`], of an output of the type.
+fn thrice_as(
+    gpu: &Gpu,
+    dtype: DType,
+    record: impl FnMut(&mut Recorder<'_>) -> Result<Tensor>,
+) -> Result<Result<Vec<f32>, Verdict>> {
+    if dtype != DType::F16 {
+        return thrice(gpu, record);
+    }
+    Ok(thrice::<f16>(gpu, record)?.map(|found| found.iter().map(|x| x.to_f32()).collect()))
+}
+
+fn read_as(gpu: &Gpu, dtype: DType, tensor: &Tensor) -> Result<Vec<f32>> {
+    if dtype != DType::F16 {
+        return gpu.read(tensor)?.wait();
+    }
+    Ok(gpu.read::<f16>(tensor)?.wait()?.iter().map(|x| x.to_f32()).collect())
+}
+
+/// How far what is stored as the type may be from `wanted`, where what it was rounded from is within `bound` of it: half a
+/// unit in the last place more, or, where f16 has no normal number, anything between it and 0, which it may be flushed to.
+fn stored_bound(dtype: DType, wanted: f32, bound: f64) -> f64 {
+    if dtype != DType::F16 {
+        return bound;
+    }
+    let size = f64::from(wanted).abs() + bound;
+    if size < 2f64.powi(-14) { size + 2f64.powi(-25) } else { bound + size * 2f64.powi(-11) }
 }

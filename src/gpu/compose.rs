@@ -9,11 +9,15 @@ use std::path::Path;
 
 use wesl::Resolver;
 
+use super::DType;
 use super::key::{FLAGS, Key};
 use crate::{Error, Result};
 
 /// The module that holds a permutation's constants; it exists only in memory.
 const CONSTANTS: &str = "package::constants";
+
+/// The conditional of operands stored as f16.
+const HALF: &str = "half";
 
 macro_rules! sources {
     ($($path:literal),* $(,)?) => {
@@ -28,6 +32,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/epilogue",
     "common/gate",
     "common/grid",
+    "common/half",
     "common/load",
     "common/matmul",
     "common/noise",
@@ -57,6 +62,8 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "ceiling/copy",
     "ceiling/fma",
     "combine/rows",
+    "convert/narrow",
+    "convert/widen",
     "dds/blocks",
     "dds/lane",
     "dds/tile",
@@ -192,6 +199,7 @@ impl Sources {
                 flags: FLAGS
                     .iter()
                     .map(|&flag| ((*flag).to_owned(), key.flags.contains(flag).into()))
+                    .chain([(HALF.to_owned(), (key.dtype == DType::F16).into())])
                     .collect(),
             },
             ..Default::default()
@@ -215,7 +223,10 @@ impl Sources {
             let file = file_of(path);
             self.0.get_key_value(file.as_str()).map(|(&file, text)| (file, text.clone()))
         });
-        Ok(Composed { label: key.label(), wgsl: composed.to_string(), modules: modules.collect() })
+        // The directive must come first, and only a text that has halves may have it: not every device does.
+        let enabled = if key.is_half() { "enable f16;\n" } else { "" };
+        let wgsl = format!("{enabled}{composed}");
+        Ok(Composed { label: key.label(), wgsl, modules: modules.collect() })
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Options {
     pub fold_grids_at: Option<u32>,
     /// Pretend that a binding may have at most this many bytes, so that larger tensors are worked on window by window.
     pub largest_binding: Option<u64>,
+    /// Pretend that the adapter has no half precision.
+    pub without_f16: bool,
     /// Use this variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is looked at;
     /// without that each call takes what was measured to suit the device and the shape, or what should.
     pub variant: Option<Choice>,
@@ -87,10 +89,13 @@ impl Gpu {
         if let Some(most) = options.largest_binding {
             limits.max_storage_buffer_binding_size = most;
         }
+        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        if !options.without_f16 {
+            features |= wgpu::Features::SHADER_F16;
+        }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("fretwork"),
-            required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+            required_features: adapter.features() & features,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -170,6 +175,11 @@ impl Gpu {
     /// The same with its configuration.
     pub(crate) fn forced(&self) -> Option<Choice> {
         self.forced
+    }
+
+    /// Whether the device has half precision: tensors of [`DType::F16`](super::DType::F16) may be operands and results.
+    pub fn has_f16(&self) -> bool {
+        self.device().features().contains(wgpu::Features::SHADER_F16)
     }
 
     /// Whether the device can run a variant: all but [`Variant::Wave`], which needs subgroups of eight.
@@ -311,7 +321,8 @@ impl Gpu {
     /// Overwrites a tensor, after everything submitted so far and before anything submitted later.
     ///
     /// # Errors
-    /// [`Error::Argument`] if type or number of elements differ.
+    /// [`Error::Argument`] if type or number of elements differ, or if `tensor` begins or ends amid four bytes, as an odd
+    /// number of halves does, and is not the end of a buffer of this library's.
     pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) -> Result<()> {
         if tensor.dtype() != T::DTYPE || tensor.len() != values.len() {
             let found = format!("{} of {:?}", values.len(), T::DTYPE);
@@ -320,8 +331,21 @@ impl Gpu {
         if values.is_empty() {
             return Ok(());
         }
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let unit = wgpu::COPY_BUFFER_ALIGNMENT;
+        let ragged = !tensor.bytes().is_multiple_of(unit);
+        if !tensor.offset().is_multiple_of(unit) || ragged && !tensor.ends_its_buffer() {
+            let wanted = format!("of a multiple of {unit} bytes, at such an offset");
+            return Err(Error::argument("Gpu::write", "tensor", wanted, format!("{tensor:?}")));
+        }
         self.guarded("write", || {
-            self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytemuck::cast_slice(values));
+            if ragged {
+                let mut padded = bytes.to_vec();
+                padded.resize(bytes.len().next_multiple_of(unit as usize), 0);
+                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), &padded);
+            } else {
+                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytes);
+            }
         })
     }
 

@@ -46,6 +46,10 @@ impl Registry {
 impl Kernel {
     fn new(gpu: &Gpu, key: &Key) -> Result<Self> {
         let label = key.label();
+        if key.is_half() && !gpu.has_f16() {
+            let feature = "half precision (SHADER_F16)".to_owned();
+            return Err(Error::Unsupported { label, feature, adapter: gpu.info().name.clone() });
+        }
         let composed = gpu.sources().compose(key)?;
         let reflection = reflect(&composed)?;
         check_limits(gpu, &label, &reflection)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::DType;
 use crate::{Error, Result};
 
 /// How a matmul gets its operands to the registers. All variants of a family give the same bits.
@@ -89,6 +90,8 @@ pub struct Key {
     pub family: &'static str,
     /// The file in that folder: a variant of a matmul family, a kernel of the others.
     pub name: &'static str,
+    /// What operands are stored as: f32 or f16. Sums are always f32. Where it is f16, the conditional `half` is on.
+    pub dtype: DType,
     /// The block size, for families that have one.
     pub block: Option<u32>,
     /// The conditionals that are on; see [`FLAGS`].
@@ -108,6 +111,10 @@ pub const FLAGS: &[&str] = &[
     // Tiles: a smaller one; rows of workgroup memory further apart.
     "small",
     "padded",
+    // Results, and pre-activations, are stored as f16; operands are where the key says so.
+    "half_out",
+    // Rounding to f16 by a random number.
+    "stochastic",
     // Epilogues and what they contain.
     "bias",
     "forward",
@@ -176,7 +183,19 @@ pub const FLAGS: &[&str] = &[
 impl Key {
     /// A permutation with no conditional on.
     pub fn new(family: &'static str, name: &'static str) -> Self {
-        Self { family, name, block: None, flags: BTreeSet::new() }
+        Self { family, name, dtype: DType::F32, block: None, flags: BTreeSet::new() }
+    }
+
+    /// The same with operands stored as `dtype`.
+    #[must_use]
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Whether it reads or writes f16.
+    pub fn is_half(&self) -> bool {
+        self.dtype == DType::F16 || self.flags.contains("half_out")
     }
 
     /// The same with a block size.
@@ -197,7 +216,7 @@ impl Key {
 
     /// The name used in errors, captures and reports: `fretwork.dds.lane.f32.b16.rhs_t`.
     pub fn label(&self) -> String {
-        let mut label = format!("fretwork.{}.{}.f32", self.family, self.name);
+        let mut label = format!("fretwork.{}.{}.{}", self.family, self.name, self.dtype.name());
         if let Some(block) = self.block {
             label += &format!(".b{block}");
         }

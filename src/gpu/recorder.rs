@@ -10,7 +10,7 @@ use super::buffer::Owned;
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
 use super::reflect::Access;
-use super::tensor::{DType, Tensor};
+use super::tensor::Tensor;
 use crate::{Error, Result};
 
 /// Collects dispatches. Nothing reaches the device before [`Recorder::finish`]'s [`Plan`] is encoded.
@@ -118,15 +118,12 @@ impl<'g> Recorder<'g> {
                 let message = format!("binding {:?} was given no tensor", binding.name);
                 return Err(Error::Rejected { label: label.clone(), message });
             };
-            let wanted = match binding.scalar {
-                ScalarKind::Float => DType::F32,
-                _ => DType::U32,
-            };
+            let wanted = binding.dtype;
             if binding.access != Access::Uniform && tensor.dtype() != wanted {
                 let found = format!("of {:?}", tensor.dtype());
                 return Err(Error::argument(label, name, format!("of {wanted:?}"), found));
             }
-            if tensor.bytes() < binding.least_bytes {
+            if tensor.bound_bytes() < binding.least_bytes {
                 let wanted = format!("at least {} bytes", binding.least_bytes);
                 return Err(Error::argument(label, name, wanted, format!("{} bytes", tensor.bytes())));
             }
@@ -226,7 +223,7 @@ fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: 
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
                 buffer: tensor.buffer(),
                 offset: tensor.offset(),
-                size: std::num::NonZeroU64::new(tensor.bytes()),
+                size: std::num::NonZeroU64::new(tensor.bound_bytes()),
             }),
         })
         .collect();

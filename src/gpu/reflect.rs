@@ -1,7 +1,9 @@
 //! What a composed shader asks of the host, read off the shader itself: bindings, parameters, workgroup size.
 
-use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
+use naga::valid::Capabilities;
+use naga::{AddressSpace, Scalar, ScalarKind, StorageAccess, TypeInner};
 
+use super::DType;
 use super::compose::Composed;
 use crate::Result;
 
@@ -19,7 +21,7 @@ pub(super) struct Binding {
     pub(super) name: String,
     pub(super) slot: u32,
     pub(super) access: Access,
-    pub(super) scalar: ScalarKind,
+    pub(super) dtype: DType,
     /// The least size that holds one element, or the whole of a uniform.
     pub(super) least_bytes: u64,
 }
@@ -49,7 +51,7 @@ pub(super) fn reflect(composed: &Composed) -> Result<Reflection> {
     let module = naga::front::wgsl::parse_str(&composed.wgsl)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), error.message()))?;
     // What the device lacks, it refuses itself.
-    let capabilities = naga::valid::Capabilities::default() | naga::valid::Capabilities::SUBGROUP;
+    let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16;
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), &chain(error.as_inner())))?;
@@ -70,10 +72,16 @@ pub(super) fn reflect(composed: &Composed) -> Result<Reflection> {
             _ => Access::Uniform,
         };
         let (scalar, least_bytes) = match *inner {
-            TypeInner::Array { base, stride, .. } => (scalar_of(&module, base), u64::from(stride)),
-            _ => (ScalarKind::Uint, u64::from(inner.size(module.to_ctx()))),
+            // Bindings are multiples of four bytes.
+            TypeInner::Array { base, stride, .. } => (scalar_of(&module, base), u64::from(stride.max(4))),
+            _ => (Scalar::U32, u64::from(inner.size(module.to_ctx()))),
         };
-        bindings.push(Binding { name, slot: resource.binding, access, scalar, least_bytes });
+        let dtype = match scalar {
+            Scalar::F16 => DType::F16,
+            Scalar { kind: ScalarKind::Float, .. } => DType::F32,
+            _ => DType::U32,
+        };
+        bindings.push(Binding { name, slot: resource.binding, access, dtype, least_bytes });
     }
     bindings.sort_by_key(|binding| binding.slot);
     let workgroup = module.entry_points.first().map_or([0; 3], |entry| entry.workgroup_size);
@@ -87,17 +95,15 @@ fn members(module: &naga::Module, inner: &TypeInner) -> Vec<Member> {
         .map(|member| Member {
             name: member.name.clone().unwrap_or_default(),
             offset: member.offset as usize,
-            scalar: scalar_of(module, member.ty),
+            scalar: scalar_of(module, member.ty).kind,
         })
         .collect()
 }
 
-fn scalar_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> ScalarKind {
+fn scalar_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> Scalar {
     match module.types[ty].inner {
-        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } | TypeInner::Atomic(scalar) => {
-            scalar.kind
-        }
-        _ => ScalarKind::Uint,
+        TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. } | TypeInner::Atomic(scalar) => scalar,
+        _ => Scalar::U32,
     }
 }
 

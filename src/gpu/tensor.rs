@@ -7,7 +7,7 @@ use super::buffer::Owned;
 use crate::{Error, Result};
 
 /// The type of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum DType {
     /// 32-bit float.
@@ -24,6 +24,15 @@ impl DType {
         match self {
             Self::F32 | Self::U32 => 4,
             Self::F16 => 2,
+        }
+    }
+
+    /// The name in a kernel's label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::U32 => "u32",
         }
     }
 }
@@ -57,13 +66,15 @@ pub struct Tensor {
 
 #[derive(Clone)]
 enum Storage {
-    Owned(Arc<Owned>),
+    /// With the bytes that are used; there may be more, for the next user.
+    Owned(Arc<Owned>, u64),
     Foreign(wgpu::Buffer),
 }
 
 impl Tensor {
     pub(super) fn owned(buffer: Owned, shape: &[usize], dtype: DType) -> Self {
-        Self { storage: Storage::Owned(Arc::new(buffer)), offset: 0, shape: shape.to_vec(), dtype }
+        let used = shape.iter().product::<usize>() as u64 * dtype.size();
+        Self { storage: Storage::Owned(Arc::new(buffer), used), offset: 0, shape: shape.to_vec(), dtype }
     }
 
     /// A view of a caller's buffer, from `offset` bytes on. The buffer needs `STORAGE` usage, and `COPY_DST`
@@ -166,6 +177,19 @@ impl Tensor {
         self.len() as u64 * self.dtype.size()
     }
 
+    /// The size of the view as a binding, whose size is a multiple of four: an odd number of halves takes two bytes more.
+    pub(super) fn bound_bytes(&self) -> u64 {
+        self.bytes().next_multiple_of(4)
+    }
+
+    /// Whether nothing of this library's or a caller's lies right behind the view.
+    pub(super) fn ends_its_buffer(&self) -> bool {
+        match &self.storage {
+            Storage::Owned(_, used) => self.offset + self.bytes() == *used,
+            Storage::Foreign(_) => false,
+        }
+    }
+
     /// Where the view starts in its buffer, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
@@ -174,7 +198,7 @@ impl Tensor {
     /// The buffer behind the view.
     pub fn buffer(&self) -> &wgpu::Buffer {
         match &self.storage {
-            Storage::Owned(owned) => owned.raw(),
+            Storage::Owned(owned, _) => owned.raw(),
             Storage::Foreign(buffer) => buffer,
         }
     }

@@ -4,14 +4,14 @@
 
 use super::epilogue::{bind_activation, with_activation};
 use super::windows::Windows;
-use super::{Activation, Dropping, elementwise};
+use super::{Activation, Dropping, elementwise, float_type};
 use crate::Result;
-use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::gpu::{Args, DType, Key, Recorder, Tensor};
 
-/// Records `out = dropout(activation(pre))`; both of one shape.
+/// Records `out = dropout(activation(pre))`; both of one shape, and f32 or f16.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where shapes differ.
+/// [`Error::Argument`](crate::Error::Argument) where shapes or types differ.
 pub fn activation_forward(
     rec: &mut Recorder<'_>,
     pre: &Tensor,
@@ -24,10 +24,10 @@ pub fn activation_forward(
     record(rec, op, "forward", &[("pre", pre), ("out", out)], activation, dropout)
 }
 
-/// Records `out = grad * activation'(pre)`, through the dropout of the forward pass; all of one shape.
+/// Records `out = grad * activation'(pre)`, through the dropout of the forward pass; all of one shape, and f32 or f16.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where shapes differ.
+/// [`Error::Argument`](crate::Error::Argument) where shapes or types differ.
 pub fn activation_backward(
     rec: &mut Recorder<'_>,
     grad: &Tensor,
@@ -50,7 +50,9 @@ fn record(
     activation: Activation,
     dropout: Option<Dropping<'_>>,
 ) -> Result<()> {
-    let key = with_activation(Key::new("activation", name), activation).with("dropout", dropout.is_some());
+    let dtype = float_type(tensors[0].1);
+    let key = Key::new("activation", name).dtype(dtype).with("half_out", dtype == DType::F16);
+    let key = with_activation(key, activation).with("dropout", dropout.is_some());
     let windows = Windows::new(rec.gpu(), tensors[0].1.len());
     for window in tensors.iter().fold(windows, |windows, (_, tensor)| windows.over(tensor)).cut() {
         let views = tensors.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;

@@ -2,7 +2,7 @@
 
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, Choice, Family, Gpu, Key, Recorder, Tensor, Variant, Workload};
+use crate::gpu::{Args, Choice, DType, Family, Gpu, Key, Recorder, Tensor, Variant, Workload};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
@@ -146,6 +146,7 @@ impl Product<'_> {
         let op = self.op;
         let place = self.sparse.map(|(place, _)| place);
         let Part { m, n, k, slots } = part;
+        let dtype = operand_type(op, self.lhs, self.rhs)?;
         let gpu = rec.gpu();
         let rows = |here: Place, dense: Window| if place == Some(here) { slots } else { dense };
         let (lhs, lhs_first) =
@@ -196,6 +197,7 @@ impl Product<'_> {
         }
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
         let key = key.with(gathered.0, self.gather.is_some());
+        let key = key.dtype(dtype).with("half_out", self.out.dtype() == DType::F16);
         rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
@@ -223,6 +225,16 @@ impl Product<'_> {
 
     fn block_area(&self) -> usize {
         self.sparse.map_or(1, |(_, matrix)| matrix.pattern().block().pow(2))
+    }
+}
+
+/// What both operands are stored as: f16 if both are, else f32, and the recorder refuses what is neither.
+fn operand_type(op: &str, lhs: &Tensor, rhs: &Tensor) -> Result<DType> {
+    let [left, right] = [lhs, rhs].map(Tensor::dtype);
+    match [left, right].map(|dtype| dtype == DType::F16) {
+        [true, true] => Ok(DType::F16),
+        [false, false] => Ok(DType::F32),
+        _ => Err(Error::argument(op, "rhs", format!("of {left:?}, like lhs"), format!("of {right:?}"))),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod bits;
 mod blocks;
 pub mod ceiling;
 mod combine;
+mod convert;
 mod dds;
 mod dense;
 mod dsd;
@@ -45,6 +46,7 @@ pub use activation::{activation_backward, activation_forward};
 pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
 pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
 pub use combine::combine;
+pub use convert::{Rounding, convert};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::{dsd, dsd_gathered};
@@ -71,7 +73,14 @@ pub use ssd::ssd;
 pub use step::{Step, StepValues};
 pub use textbook::textbook;
 
+use crate::gpu::{DType, Tensor};
+
 pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};
+
+/// What the key of a kernel says that reads f32 or f16. The recorder refuses what is neither.
+fn float_type(x: &Tensor) -> DType {
+    if x.dtype() == DType::F16 { DType::F16 } else { DType::F32 }
+}
 
 /// Workgroups for one invocation per element, as the element-wise kernels have it.
 fn elementwise(elements: usize) -> u64 {

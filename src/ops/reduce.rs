@@ -1,7 +1,7 @@
 //! Sums and norms of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
 
-use super::elementwise;
 use super::windows::Windows;
+use super::{elementwise, float_type};
 use crate::Result;
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::reference::CHUNK;
@@ -9,6 +9,8 @@ use crate::reference::CHUNK;
 const OP: &str = "column_sums";
 
 /// Records `out[columns] = sum over rows of x[rows, columns]`, or `out +=` that sum where `add`.
+///
+/// `x` may be f16; sums are f32.
 ///
 /// Rows are summed in chunks of [`CHUNK`], the chunks' sums likewise, until one row is left: the order depends on the
 /// shape alone. Partial sums, where there are any, are allocated as scratch; those of all chunks
@@ -31,7 +33,7 @@ pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) 
     record(rec, &from, out, [rows, columns], add)
 }
 
-/// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a column of zeros.
+/// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a column of zeros. `x` may be f16.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -41,7 +43,7 @@ pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result
     out.expect_shape(op, "out", &[columns])?;
     let args =
         Args::new().tensor("x", x).tensor("out", out).size(op, "rows", rows)?.size(op, "columns", columns)?;
-    rec.dispatch(&Key::new("reduce", "norms"), &args, elementwise(columns))
+    rec.dispatch(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))
 }
 
 /// One round: `out[chunks, columns]` from `x`. Only a round into one row adds.
@@ -89,7 +91,7 @@ fn dispatch(
         "columns",
         columns / across,
     )?;
-    let mut key = Key::new("reduce", "sum").with("add", add).with("quads", across == 4);
+    let mut key = Key::new("reduce", "sum").dtype(float_type(x)).with("add", add).with("quads", across == 4);
     if let Some((first, continued)) = onward {
         args = args.size(OP, "first", first / across)?;
         key = key.with("window", true).with("continued", continued);

@@ -3,7 +3,7 @@
 use super::topology::{self, Layout};
 use super::{BlockMask, Topology};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Tensor};
+use crate::gpu::{Class, Element, Gpu, Tensor};
 
 /// A pattern where the kernels see it: a packed [`Topology`]. Which blocks there are may change in place, on the device;
 /// their number, and so the size of everything that belongs to the matrix, may not.
@@ -146,7 +146,13 @@ impl BlockMatrix {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if there are not `nnz * block * block` values, [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn upload(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern, values: &[f32]) -> Result<Self> {
+    pub fn upload<T: Element>(
+        gpu: &Gpu,
+        class: Class,
+        label: &str,
+        pattern: &Pattern,
+        values: &[T],
+    ) -> Result<Self> {
         let values = gpu.upload(class, label, &pattern.shape(), values)?;
         Ok(Self { pattern: pattern.clone(), values })
     }
@@ -157,6 +163,15 @@ impl BlockMatrix {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn alloc(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
         let values = gpu.alloc::<f32>(class, label, &pattern.shape())?;
+        Ok(Self { pattern: pattern.clone(), values })
+    }
+
+    /// The same, of values of another type: f16 operands of products, say, or their results.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    pub fn alloc_of<T: Element>(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
+        let values = gpu.alloc::<T>(class, label, &pattern.shape())?;
         Ok(Self { pattern: pattern.clone(), values })
     }
 

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fretwork::Error;
-use fretwork::gpu::{FLAGS, Key, Sources};
+use fretwork::gpu::{DType, FLAGS, Key, Sources};
 use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
@@ -73,6 +73,7 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
+    keys.extend(half_precision(&keys));
     // Configurations of a variant differ in constants, so a few permutations stand for all.
     for flag in ["small", "padded"] {
         let dense = transposed(vec![Key::new("dense", "tile").with(flag, true)]);
@@ -132,6 +133,7 @@ fn permutations() -> Vec<Key> {
         for block in [8, 16, 32, 64] {
             let key = Key::new("score", variant).block(block).with("lhs_t", true);
             let kinds = ["signed", "square", "cosine"].map(|flag| key.clone().with(flag, true));
+            keys.push(key.clone().dtype(DType::F16));
             keys.extend(switch([vec![key], kinds.to_vec()].concat(), "k_tail"));
         }
     }
@@ -195,6 +197,38 @@ fn permutations() -> Vec<Key> {
     let sums = switch(vec![Key::new("reduce", "sum")], "quads");
     keys.extend(sums.iter().map(|key| key.clone().with("add", true)));
     keys.extend(windowed(sums));
+    let halves = |family, name| Key::new(family, name).dtype(DType::F16);
+    keys.extend([
+        halves("finite", "scan"),
+        halves("reduce", "norms"),
+        halves("reduce", "sum"),
+        halves("reduce", "sum").with("quads", true),
+        halves("convert", "widen"),
+    ]);
+    for pass in ["forward", "backward"] {
+        let key = halves("activation", pass).with("half_out", true);
+        keys.extend([key.clone().with("gelu", true), key.with("relu", true).with("dropout", true)]);
+    }
+    let narrow = Key::new("convert", "narrow").with("half_out", true);
+    keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
+    keys.push(narrow);
+    keys
+}
+
+/// Kernels of matmuls on f16, with results in f16 and in f32; of blocks, those of 16 as a layer uses them.
+fn half_precision(matmuls: &[Key]) -> Vec<Key> {
+    let plain = |key: &&Key| {
+        let window = key.flags.contains("window") && (key.name != "lane" || key.family == "dsd");
+        !window && key.block.is_none_or(|block| block == 16)
+    };
+    let halves = matmuls.iter().filter(plain).flat_map(|key| {
+        let half = key.clone().dtype(DType::F16);
+        [half.clone(), half.with("half_out", true)]
+    });
+    let mut keys: Vec<_> = halves.collect();
+    for name in ["lane", "wave", "tile"] {
+        keys.push(Key::new("dense", name).with("half_out", true));
+    }
     keys
 }
 

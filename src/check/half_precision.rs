@@ -1,0 +1,235 @@
+//! Checks of conversions to f16 and from it, and of what else reads or writes f16, but for the matmuls.
+
+use half::f16;
+
+use super::matmul::{activation_error, derivative_error};
+use super::{
+    Check, Verdict, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as, storable,
+    stored_bound, thrice, thrice_as,
+};
+use crate::Result;
+use crate::gpu::{Class, DType, Gpu};
+use crate::ops::{self, Activation, Dropout, Dropping, Rounding, Step, StepValues};
+use crate::random::{Key, Stream};
+use crate::reference::{self, bound::gamma};
+
+/// More than one workgroup, and an odd number.
+const COUNT: usize = 1001;
+
+const INDEX: u32 = 9;
+
+pub(super) fn table() -> Vec<Check> {
+    let mut table = vec![
+        Check::new("fretwork.convert.narrow.f32.half_out", |gpu| narrow(gpu, false)),
+        Check::new("fretwork.convert.narrow.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
+        Check::new("fretwork.convert.widen.f16", widen),
+        Check::new("fretwork.finite.scan.f16", finite),
+        Check::new("fretwork.reduce.norms.f16", norms),
+    ];
+    for rows in [257, 1000] {
+        table
+            .push(Check::new(format!("fretwork.reduce.sum.f16 {rows}x5"), move |gpu| column_sums(gpu, rows)));
+    }
+    for activation in [Activation::Relu, Activation::Gelu] {
+        let name = |pass| format!("fretwork.activation.{pass}.f16({activation}, dropout 0.3)");
+        table.push(Check::new(name("forward"), move |gpu| forward(gpu, activation)));
+        table.push(Check::new(name("backward"), move |gpu| backward(gpu, activation)));
+    }
+    table.into_iter().map(|check| check.of_half(true)).collect()
+}
+
+fn step(gpu: &Gpu) -> Result<Step> {
+    Step::new(gpu, StepValues { index: INDEX, ..StepValues::default() })
+}
+
+/// Of every magnitude, and where rounding is hard: halfway between two, at the ends of the range, and what is no number.
+fn hard_numbers() -> Vec<f32> {
+    let mut walk = operands(1300);
+    let mut x: Vec<f32> =
+        (0..COUNT).map(|i| (2.0 * walk.uniform() - 1.0) * 2f32.powi(i as i32 % 44 - 26)).collect();
+    let hard = [
+        0.0,
+        -0.0,
+        1.0 + 1.0 / 2048.0,
+        1.0 + 3.0 / 2048.0,
+        -1.0 - 1.0 / 2048.0 - f32::EPSILON,
+        65_504.0,
+        65_519.0,
+        65_519.996,
+        65_520.0,
+        -65_520.0,
+        65_536.0,
+        1e30,
+        f32::MAX,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+        // The least normal number of f16 and its neighbours, the least of all, and halves of it.
+        6.103_515_6e-5,
+        6.100_535e-5,
+        6.102_025_5e-5,
+        5.960_464_5e-8,
+        2.980_232_2e-8,
+        -2.980_232_6e-8,
+        8.940_697e-8,
+        1e-30,
+        f32::MIN_POSITIVE / 2.0,
+    ];
+    x[..hard.len()].copy_from_slice(&hard);
+    x
+}
+
+fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
+    let x = hard_numbers();
+    let key = Key::new(77, Stream::Check(1301));
+    let mut wanted = vec![f16::ZERO; COUNT];
+    reference::narrow(&x, &mut wanted, by_chance.then_some((key, INDEX)));
+    let step = step(gpu)?;
+    let rounding = if by_chance { Rounding::Stochastic { key, step: &step } } else { Rounding::Nearest };
+    let from = place(gpu, &[COUNT], &x)?;
+    let found = thrice::<f16>(gpu, |rec| {
+        let out = poisoned_as(gpu, DType::F16, &[COUNT])?;
+        ops::convert(rec, &from, &out, rounding)?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_halves(&found, &wanted)))
+}
+
+/// Bit for bit, but that NaN may be any, and what is not normal may be a 0.
+fn judge_halves(found: &[f16], wanted: &[f16]) -> Verdict {
+    let same = |found: f16, wanted: f16| {
+        found.to_bits() == wanted.to_bits()
+            || found.is_nan() && wanted.is_nan()
+            || wanted.is_finite() && !wanted.is_normal() && found.to_f32() == 0.0
+    };
+    let alike: Vec<f16> = found
+        .iter()
+        .zip(wanted)
+        .map(|(&found, &wanted)| if same(found, wanted) { wanted } else { found })
+        .collect();
+    let bits = |x: &[f16]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    judge_exact(&bits(&alike), &bits(wanted))
+}
+
+fn widen(gpu: &Gpu) -> Result<Verdict> {
+    let x: Vec<f16> = hard_numbers().into_iter().map(f16::from_f32).collect();
+    let mut wanted = vec![0.0; COUNT];
+    reference::widen(&x, &mut wanted);
+    let from = gpu.upload(Class::Scratch, "check", &[COUNT], &x)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = poisoned(gpu, &[COUNT])?;
+        ops::convert(rec, &from, &out, Rounding::Nearest)?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(
+        |verdict| verdict,
+        |found| {
+            // What came back says as much as what went there.
+            let found: Vec<f16> = found.iter().copied().map(f16::from_f32).collect();
+            judge_halves(&found, &x)
+        },
+    ))
+}
+
+fn finite(gpu: &Gpu) -> Result<Verdict> {
+    let clean = storable(DType::F16, numbers(&mut operands(1302), COUNT, 65_000.0));
+    let mut wanted = vec![0u32; 4];
+    let mut tensors = Vec::new();
+    // A clean tensor, then one bad element in each of three places; the last overflows.
+    for (word, bad) in [None, Some((0, f32::NAN)), Some((COUNT - 1, f32::INFINITY)), Some((500, 65_520.0))]
+        .into_iter()
+        .enumerate()
+    {
+        let mut x = clean.clone();
+        if let Some((at, value)) = bad {
+            x[at] = f16::from_f32(value).to_f32();
+        }
+        reference::finite(&x, &mut wanted, word, 1 << word);
+        tensors.push(place_as(gpu, DType::F16, &[COUNT], &x)?);
+    }
+    let found = thrice(gpu, |rec| {
+        let status = gpu.upload(Class::Scratch, "check", &[4], &[0u32; 4])?;
+        for (word, x) in tensors.iter().enumerate() {
+            ops::finite(rec, x, &status, word, 1 << word)?;
+        }
+        Ok(status)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact::<u32>(&found, &wanted)))
+}
+
+const COLUMNS: usize = 5;
+
+fn column_sums(gpu: &Gpu, rows: usize) -> Result<Verdict> {
+    let x = storable(DType::F16, numbers(&mut operands(1303), rows * COLUMNS, 1.0));
+    let mut wanted = vec![0.0; COLUMNS];
+    reference::column_sums(&x, &mut wanted, false);
+    let tensor = place_as(gpu, DType::F16, &[rows, COLUMNS], &x)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = poisoned(gpu, &[COLUMNS])?;
+        ops::column_sums(rec, &tensor, &out, false)?;
+        Ok(out)
+    })?;
+    let sizes =
+        |column: usize| x.iter().skip(column).step_by(COLUMNS).map(|x| f64::from(*x).abs()).sum::<f64>();
+    Ok(found.map_or_else(
+        |verdict| verdict,
+        |found| judge(&found, &wanted, |column| 2.0 * gamma(256 * 2) * sizes(column)),
+    ))
+}
+
+fn norms(gpu: &Gpu) -> Result<Verdict> {
+    const ROWS: usize = 40;
+    let mut x = storable(DType::F16, numbers(&mut operands(1304), ROWS * COLUMNS, 1.0));
+    x.iter_mut().skip(2).step_by(COLUMNS).for_each(|x| *x = 0.0);
+    let mut wanted = vec![0.0; COLUMNS];
+    reference::inverse_norms(&x, &mut wanted);
+    let tensor = place_as(gpu, DType::F16, &[ROWS, COLUMNS], &x)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = poisoned(gpu, &[COLUMNS])?;
+        ops::inverse_norms(rec, &tensor, &out)?;
+        Ok(out)
+    })?;
+    // Half the error of the sum of squares, then a root and a quotient of 2.5 units in the last place each.
+    let bound = |column: usize| 2.0 * gamma(ROWS + 6) * f64::from(wanted[column]);
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+const RATE: f32 = 0.3;
+
+fn dropout() -> Dropout {
+    Dropout { rate: RATE, key: Key::new(5, Stream::Dropout(2)) }
+}
+
+fn forward(gpu: &Gpu, activation: Activation) -> Result<Verdict> {
+    let x = storable(DType::F16, numbers(&mut operands(1305), COUNT, 6.0));
+    let mut wanted = vec![0.0; COUNT];
+    reference::activation_forward(&x, &mut wanted, activation, Some((dropout(), INDEX)));
+    let (pre, step) = (place_as(gpu, DType::F16, &[COUNT], &x)?, step(gpu)?);
+    let dropping = Some(Dropping { dropout: dropout(), step: &step });
+    let found = thrice_as(gpu, DType::F16, |rec| {
+        let out = poisoned_as(gpu, DType::F16, &[COUNT])?;
+        ops::activation_forward(rec, &pre, &out, activation, dropping)?;
+        Ok(out)
+    })?;
+    let error = |i: usize| activation_error(activation, x[i]) / f64::from(1.0 - RATE);
+    let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn backward(gpu: &Gpu, activation: Activation) -> Result<Verdict> {
+    let x = storable(DType::F16, numbers(&mut operands(1306), COUNT, 6.0));
+    let g = storable(DType::F16, numbers(&mut operands(1307), COUNT, 1.0));
+    let mut wanted = vec![0.0; COUNT];
+    reference::activation_backward(&g, &x, &mut wanted, activation, Some((dropout(), INDEX)));
+    let grad = place_as(gpu, DType::F16, &[COUNT], &g)?;
+    let (pre, step) = (place_as(gpu, DType::F16, &[COUNT], &x)?, step(gpu)?);
+    let dropping = Some(Dropping { dropout: dropout(), step: &step });
+    let found = thrice_as(gpu, DType::F16, |rec| {
+        let out = poisoned_as(gpu, DType::F16, &[COUNT])?;
+        ops::activation_backward(rec, &grad, &pre, &out, activation, dropping)?;
+        Ok(out)
+    })?;
+    let error = |i: usize| f64::from(g[i]).abs() * derivative_error(activation, x[i]) / f64::from(1.0 - RATE);
+    let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
