@@ -10,7 +10,7 @@ use fretwork::Result as Recorded;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
 use fretwork::methods::{Kind, Method, MethodConfig, Site};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{Activation, Fresh, ProductScore, ValueScore};
 use fretwork::sparse::Density;
 use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
@@ -59,6 +59,7 @@ pub(crate) fn run() -> Result<f64> {
             method.updates.every = "50".parse()?;
             method
         },
+        precision: Precision::F32,
         length: Length::Epochs(10),
         batch: 128,
         epoch_steps: None,

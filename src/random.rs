@@ -20,6 +20,8 @@ pub enum Stream {
     Growth(u32),
     /// The weights of a layer's new blocks.
     Regrowth(u32),
+    /// How a layer's weights are rounded to half precision.
+    Rounding(u32),
     /// What a language model says.
     Sample,
     /// What a gate draws: the noise of its logits, whether second choices are kept, the hashes of tokens.
@@ -39,6 +41,7 @@ impl Stream {
             Self::Growth(layer) => [6, layer],
             Self::Regrowth(layer) => [7, layer],
             Self::Sample => [9, 0],
+            Self::Rounding(layer) => [10, layer],
             Self::Gate(layer) => [8, layer],
         }
     }

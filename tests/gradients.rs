@@ -114,7 +114,7 @@ impl Twin {
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
 fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
-    let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present).unwrap();
+    let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present, Precision::F32).unwrap();
     if resting {
         let mut rec = Recorder::new(gpu);
         for pattern in model.layers().iter().filter_map(|layer| Some(layer.weight().sparse()?.pattern())) {

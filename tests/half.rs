@@ -93,7 +93,8 @@ fn types_that_do_not_fit_are_refused_by_name() {
         "dds: rhs should be of F16, like lhs, but is of F32",
     );
     let (bias, pre) = (zeros::<f32>(&gpu, &[16]), zeros::<f32>(&gpu, &[16, 16]));
-    let forward = Epilogue::Forward { bias: &bias, activation: Activation::Relu, dropout: None, pre: Some(&pre) };
+    let forward =
+        Epilogue::Forward { bias: &bias, activation: Activation::Relu, dropout: None, pre: Some(&pre) };
     assert_says(
         ops::dense(rec, &half, &half.clone(), &out, nn, forward),
         "pre should be of F16, but is of F32",

@@ -7,7 +7,7 @@ use std::path::Path;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
 use fretwork::methods::{Every, Kind, MethodConfig};
-use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow};
+use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::ops::{self, Activation, Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -69,7 +69,7 @@ impl Bench {
         let classes = config.vocabulary.len() as u32;
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present).unwrap();
+        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present, Precision::F32).unwrap();
         let rows = BATCH * CONTEXT;
         let mut walk = Key::new(3, Stream::Check(7)).walk();
         let mut ids: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();
@@ -219,6 +219,7 @@ fn settings(data: &str, experts: Option<MoeConfig>, steps: u64) -> (Settings, Da
         first_rows: [None; 2],
         model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
         method: MethodConfig::new(Kind::Static, 0.5),
+        precision: Precision::F32,
         length: Length::Steps(steps),
         batch: 16,
         epoch_steps: Some(10),

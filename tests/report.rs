@@ -4,7 +4,7 @@
 
 use fretwork::Error;
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology};
 use fretwork::train::report::{self, from_hex, to_hex};
@@ -298,6 +298,7 @@ fn settings() -> Settings {
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl, 0.75),
+        precision: Precision::F32,
         length: Length::Epochs(3),
         batch: 50,
         epoch_steps: None,

@@ -8,7 +8,7 @@ use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Variant};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, ModelConfig};
+use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 use fretwork::train::{
@@ -39,6 +39,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             seed,
         }
         .into(),
+        precision: Precision::F32,
         method: MethodConfig::new(Kind::Static, 0.9),
         length,
         batch: 128,

@@ -13,7 +13,7 @@ use fretwork::gpu::{
     Workload,
 };
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
@@ -259,6 +259,7 @@ fn settings() -> Settings {
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl, 0.3),
+        precision: Precision::F32,
         length: Length::Steps(8),
         batch: 200,
         epoch_steps: None,

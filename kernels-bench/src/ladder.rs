@@ -11,7 +11,7 @@ use fretwork::Error;
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Bytes, Gpu, Options};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::Density;
@@ -173,6 +173,7 @@ fn settings(neurons: usize) -> Settings {
         }
         .into(),
         method: MethodConfig::new(Kind::Static, SPARSITY),
+        precision: Precision::F32,
         length: Length::Steps(2),
         batch: BATCH,
         epoch_steps: None,

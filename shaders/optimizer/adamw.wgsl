@@ -1,10 +1,12 @@
 // AdamW (Loshchilov and Hutter), PyTorch's conventions. The bias corrections depend on the step alone, so the host
 // computes them. Only a block that came later has its own: its moments began with it, and with the corrections of an old
-// block its first steps would be up to six times too large.
+// block its first steps would be up to six times too large. Where steps may be skipped the host does not know how many were.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(births)
 import package::constants::BLOCK;
+@if(scaled)
+import package::common::loss_scale::LossScale;
 
 struct Params {
     n: u32,
@@ -12,9 +14,9 @@ struct Params {
     beta_2: f32,
     epsilon: f32,
     weight_decay: f32,
-    @if(births)
+    @if(births || scaled)
     ln_beta_1: f32,
-    @if(births)
+    @if(births || scaled)
     ln_beta_2: f32,
     // Where in the whole these blocks begin.
     @if(window)
@@ -32,6 +34,7 @@ struct Params {
 // The step with which each block came; 0 for those that were there from the start.
 @if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
+@if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
 // Cells in a block.
@@ -39,10 +42,16 @@ struct Params {
 @if(births && quads) const CELLS = BLOCK * BLOCK / 4u;
 
 // 1 - exp(x) for x <= 0. Near 0 the difference would lose all its digits, so there it is a series.
-@if(births)
+@if(births || scaled)
 fn lost(x: f32) -> f32 {
     let series = -x * (1.0 + x * (1.0 / 2.0) * (1.0 + x * (1.0 / 3.0) * (1.0 + x * 0.25 * (1.0 + x * 0.2))));
     return select(1.0 - exp(max(x, -80.0)), series, x > -0.1);
+}
+
+// The bias corrections after so many steps.
+@if(births || scaled)
+fn corrected(age: f32) -> vec2<f32> {
+    return 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));
 }
 
 @compute @workgroup_size(64)
@@ -55,19 +64,30 @@ fn main(
     if i >= params.n {
         return;
     }
+    @if(scaled) {
+        if loss_scale.factor == 0.0 {
+            return;
+        }
+    }
     @if(mask) {
         if ((mask[i / 32u] >> (i % 32u)) & 1u) == 0u {
             values[i] = 0.0;
             return;
         }
     }
-    let g = grads[i];
+    var g = grads[i];
+    @if(scaled) {
+        g *= loss_scale.factor;
+    }
     let m = fma(Cell(params.beta_1), first[i], (1.0 - params.beta_1) * g);
     let v = fma(Cell(params.beta_2), second[i], (1.0 - params.beta_2) * g * g);
     first[i] = m;
     second[i] = v;
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
     var corrections = vec2<f32>(now.correction_1, now.correction_2);
+    @if(scaled) {
+        corrections = corrected(f32(loss_scale.taken));
+    }
     @if(births) {
         var slot = i / CELLS;
         @if(window) {
@@ -75,8 +95,7 @@ fn main(
         }
         let birth = born[slot];
         if birth > 0u {
-            let age = f32(now.index + 1u - birth);
-            corrections = 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));
+            corrections = corrected(f32(now.index + 1u - birth));
         }
     }
     let direction = m * corrections.x / (sqrt(v * corrections.y) + params.epsilon);

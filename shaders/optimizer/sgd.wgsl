@@ -4,6 +4,8 @@
 //   value    = (1 - rate * decay) * value - rate * (grad + momentum * velocity   if nesterov, else velocity)
 import package::common::grid::workgroup_index;
 import package::common::step::now;
+@if(scaled)
+import package::common::loss_scale::LossScale;
 
 struct Params {
     n: u32,
@@ -19,6 +21,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grads: array<Cell>;
 @group(0) @binding(2) var<storage, read_write> velocity: array<Cell>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
+@if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -31,17 +34,24 @@ fn main(
     if i >= params.n {
         return;
     }
+    var g = grads[i];
+    @if(scaled) {
+        if loss_scale.factor == 0.0 {
+            return;
+        }
+        g *= loss_scale.factor;
+    }
     @if(mask) {
         if ((mask[i / 32u] >> (i % 32u)) & 1u) == 0u {
             values[i] = 0.0;
             return;
         }
     }
-    let v = fma(Cell(params.momentum), velocity[i], grads[i]);
+    let v = fma(Cell(params.momentum), velocity[i], g);
     velocity[i] = v;
     var direction = v;
     @if(nesterov) {
-        direction = fma(Cell(params.momentum), v, grads[i]);
+        direction = fma(Cell(params.momentum), v, g);
     }
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
     values[i] = fma(Cell(-now.learning_rate), direction, decayed);

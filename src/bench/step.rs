@@ -7,7 +7,7 @@ use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
 use crate::data::{Dataset, Features, Table as Rows};
 use crate::gpu::{Gpu, Options};
 use crate::methods::{Decay, Every, Kind, MethodConfig, Updates};
-use crate::nn::MlpConfig;
+use crate::nn::{MlpConfig, Precision};
 use crate::ops::Activation;
 use crate::random::{Key, Stream};
 use crate::sparse::Density;
@@ -180,6 +180,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         }
         .into(),
         method: MethodConfig { updates, ..MethodConfig::new(kind, sparsity.unwrap_or(0.0)) },
+        precision: Precision::F32,
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,
         epoch_steps: None,

@@ -130,6 +130,8 @@ pub const FLAGS: &[&str] = &[
     // Optimizers: Nesterov's momentum; blocks that came later than others.
     "nesterov",
     "births",
+    // Gradients are scaled, and a step may be skipped.
+    "scaled",
     // Reductions: into a running total.
     "add",
     // Four elements or columns at a time.

@@ -72,6 +72,16 @@ impl Kind {
         ("importance", Self::Importance),
     ];
 
+    /// Whether how large gradients are matters, or passes of the method's own do, rather than the order of scores alone.
+    pub fn measures_gradients(self) -> bool {
+        match self {
+            Self::Static | Self::Set | Self::SetPublished | Self::Rigl | Self::TopKast => false,
+            Self::CtreSeq | Self::CtreSim | Self::Magnitude | Self::Gap | Self::Importance => false,
+            Self::Snfs | Self::SupTickets | Self::Scl | Self::Snip => true,
+            Self::SynFlow | Self::SbpSr | Self::EarlyCrop => true,
+        }
+    }
+
     /// The schedule that the method was published with.
     pub fn updates(self) -> Updates {
         match self {

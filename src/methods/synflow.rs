@@ -4,7 +4,7 @@ use super::surgery::keep_by;
 use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Linear, Mlp, Network, Projection, Weight};
+use crate::nn::{Linear, Mlp, Network, Precision, Projection, Weight};
 use crate::ops::{self, Activation, ValueScore};
 use crate::sparse::BlockMatrix;
 
@@ -81,7 +81,7 @@ fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
         .collect::<Result<Vec<_>>>()?;
     let mut config = model.config().clone();
     (config.activation, config.dropout) = (Activation::Identity, 0.0);
-    let flow = Mlp::from_layers(gpu, config, 1, layers)?;
+    let flow = Mlp::from_layers(gpu, config, 1, layers, Precision::F32)?;
 
     let mut rec = Recorder::new(gpu);
     // Features that only pad are no inputs.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network};
+use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network, Precision};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
@@ -130,6 +130,21 @@ impl ModelConfig {
         }
     }
 
+    /// Refuses a precision that the network cannot have.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn expect_precision(&self, precision: Precision) -> Result<()> {
+        precision.validate()?;
+        match (self, precision) {
+            (Self::Lm(_), Precision::F16(_)) => Err(Error::Config {
+                option: "dtype",
+                reason: "attention, norms and embeddings are f32 alone; f16 is for --model mlp".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
     ///
     /// # Errors
@@ -155,7 +170,7 @@ impl ModelConfig {
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`],
+    /// [`Error::Config`] as [`ModelConfig::validate`], and for a language model in half precision,
     /// [`Error::Argument`] if a pattern does not fit,
     /// [`Error::OutOfMemory`].
     pub fn build(
@@ -164,9 +179,13 @@ impl ModelConfig {
         batch: usize,
         topologies: &[Option<Topology>],
         fan_in: FanIn,
+        precision: Precision,
     ) -> Result<Box<dyn Network>> {
+        self.expect_precision(precision)?;
         match self {
-            Self::Mlp(config) => Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+            Self::Mlp(config) => {
+                Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
+            }
             Self::Lm(config) => Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in)?)),
         }
     }

@@ -4,9 +4,11 @@ use std::fmt;
 
 use super::builder::Builder;
 use super::config::counts;
-use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage, Projection};
+use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage, Precision, Projection};
+use half::f16;
+
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
+use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Rounding, Step};
 use crate::random::{Key, Stream};
 use crate::sparse::{BLOCKS, Density, Topology};
 use crate::{Error, Result};
@@ -120,6 +122,8 @@ struct Buffers {
     logits: Tensor,
     /// The gradient of the logits, `[batch, classes]`.
     logits_grad: Tensor,
+    /// The same, scaled, where activations are f16; logits are f32 in either case.
+    scaled_grad: Option<Tensor>,
     /// The gradient of `pre`, layer by layer, in two places that take turns.
     grads: Vec<Tensor>,
 }
@@ -136,20 +140,27 @@ impl Mlp {
         batch: usize,
         topologies: &[Option<Topology>],
         fan_in: FanIn,
+        precision: Precision,
     ) -> Result<Self> {
         config.validate()?;
         let shapes = config.layers();
         let count = shapes.len();
         let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed)?;
         let layers = (0..count).map(|_| builder.linear(2.0)).collect::<Result<_>>()?;
-        Self::from_layers(gpu, config, batch, layers)
+        Self::from_layers(gpu, config, batch, layers, precision)
     }
 
     /// A network of given layers, in order, and room for `batch` rows.
     ///
     /// # Errors
     /// [`Error::Argument`] if a layer's sides are not what the configuration says, [`Error::OutOfMemory`].
-    pub fn from_layers(gpu: &Gpu, config: MlpConfig, batch: usize, layers: Vec<Linear>) -> Result<Self> {
+    pub fn from_layers(
+        gpu: &Gpu,
+        config: MlpConfig,
+        batch: usize,
+        mut layers: Vec<Linear>,
+        precision: Precision,
+    ) -> Result<Self> {
         let shapes = config.layers();
         if layers.len() != shapes.len() {
             return Err(Error::argument("Mlp", "layers", shapes.len(), layers.len()));
@@ -161,7 +172,13 @@ impl Mlp {
                 return Err(Error::argument(&shape.name, "sides", wanted, format!("{found:?}")));
             }
         }
-        let buffers = Buffers::new(gpu, &config, batch)?;
+        if let Some(half) = precision.half() {
+            for (number, layer) in layers.iter_mut().enumerate() {
+                let key = half.stochastic.then(|| Key::new(config.seed, Stream::Rounding(number as u32)));
+                layer.projection_mut().narrow(gpu, key)?;
+            }
+        }
+        let buffers = Buffers::new(gpu, &config, batch, precision)?;
         Ok(Self { config, layers, buffers })
     }
 
@@ -183,8 +200,11 @@ impl Mlp {
 }
 
 impl Buffers {
-    fn new(gpu: &Gpu, config: &MlpConfig, batch: usize) -> Result<Self> {
-        let alloc = |label: &str, width: usize| gpu.alloc::<f32>(Class::Activations, label, &[batch, width]);
+    fn new(gpu: &Gpu, config: &MlpConfig, batch: usize, precision: Precision) -> Result<Self> {
+        let (half, inputs) = (precision.half().is_some(), [batch, config.padded_inputs()]);
+        let float = |label: &str, width: usize| gpu.alloc::<f32>(Class::Activations, label, &[batch, width]);
+        let narrow = |label: &str, width: usize| gpu.alloc::<f16>(Class::Activations, label, &[batch, width]);
+        let alloc = |label: &str, width: usize| if half { narrow(label, width) } else { float(label, width) };
         let widest = config.hidden.iter().copied().max().unwrap_or(0);
         // One hidden layer needs one place.
         let turns = ["gradient, even", "gradient, odd"].into_iter().take(config.hidden.len());
@@ -197,11 +217,15 @@ impl Buffers {
             needed.then(|| alloc("pre-activation", width)).transpose()
         });
         Ok(Self {
-            input: gpu.zeros::<f32>(Class::Activations, "input", &[batch, config.padded_inputs()])?,
+            input: match precision {
+                Precision::F32 => gpu.zeros::<f32>(Class::Activations, "input", &inputs)?,
+                Precision::F16(_) => gpu.zeros::<f16>(Class::Activations, "input", &inputs)?,
+            },
             pre: pre.collect::<Result<_>>()?,
             hidden: config.hidden.iter().map(|&w| alloc("activation", w)).collect::<Result<_>>()?,
-            logits: alloc("logits", config.classes)?,
-            logits_grad: alloc("gradient of logits", config.classes)?,
+            logits: float("logits", config.classes)?,
+            logits_grad: float("gradient of logits", config.classes)?,
+            scaled_grad: half.then(|| narrow("scaled gradient of logits", config.classes)).transpose()?,
             grads: grads.collect::<Result<_>>()?,
         })
     }
@@ -235,6 +259,7 @@ impl Network for Mlp {
     /// Hidden activations are dropped by the draws of the step.
     fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
         let buffers = &self.buffers;
+        self.layers.iter().try_for_each(|layer| layer.projection().refresh(rec, step))?;
         let mut x = &buffers.input;
         for (index, layer) in self.layers.iter().enumerate() {
             if index == self.layers.len() - 1 {
@@ -259,8 +284,16 @@ impl Network for Mlp {
         after: &mut After<'_>,
     ) -> Result<()> {
         let buffers = &self.buffers;
+        let mut last = &buffers.logits_grad;
+        if let Some(scaled) = &buffers.scaled_grad {
+            match step.and_then(Step::scale) {
+                Some(scale) => ops::scale_gradient(rec, last, scaled, scale)?,
+                None => ops::convert(rec, last, scaled, Rounding::Nearest)?,
+            }
+            last = scaled;
+        }
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let dy = buffers.grads.get(index).unwrap_or(&buffers.logits_grad);
+            let dy = buffers.grads.get(index).unwrap_or(last);
             let y = buffers.hidden.get(index).unwrap_or(&buffers.logits);
             let x = index.checked_sub(1).map_or(&buffers.input, |before| &buffers.hidden[before]);
             layer.backward_parameters(rec, dy, x)?;
@@ -286,7 +319,10 @@ impl Network for Mlp {
             let before = self.buffers.pre.get(index).and_then(Option::as_ref);
             let output = before.or(self.buffers.hidden.get(index)).unwrap_or(&self.buffers.logits);
             ops::finite(rec, output, status, index, 1)?;
-            ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
+            // Where gradients are scaled, one that is too large costs a step and is no failure.
+            if self.buffers.scaled_grad.is_none() {
+                ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
+            }
         }
         Ok(())
     }

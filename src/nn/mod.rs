@@ -9,6 +9,7 @@ mod mlp;
 mod moe;
 mod network;
 mod param;
+mod precision;
 mod projection;
 
 pub use builder::{FanIn, Init};
@@ -20,4 +21,5 @@ pub use mlp::{Mlp, MlpConfig};
 pub use moe::{Moe, MoeConfig, Overflow};
 pub use network::{After, Load, Network, Passage};
 pub use param::{Param, Parameter};
+pub use precision::{Half, Precision};
 pub use projection::{Projection, Weight};

@@ -1,8 +1,11 @@
 //! A matrix that is trained, dense or block-sparse.
 
+use half::f16;
+
 use super::{FanIn, Init, Parameter};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Epilogue, Transpose};
+use crate::ops::{self, Epilogue, Rounding, Step, Transpose};
+use crate::random::Key;
 use crate::sparse::{BlockMatrix, Pattern, Topology};
 use crate::{Error, Result};
 
@@ -32,6 +35,16 @@ impl Weight {
         }
     }
 
+    /// Room for the same elements in half precision.
+    fn narrowed(&self, gpu: &Gpu, name: &str) -> Result<Self> {
+        Ok(match self {
+            Self::Dense(values) => Self::Dense(gpu.alloc::<f16>(Class::Values, name, values.shape())?),
+            Self::Sparse(matrix) => {
+                Self::Sparse(BlockMatrix::alloc_of::<f16>(gpu, Class::Values, name, matrix.pattern())?)
+            }
+        })
+    }
+
     /// Room for the gradient.
     fn grad(&self, gpu: &Gpu, name: &str) -> Result<Self> {
         Ok(match self {
@@ -51,6 +64,8 @@ pub struct Projection {
     sides: [usize; 2],
     weight: Weight,
     grad: Weight,
+    /// The weight in half precision, as products read it, and where its rounding draws, if it does so by chance.
+    narrowed: Option<(Weight, Option<Key>)>,
 }
 
 impl Projection {
@@ -98,7 +113,36 @@ impl Projection {
     /// [`Error::OutOfMemory`].
     pub fn of(gpu: &Gpu, name: &str, number: usize, sides: [usize; 2], weight: Weight) -> Result<Self> {
         let grad = weight.grad(gpu, name)?;
-        Ok(Self { name: name.to_owned(), number, sides, weight, grad })
+        Ok(Self { name: name.to_owned(), number, sides, weight, grad, narrowed: None })
+    }
+
+    /// Keeps the weight in half precision too, which is what products read from now on. Rounded to the nearest, or by
+    /// chance with draws from `key`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn narrow(&mut self, gpu: &Gpu, key: Option<Key>) -> Result<()> {
+        self.narrowed = Some((self.weight.narrowed(gpu, &self.name)?, key));
+        Ok(())
+    }
+
+    /// Records that products see the weight as it is now. Nothing, where they read the weight itself. Where it is rounded by
+    /// chance, that is for a `step`; without one, as in tests, to the nearest.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on a device without half precision.
+    pub fn refresh(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        let Some((narrowed, key)) = &self.narrowed else { return Ok(()) };
+        let rounding = match (*key, step) {
+            (Some(key), Some(step)) => Rounding::Stochastic { key, step },
+            _ => Rounding::Nearest,
+        };
+        ops::convert(rec, self.weight.values(), narrowed.values(), rounding)
+    }
+
+    /// What products read.
+    fn operand(&self) -> &Weight {
+        self.narrowed.as_ref().map_or(&self.weight, |(narrowed, _)| narrowed)
     }
 
     /// Records `out[rows, out] = epilogue(x[rows, in] * W^T)`.
@@ -112,7 +156,7 @@ impl Projection {
         out: &Tensor,
         epilogue: Epilogue<'_>,
     ) -> Result<()> {
-        match &self.weight {
+        match self.operand() {
             Weight::Dense(w) => ops::dense(rec, x, w, out, Transpose::NT, epilogue),
             Weight::Sparse(w) => ops::dds(rec, x, w, out, Transpose::NT, epilogue),
         }
@@ -143,7 +187,7 @@ impl Projection {
         out: &Tensor,
         epilogue: Epilogue<'_>,
     ) -> Result<()> {
-        match &self.weight {
+        match self.operand() {
             Weight::Dense(w) => ops::dense(rec, dy, w, out, Transpose::NN, epilogue),
             Weight::Sparse(w) => ops::dds(rec, dy, w, out, Transpose::NN, epilogue),
         }
@@ -162,6 +206,9 @@ impl Projection {
         }
         let weight = Weight::Sparse(weight);
         self.grad = weight.grad(gpu, &self.name)?;
+        if let Some((narrowed, _)) = &mut self.narrowed {
+            *narrowed = weight.narrowed(gpu, &self.name)?;
+        }
         self.weight = weight;
         Ok(())
     }

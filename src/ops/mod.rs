@@ -33,6 +33,7 @@ mod pattern;
 mod random;
 mod reduce;
 mod route;
+mod scale;
 mod score;
 mod sdd;
 mod sds;
@@ -65,6 +66,7 @@ pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_p
 pub use random::{random_bits, random_uniform};
 pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
+pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
 pub use score::{Connect, NO_PART, score_connect, score_exclude, score_product, score_values};
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;

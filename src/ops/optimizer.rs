@@ -39,7 +39,7 @@ impl AdamW {
 }
 
 /// Records one SGD update of `values` from `grads`; `velocity` is its state. All have one shape. Where `mask` has a 0
-/// bit, the value becomes 0 and the state stays.
+/// bit, the value becomes 0 and the state stays. Where the step has a [scale](Step::scale), gradients are divided by it.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
@@ -65,7 +65,8 @@ pub fn sgd(
 /// `mask` has a 0 bit, the value becomes 0 and the state stays.
 ///
 /// `born` has a word per block of `values[nnz, block, block]`: the step with which it came, 0 for the start. A block that
-/// came later has bias corrections of its own, as if the optimizer had begun with it.
+/// came later has bias corrections of its own, as if the optimizer had begun with it. Where the step has a
+/// [scale](Step::scale), gradients are divided by it, and those of the others go by the steps that were not skipped.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
@@ -96,14 +97,16 @@ pub fn adamw(
         ("weight_decay", settings.weight_decay),
     ];
     let mut key = Key::new("optimizer", "adamw").with("births", born.is_some());
+    if born.is_some() || step.scale().is_some() {
+        let ln = |beta: f32| f64::from(beta).ln() as f32;
+        settled.extend([("ln_beta_1", ln(settings.beta_1)), ("ln_beta_2", ln(settings.beta_2))]);
+    }
     if let Some(born) = born {
         let &[nnz, block, _] = values.shape() else {
             return Err(Error::argument(op, "values", "blocks, as there are births", format!("{values:?}")));
         };
         born.expect_shape(op, "born", &[nnz])?;
         key = key.block(block);
-        let ln = |beta: f32| f64::from(beta).ln() as f32;
-        settled.extend([("ln_beta_1", ln(settings.beta_1)), ("ln_beta_2", ln(settings.beta_2))]);
     }
     record(rec, op, &key, &tensors, &settled, mask, born, step)
 }
@@ -149,6 +152,10 @@ fn record(
             args = args.tensor("mask", mask);
         }
         let mut key = key.clone();
+        if let Some(scale) = step.scale() {
+            args = args.tensor("loss_scale", scale.tensor());
+            key = key.with("scaled", true);
+        }
         if let Some(born) = born {
             args = args.tensor("born", born);
             if !window.is_whole() {

@@ -1,5 +1,6 @@
 //! What changes from step to step: `shaders/common/step.wgsl`.
 
+use super::LossScale;
 use crate::Result;
 use crate::gpu::{Gpu, Tensor};
 
@@ -33,7 +34,10 @@ impl StepValues {
 /// The place on the device where the values of the current step stand. A plan that uses it is replayed with new
 /// values after each [`Step::write`].
 #[derive(Debug, Clone)]
-pub struct Step(Tensor);
+pub struct Step {
+    now: Tensor,
+    scale: Option<LossScale>,
+}
 
 impl Step {
     /// A place of its own.
@@ -41,7 +45,18 @@ impl Step {
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, values: StepValues) -> Result<Self> {
-        gpu.uniform_words("step", &values.words()).map(Self)
+        Ok(Self { now: gpu.uniform_words("step", &values.words())?, scale: None })
+    }
+
+    /// The same where gradients are scaled: optimizers undo that, and do nothing where the step is skipped.
+    #[must_use]
+    pub fn with_scale(self, scale: LossScale) -> Self {
+        Self { scale: Some(scale), ..self }
+    }
+
+    /// What gradients are multiplied by, if they are.
+    pub fn scale(&self) -> Option<&LossScale> {
+        self.scale.as_ref()
     }
 
     /// Sets the values for what is submitted from now on.
@@ -49,10 +64,10 @@ impl Step {
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn write(&self, gpu: &Gpu, values: StepValues) -> Result<()> {
-        gpu.write(&self.0, &values.words())
+        gpu.write(&self.now, &values.words())
     }
 
     pub(super) fn tensor(&self) -> &Tensor {
-        &self.0
+        &self.now
     }
 }

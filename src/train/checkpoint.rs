@@ -215,7 +215,7 @@ impl Checkpoint {
         };
         let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
         // What is drawn here is overwritten.
-        let network = config.build(gpu, batch, &topologies, FanIn::All)?;
+        let network = config.build(gpu, batch, &topologies, FanIn::All, self.settings.precision)?;
         for parameter in network.parameters() {
             let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
             let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };

@@ -18,4 +18,4 @@ pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};
-pub use trainer::{Evaluation, Event, Flow, Summary, Trainer};
+pub use trainer::{Evaluation, Event, Flow, Scaling, Summary, Trainer};

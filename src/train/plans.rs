@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
-use crate::nn::{Network, Passage};
-use crate::ops::{self, Step, StepValues};
+use crate::nn::{Half, Network, Passage};
+use crate::ops::{self, LossScale, Step, StepValues};
 
 use super::Trainer;
 
@@ -22,12 +22,17 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Room for what the loss makes of the network's logits.
-    pub(super) fn new(gpu: &Gpu, model: &dyn Network) -> Result<Self> {
+    /// Room for what the loss makes of the network's logits. Gradients are scaled where the network is of half precision.
+    pub(super) fn new(gpu: &Gpu, model: &dyn Network, half: Option<Half>) -> Result<Self> {
         let rows = model.logits().shape()[0];
+        let step = Step::new(gpu, StepValues::default())?;
+        let step = match half {
+            Some(half) => step.with_scale(LossScale::new(gpu, half.loss_scale)?),
+            None => step,
+        };
         Ok(Self {
             labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
-            step: Step::new(gpu, StepValues::default())?,
+            step,
             report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
             status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
@@ -111,8 +116,22 @@ impl Trainer {
         let born = |layer: usize| {
             births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
         };
+        self.record_scaling(&mut rec)?;
         self.optimizer.update(&mut rec, &self.model.parameters(), &born, &self.batch.room.step)?;
         rec.finish()
+    }
+
+    /// Records whether the step counts, where gradients are scaled.
+    fn record_scaling(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let (Some(half), Some(scale)) = (self.settings.precision.half(), self.batch.room.step.scale()) else {
+            return Ok(());
+        };
+        // Whatever is not finite in the gradient of a layer's output is so in that of its bias, the column sums. Sums of f16
+        // are far from the end of f32, so the gradient of a weight is finite where those of outputs are.
+        for parameter in self.model.parameters().iter().filter(|parameter| parameter.weight_of.is_none()) {
+            ops::watch_gradient(rec, parameter.grads, scale)?;
+        }
+        ops::decide_scale(rec, scale, half.patience)
     }
 
     /// Records forward pass, loss, backward pass and scan, with a deed at each sparse layer; says whether that was anything.

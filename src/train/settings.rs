@@ -2,7 +2,7 @@
 
 use super::{OptimizerKind, Schedule};
 use crate::methods::{Method, MethodConfig};
-use crate::nn::ModelConfig;
+use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
 
 /// How long a run is.
@@ -24,6 +24,9 @@ pub struct Settings {
     pub first_rows: [Option<usize>; 2],
     /// The network.
     pub model: ModelConfig,
+    /// What its activations are stored as.
+    #[serde(default)]
+    pub precision: Precision,
     /// How its topologies evolve.
     pub method: MethodConfig,
     /// How long.
@@ -70,7 +73,12 @@ impl Settings {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
         self.model.validate()?;
-        self.method.validate()
+        self.model.expect_precision(self.precision)?;
+        self.method.validate()?;
+        if self.precision.half().is_some() && self.method.kind.measures_gradients() {
+            return bad("dtype", format!("{} measures gradients, which f16 scales", self.method.kind));
+        }
+        Ok(())
     }
 
     /// The method of the run.

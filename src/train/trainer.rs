@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
 use super::report::number_or_nan;
 use super::{Checkpoint, OptimizerState, Position, RunFolder, Settings};
 use crate::data::{Dataset, Input, Rows, epoch_order};
@@ -11,7 +14,7 @@ use crate::gpu::{Bytes, DType, Gpu, Pending, Plan, Tensor, Verdict, Workload};
 use crate::methods::{Clock, Method, Moment, Static};
 use crate::nn::{Load, Network};
 use crate::ops::StepValues;
-use crate::reference::bits;
+use crate::reference::{LossScaleState, bits};
 use crate::sparse::Topology;
 use crate::tune::{Progress, Tuner};
 use crate::{Error, Result};
@@ -70,6 +73,8 @@ pub enum Event {
         steps_per_second: f64,
         /// What passed through each mixture of experts in this epoch.
         loads: Vec<LoadRecord>,
+        /// How gradients are scaled, where they are.
+        scaling: Option<Scaling>,
     },
 }
 
@@ -91,6 +96,15 @@ pub struct Evaluation {
     /// The share of rows whose largest logit is their label's.
     #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
+}
+
+/// How the gradients of a run in half precision are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Scaling {
+    /// What they are multiplied by.
+    pub loss_scale: f32,
+    /// Steps of the whole run that changed nothing, because a gradient was too large for f16.
+    pub skipped: u32,
 }
 
 /// How a run went.
@@ -120,6 +134,9 @@ pub struct Summary {
     pub peak_bytes: u64,
     /// Times the host waited for the device between two tests.
     pub blocking_waits: u64,
+    /// How gradients were scaled, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 /// A run: network, optimizer, data, and the plans that train and test.
@@ -149,6 +166,8 @@ pub(super) struct Batch {
     /// The host's side, filled and written again and again.
     host_input: Input,
     host_labels: Vec<u32>,
+    /// The host's side of features in half precision.
+    halves: Vec<f16>,
 }
 
 /// A report of progress on its way back from the device.
@@ -183,7 +202,8 @@ impl Trainer {
         settings.validate()?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
-        let model = settings.model.build(gpu, settings.batch, &topologies, method.fan_in())?;
+        let model =
+            settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -257,7 +277,7 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         let batch = Batch {
-            room: Room::new(gpu, &*model)?,
+            room: Room::new(gpu, &*model, settings.precision.half())?,
             rows: settings.batch,
             input: model.input().clone(),
             host_input: match model.input().dtype() {
@@ -265,6 +285,10 @@ impl Trainer {
                 _ => Input::Floats(vec![0.0; model.input().len()]),
             },
             host_labels: vec![0; model.logits().shape()[0]],
+            halves: match model.input().dtype() {
+                DType::F16 => vec![f16::ZERO; model.input().len()],
+                _ => Vec::new(),
+            },
         };
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
@@ -372,7 +396,7 @@ impl Trainer {
                 self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
-                let loads = self.take_loads()?;
+                let (loads, scaling) = (self.take_loads()?, self.scaling()?);
                 let event = Event::Epoch {
                     epoch,
                     step: self.position.step,
@@ -380,6 +404,7 @@ impl Trainer {
                     test: evaluation,
                     steps_per_second: done as f64 / elapsed.as_secs_f64(),
                     loads: loads.clone(),
+                    scaling,
                 };
                 // The next epoch's totals start from nothing; so does a run resumed from here.
                 (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
@@ -396,6 +421,7 @@ impl Trainer {
                         test: evaluation,
                         layers,
                         loads,
+                        scaling,
                     }))?;
                 }
                 if watch(&event) == Flow::Stop {
@@ -426,6 +452,7 @@ impl Trainer {
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
+            scaling: self.scaling()?,
         })
     }
 
@@ -616,6 +643,9 @@ impl Trainer {
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
             }
         }
+        if let Some(scale) = self.batch.room.step.scale() {
+            checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
+        }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
         for (name, tensor) in self.evolution.tensors(&*self.model) {
             match tensor.dtype() {
@@ -637,6 +667,20 @@ impl Trainer {
             Ok(LoadRecord { name: load.name, taken: take(load.taken)?, dropped: take(load.dropped)? })
         };
         self.model.loads().into_iter().map(record).collect()
+    }
+
+    /// How gradients are scaled, where they are. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where no scale is small enough for them, [`Error::DeviceLost`].
+    fn scaling(&self) -> Result<Option<Scaling>> {
+        let Some(scale) = self.batch.room.step.scale() else { return Ok(None) };
+        let state = scale.read(&self.gpu)?;
+        if state.scale <= LossScaleState::LEAST {
+            let step = self.position.step.saturating_sub(1);
+            return Err(Error::NotFinite { step, layer: "every layer".to_owned(), quantity: "the gradient" });
+        }
+        Ok(Some(Scaling { loss_scale: state.scale, skipped: state.skipped }))
     }
 
     /// The patterns as they are, for the log. Waits for the device.
@@ -686,6 +730,10 @@ impl Trainer {
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
+        if let Some(scale) = self.batch.room.step.scale() {
+            let words = checkpoint.words(path, "loss_scale", scale.tensor().len())?;
+            self.gpu.write(scale.tensor(), &words)?;
+        }
         self.evolution.grown = checkpoint.words(path, "method.grown", 1)?[0] != 0;
         for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
             if let Some(workspace) = workspace {
@@ -746,6 +794,10 @@ impl Batch {
     pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
         data.fill(rows, &mut self.host_input, &mut self.host_labels);
         match &self.host_input {
+            Input::Floats(features) if self.input.dtype() == DType::F16 => {
+                self.halves.convert_from_f32_slice(features);
+                gpu.write(&self.input, &self.halves)?;
+            }
             Input::Floats(features) => gpu.write(&self.input, features)?,
             Input::Ids(ids) => gpu.write(&self.input, ids)?,
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::methods::{Kind, Method, MethodConfig, Moment, Scope, Surgery};
-use fretwork::nn::{MlpConfig, Network};
+use fretwork::nn::{MlpConfig, Network, Precision};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bits;
@@ -168,6 +168,7 @@ impl Patient {
             }
             .into(),
             method: MethodConfig::new(Kind::Static, 0.0),
+            precision: Precision::F32,
             length: Length::Steps(1),
             batch: 1,
             epoch_steps: None,

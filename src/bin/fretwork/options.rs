@@ -63,6 +63,15 @@ pub(crate) struct Train {
     /// relu | gelu | silu | all-relu:SLOPE
     #[arg(long, default_value = "relu")]
     pub(crate) activation: Activation,
+    /// What activations and the operands of products are stored as; weights and the optimizer's state are f32 in any case.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) dtype: Float,
+    /// f16: weights are rounded up or down by chance, rather than to the nearest.
+    #[arg(long)]
+    pub(crate) stochastic_rounding: bool,
+    /// f16: what gradients are multiplied by at first, a power of two.
+    #[arg(long, default_value_t = 65536.0, allow_negative_numbers = true, value_name = "SCALE")]
+    pub(crate) loss_scale: f32,
     /// Times through the training rows; by default 20 for the digits, 10 for a text, 5 for others.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
@@ -154,6 +163,13 @@ pub(crate) struct Train {
     /// One JSON object a line instead of a progress bar.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How floats are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Float {
+    F32,
+    F16,
 }
 
 /// What kind of network.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::methods::{MethodConfig, Updates};
-use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, MoeConfig};
+use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Settings, Summary, Trainer};
 use fretwork::tune::{Tuner, Tuning};
@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 use crate::INTERRUPTED;
-use crate::options::{Model, Train};
+use crate::options::{Float, Model, Train};
 use crate::output::line;
 
 pub(crate) fn run(options: &Train) -> Result<ExitCode> {
@@ -120,6 +120,7 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
         data: options.data.to_string(),
         first_rows: [options.rows, options.test_rows],
         model: model(options, data),
+        precision: precision(options),
         method: method(options),
         length: match options.steps {
             Some(steps) => Length::Steps(steps),
@@ -132,6 +133,17 @@ fn settings(options: &Train, data: &Dataset) -> Settings {
         schedule: options.schedule,
         momentum: options.momentum,
         weight_decay: options.weight_decay.unwrap_or(decay),
+    }
+}
+
+fn precision(options: &Train) -> Precision {
+    match options.dtype {
+        Float::F32 => Precision::F32,
+        Float::F16 => Precision::F16(Half {
+            stochastic: options.stochastic_rounding,
+            loss_scale: options.loss_scale,
+            ..Half::default()
+        }),
     }
 }
 
@@ -249,11 +261,11 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second, loads } => {
+            Event::Epoch { epoch, step, train, test, steps_per_second, loads, scaling } => {
                 if self.json {
                     let event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test,
-                        "steps_per_second": steps_per_second, "loads": loads,
+                        "steps_per_second": steps_per_second, "loads": loads, "scaling": scaling,
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
@@ -301,6 +313,9 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     let bits = ("test bits per character", format!("{:.4}", summary.test_loss / LN_2));
+    let scaled = summary
+        .scaling
+        .map(|scaling| ("loss scale", format!("{}, {} steps skipped", scaling.loss_scale, scaling.skipped)));
     let rows = [
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
         ("train loss", format!("{:.4}", summary.train_loss)),
@@ -322,5 +337,8 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
         ("driver", gpu.driver()),
     ];
     line("")?;
-    rows.iter().chain(text.then_some(&bits)).try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
+    rows.iter()
+        .chain(text.then_some(&bits))
+        .chain(&scaled)
+        .try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
 }

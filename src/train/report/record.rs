@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::train::Evaluation;
+use crate::train::{Evaluation, Scaling};
 
 /// A line of `log.jsonl`. Its kind stands under `event`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct EpochRecord {
     /// The mixtures of experts; none in other networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loads: Vec<LoadRecord>,
+    /// How gradients are scaled, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 /// What passed through a mixture of experts in an epoch.

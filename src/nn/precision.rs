@@ -1,0 +1,58 @@
+//! What a network stores its activations and the operands of its products as.
+
+use crate::ops::is_scale;
+use crate::{Error, Result};
+
+/// What activations and the operands of products are stored as. Sums, weights, their gradients and the optimizer's state are
+/// f32 in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(tag = "dtype", rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits.
+    F16(Half),
+}
+
+/// How half precision is trained with.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Half {
+    /// Whether weights are rounded up or down by chance, rather than to the nearest.
+    pub stochastic: bool,
+    /// What gradients are multiplied by at first: a power of two.
+    pub loss_scale: f32,
+    /// Steps without an overflow after which that doubles.
+    pub patience: u32,
+}
+
+impl Default for Half {
+    fn default() -> Self {
+        Self { stochastic: false, loss_scale: 65536.0, patience: 2000 }
+    }
+}
+
+impl Precision {
+    /// Half precision, if it is that.
+    pub fn half(self) -> Option<Half> {
+        match self {
+            Self::F32 => None,
+            Self::F16(half) => Some(half),
+        }
+    }
+
+    /// Refuses what makes no sense.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn validate(self) -> Result<()> {
+        let bad = |option, reason| Err(Error::Config { option, reason });
+        match self.half() {
+            Some(half) if !is_scale(half.loss_scale) => {
+                bad("loss-scale", format!("{} is no power of two within 2^-24 and 2^24", half.loss_scale))
+            }
+            Some(Half { patience: 0, .. }) => bad("patience", "0 steps show nothing".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
