@@ -20,8 +20,13 @@ use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, S
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::Value;
 
+/// Every variant may be chosen, whatever the environment says.
+fn open(options: Options) -> Gpu {
+    Gpu::request(options).unwrap().with_variant(None)
+}
+
 fn gpu() -> Gpu {
-    Gpu::request(Options::default()).unwrap()
+    open(Options::default())
 }
 
 fn in_folder(folder: &Path) -> Tuning {
@@ -35,8 +40,9 @@ fn work(number: usize) -> Workload {
 }
 
 fn found(number: usize) -> (ShapeClass, Verdict) {
-    let choice = Choice::ALL[number % 2];
-    let versus_dense = (number % 3 == 0).then_some(VersusDense { density: 0.1, time: 0.1 * number as f64 });
+    let choice = [Variant::Lane, Variant::Tile][number % 2].into();
+    let versus_dense =
+        number.is_multiple_of(3).then_some(VersusDense { density: 0.1, time: 0.1 * number as f64 });
     (work(number).class(), Verdict { choice, versus_dense })
 }
 
@@ -175,7 +181,7 @@ fn lines_that_make_no_sense_here_are_passed_by() {
     }
     value["choices"][3]["choice"] = "wave".into();
     std::fs::write(&path, value.to_string()).unwrap();
-    let gpu = Gpu::request(Options::default()).unwrap();
+    let gpu = self::gpu();
     Tuner::open(&gpu, in_folder(folder.path()));
     assert!(gpu.choices().is_empty());
 }
@@ -225,7 +231,7 @@ fn a_wrong_candidate_is_never_chosen() {
         let wrong = if file == "dense/lane" { Variant::Lane } else { Variant::Wave };
         let mut sources = Sources::default();
         sources.patch(file, from, to).unwrap();
-        let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
+        let gpu = open(Options { sources, ..Options::default() });
         if !gpu.runs(wrong) {
             println!("SKIPPED: this adapter has no subgroups of eight, so nothing uses {file}");
             continue;
@@ -330,13 +336,15 @@ fn a_choice_never_changes_a_run() {
     }
 }
 
-fn fretwork(cache: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fretwork"))
+fn fretwork(cache: &Path, arguments: &[&str], tune: Option<&str>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fretwork"));
+    command
         .args(arguments)
         .env("FRETWORK_CACHE", cache)
         .env_remove("FRETWORK_TUNE")
-        .output()
-        .unwrap()
+        .env_remove("FRETWORK_VARIANT");
+    command.envs(tune.map(|tune| ("FRETWORK_TUNE", tune)));
+    command.output().unwrap()
 }
 
 const SHORT: [&str; 7] = ["train", "--steps", "1", "--hidden", "32", "--block", "16"];
@@ -346,23 +354,17 @@ const SHORT: [&str; 7] = ["train", "--steps", "1", "--hidden", "32", "--block", 
 fn the_program_tunes_unless_told_not_to() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("some/where");
-    let untuned = |arguments: &[&str], tune: Option<&str>| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fretwork"));
-        command.args(arguments).env("FRETWORK_CACHE", &cache).env_remove("FRETWORK_TUNE");
-        command.envs(tune.map(|tune| ("FRETWORK_TUNE", tune)));
-        command.output().unwrap()
-    };
-    assert!(untuned(&[&SHORT[..], &["--no-tune"]].concat(), None).status.success());
-    assert!(untuned(&SHORT, Some("off")).status.success());
+    assert!(fretwork(&cache, &[&SHORT[..], &["--no-tune"]].concat(), None).status.success());
+    assert!(fretwork(&cache, &SHORT, Some("off")).status.success());
     assert!(!cache.exists(), "what is off has written something");
-    let wrong = untuned(&SHORT, Some("perhaps"));
+    let wrong = fretwork(&cache, &SHORT, Some("perhaps"));
     assert!(!wrong.status.success());
     let said = String::from_utf8_lossy(&wrong.stderr);
     assert!(said.contains("FRETWORK_TUNE") && said.contains("perhaps"), "{said}");
 
-    assert!(untuned(&SHORT, Some("on")).status.success());
+    assert!(fretwork(&cache, &SHORT, Some("on")).status.success());
     let file = file_in(&cache);
-    let doctor = fretwork(&cache, &["doctor", "--only", "fill.words"]);
+    let doctor = fretwork(&cache, &["doctor", "--only", "fill.words"], None);
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert!(said.contains(file.to_str().unwrap()), "{said}");
 }
@@ -373,7 +375,7 @@ fn a_folder_that_cannot_be_written_is_a_notice() {
     // A file where the folder should be: nobody can write below it, whatever they may do elsewhere.
     let cache = folder.path().join("file");
     std::fs::write(&cache, "").unwrap();
-    let run = fretwork(&cache, &SHORT);
+    let run = fretwork(&cache, &SHORT, None);
     assert!(run.status.success(), "{run:?}");
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(said.contains("note: ") && said.contains("cannot be written"), "{said}");

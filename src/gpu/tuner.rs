@@ -47,7 +47,8 @@ pub struct Workload {
     pub block: usize,
     /// Blocks that are there, or room for them; 0 where nothing is sparse.
     pub nnz: usize,
-    /// Rows that there are to gather the dense left operand of SDD, or the right one of DSD, from; 0 where nothing is gathered.
+    /// Rows that there are to gather the dense left operand of SDD, or the right one of DSD, from; 0 where nothing is
+    /// gathered.
     pub gathered: usize,
 }
 

@@ -29,7 +29,8 @@ impl Sizes {
         Ok(Self { m, n, k })
     }
 
-    /// What the speed of a product of these sizes depends on. Where rows are gathered, there are `gathered` of them to choose from.
+    /// What the speed of a product of these sizes depends on. Where rows are gathered, there are `gathered` of them to choose
+    /// from.
     pub(super) fn workload(
         self,
         family: Family,

@@ -1,5 +1,6 @@
 //! Choices on disk: a file per adapter, driver and version of the kernels, safe to delete at any time.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -125,13 +126,14 @@ impl Cache {
         }
         let verdict = |line: Value| {
             let Line { class, choice, versus_dense } = serde_json::from_value(line).ok()?;
+            let versus_dense = versus_dense.filter(|versus| versus.density > 0.0 && versus.time.is_finite());
             Some((class, Verdict { choice: choice.parse::<Choice>().ok()?, versus_dense }))
         };
         Ok(contents.choices.into_iter().filter_map(verdict).collect())
     }
 
-    /// Adds choices to those in the file. Of a class that is there already the new one counts. Another process may do the same at the same
-    /// time, and neither loses anything.
+    /// Adds choices to those in the file. Of a class that is there already the new one counts. Another process may do the same
+    /// at the same time, and neither loses anything.
     ///
     /// # Errors
     /// Why nothing was written, in words.
@@ -140,8 +142,7 @@ impl Cache {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot be written: {error}"))?;
         let _lock = lock(&folder.join("tuning.lock"));
         // What is damaged or of another version is of no use to anybody, and is replaced.
-        let mut choices: std::collections::BTreeMap<_, _> =
-            self.read().unwrap_or_default().into_iter().collect();
+        let mut choices: BTreeMap<_, _> = self.read().unwrap_or_default().into_iter().collect();
         choices.extend(found.iter().copied());
         let line = |(class, verdict): (ShapeClass, Verdict)| {
             let choice = verdict.choice.name().to_owned();
@@ -161,8 +162,8 @@ impl Cache {
     }
 }
 
-/// Keeps others from writing, as long as it is held. Where files cannot be locked, or somebody holds on to it for too long, there is
-/// none: the file is whole all the same, and at worst a choice has to be measured again.
+/// Keeps others from writing, as long as it is held. Where files cannot be locked, or somebody holds on to it for too long,
+/// there is none: the file is whole all the same, and at worst a choice has to be measured again.
 fn lock(path: &Path) -> Option<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path).ok()?;
     let started = Instant::now();

@@ -7,7 +7,8 @@ use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDe
 use crate::ops::heuristic;
 use crate::{Error, Result};
 
-/// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently every time.
+/// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently
+/// every time.
 const MARGIN: f64 = 1.03;
 
 /// Turns in which candidates are timed.
@@ -50,17 +51,23 @@ struct Runner {
 /// [`Error::DeviceLost`]. A candidate that cannot run is none.
 pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<Measured> {
     let mut notices = Vec::new();
-    let scaled = shrink(*work, if gpu.is_software() { 1 << 28 } else { 1 << 35 });
+    let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
     // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
     let usual = heuristic(gpu, work.sizes);
     let others = candidates(gpu, work).into_iter().filter(|&choice| choice != usual);
+    let choices: Vec<Choice> = std::iter::once(usual).chain(others).collect();
+    let plans = record_all(gpu, &choices, &operands);
     let mut reference: Option<Vec<f32>> = None;
     let mut runners: Vec<Runner> = Vec::new();
-    for choice in std::iter::once(usual).chain(others) {
+    for (choice, plan) in choices.into_iter().zip(plans) {
         let mut dismiss =
             |why: &str| notices.push(format!("{} is not used for {work}: {why}", choice.name()));
-        let (plan, found, seconds) = match try_out(gpu, choice, &operands) {
+        let tried = plan.and_then(|plan| {
+            let (found, seconds) = try_out(gpu, &plan, &operands)?;
+            Ok((plan, found, seconds))
+        });
+        let (plan, found, seconds) = match tried {
             Ok(tried) => tried,
             Err(lost @ Error::DeviceLost { .. }) => return Err(lost),
             Err(error) => {
@@ -86,7 +93,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 
     let fastest = best_of(&runners);
     runners.retain(|runner| runner.best <= HOPELESS * fastest);
-    let repeats = (LEAST.as_secs_f64() / fastest).clamp(1.0, REPEATS) as usize;
+    let repeats = repeats(fastest);
     for round in 0..ROUNDS {
         // One that is alone has won.
         if runners.len() < 2 || round > 1 && Instant::now() > deadline {
@@ -102,13 +109,12 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
         .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
         .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
     let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
-    let versus_dense = dense_seconds(gpu, &scaled, winner.best, repeats)?
-        .map(|dense| VersusDense { density: scaled.density(), time: winner.best / dense });
+    let versus_dense = versus_dense(gpu, &scaled, winner, deadline)?;
     Ok(Measured { verdict: Some(Verdict { choice: winner.choice, versus_dense }), notices })
 }
 
-/// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and compiling
-/// what has them takes longest.
+/// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and
+/// compiling what has them takes longest.
 fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Whole blocks of 64 are the least that a workgroup of SDD takes.
@@ -118,17 +124,28 @@ fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
 
-/// Runs a candidate twice: its result, and the seconds of the second time, which no longer has to make anything ready.
-fn try_out(gpu: &Gpu, choice: Choice, operands: &Operands) -> Result<(Plan, Vec<f32>, f64)> {
-    let forced = gpu.with_choice(Some(choice));
-    let mut rec = Recorder::new(&forced);
-    operands.record(&mut rec)?;
-    let plan = rec.finish()?;
+/// Records each candidate, all at once: where a driver compiles then, that takes longer than all the rest.
+fn record_all(gpu: &Gpu, choices: &[Choice], operands: &Operands) -> Vec<Result<Plan>> {
+    let record = |choice: Choice| {
+        let forced = gpu.with_choice(Some(choice));
+        let mut rec = Recorder::new(&forced);
+        operands.record(&mut rec)?;
+        rec.finish()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = choices.iter().map(|&choice| scope.spawn(move || record(choice))).collect();
+        let panicked =
+            |_| Error::Rejected { label: "tuning".to_owned(), message: "a thread panicked".to_owned() };
+        threads.into_iter().map(|thread| thread.join().map_err(panicked).and_then(|plan| plan)).collect()
+    })
+}
+
+/// Runs a plan: its result, and the seconds of the better of two more runs, which no longer have to make anything ready.
+fn try_out(gpu: &Gpu, plan: &Plan, operands: &Operands) -> Result<(Vec<f32>, f64)> {
     operands.poison(gpu)?;
-    gpu.run(&plan)?;
+    gpu.run(plan)?;
     let found = operands.read(gpu)?;
-    let seconds = time(gpu, &plan, 1)?;
-    Ok((plan, found, seconds))
+    Ok((found, time(gpu, plan, 1)?.min(time(gpu, plan, 1)?)))
 }
 
 /// Seconds of a plan that is repeated in one submission.
@@ -142,28 +159,45 @@ fn time(gpu: &Gpu, plan: &Plan, repeats: usize) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64() / repeats as f64)
 }
 
-/// Seconds of the dense product of the same sizes, where it could be the faster one. It has a matrix where there is none: one of
-/// [`ELEMENTS`] at most, which is gone afterwards.
-fn dense_seconds(gpu: &Gpu, work: &Workload, sparse: f64, repeats: usize) -> Result<Option<f64>> {
-    if work.family == Family::Dense || work.density() < SPARSE || work.gathered > 0 {
+/// How a product compares with the dense one of its sizes, timed in turns, where that could be the faster one. This makes a
+/// matrix of what is sparse: one of [`ELEMENTS`] at most, which is gone afterwards.
+fn versus_dense(
+    gpu: &Gpu,
+    work: &Workload,
+    sparse: &Runner,
+    deadline: Instant,
+) -> Result<Option<VersusDense>> {
+    let density = work.density();
+    if work.family == Family::Dense || density < SPARSE || work.gathered > 0 {
         return Ok(None);
     }
-    let dense = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
-    let measured =
-        Operands::new(gpu, dense).and_then(|operands| try_out(gpu, heuristic(gpu, dense.sizes), &operands));
-    match measured {
-        Ok((plan, _, mut best)) => {
-            for _ in 1..ROUNDS {
-                if best > 2.0 * sparse {
-                    break;
-                }
-                best = best.min(time(gpu, &plan, repeats)?);
-            }
-            Ok(Some(best))
+    let work = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
+    let dense = Operands::new(gpu, work).and_then(|operands| {
+        let plan = record_all(gpu, &[heuristic(gpu, work.sizes)], &operands).remove(0)?;
+        let (found, seconds) = try_out(gpu, &plan, &operands)?;
+        Ok((plan, operands.is_right(&found), seconds))
+    });
+    let (plan, mut best) = match dense {
+        Ok((plan, true, seconds)) => (plan, seconds),
+        Err(lost @ Error::DeviceLost { .. }) => return Err(lost),
+        // What is wrong is not fast, and what cannot run is no better.
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    let mut sparse_best = sparse.best;
+    let [sparse_repeats, dense_repeats] = [sparse_best, best].map(repeats);
+    for round in 0..ROUNDS {
+        if round > 1 && Instant::now() > deadline {
+            break;
         }
-        Err(lost @ Error::DeviceLost { .. }) => Err(lost),
-        Err(_) => Ok(None),
+        sparse_best = sparse_best.min(time(gpu, &sparse.plan, sparse_repeats)?);
+        best = best.min(time(gpu, &plan, dense_repeats)?);
     }
+    Ok(Some(VersusDense { density, time: sparse_best / best }))
+}
+
+/// How often a kernel of so many seconds is repeated in a submission.
+fn repeats(seconds: f64) -> usize {
+    (LEAST.as_secs_f64() / seconds).clamp(1.0, REPEATS) as usize
 }
 
 fn best_of(runners: &[Runner]) -> f64 {
@@ -214,7 +248,7 @@ mod tests {
         let [m, n, k] = scaled.sizes;
         assert_eq!(m, 130);
         assert!(n % 64 == 0 && k % 64 == 0 && n * k <= ELEMENTS);
-        assert!(2.0 * (m * n * k) as f64 * scaled.density() <= (1 << 28) as f64);
+        assert!(2.0 * (m * n * k) as f64 * scaled.density() <= f64::from(1 << 28));
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
         assert_eq!(shrink(small, 1 << 28), small);
