@@ -15,6 +15,7 @@ pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use optimizer::{OptimizerKind, OptimizerState};
 pub use report::{EpochRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
+pub(crate) use run_folder::replace;
 pub use sample::Sampler;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};
