@@ -11,6 +11,7 @@ one call (`grouped_mm`, on CUDA). Prints a JSON line for each thing timed, and o
 import argparse
 import json
 import time
+import warnings
 
 import torch
 from torch import nn
@@ -135,6 +136,7 @@ def main():
     print(json.dumps(dict(system=f"PyTorch {torch.__version__}", device=options.device, threads=torch.get_num_threads())))
     # As exact as fretwork's f32: no TF32.
     torch.backends.cuda.matmul.allow_tf32 = False
+    warnings.filterwarnings("ignore", message="Sparse")  # that they are in beta
     timer = Timer(options.device, options.rounds)
     products(timer, options.device, options.density)
     steps(timer, options.device)
