@@ -38,6 +38,7 @@ pub mod gpu;
 pub mod methods;
 pub mod nn;
 pub mod ops;
+mod page;
 pub mod random;
 pub mod reference;
 pub mod sparse;

@@ -125,6 +125,16 @@ fn every_subject_is_timed() {
     assert_eq!(moe.grids[0].rows[0][1].passes(), None);
     assert!(moe.grids[0].rows[1][1].passes().is_some());
 
+    let html = report.to_html();
+    for part in ["Roofline", "Speed-up over density", "blocks of 64", "All times", "dy^T * x, blocks of 8"] {
+        assert!(html.contains(part), "{part}");
+    }
+    // The roofline and a drawing for each product, beside legends; nothing from outside, and no place that is no number.
+    assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
+    for part in ["http", "<script", "<link", "<img", "NaN", "inf"] {
+        assert!(!html.contains(part), "{part}");
+    }
+
     let json = report.to_json();
     assert_eq!(json["subjects"].as_array().unwrap().len(), 5);
     assert_eq!(json["subjects"][1]["curves"][0]["points"].as_array().unwrap().len(), 3);
@@ -254,6 +264,21 @@ fn a_contest_takes_turns_and_stops_at_an_error() {
     contest("turns".to_owned(), 2, vec![entry("a", true), entry("b", false)]).unwrap_err();
     assert_eq!(log.take(), ["a"]);
     assert!(contest("nothing".to_owned(), 0, Vec::new()).unwrap().to_string().starts_with("### nothing"));
+}
+
+/// A page is written beside an older one and then in its place.
+#[test]
+fn a_page_of_nothing_is_a_page() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let report = Report::new(&gpu, &Bench::new(&gpu, sizes()).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bench.html");
+    for _ in 0..2 {
+        report.write_html(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), report.to_html());
+    }
+    assert!(report.to_html().contains(&gpu.info().name));
+    assert!(matches!(report.write_html(&folder.path().join("no/where.html")), Err(Error::Io { .. })));
 }
 
 /// The program says which adapter it does not find, before anything else.

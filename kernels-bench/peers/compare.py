@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
-"""Fretwork beside the SciPy peer: the same task, in turns on the same machine.
+"""Fretwork beside its peers: the same work, in turns on the same machine, in one table.
 
-Both train 784-1000-1000-1000-10 on the first 20,000 images of Fashion-MNIST with SET and All-ReLU, and test on the first 1,000
-test images. Fretwork has no more parameters than the peer: as many blocks of 8 x 8 as fit. Each turn is a few epochs of one
-and then of the other; what is compared is the median epoch, the test not included.
+A layer's products and ten training steps in PyTorch and in Burn, and whole epochs of SET in SciPy; each peer is a program of
+its own beside this file. What is not there is named, with how to get it.
+
+The SET networks are 784-1000-1000-1000-10, on the first 20,000 images of Fashion-MNIST with All-ReLU, tested on the first 1,000
+test images. Fretwork has no more parameters than the peer: as many blocks of 8 x 8 as fit. What is compared is the median epoch,
+the test not included.
 
     cargo build --release
-    python3 kernels-bench/peers/compare.py [--turns 3] [--epochs 8]
+    python3 kernels-bench/peers/compare.py [--turns 3] [--epochs 6] [--only products] [--only set]
+
+Peers in Python run under the Python that runs this, so call it with one that has them.
 """
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -17,42 +23,111 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = HERE.parents[1] / "target/release/fretwork"
+BURN = HERE / "burn/target/release/burn-peer"
 ROWS, BATCH = 20_000, 128
+# At which density PyTorch's sparse products are timed.
+DENSITY = 0.1
 
 
-def last_line(command):
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+def lines(command):
+    """The JSON lines that a program prints."""
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise SystemExit(f"{command[0]} failed: {result.stderr.strip()}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    return [json.loads(line) for line in result.stdout.strip().splitlines()]
 
 
-def peer(seed, epochs):
-    done = last_line([sys.executable, str(HERE / "set_scipy.py"), "--epochs", str(epochs), "--seed", str(seed)])
+def needs(*modules):
+    """How to get what is not installed of these, or nothing."""
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    return f"{sys.executable} -m pip install {' '.join(missing)}" if missing else None
+
+
+def fretwork_products():
+    found = []
+    for subject in ("sparse", "step"):
+        result = subprocess.run([str(PROGRAM), "bench", subject, "--json"], capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise SystemExit(f"fretwork bench {subject} failed: {result.stderr.strip()}")
+        for table in json.loads(result.stdout)["subjects"][0]["tables"]:
+            if subject == "sparse" and not table["title"].endswith(f"density {DENSITY}"):
+                continue
+            prefix = "10 steps, " if subject == "step" else ""
+            for row in table["rows"]:
+                if row["part"] in ("baseline", "rival"):
+                    seconds = [second / row["times"] for second in row["seconds"]]
+                    found.append(dict(what=prefix + row["name"], operations=row["operations"], seconds=seconds))
+    return found
+
+
+def torch_products():
+    found = lines([sys.executable, HERE / "torch_peer.py", "--rounds", "5", "--density", DENSITY])
+    return [row for row in found if "what" in row]
+
+
+def burn_products():
+    return lines([BURN, "5"])
+
+
+def products(turns):
+    """Products and steps: all systems in turns."""
+    systems = {"fretwork": (fretwork_products, None if PROGRAM.exists() else "cargo build --release")}
+    systems["PyTorch"] = (torch_products, needs("torch"))
+    build = f"cargo build --release --manifest-path {BURN.parents[2] / 'Cargo.toml'}"
+    systems["Burn"] = (burn_products, None if BURN.exists() else build)
+    found, missing = {}, []
+    for _ in range(turns):
+        for system, (run, how) in systems.items():
+            for row in [] if how else run():
+                if "missing" in row:
+                    missing.append(f"{system} has no {row['what']} here: {row['missing']}")
+                    continue
+                entry = found.setdefault(row["what"], {}).setdefault(system, [row["operations"], []])
+                entry[1].extend(row["seconds"])
+    missing += [f"{system} is not here: {how}" for system, (_, how) in systems.items() if how]
+    print(f"| what, sparse at density {DENSITY} | system | median ms | GFLOP/s | fretwork is times as fast |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for what, by_system in found.items():
+        ours = by_system.get("fretwork")
+        for system, (operations, seconds) in by_system.items():
+            median = statistics.median(seconds)
+            times = "" if system == "fretwork" or not ours else f"{median / statistics.median(ours[1]):.2f}"
+            # Another device, another size.
+            if ours and abs(operations / ours[0] - 1) > 0.02:
+                times = "of another size"
+            print(f"| {what} | {system} | {median * 1e3:.2f} | {operations / median / 1e9:.1f} | {times} |")
+    print()
+    for line in dict.fromkeys(missing):
+        print(f"{line}\n")
+
+
+def scipy_set(seed, epochs):
+    done = lines([sys.executable, HERE / "set_scipy.py", "--epochs", epochs, "--seed", seed])[-1]
     return done["epoch_seconds"], done["test_accuracy"], done["params"]
 
 
-def fretwork(seed, epochs, method):
-    done = last_line([
-        str(PROGRAM), "train", "--data", "fashion-mnist", "--rows", str(ROWS), "--test-rows", "1000",
+def fretwork_set(seed, epochs, method):
+    done = lines([
+        PROGRAM, "train", "--data", "fashion-mnist", "--rows", ROWS, "--test-rows", "1000",
         "--hidden", "1000,1000,1000", "--block", "8", "--init", "er", "--sparsity", "0.9585",
-        "--activation", "all-relu:0.6", "--method", method, "--epochs", str(epochs), "--seed", str(seed), "--json",
-    ])
+        "--activation", "all-relu:0.6", "--method", method, "--epochs", epochs, "--seed", seed, "--json",
+    ])[-1]
     steps = -(-ROWS // BATCH)
     return done["step_ms"] * steps / 1e3, done["test_accuracy"], done["params_present"]
 
 
-def main():
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--turns", type=int, default=3)
-    arguments.add_argument("--epochs", type=int, default=8)
-    options = arguments.parse_args()
-    runs = {"SciPy": peer, "fretwork, SET as published": lambda s, e: fretwork(s, e, "set-published"),
-            "fretwork, SET": lambda s, e: fretwork(s, e, "set")}
+def sets(turns, epochs):
+    """Epochs of SET: both systems in turns."""
+    how = needs("numpy", "scipy", "numba")
+    if how:
+        print(f"SET on SciPy is not here: {how}\n")
+        return
+    runs = {"SciPy": scipy_set, "fretwork, SET as published": lambda s, e: fretwork_set(s, e, "set-published"),
+            "fretwork, SET": lambda s, e: fretwork_set(s, e, "set")}
     found = {name: [] for name in runs}
-    for turn in range(options.turns):
+    for turn in range(turns):
         for name, run in runs.items():
-            found[name].append(run(turn + 1, options.epochs))
+            found[name].append(run(turn + 1, epochs))
     print("| what | parameters | seconds an epoch | of the peer's | test accuracy |")
     print("| --- | ---: | ---: | ---: | --- |")
     base = statistics.median(seconds for seconds, *_ in found["SciPy"])
@@ -60,6 +135,19 @@ def main():
         seconds = statistics.median(seconds for seconds, *_ in rows)
         accuracy = ", ".join(f"{accuracy:.3f}" for _, accuracy, _ in rows)
         print(f"| {name} | {rows[0][2]:,} | {seconds:.2f} | {seconds / base:.2f} | {accuracy} |")
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--turns", type=int, default=3)
+    arguments.add_argument("--epochs", type=int, default=6)
+    arguments.add_argument("--only", action="append", choices=("products", "set"))
+    options = arguments.parse_args()
+    only = options.only or ["products", "set"]
+    if "products" in only:
+        products(options.turns)
+    if "set" in only:
+        sets(options.turns, options.epochs)
 
 
 if __name__ == "__main__":

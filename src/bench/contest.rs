@@ -190,9 +190,10 @@ impl Table {
         Some(Ceilings { rate, bandwidth })
     }
 
-    /// A row's rate as a share of what its operations a byte leave possible.
+    /// A row's rate as a share of what its operations a byte leave possible; none for what computes nothing.
     pub fn of_ceiling(&self, row: &Row) -> Option<f64> {
-        Some(row.rate() / self.ceilings()?.at(row.intensity()?))
+        let intensity = row.intensity().filter(|intensity| *intensity > 0.0)?;
+        Some(row.rate() / self.ceilings()?.at(intensity))
     }
 
     /// Rows but those of the ceilings.

@@ -9,6 +9,8 @@ mod contest;
 mod findings;
 mod matmul;
 pub mod moe;
+mod page;
+mod plot;
 mod report;
 mod sizes;
 mod sparse;

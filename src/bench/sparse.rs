@@ -44,10 +44,10 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
             let points = densities.iter().zip(&found).map(|(&density, &[_, times])| [density, times]);
             let curve = Curve { name: name.to_owned(), block, points: points.collect() };
             let up_to_half = densities.iter().zip(&found).filter(|(density, _)| **density <= 0.5);
-            let least = up_to_half.fold(f64::INFINITY, |least, (_, [share, _])| least.min(*share));
+            let least = up_to_half.map(|(_, [share, _])| *share).reduce(f64::min);
             let mut row = vec![Cell::text(format!("{name}, blocks of {block}"))];
             row.extend(found.iter().map(|[share, _]| Cell::Number(*share)));
-            row.push(Cell::at_least(least, bar(&RATES, block)));
+            row.push(least.map_or(Cell::Empty, |least| Cell::at_least(least, bar(&RATES, block))));
             row.push(match (curve.crossover(), bar(&CROSSOVERS, block)) {
                 (Crossover::At(density), bar) => Cell::at_least(density, bar),
                 (crossover, _) => Cell::text(crossover.to_string()),

@@ -8,10 +8,10 @@ use super::{
     stored_bound, thrice, thrice_as,
 };
 use crate::Result;
-use crate::gpu::{Class, DType, Gpu};
-use crate::ops::{self, Activation, Dropout, Dropping, Rounding, Step, StepValues};
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::ops::{self, Activation, AdamW, Dropout, Dropping, LossScale, Rounding, Sgd, Step, StepValues};
 use crate::random::{Key, Stream};
-use crate::reference::{self, bound::gamma};
+use crate::reference::{self, LossScaleState, bound::gamma};
 
 /// More than one workgroup, and an odd number.
 const COUNT: usize = 1001;
@@ -25,6 +25,10 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.convert.widen.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
+        Check::new("fretwork.scale.apply.f32.half_out", scale_apply),
+        Check::new("fretwork.scale.decide.f32", scale_decide),
+        Check::new("fretwork.optimizer.adamw.f32.quads.scaled", adamw),
+        Check::new("fretwork.optimizer.sgd.f32.nesterov.quads.scaled", sgd),
     ];
     for rows in [257, 1000] {
         table
@@ -232,4 +236,111 @@ fn backward(gpu: &Gpu, activation: Activation) -> Result<Verdict> {
     let error = |i: usize| f64::from(g[i]).abs() * derivative_error(activation, x[i]) / f64::from(1.0 - RATE);
     let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn scale_apply(gpu: &Gpu) -> Result<Verdict> {
+    let x = hard_numbers();
+    let mut wanted = vec![f16::ZERO; COUNT];
+    reference::scale_gradient(&x, &mut wanted, 1024.0);
+    let (from, scale) = (place(gpu, &[COUNT], &x)?, LossScale::new(gpu, 1024.0)?);
+    let found = thrice::<f16>(gpu, |rec| {
+        let out = poisoned_as(gpu, DType::F16, &[COUNT])?;
+        ops::scale_gradient(rec, &from, &out, &scale)?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_halves(&found, &wanted)))
+}
+
+/// Gradients that are finite, and some of which one is not.
+fn gradients(gpu: &Gpu) -> Result<[Tensor; 2]> {
+    let fine = numbers(&mut operands(1310), COUNT, 1e30);
+    let mut broken = fine.clone();
+    broken[700] = f32::INFINITY;
+    Ok([place(gpu, &[COUNT], &fine)?, place(gpu, &[COUNT], &broken)?])
+}
+
+fn scale_decide(gpu: &Gpu) -> Result<Verdict> {
+    const PATIENCE: u32 = 2;
+    let [fine, broken] = gradients(gpu)?;
+    // Too large at first, then fine for long enough to double twice, and too large again.
+    let steps = [true, true, false, false, false, false, true, false];
+    let mut state = LossScaleState::new(65536.0);
+    steps.iter().for_each(|&found| reference::decide_scale(&mut state, found, PATIENCE));
+    let found = thrice::<u32>(gpu, |rec| {
+        let scale = LossScale::new(gpu, 65536.0)?;
+        for broke in steps {
+            ops::watch_gradient(rec, &fine, &scale)?;
+            ops::watch_gradient(rec, if broke { &broken } else { &fine }, &scale)?;
+            ops::decide_scale(rec, &scale, PATIENCE)?;
+        }
+        Ok(scale.tensor().clone())
+    })?;
+    let LossScaleState { scale, factor, taken, calm, skipped } = state;
+    let wanted = [scale.to_bits(), factor.to_bits(), taken, calm, skipped, 0];
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
+}
+
+/// The scale after two steps that counted, and then a record of two updates: one that counts, and one that is skipped.
+fn scaled(
+    gpu: &Gpu,
+    rec: &mut Recorder<'_>,
+    mut update: impl FnMut(&mut Recorder<'_>, &Step) -> Result<()>,
+) -> Result<()> {
+    let [fine, broken] = gradients(gpu)?;
+    let scale = LossScale::new(gpu, SCALE)?;
+    let step = Step::new(gpu, StepValues { index: INDEX, learning_rate: 0.05, ..StepValues::default() })?;
+    let step = step.with_scale(scale.clone());
+    for grads in [&fine, &fine, &broken] {
+        ops::watch_gradient(rec, grads, &scale)?;
+        ops::decide_scale(rec, &scale, 1000)?;
+        update(rec, &step)?;
+    }
+    Ok(())
+}
+
+const SCALE: f32 = 1024.0;
+
+fn adamw(gpu: &Gpu) -> Result<Verdict> {
+    const COUNT: usize = 1000;
+    let settings = AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
+    let mut walk = operands(1311);
+    let [x, g, zeros] = [1.0, 1.0, 0.0].map(|magnitude| numbers(&mut walk, COUNT, magnitude));
+    let (mut wanted, mut first, mut second) = (x.clone(), zeros.clone(), zeros.clone());
+    // The third is skipped, and the two before it are the first and the second, whatever the step's number says.
+    for taken in 0..2 {
+        let betas = [settings.beta_1, settings.beta_2, settings.epsilon, settings.weight_decay];
+        let corrections = settings.corrections(taken);
+        reference::adamw(&mut wanted, &g, &mut first, &mut second, betas, None, None, 0.05, corrections);
+    }
+    let larger: Vec<f32> = g.iter().map(|g| g * SCALE).collect();
+    let grads = place(gpu, &[COUNT], &larger)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let values = place(gpu, &[COUNT], &x)?;
+        let [first, second] = [place(gpu, &[COUNT], &zeros)?, place(gpu, &[COUNT], &zeros)?];
+        scaled(gpu, rec, |rec, step| {
+            ops::adamw(rec, &values, &grads, &first, &second, settings, None, None, step)
+        })?;
+        Ok(values)
+    })?;
+    // Twice what one update may err by; a correction errs by that of an exponential over what is left of it.
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 512.0 * 2f64.powi(-24))))
+}
+
+fn sgd(gpu: &Gpu) -> Result<Verdict> {
+    const COUNT: usize = 1000;
+    let settings = Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.1 };
+    let mut walk = operands(1312);
+    let [x, g, v] = [(); 3].map(|()| numbers(&mut walk, COUNT, 1.0));
+    let (mut wanted, mut velocity) = (x.clone(), v.clone());
+    for _ in 0..2 {
+        reference::sgd(&mut wanted, &g, &mut velocity, [0.9, 0.1], true, None, 0.05);
+    }
+    let larger: Vec<f32> = g.iter().map(|g| g * SCALE).collect();
+    let grads = place(gpu, &[COUNT], &larger)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let (values, velocity) = (place(gpu, &[COUNT], &x)?, place(gpu, &[COUNT], &v)?);
+        scaled(gpu, rec, |rec, step| ops::sgd(rec, &values, &grads, &velocity, settings, None, step))?;
+        Ok(values)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 32.0 * 2f64.powi(-24))))
 }

@@ -209,6 +209,12 @@ fn permutations() -> Vec<Key> {
         let key = halves("activation", pass).with("half_out", true);
         keys.extend([key.clone().with("gelu", true), key.with("relu", true).with("dropout", true)]);
     }
+    keys.extend([Key::new("scale", "apply").with("half_out", true), Key::new("scale", "decide")]);
+    for key in [Key::new("optimizer", "sgd").with("nesterov", true), Key::new("optimizer", "adamw")] {
+        keys.extend(masked_or_quads(key.with("scaled", true)));
+    }
+    let births = Key::new("optimizer", "adamw").block(16).with("births", true).with("scaled", true);
+    keys.push(births.with("quads", true));
     let narrow = Key::new("convert", "narrow").with("half_out", true);
     keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
     keys.push(narrow);

@@ -16,12 +16,16 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     if !options.json {
         line(format!("{report}\n"))?;
     }
+    // Now, so that a file that cannot be written is no surprise at the end.
+    let draw = |report: &Report| options.html.as_ref().map_or(Ok(()), |path| report.write_html(path));
+    draw(&report)?;
     for subject in subjects(options.what) {
         let findings = bench.run(subject)?;
         if !options.json {
             line(&findings)?;
         }
         report.findings.push(findings);
+        draw(&report)?;
     }
     if options.json {
         line(format!("{:#}", report.to_json()))?;

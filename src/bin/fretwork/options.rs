@@ -290,6 +290,9 @@ pub(crate) struct BenchOptions {
     /// One JSON object of everything that was measured, raw times included, in the place of tables.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Also draw it: one page, a roofline and speed-ups over density.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -1,7 +1,6 @@
 //! Curves over epochs.
 
-use super::axis::Axis;
-use super::html::{escape, number, percent};
+use crate::page::{Axis, escape, number, percent};
 
 /// A curve: `[epochs done, value]` in order. What cannot be drawn leaves a gap.
 pub(super) struct Series<'a> {

@@ -1,7 +1,7 @@
 //! Which kernels ran, where they were chosen by measurement.
 
 use super::KernelsRecord;
-use super::html::{escape, number};
+use crate::page::{escape, number};
 
 /// A table of the products, and a word about those that a dense product would do faster.
 pub(super) fn section(record: Option<&KernelsRecord>) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::EpochRecord;
-use super::html::{count, escape, percent};
+use crate::page::{count, escape, percent};
 
 /// The most columns of a picture; of more epochs, some at even distances are shown.
 const COLUMNS: usize = 100;

@@ -1,10 +1,8 @@
 //! A run folder as one page: HTML that needs no network, no script and no other file.
 
-mod axis;
 mod chart;
 mod hex;
 mod history;
-mod html;
 mod kernels;
 mod load;
 mod page;

@@ -2,12 +2,10 @@
 
 use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
 use super::history::{History, Layer, State};
-use super::html::{count, escape, number, percent};
 use super::{EpochRecord, kernels, load, pattern, settings};
 use crate::nn::ModelConfig;
+use crate::page::{count, document, escape, number, percent, row, table};
 use crate::train::Checkpoint;
-
-const STYLE: &str = include_str!("style.css");
 
 /// The page of a run in a folder of this name.
 pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
@@ -30,13 +28,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
         body += &format!("<section><h2>Settings</h2>\n<div class=\"card\">{tables}</div></section>\n");
     }
     body += &numbers(history);
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{} · fretwork</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n\
-         </html>\n",
-        escape(&title)
-    )
+    document(&title, "", &body)
 }
 
 fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
@@ -253,18 +245,4 @@ fn numbers(history: &History) -> String {
         );
     }
     format!("<details><summary>All numbers</summary>\n{tables}</details>\n")
-}
-
-fn table(caption: &str, columns: &[&str], rows: String) -> String {
-    let columns = columns.iter().map(|column| format!("<th scope=\"col\">{column}</th>"));
-    format!(
-        "<div class=\"card scroll\"><table class=\"numbers\"><caption>{caption}</caption><thead><tr>{}</tr></thead>\
-         <tbody>\n{rows}</tbody></table></div>\n",
-        columns.collect::<String>()
-    )
-}
-
-fn row(name: &str, cells: Vec<String>) -> String {
-    let cells = cells.iter().map(|cell| format!("<td>{cell}</td>"));
-    format!("<tr><th scope=\"row\">{name}</th>{}</tr>\n", cells.collect::<String>())
 }

@@ -2,7 +2,7 @@
 
 use super::chart::moment;
 use super::history::{Layer, State};
-use super::html::{count, escape, percent};
+use crate::page::{count, escape, percent};
 
 /// The most pictures of a layer.
 const PICTURES: usize = 8;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::html::escape;
+use crate::page::escape;
 use crate::train::{Checkpoint, Settings};
 
 /// Tables of all settings, those of the network first. They are read from the settings as they are stored, so that one that

@@ -2,7 +2,7 @@
 
 /// A stretch of numbers, and the distance from tick to tick.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     step: f64,
@@ -13,13 +13,13 @@ const MOST: usize = 16;
 
 impl Axis {
     /// From a tick to a tick, about `ticks` of them, around everything from `low` to `high`.
-    pub(super) fn around([low, high]: [f64; 2], ticks: usize) -> Self {
+    pub(crate) fn around([low, high]: [f64; 2], ticks: usize) -> Self {
         let step = round_step((high - low) / ticks as f64);
         Self { low: (low / step).floor() * step, high: (high / step).ceil() * step, step }
     }
 
     /// Exactly from `low` to `high`, with at most `ticks` ticks, all at whole numbers.
-    pub(super) fn whole([low, high]: [f64; 2], ticks: usize) -> Self {
+    pub(crate) fn whole([low, high]: [f64; 2], ticks: usize) -> Self {
         let step = round_step((high - low) / ticks as f64).max(1.0);
         // A single epoch stands in the middle.
         let margin = if high > low { 0.0 } else { 0.5 };
@@ -27,12 +27,12 @@ impl Axis {
     }
 
     /// Where a number is, from 0 to 1.
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let length = self.high - self.low;
         if length > 0.0 { (value - self.low) / length } else { 0.5 }
     }
 
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         let (first, last) = ((self.low / self.step - 1e-9).ceil(), (self.high / self.step + 1e-9).floor());
         (0..MOST)
             .map(|tick| first + tick as f64)
@@ -43,7 +43,7 @@ impl Axis {
     }
 
     /// Decimals that tell ticks apart, where numbers are shown `scale` times as large.
-    pub(super) fn decimals(&self, scale: f64) -> usize {
+    pub(crate) fn decimals(&self, scale: f64) -> usize {
         (-(self.step * scale).log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize
     }
 }

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Benchmark peer: what fretwork's `bench` times, in PyTorch.
+
+A layer's products, 1024 x 1024 with 256 rows on a CPU and 4096 x 4096 with 512 rows on CUDA: dense, block-sparse (BSR: MKL's
+on a CPU, Triton's on CUDA) and element-sparse (CSR, on a CPU); ten training steps of 784-1024-1024-10 with 128 rows and AdamW,
+dense and with a mask of blocks, which is how sparse training is done where there are no sparse kernels; experts' products in
+one call (`grouped_mm`, on CUDA). Prints a JSON line for each thing timed, and one with the reason for each that cannot be.
+
+    torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1]
+"""
+import argparse
+import json
+import time
+import warnings
+
+import torch
+from torch import nn
+
+BLOCKS = (8, 16, 32, 64)
+BATCH, STEPS = 128, 10
+
+
+class Timer:
+    def __init__(self, device, rounds):
+        self.device, self.rounds = device, rounds
+
+    def wait(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
+    def __call__(self, what, operations, run):
+        """Times `run`, or says why it cannot be run here."""
+        seconds = []
+        try:
+            for turn in range(self.rounds + 2):
+                self.wait()
+                start = time.perf_counter()
+                run()
+                self.wait()
+                if turn >= 2:
+                    seconds.append(time.perf_counter() - start)
+        except Exception as error:  # whatever a build of PyTorch has to say against it
+            print(json.dumps(dict(what=what, missing=str(error).splitlines()[0])), flush=True)
+            return
+        print(json.dumps(dict(what=what, operations=operations, seconds=seconds)), flush=True)
+
+
+def block_mask(out, inputs, block, density, generator):
+    """Exactly as many blocks as the density says, anywhere."""
+    places = (out // block) * (inputs // block)
+    chosen = torch.zeros(places, dtype=torch.bool)
+    chosen[torch.randperm(places, generator=generator)[: round(density * places)]] = True
+    grid = chosen.view(out // block, inputs // block)
+    return grid.repeat_interleave(block, 0).repeat_interleave(block, 1)
+
+
+def products(timer, device, density):
+    rows, side = (512, 4096) if device == "cuda" else (256, 1024)
+    generator = torch.Generator().manual_seed(1)
+
+    def numbers(*shape):
+        return (torch.rand(shape, generator=generator) - 0.5).to(device)
+
+    x, dy, w = numbers(rows, side), numbers(rows, side), numbers(side, side)
+    operations = 2 * rows * side * side
+    timer("dense x * W^T", operations, lambda: x @ w.T)
+    timer("dense dy * W", operations, lambda: dy @ w)
+    timer("dense dy^T * x", operations, lambda: dy.T @ x)
+    # Feature-major activations, as sparse products on the left want them.
+    columns = x.T.contiguous()
+    for block in BLOCKS:
+        mask = block_mask(side, side, block, density, generator).to(device)
+        present = 2 * rows * int(mask.sum())
+        bsr = (w * mask).to_sparse_bsr((block, block))
+        timer(f"x * W^T, blocks of {block}", present, lambda: bsr @ columns)
+    if device == "cpu":
+        mask = (torch.rand((side, side), generator=generator) < density)
+        csr = (w * mask).to_sparse_csr()
+        timer("x * W^T, single elements (CSR)", 2 * rows * int(mask.sum()), lambda: csr @ columns)
+    else:
+        experts, each, hidden = 8, 128, 2048
+        tokens = numbers(experts * each, 1024).bfloat16()
+        weights = numbers(experts, 1024, hidden).bfloat16()
+        ends = torch.arange(each, experts * each + 1, each, device=device, dtype=torch.int32)
+        grouped = getattr(nn.functional, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
+        timer("experts x * W (grouped_mm, bf16)", 2 * experts * each * 1024 * hidden,
+              lambda: grouped(tokens, weights, offs=ends))
+
+
+class Network(nn.Module):
+    """784-1024-1024-10, its hidden layers under masks where there are any."""
+
+    def __init__(self, masks):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(784, 1024), nn.Linear(1024, 1024), nn.Linear(1024, 10)])
+        self.masks = masks
+
+    def forward(self, x):
+        for index, layer in enumerate(self.layers):
+            mask = self.masks[index] if self.masks else None
+            weight = layer.weight if mask is None else layer.weight * mask
+            x = nn.functional.linear(x, weight, layer.bias)
+            if index < 2:
+                x = torch.relu(x)
+        return x
+
+
+def steps(timer, device):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand((BATCH, 784), generator=generator).to(device)
+    labels = (torch.arange(BATCH) % 10).to(device)
+    for what, density in (("10 steps, dense", None), ("10 steps, 90 % sparse, blocks of 16", 0.1)):
+        masks = None
+        present = 784 * 1024 + 1024 * 1024
+        if density is not None:
+            masks = [block_mask(1024, inputs, 16, density, generator).to(device) for inputs in (784, 1024)] + [None]
+            present = sum(int(mask.sum()) for mask in masks[:2])
+        network = Network(masks).to(device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
+
+        def train():
+            for _ in range(STEPS):
+                optimizer.zero_grad(set_to_none=True)
+                nn.functional.cross_entropy(network(x), labels).backward()
+                optimizer.step()
+
+        timer(what, 6 * BATCH * STEPS * (present + 10 * 1024 + 2058), train)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--density", type=float, default=0.1)
+    options = parser.parse_args()
+    print(json.dumps(dict(system=f"PyTorch {torch.__version__}", device=options.device, threads=torch.get_num_threads())))
+    # As exact as fretwork's f32: no TF32.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    warnings.filterwarnings("ignore", message="Sparse")  # that they are in beta
+    timer = Timer(options.device, options.rounds)
+    products(timer, options.device, options.density)
+    steps(timer, options.device)
+
+
+if __name__ == "__main__":
+    main()

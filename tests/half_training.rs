@@ -1,0 +1,261 @@
+//! Training in half precision: what a run keeps, what an overflow costs, and how far gradients are from those of f32.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+
+use fretwork::Error;
+use fretwork::data::{Dataset, Source};
+use fretwork::gpu::{Gpu, Options, Recorder};
+use fretwork::methods::{Kind, MethodConfig};
+use fretwork::nn::{FanIn, Half, Mlp, MlpConfig, Network, Precision};
+use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
+use fretwork::random::{Key, Stream};
+use fretwork::reference::{LossScaleState, decide_scale};
+use fretwork::sparse::Density;
+use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use half::f16;
+
+fn gpu() -> Option<Gpu> {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    if !gpu.has_f16() {
+        println!("SKIPPED: {} has no half precision", gpu.info().name);
+        return None;
+    }
+    Some(gpu)
+}
+
+fn digits() -> Dataset {
+    Dataset::load(&Source::Digits, 1, 0).unwrap()
+}
+
+fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
+    Settings {
+        data: "digits".to_owned(),
+        first_rows: [None; 2],
+        model: MlpConfig {
+            inputs: 64,
+            hidden,
+            classes: 10,
+            block: 16,
+            sparsity: Some(0.8),
+            density: Density::Erk,
+            activation: Activation::Relu,
+            dropout: 0.0,
+            seed: 1,
+        }
+        .into(),
+        precision: Precision::F16(half),
+        method: MethodConfig::new(Kind::Static, 0.8),
+        length,
+        batch: 128,
+        epoch_steps: None,
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 0.004,
+        schedule: Schedule::OneCycle,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    }
+}
+
+fn onward(_: &Event) -> Flow {
+    Flow::Continue
+}
+
+fn bytes_of(checkpoint: &Checkpoint) -> Vec<u8> {
+    checkpoint.to_bytes(Path::new("memory")).unwrap()
+}
+
+#[test]
+fn digits_are_learned_as_well_and_activations_take_half_the_bytes() {
+    let Some(gpu) = gpu() else { return };
+    let run = |precision| {
+        let mut settings = settings(vec![512, 512], Half::default(), Length::Epochs(12));
+        settings.precision = precision;
+        let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
+        let summary = trainer.run(None, &mut onward).unwrap();
+        assert_eq!(summary.blocking_waits, 0);
+        summary
+    };
+    let float = run(Precision::F32);
+    for stochastic in [false, true] {
+        let half = run(Precision::F16(Half { stochastic, ..Half::default() }));
+        let [wanted, found] = [&float, &half].map(|summary| summary.test_accuracy);
+        assert!((wanted - found).abs() < 0.015, "f16 {found}, f32 {wanted}, by chance {stochastic}");
+        assert_eq!(half.scaling.unwrap().skipped, 0);
+        // Logits and their gradient stay as they are, and a gradient of f16 comes to them.
+        let logits = 128 * 10;
+        let halved = (float.bytes.activations - 4 * 128 - 8 * logits) / 2 + 4 * 128 + 10 * logits;
+        assert_eq!(half.bytes.activations, halved);
+    }
+    assert!(float.scaling.is_none());
+}
+
+/// Steps whose gradients are too large change nothing, and halve the scale; the others count.
+#[test]
+fn an_overflow_skips_the_step_and_is_counted() {
+    let Some(gpu) = gpu() else { return };
+    let most = Half { loss_scale: LossScaleState::MOST, ..Half::default() };
+    let start = Trainer::new(&gpu, settings(vec![64], most, Length::Steps(1)), digits()).unwrap();
+    let before = start.checkpoint().unwrap();
+    // Some row of the first batch has a gradient of its logits above 1/256, which becomes 65,536 then.
+    let mut trainer = Trainer::new(&gpu, settings(vec![64], most, Length::Steps(1)), digits()).unwrap();
+    let scaling = trainer.run(None, &mut onward).unwrap().scaling.unwrap();
+    assert_eq!((scaling.skipped, scaling.loss_scale), (1, LossScaleState::MOST / 2.0));
+    let after = trainer.checkpoint().unwrap();
+    for name in ["layers.1.weight", "layers.1.bias", "optimizer.layers.1.weight.first"] {
+        let shape = if name.contains("bias") { vec![10] } else { vec![10, 64] };
+        let of =
+            |checkpoint: &Checkpoint| checkpoint.get(Path::new("memory"), name, &shape).unwrap().to_vec();
+        assert_eq!(of(&before), of(&after), "{name}");
+    }
+    // In a longer run it is halved until gradients fit, and the rest of the steps count.
+    let mut trainer = Trainer::new(&gpu, settings(vec![64], most, Length::Steps(12)), digits()).unwrap();
+    let scaling = trainer.run(None, &mut onward).unwrap().scaling.unwrap();
+    assert!((1..6).contains(&scaling.skipped), "{scaling:?}");
+    let mut state = LossScaleState::new(LossScaleState::MOST);
+    (0..scaling.skipped).for_each(|_| decide_scale(&mut state, true, most.patience));
+    assert_eq!(scaling.loss_scale, state.scale);
+}
+
+#[test]
+fn a_scale_that_is_too_small_for_the_gradients_grows() {
+    let Some(gpu) = gpu() else { return };
+    let half = Half { loss_scale: 1.0, patience: 3, ..Half::default() };
+    let mut trainer = Trainer::new(&gpu, settings(vec![64], half, Length::Steps(10)), digits()).unwrap();
+    let scaling = trainer.run(None, &mut onward).unwrap().scaling.unwrap();
+    assert_eq!((scaling.loss_scale, scaling.skipped), (8.0, 0));
+}
+
+#[test]
+fn a_run_in_half_precision_goes_on_to_the_same_bits() {
+    let Some(gpu) = gpu() else { return };
+    let half = Half { stochastic: true, loss_scale: LossScaleState::MOST, patience: 5 };
+    let settings = settings(vec![64, 96], half, Length::Steps(20));
+    let whole = |stop: u64| {
+        let mut trainer = Trainer::new(&gpu, settings.clone(), digits()).unwrap();
+        let mut steps = 0;
+        trainer
+            .run(None, &mut |event| {
+                steps += u64::from(matches!(event, Event::Progress { .. }));
+                if steps >= stop { Flow::Stop } else { Flow::Continue }
+            })
+            .unwrap();
+        trainer.checkpoint().unwrap()
+    };
+    let wanted = bytes_of(&whole(20));
+    assert_eq!(wanted, bytes_of(&whole(20)), "the same run again");
+    // In the middle of the skipped steps, and behind them.
+    for stop in [1, 9] {
+        let path = Path::new("memory");
+        let checkpoint = Checkpoint::from_bytes(path, &bytes_of(&whole(stop))).unwrap();
+        let mut trainer = Trainer::resume(&gpu, &checkpoint, path, digits()).unwrap();
+        trainer.run(None, &mut onward).unwrap();
+        assert_eq!(wanted, bytes_of(&trainer.checkpoint().unwrap()), "resumed after {stop} steps");
+    }
+}
+
+#[test]
+fn topologies_evolve_in_half_precision() {
+    let Some(gpu) = gpu() else { return };
+    let kinds = Kind::ALL.iter().filter(|(_, kind)| !kind.measures_gradients());
+    for &(name, kind) in kinds {
+        let mut settings = settings(vec![128, 128], Half::default(), Length::Epochs(4));
+        settings.method = MethodConfig::new(kind, 0.8);
+        let summary = Trainer::new(&gpu, settings, digits()).unwrap().run(None, &mut onward).unwrap();
+        assert!(summary.test_accuracy > 0.8, "{name}: {}", summary.test_accuracy);
+    }
+}
+
+#[test]
+fn what_half_precision_cannot_do_is_refused_by_name() {
+    let Some(device) = gpu() else { return };
+    let said = |change: &dyn Fn(&mut Settings)| {
+        let mut settings = settings(vec![64], Half::default(), Length::Epochs(1));
+        change(&mut settings);
+        Trainer::new(&device, settings, digits()).unwrap_err().to_string()
+    };
+    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs, 0.8));
+    assert!(snfs.contains("dtype") && snfs.contains("snfs"), "{snfs}");
+    for bad in [0.0, -2.0, 3.0, f32::NAN, f32::INFINITY, 2f32.powi(25)] {
+        let half = Half { loss_scale: bad, ..Half::default() };
+        let said = said(&|settings| settings.precision = Precision::F16(half));
+        assert!(said.contains("loss-scale"), "{bad}: {said}");
+    }
+    let without = Gpu::request(Options { without_f16: true, ..Options::default() }).unwrap();
+    let settings = settings(vec![64], Half::default(), Length::Epochs(1));
+    let error = Trainer::new(&without, settings, digits()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}
+
+/// The gradients of the weights of a network of 30 layers, unscaled.
+fn deep_gradients(gpu: &Gpu, precision: Precision) -> Vec<Vec<f32>> {
+    const ROWS: usize = 32;
+    let config = MlpConfig {
+        inputs: 64,
+        hidden: vec![64; 29],
+        classes: 10,
+        block: 16,
+        sparsity: Some(0.5),
+        density: Density::Uniform,
+        activation: Activation::Relu,
+        dropout: 0.0,
+        seed: 3,
+    };
+    let topologies = fretwork::nn::ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
+    let model = Mlp::new(gpu, config, ROWS, &topologies, FanIn::Present, precision).unwrap();
+    let mut walk = Key::new(9, Stream::Check(0)).walk();
+    let x: Vec<f32> = (0..ROWS * 64).map(|_| f16::from_f32(walk.uniform()).to_f32()).collect();
+    let labels: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
+    let step = Step::new(gpu, StepValues { row_scale: 1.0 / ROWS as f32, ..StepValues::default() }).unwrap();
+    let (step, scale) = match precision {
+        Precision::F32 => {
+            gpu.write(model.input(), &x).unwrap();
+            (step, 1.0)
+        }
+        Precision::F16(half) => {
+            let halves: Vec<f16> = x.iter().map(|&x| f16::from_f32(x)).collect();
+            gpu.write(model.input(), &halves).unwrap();
+            (step.with_scale(LossScale::new(gpu, half.loss_scale).unwrap()), half.loss_scale)
+        }
+    };
+    let class = fretwork::gpu::Class::Scratch;
+    let labels = gpu.upload(class, "labels", &[ROWS], &labels).unwrap();
+    let report = gpu.alloc::<f32>(class, "report", &[ROWS, 2]).unwrap();
+    let mut rec = Recorder::new(gpu);
+    model.forward(&mut rec, Some(&step)).unwrap();
+    ops::softmax_cross_entropy(&mut rec, model.logits(), &labels, &report, model.logits_grad(), &step)
+        .unwrap();
+    model.backward(&mut rec, Some(&step)).unwrap();
+    gpu.run(&rec.finish().unwrap()).unwrap();
+    let of =
+        |parameter: fretwork::nn::Parameter<'_>| gpu.read::<f32>(parameter.grads).unwrap().wait().unwrap();
+    let grads = model.parameters().into_iter().filter(|parameter| parameter.weight_of.is_some()).map(of);
+    grads.map(|grads| grads.into_iter().map(|g| g / scale).collect()).collect()
+}
+
+/// How far gradients are from others, relative to the length of those: the worst layer's.
+fn distance(found: &[Vec<f32>], wanted: &[Vec<f32>]) -> f64 {
+    let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let layers = found.iter().zip(wanted).map(|(found, wanted)| {
+        let difference = &mut found.iter().zip(wanted).map(|(a, b)| f64::from(*a) - f64::from(*b));
+        length(difference) / length(&mut wanted.iter().map(|&x| f64::from(x)))
+    });
+    layers.fold(0.0, f64::max)
+}
+
+/// Roundings add up over depth: three a layer on each way, of half a unit of f16 each, and those of ReLUs that are near 0.
+#[test]
+fn gradients_through_thirty_layers_are_those_of_f32() {
+    let Some(gpu) = gpu() else { return };
+    let wanted = deep_gradients(&gpu, Precision::F32);
+    assert_eq!(wanted.len(), 30);
+    assert!(wanted.iter().flatten().any(|&g| g != 0.0));
+    let found = deep_gradients(&gpu, Precision::F16(Half { loss_scale: 1024.0, ..Half::default() }));
+    let bound = 2.0 * 30.0 * 3.0 * 2f64.powi(-11);
+    let far = distance(&found, &wanted);
+    assert!(far < bound, "{far}, may be {bound}");
+    // Gradients that f16 loses are noticed.
+    let lost = deep_gradients(&gpu, Precision::F16(Half { loss_scale: 2f32.powi(-18), ..Half::default() }));
+    assert!(distance(&lost, &wanted) > bound);
+}
