@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Weight};
+use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;

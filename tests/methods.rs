@@ -11,7 +11,7 @@ use std::path::Path;
 use fretwork::data::{Dataset, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{EarlyCrop, Every, Kind, Method, MethodConfig, Site, Surgery, Updates};
-use fretwork::nn::{MlpConfig, ModelConfig};
+use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation};
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
@@ -54,6 +54,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
             seed: 3,
         }
         .into(),
+        precision: Precision::F32,
         method,
         length,
         batch: 400,

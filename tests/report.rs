@@ -43,6 +43,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         test: Evaluation { loss: 0.625, accuracy: test_accuracy },
         layers,
         loads: vec![],
+        scaling: None,
     })
 }
 
@@ -250,6 +251,7 @@ fn page_of_nothing_finite() -> String {
         test: nan,
         layers: vec![layer],
         loads: vec![],
+        scaling: None,
     })]))
 }
 
@@ -266,6 +268,7 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
                 test,
                 layers: vec![],
                 loads: vec![],
+                scaling: None,
             })
         });
         page(&folder(&lines));

@@ -9,7 +9,7 @@ use fretwork::check::{self, Verdict};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Variant};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::MlpConfig;
+use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
     self, Activation, AdamW, Dropout, Dropping, Epilogue, Fresh, Sgd, Step, StepValues, Transpose,
 };
@@ -475,6 +475,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             seed: 3,
         }
         .into(),
+        precision: Precision::F32,
         method: MethodConfig::new(Kind::Static, 0.9),
         length: Length::Steps(6),
         batch: 90,
