@@ -13,7 +13,7 @@
 //! | --- | --- |
 //! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
 //! | [`tune`] | which variant of a kernel is fastest here: measured once, kept on disk |
-//! | [`bench`] | things that take turns at being timed: what `fretwork bench` prints |
+//! | [`bench`](mod@bench) | things that take turns at being timed: what `fretwork bench` prints |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
 //! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |

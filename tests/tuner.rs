@@ -248,6 +248,29 @@ fn a_wrong_candidate_is_never_chosen() {
     }
 }
 
+/// One that adds in another order is right, and would change results.
+#[test]
+fn a_candidate_with_other_bits_is_never_chosen() {
+    let mut sources = Sources::default();
+    let (from, to) = (
+        "add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));",
+        "let q = params.k - 4u - k;\n        add_pieces(&tile, lhs_piece(i, q), lhs_piece(i + 4u, q), rhs_piece(q, j));",
+    );
+    sources.patch("dense/lane", from, to).unwrap();
+    let gpu = open(Options { sources, ..Options::default() });
+    let mut tuner = Tuner::open(&gpu, Tuning { budget: Duration::from_secs(60), folder: None });
+    record_product(&gpu, [128, 128, 256]);
+    tuner.measure(&mut |_| true).unwrap();
+    if gpu.is_software() && !gpu.runs(Variant::Wave) {
+        println!("SKIPPED: this adapter has no other candidate to hold it against");
+        return;
+    }
+    let notices = tuner.take_notices();
+    assert!(notices.iter().any(|notice| notice.contains("differs in its last bits")), "{notices:?}");
+    let choices = gpu.choices();
+    assert!(choices.iter().all(|(_, verdict)| verdict.choice.variant != Variant::Lane), "{choices:?}");
+}
+
 fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
