@@ -89,9 +89,10 @@ impl Ledger {
         self.0.lock().expect("no holder of this lock panics").now
     }
 
-    pub(super) fn forget_peak(&self) {
+    /// Says that the peak was this one, or is now.
+    pub(super) fn set_peak(&self, peak: u64) {
         let mut counts = self.0.lock().expect("no holder of this lock panics");
-        counts.peak = counts.now.total();
+        counts.peak = counts.now.total().max(peak);
     }
 
     pub(super) fn peak(&self) -> u64 {

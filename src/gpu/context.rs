@@ -249,10 +249,10 @@ impl Gpu {
         self.inner.store.idle_bytes()
     }
 
-    /// Frees what is kept for reuse, and counts the peak from now on: what went before is of no account to a run.
-    pub(crate) fn start_afresh(&self) {
+    /// Frees what is kept for reuse, and takes back a peak: what came and went since is of no account to a run.
+    pub(crate) fn forget_since(&self, peak: u64) {
         self.inner.store.clear();
-        self.inner.store.ledger.forget_peak();
+        self.inner.store.ledger.set_peak(peak);
     }
 
     /// How often the host has waited for the device to run dry.

@@ -153,6 +153,7 @@ pub struct Trainer {
     pub(super) position: Position,
     /// What runs for each product of a step, where it was measured.
     tuned: Vec<KernelRecord>,
+    tuner: Option<Tuner>,
 }
 
 /// A batch, on both sides.
@@ -293,8 +294,19 @@ impl Trainer {
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
         let plans = Plans::empty(gpu)?;
-        let (gpu, tuned) = (gpu.clone(), Vec::new());
-        Ok(Self { gpu, settings, data, model, optimizer, batch, plans, evolution, position, tuned })
+        Ok(Self {
+            gpu: gpu.clone(),
+            settings,
+            data,
+            model,
+            optimizer,
+            batch,
+            plans,
+            evolution,
+            position,
+            tuned: Vec::new(),
+            tuner: None,
+        })
     }
 
     /// The device.
@@ -318,34 +330,51 @@ impl Trainer {
     }
 
     /// Measures the variants of the products that this run has, as far as nothing is known about them yet, and records the plans
-    /// anew with what is fastest. The results of the run stay the same to the last bit. Says where a dense product would be
-    /// faster than a sparse one.
+    /// anew with what is fastest; and again at the end of an epoch where patterns have become others, as long as the tuner has
+    /// time. The results of the run stay the same to the last bit. Says where a dense product would be faster than a sparse one.
     ///
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), and as recording.
-    pub fn tune(&mut self, tuner: &mut Tuner, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<()> {
+    pub fn tune(&mut self, tuner: Tuner, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<()> {
+        self.tuner = Some(tuner);
+        self.tune_new(watch)?;
+        if let Some(left @ 1..) = self.tuner.as_ref().map(Tuner::wanted) {
+            watch(&Event::Notice(format!("{left} kernels are left for the next run to measure")));
+        }
+        Ok(())
+    }
+
+    /// Measures what is wanted now.
+    fn tune_new(&mut self, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<()> {
+        let Some(tuner) = &mut self.tuner else { return Ok(()) };
         let measured = tuner.measure(&mut |Progress { done, of, shape }| {
             watch(&Event::Tuning { done, of, shape: shape.to_owned() }) == Flow::Continue
         })?;
+        let mut notices = tuner.take_notices();
         if measured > 0 {
             self.plan()?;
         }
-        let mut notices = tuner.take_notices();
-        match tuner.wanted() {
-            0 => {}
-            left => notices.push(format!("{left} kernels are left for the next run to measure")),
-        }
-        self.tuned = kernel_records(&self.gpu);
-        for record in &self.tuned {
+        let records = kernel_records(&self.gpu);
+        for record in records.iter().filter(|record| !self.tuned.contains(record)) {
             if let Some(versus_dense) = record.versus_dense.filter(|_| record.dense_is_faster()) {
                 let shape = &record.shape;
                 notices.push(format!("{shape}: a dense product would be {versus_dense:.2} times as fast"));
             }
         }
+        self.tuned = records;
         notices.into_iter().for_each(|notice| {
             watch(&Event::Notice(notice));
         });
         Ok(())
+    }
+
+    /// Adds to the log what was chosen, if anything was.
+    fn log_kernels(&self, folder: &RunFolder) -> Result<()> {
+        if self.tuned.is_empty() {
+            return Ok(());
+        }
+        let (step, adapter) = (self.position.step, self.gpu.info().name.clone());
+        folder.log(&LogRecord::Kernels(KernelsRecord { step, adapter, kernels: self.tuned.clone() }))
     }
 
     /// The kernels of a step, in order.
@@ -375,9 +404,8 @@ impl Trainer {
         if let (Some(folder), 0) = (folder, self.position.step) {
             folder.log(&LogRecord::Start(StartRecord { step: 0, layers: self.layer_records()? }))?;
         }
-        if let (Some(folder), false) = (folder, self.tuned.is_empty()) {
-            let (step, adapter) = (self.position.step, self.gpu.info().name.clone());
-            folder.log(&LogRecord::Kernels(KernelsRecord { step, adapter, kernels: self.tuned.clone() }))?;
+        if let Some(folder) = folder {
+            self.log_kernels(folder)?;
         }
 
         while self.position.step < total && flow == Flow::Continue {
@@ -394,6 +422,10 @@ impl Trainer {
             if self.position.step == until {
                 let epochs = total.div_ceil(per_epoch);
                 self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
+                if self.tuner.as_ref().is_some_and(|tuner| tuner.wanted() > 0 && !tuner.is_spent()) {
+                    self.tune_new(watch)?;
+                    folder.map_or(Ok(()), |folder| self.log_kernels(folder))?;
+                }
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
                 let (loads, scaling) = (self.take_loads()?, self.scaling()?);

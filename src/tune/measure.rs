@@ -218,7 +218,7 @@ fn shrink(mut work: Workload, operations: usize) -> Workload {
         matrices || 2.0 * (m * n * k) as f64 * density > operations as f64
     };
     while too_much(&work) {
-        let Some(largest) = work.sizes.iter_mut().max().filter(|size| **size > 128) else { break };
+        let Some(largest) = work.sizes.iter_mut().max().filter(|size| **size > 256) else { break };
         // Blocks of every size divide 64.
         *largest = (*largest / 2).next_multiple_of(64) + *largest % 4;
     }
@@ -252,5 +252,10 @@ mod tests {
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
         assert_eq!(shrink(small, 1 << 28), small);
+        // It ends, whatever the remainders and however little there may be to do.
+        for side in 1..1000 {
+            let dense = Workload { family: Family::Dense, sizes: [side; 3], nnz: 0, block: 0, ..work };
+            assert!(shrink(dense, 0).sizes.iter().all(|&size| size <= side.min(256)));
+        }
     }
 }

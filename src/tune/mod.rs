@@ -18,8 +18,7 @@ use measure::{Measured, measure};
 /// How a [`Tuner`] goes about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
-    /// How long may be spent on measuring at a time. A shape that has been begun is finished; what is left over is for the next
-    /// time.
+    /// How long a tuner may spend on measuring. A shape that has been begun is finished; what is left over is for the next one.
     pub budget: Duration,
     /// Where choices are kept. Without it they are forgotten with the device.
     pub folder: Option<PathBuf>,
@@ -64,6 +63,7 @@ pub struct Progress<'a> {
 #[derive(Debug)]
 pub struct Tuner {
     gpu: Gpu,
+    /// What is left of the time.
     budget: Duration,
     cache: Option<Cache>,
     notices: Vec<String>,
@@ -111,6 +111,11 @@ impl Tuner {
         }
     }
 
+    /// Whether no time is left.
+    pub fn is_spent(&self) -> bool {
+        self.budget.is_zero()
+    }
+
     /// Shapes that were recorded, and that nothing is known about.
     pub fn wanted(&self) -> usize {
         self.gpu.workloads().iter().filter(|(_, verdict)| verdict.is_none()).count()
@@ -122,7 +127,8 @@ impl Tuner {
     /// # Errors
     /// [`Error::DeviceLost`]. What cannot be measured, or not written, is a [notice](Tuner::take_notices).
     pub fn measure(&mut self, watch: &mut dyn FnMut(Progress<'_>) -> bool) -> Result<usize> {
-        let deadline = Instant::now() + self.budget;
+        let (started, peak) = (Instant::now(), self.gpu.peak_bytes());
+        let deadline = started + self.budget;
         let mut wanted = self.gpu.workloads();
         wanted.retain(|(_, verdict)| verdict.is_none());
         let of = wanted.len();
@@ -148,7 +154,8 @@ impl Tuner {
             }
         }
         // What was made up is gone, and is no part of what a run needs.
-        self.gpu.start_afresh();
+        self.gpu.forget_since(peak);
+        self.budget = self.budget.saturating_sub(started.elapsed());
         self.keep(&found);
         result.map(|()| found.len())
     }

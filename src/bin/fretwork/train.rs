@@ -60,13 +60,12 @@ pub(crate) fn run(options: &Train) -> Result<ExitCode> {
         steps: 0,
         interrupted,
         bar: None,
+        tuning: None,
         said: Ok(()),
     };
-    if let Some(mut tuner) = tuner {
-        trainer.tune(&mut tuner, &mut |event| watcher.see(event))?;
-        if let Some(bar) = watcher.bar.take() {
-            bar.finish_and_clear();
-        }
+    if let Some(tuner) = tuner {
+        trainer.tune(tuner, &mut |event| watcher.see(event))?;
+        watcher.end_tuning();
     }
     let summary = trainer.run(folder.as_ref(), &mut |event| watcher.see(event))?;
     watcher.said?;
@@ -227,29 +226,31 @@ struct Watcher {
     steps: u64,
     interrupted: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
+    /// While kernels are measured.
+    tuning: Option<ProgressBar>,
     /// Whether what was said could be heard.
     said: Result<()>,
 }
 
 impl Watcher {
     fn see(&mut self, event: &Event) -> Flow {
+        if !matches!(event, Event::Tuning { .. }) {
+            self.end_tuning();
+        }
         match event {
             Event::Tuning { done, of, shape } => {
                 if !self.json {
-                    let bar = self.bar.get_or_insert_with(|| tuning_bar(*of));
+                    let bar = self.tuning.get_or_insert_with(|| tuning_bar(*of));
                     bar.set_position(*done as u64 + 1);
                     bar.set_message(shape.clone());
                 }
             }
+            Event::Notice(notice) if self.json => {
+                self.said = line(json!({ "event": "notice", "text": notice }));
+            }
             Event::Notice(notice) => {
-                if let Some(bar) = self.bar.take() {
-                    bar.finish_and_clear();
-                }
-                if self.json {
-                    self.said = line(json!({ "event": "notice", "text": notice }));
-                } else {
-                    eprintln!("note: {notice}");
-                }
+                let say = || eprintln!("note: {notice}");
+                self.bar.as_ref().map_or_else(say, |bar| bar.suspend(say));
             }
             &Event::Progress { epoch, step, steps, loss, accuracy } => {
                 self.steps += 1;
@@ -283,6 +284,12 @@ impl Watcher {
         let enough = self.stop_after.is_some_and(|most| self.steps >= most);
         let stop = enough || self.interrupted.load(Ordering::Relaxed) || self.said.is_err();
         if stop { Flow::Stop } else { Flow::Continue }
+    }
+
+    fn end_tuning(&mut self) {
+        if let Some(bar) = self.tuning.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
