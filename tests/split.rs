@@ -224,7 +224,7 @@ fn dense_products() {
                 let step = draws.step();
                 let (activation, dropout) =
                     (Activation::Gelu, Some(Dropping { dropout: DROPOUT, step: &step }));
-                let forward = Epilogue::Forward { bias: &bias, activation, dropout, pre: &pre };
+                let forward = Epilogue::Forward { bias: &bias, activation, dropout, pre: Some(&pre) };
                 let backward = Epilogue::Backward { pre: &given, activation, dropout };
                 let dispatches = run(gpu, |rec| {
                     ops::dense(rec, &x, &w, &y, Transpose::NT, forward)?;
@@ -285,7 +285,7 @@ fn layer(
     let [given, dx] = [(); 2].map(|()| draws.tensor(&[rows, inputs]));
     let mask = mask.map(|mask| upload_mask(gpu, mask).unwrap());
     let (activation, dropout) = (Activation::Gelu, Some(Dropping { dropout: DROPOUT, step: &step }));
-    let forward = Epilogue::Forward { bias: &bias, activation, dropout, pre: &pre };
+    let forward = Epilogue::Forward { bias: &bias, activation, dropout, pre: Some(&pre) };
     let backward = Epilogue::Backward { pre: &given, activation, dropout };
     let dispatches = run(gpu, |rec| {
         ops::dds(rec, &x, &w, &y, Transpose::NT, forward)?;

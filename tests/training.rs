@@ -192,8 +192,17 @@ fn digits_reach_their_accuracy() {
 
 #[test]
 fn what_is_not_finite_stops_the_run_and_names_the_layer() {
+    // In batches of 16, status is looked at every fourth step.
+    for (batch, activation) in [(200, Activation::Gelu), (16, Activation::Relu)] {
+        stops_and_names_the_layer(batch, activation);
+    }
+}
+
+fn stops_and_names_the_layer(batch: usize, activation: Activation) {
     let mut settings = lively(OptimizerKind::Sgd);
-    settings.learning_rate = 1e30;
+    (settings.learning_rate, settings.batch) = (1e30, batch);
+    let ModelConfig::Mlp(model) = &mut settings.model else { panic!("not a multilayer perceptron") };
+    model.activation = activation;
     let folder = tempfile::tempdir().unwrap();
     let run_folder = RunFolder::create(folder.path()).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();

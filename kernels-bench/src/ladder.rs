@@ -99,8 +99,8 @@ fn climb(
     Ok(String::new())
 }
 
-/// Bytes on the device, from sizes alone: values, gradients and both moments, and rows before and after the activation and
-/// on the way back. Buffers that are reused are rounded up by a quarter at most.
+/// Bytes on the device, from sizes alone: values, gradients and both moments, and rows after the activation and on
+/// the way back. Buffers that are reused are rounded up by a quarter at most.
 fn predict(neurons: usize) -> u64 {
     let inputs = INPUTS.next_multiple_of(BLOCK);
     let blocks = inputs / BLOCK * (neurons / BLOCK);
@@ -108,7 +108,7 @@ fn predict(neurons: usize) -> u64 {
     let parameters = kept * BLOCK * BLOCK + neurons + CLASSES * (neurons + 1);
     let rows = (BATCH * neurons * 4) as u64;
     let step = (rows.next_power_of_two() / 8).max(1);
-    16 * parameters as u64 + 3 * rows.next_multiple_of(step)
+    16 * parameters as u64 + 2 * rows.next_multiple_of(step)
 }
 
 /// On a device of its own, so that nothing is left from the last one.

@@ -11,9 +11,11 @@ fn sigmoid(x: f32) -> f32 {
 const GELU_1: f32 = 1.5957691216057308; // 2 sqrt(2 / pi)
 const GELU_3: f32 = 0.07135481282805884; // GELU_1 * 0.044715
 
+// NaN and infinity pass, so that they show in what is stored. Their bits are looked at: a driver may take max(NaN, 0) for 0.
 @if(relu)
 fn activate(x: f32, slope: f32) -> f32 {
-    return max(x, 0.0);
+    const EXPONENT = 0x7F800000u;
+    return select(max(x, 0.0), x, (bitcast<u32>(x) & EXPONENT) == EXPONENT);
 }
 @if(relu)
 fn derivative(x: f32, slope: f32) -> f32 {

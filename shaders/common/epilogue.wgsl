@@ -4,7 +4,8 @@
 //   forward    pre = sum + bias,  out = dropout(activation(pre))
 //   backward   out = sum * activation'(pre), through the same dropout
 //
-// The backward epilogue needs the pre-activation and the step alone: the dropout mask is drawn again.
+// The backward epilogue needs the pre-activation and the step alone: the dropout mask is drawn again. Where the sign of the
+// output tells the derivative, the host gives it the output for the pre-activation, and the forward epilogue stores no other.
 import package::common::matmul::params;
 import package::common::activation::{activate, derivative};
 import package::common::dropout::kept;
@@ -12,15 +13,17 @@ import package::common::dropout::kept;
 @if(!out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>;
 @if(out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-@if(bias || forward) @group(0) @binding(3) var<storage, read> bias: array<f32>;
+@if((bias || forward) && !out_scalar) @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@if((bias || forward) && out_scalar) @group(0) @binding(3) var<storage, read> bias: array<f32>;
 
-@if(forward && !out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
-@if(forward && out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<f32>;
+@if(forward && pre && !out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<vec4<f32>>;
+@if(forward && pre && out_scalar) @group(0) @binding(4) var<storage, read_write> pre: array<f32>;
 @if(backward && !out_scalar) @group(0) @binding(4) var<storage, read> pre: array<vec4<f32>>;
 @if(backward && out_scalar) @group(0) @binding(4) var<storage, read> pre: array<f32>;
 
-// Stores four neighbours in a row of the product. Those outside it are left out.
-fn store4(row: u32, column: u32, sum: vec4<f32>) {
+// Stores four neighbours in a row of the product. Those outside it are left out. `shift` is `bias4` of the column, which a
+// caller with several rows asks for once.
+fn store4(row: u32, column: u32, sum: vec4<f32>, shift: vec4<f32>) {
     if row >= params.m || column >= params.n {
         return;
     }
@@ -32,11 +35,13 @@ fn store4(row: u32, column: u32, sum: vec4<f32>) {
             out[index / 4u] = sum;
         }
         @if(bias) {
-            out[index / 4u] = sum + bias4(column);
+            out[index / 4u] = sum + shift;
         }
         @if(forward) {
-            let x = sum + bias4(column);
-            pre[index / 4u] = x;
+            let x = sum + shift;
+            @if(pre) {
+                pre[index / 4u] = x;
+            }
             out[index / 4u] = vec4<f32>(
                 outward(x.x, element), outward(x.y, element + 1u), outward(x.z, element + 2u), outward(x.w, element + 3u),
             );
@@ -56,11 +61,13 @@ fn store4(row: u32, column: u32, sum: vec4<f32>) {
                 out[at] = sum[c];
             }
             @if(bias) {
-                out[at] = sum[c] + bias[bias_at(column) + c];
+                out[at] = sum[c] + shift[c];
             }
             @if(forward) {
-                let x = sum[c] + bias[bias_at(column) + c];
-                pre[at] = x;
+                let x = sum[c] + shift[c];
+                @if(pre) {
+                    pre[at] = x;
+                }
                 out[at] = outward(x, element + c);
             }
             @if(backward) {
@@ -118,10 +125,21 @@ fn bias_at(column: u32) -> u32 {
     }
 }
 
-@if(bias || forward)
+// The bias of four neighbours, 0 where there is none. Columns past the end repeat the last; nobody stores them.
 fn bias4(column: u32) -> vec4<f32> {
-    let at = bias_at(column);
-    return vec4<f32>(bias[at], bias[at + 1u], bias[at + 2u], bias[at + 3u]);
+    @if(!bias && !forward) {
+        return vec4<f32>();
+    }
+    @if((bias || forward) && !out_scalar) {
+        return bias[bias_at(min(column, params.n - 4u)) / 4u];
+    }
+    @if((bias || forward) && out_scalar) {
+        let last = params.n - 1u;
+        return vec4<f32>(
+            bias[bias_at(min(column, last))], bias[bias_at(min(column + 1u, last))],
+            bias[bias_at(min(column + 2u, last))], bias[bias_at(min(column + 3u, last))],
+        );
+    }
 }
 
 @if(forward || backward)

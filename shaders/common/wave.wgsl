@@ -1,5 +1,5 @@
 // What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
-import package::common::matmul::{params, lhs4, lhs_at, lhs_row, contraction, ended, Piece};
+import package::common::matmul::{params, lhs4, lhs_at, lhs_row, rhs4, rhs_at, contraction, ended, Piece};
 
 // Eight elements across, as two pieces.
 alias Octet = array<Piece, 2>;
@@ -30,6 +30,21 @@ fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 
+// Columns j..j + 7 of op(rhs) at contraction indices k..k + 3, likewise.
+@if(!rhs_t)
+fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
+    let column = min(j + lane % 2u * 4u, (params.n - 1u) & ~3u);
+    let own = rhs4(rhs_at(contraction(k + lane / 2u), column));
+    let octet = octet_of_columns(own);
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+@if(rhs_t)
+fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
+    let own = rhs4(rhs_at(min(j + lane, params.n - 1u), k));
+    let octet = octet_of_rows(own);
+    return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+
 // Each lane holds a row: four contraction indices of one element across.
 fn octet_of_rows(own: vec4<f32>) -> Octet {
     return Octet(
@@ -54,6 +69,43 @@ fn octet_of_columns(own: vec4<f32>) -> Octet {
         Piece(
             subgroupBroadcast(own, 1u), subgroupBroadcast(own, 3u),
             subgroupBroadcast(own, 5u), subgroupBroadcast(own, 7u),
+        ),
+    );
+}
+
+// Each of two neighbours holds a piece: `own`, the second of the two where `second`.
+fn pair_octet(own: Piece, second: bool) -> Octet {
+    let other = Piece(quadSwapX(own[0]), quadSwapX(own[1]), quadSwapX(own[2]), quadSwapX(own[3]));
+    return Octet(
+        Piece(
+            select(own[0], other[0], second), select(own[1], other[1], second),
+            select(own[2], other[2], second), select(own[3], other[3], second),
+        ),
+        Piece(
+            select(other[0], own[0], second), select(other[1], own[1], second),
+            select(other[2], own[2], second), select(other[3], own[3], second),
+        ),
+    );
+}
+
+// Each of four neighbours holds a piece: 16 elements across.
+fn quad_octets(own: Piece) -> array<Piece, 4> {
+    return array<Piece, 4>(
+        Piece(
+            quadBroadcast(own[0], 0u), quadBroadcast(own[1], 0u),
+            quadBroadcast(own[2], 0u), quadBroadcast(own[3], 0u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 1u), quadBroadcast(own[1], 1u),
+            quadBroadcast(own[2], 1u), quadBroadcast(own[3], 1u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 2u), quadBroadcast(own[1], 2u),
+            quadBroadcast(own[2], 2u), quadBroadcast(own[3], 2u),
+        ),
+        Piece(
+            quadBroadcast(own[0], 3u), quadBroadcast(own[1], 3u),
+            quadBroadcast(own[2], 3u), quadBroadcast(own[3], 3u),
         ),
     );
 }

@@ -5,14 +5,14 @@
 // the block size. (With the columns spread over the lanes instead, blocks of 16 leave half of an
 // eight-wide processor idle: docs/rejected.md.)
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, Piece, Tile, add_pieces};
+import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::epilogue::store4;
+import package::common::sideways::store_sideways;
 @if(continued)
-import package::common::epilogue::stored4;
+import package::common::sideways::stored_sideways;
 import package::constants::BLOCK;
 
 const LANES = 32u;
@@ -31,17 +31,9 @@ fn main(
         return;
     }
 
-    // The tile is held sideways: 8 columns by a vector of four rows.
     var tile: Tile;
     @if(continued) {
-        let before = transpose(Piece(stored4(i, j), stored4(i + 1u, j), stored4(i + 2u, j), stored4(i + 3u, j)));
-        let after = transpose(Piece(
-            stored4(i, j + 4u), stored4(i + 1u, j + 4u), stored4(i + 2u, j + 4u), stored4(i + 3u, j + 4u),
-        ));
-        for (var column = 0u; column < 4u; column++) {
-            tile[column] = before[column];
-            tile[column + 4u] = after[column];
-        }
+        tile = stored_sideways(i, j);
     }
     let line = line_of(j / BLOCK);
     let within = j % BLOCK;
@@ -62,10 +54,5 @@ fn main(
         }
     }
 
-    let near = transpose(Piece(tile[0], tile[1], tile[2], tile[3]));
-    let far = transpose(Piece(tile[4], tile[5], tile[6], tile[7]));
-    for (var row = 0u; row < 4u; row++) {
-        store4(i + row, j, near[row]);
-        store4(i + row, j + 4u, far[row]);
-    }
+    store_sideways(i, j, tile);
 }

@@ -6,7 +6,7 @@ import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 import package::constants::BLOCK;
@@ -77,7 +77,8 @@ fn main(
         }
     }
 
+    let shift = bias4(column * BLOCK + 4u * quad);
     for (var row = 0u; row < 8u; row++) {
-        store4(i + 8u * octet + row, column * BLOCK + 4u * quad, tile[row]);
+        store4(i + 8u * octet + row, column * BLOCK + 4u * quad, tile[row], shift);
     }
 }

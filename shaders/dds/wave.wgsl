@@ -1,20 +1,22 @@
 // product[m, n] = op(lhs) * op(S), S block-sparse, without workgroup memory.
 //
-// A workgroup is 32 invocations of 4 rows each, by 8 columns, as in the lane variant; every load of the sparse operand's
-// values is the same for all of them. Here eight invocations run as one subgroup: each loads an eighth, and hands it round.
+// A workgroup is 32 invocations of 4 rows each, by 16 columns, or by 8 in blocks of 8. As in the lane variant, every load of
+// the sparse operand's values is the same for all of them; here eight run as one subgroup, and each loads an eighth of the
+// values and hands it round. Twice the columns of the lane variant make up for more sums than there are registers.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, rhs4, Piece, Tile, add_pieces};
+import package::common::matmul::{params, lhs_piece, rhs4, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::common::wave::{Octet, octet_of_rows, octet_of_columns};
 import package::dds::blocks::{line_of, first_row};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::epilogue::store4;
+import package::common::sideways::store_sideways;
 @if(continued)
-import package::common::epilogue::stored4;
+import package::common::sideways::stored_sideways;
 import package::constants::BLOCK;
 
 const LANES = 32u;
+const WIDE = min(BLOCK, 16u);
 
 @compute @workgroup_size(32)
 fn main(
@@ -23,26 +25,23 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let across = params.n / 8u;
+    let across = params.n / WIDE;
     let index = workgroup_index(id, count);
     let top = index / across * LANES * 4u;
-    let j = index % across * 8u;
+    let j = index % across * WIDE;
     // All lanes go on or none, since they need each other; rows past the end are not stored.
     if top >= params.m {
         return;
     }
     let i = top + local * 4u;
 
-    // The tile is held sideways: 8 columns by a vector of four rows.
+    // Eight columns, and eight more.
     var tile: Tile;
+    var more: Tile;
     @if(continued) {
-        let before = transpose(Piece(stored4(i, j), stored4(i + 1u, j), stored4(i + 2u, j), stored4(i + 3u, j)));
-        let after = transpose(Piece(
-            stored4(i, j + 4u), stored4(i + 1u, j + 4u), stored4(i + 2u, j + 4u), stored4(i + 3u, j + 4u),
-        ));
-        for (var column = 0u; column < 4u; column++) {
-            tile[column] = before[column];
-            tile[column + 4u] = after[column];
+        tile = stored_sideways(i, j);
+        if WIDE > 8u {
+            more = stored_sideways(i, j + 8u);
         }
     }
     let line = line_of(j / BLOCK);
@@ -56,16 +55,19 @@ fn main(
         }
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += 4u) {
+            let rows = lhs_piece(i, first + k);
             let columns = block_octet(slot, k, within, lane);
-            add_pieces(&tile, columns[0], columns[1], lhs_piece(i, first + k));
+            add_pieces(&tile, columns[0], columns[1], rows);
+            if WIDE > 8u {
+                let others = block_octet(slot, k, within + 8u, lane);
+                add_pieces(&more, others[0], others[1], rows);
+            }
         }
     }
 
-    let near = transpose(Piece(tile[0], tile[1], tile[2], tile[3]));
-    let far = transpose(Piece(tile[4], tile[5], tile[6], tile[7]));
-    for (var row = 0u; row < 4u; row++) {
-        store4(i + row, j, near[row]);
-        store4(i + row, j + 4u, far[row]);
+    store_sideways(i, j, tile);
+    if WIDE > 8u {
+        store_sideways(i, j + 8u, more);
     }
 }
 

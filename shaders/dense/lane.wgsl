@@ -2,7 +2,7 @@
 // columns. The rows are the same for all of them, so `lhs` is loaded once for the workgroup.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -32,7 +32,8 @@ fn main(
         add_pieces(&tile, lhs_piece(i, k), lhs_piece(i + 4u, k), rhs_piece(k, j));
     }
 
+    let shift = bias4(j);
     for (var row = 0u; row < 8u; row++) {
-        store4(i + row, j, tile[row]);
+        store4(i + row, j, tile[row], shift);
     }
 }

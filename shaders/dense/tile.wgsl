@@ -2,7 +2,7 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, Tile};
 import package::common::panel::{add_product, SIDE, QUADS};
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -30,7 +30,8 @@ fn main(
     }
     add_product(&tile, i, j, local);
 
+    let shift = bias4(j + 4u * quad);
     for (var row = 0u; row < 8u; row++) {
-        store4(i + 8u * octet + row, j + 4u * quad, tile[row]);
+        store4(i + 8u * octet + row, j + 4u * quad, tile[row], shift);
     }
 }

@@ -1,9 +1,9 @@
-// Dense matmul without workgroup memory, where eight invocations run as one subgroup: side by side, each with 8 rows by 4
-// columns. The rows are the same for all of them, so each loads one, and hands it round.
+// Dense matmul without workgroup memory, where eight invocations run as one subgroup: side by side, each with 16 rows by 4
+// columns. The rows are the same for all of them, so each loads two, and hands them round.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::wave::lhs_octet;
-import package::common::epilogue::store4;
+import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -17,24 +17,32 @@ fn main(
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = index / across * 8u;
+    let i = index / across * 16u;
     let j = (index % across * LANES + lane) * 4u;
     if i >= params.m {
         return;
     }
 
+    // Eight rows, and eight more.
     var tile: Tile;
+    var more: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
             tile[row] = stored4(i + row, j);
+            more[row] = stored4(i + 8u + row, j);
         }
     }
     for (var k = 0u; k < params.k; k += 4u) {
+        let columns = rhs_piece(k, j);
         let rows = lhs_octet(i, k, lane);
-        add_pieces(&tile, rows[0], rows[1], rhs_piece(k, j));
+        let others = lhs_octet(i + 8u, k, lane);
+        add_pieces(&tile, rows[0], rows[1], columns);
+        add_pieces(&more, others[0], others[1], columns);
     }
 
+    let shift = bias4(j);
     for (var row = 0u; row < 8u; row++) {
-        store4(i + row, j, tile[row]);
+        store4(i + row, j, tile[row], shift);
+        store4(i + 8u + row, j, more[row], shift);
     }
 }

@@ -39,6 +39,6 @@ fn main(
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store4(i + row, j, tile[row]);
+        store4(i + row, j, tile[row], vec4<f32>());
     }
 }

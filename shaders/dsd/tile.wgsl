@@ -64,6 +64,6 @@ fn main(
     }
 
     for (var r = 0u; r < 8u; r++) {
-        store4(row * BLOCK + 8u * octet + r, j + 4u * quad, tile[r]);
+        store4(row * BLOCK + 8u * octet + r, j + 4u * quad, tile[r], vec4<f32>());
     }
 }

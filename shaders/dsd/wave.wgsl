@@ -1,6 +1,6 @@
 // product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory, where eight invocations run as one subgroup: side
-// by side, each with 8 rows of one row of blocks by 4 columns. The rows of S are the same for all of them, so each loads an
-// eighth, and hands it round.
+// by side, each with 16 rows of one row of blocks by 4 columns, or 8 in blocks of 8. The rows of S are the same for all of
+// them, so each loads an eighth, and hands it round.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
@@ -8,38 +8,47 @@ import package::dsd::blocks::{line_of, block_octet};
 import package::common::epilogue::store4;
 import package::constants::BLOCK;
 
-const LANES = 32u;
+const LANES = 8u;
+const TALL = min(BLOCK, 16u);
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = index / across * 8u;
-    // Invocations past the last column stay, since their subgroup needs them, unless all of it is.
-    let first_column = (index % across * LANES + local - lane) * 4u;
-    if i >= params.m || first_column >= params.n {
+    let i = index / across * TALL;
+    // Invocations past the last column stay, since their subgroup needs them.
+    let j = (index % across * LANES + lane) * 4u;
+    if i >= params.m {
         return;
     }
-    let j = first_column + 4u * lane;
 
+    // Eight rows, and eight more.
     var tile: Tile;
+    var more: Tile;
     let line = line_of(i / BLOCK);
     let within = i % BLOCK;
     for (var entry = line.begin; entry < line.end; entry++) {
         let slot = line_slot(line, entry);
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += 4u) {
+            let columns = rhs_piece(first + k, j);
             let rows = block_octet(slot, within, k, lane);
-            add_pieces(&tile, rows[0], rows[1], rhs_piece(first + k, j));
+            add_pieces(&tile, rows[0], rows[1], columns);
+            if TALL > 8u {
+                let others = block_octet(slot, within + 8u, k, lane);
+                add_pieces(&more, others[0], others[1], columns);
+            }
         }
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store4(i + row, j, tile[row]);
+        store4(i + row, j, tile[row], vec4<f32>());
+        if TALL > 8u {
+            store4(i + 8u + row, j, more[row], vec4<f32>());
+        }
     }
 }

@@ -87,6 +87,6 @@ fn main(
     }
 
     for (var r = 0u; r < 8u; r++) {
-        store4(row * BLOCK + within + r, column * BLOCK + 4u * local.x, tile[r]);
+        store4(row * BLOCK + within + r, column * BLOCK + 4u * local.x, tile[r], vec4<f32>());
     }
 }

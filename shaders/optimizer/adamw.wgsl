@@ -21,14 +21,22 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> grads: array<f32>;
-@group(0) @binding(2) var<storage, read_write> first: array<f32>;
-@group(0) @binding(3) var<storage, read_write> second: array<f32>;
+// An element, or four neighbours, counted as one.
+@if(!quads) alias Cell = f32;
+@if(quads) alias Cell = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read_write> values: array<Cell>;
+@group(0) @binding(1) var<storage, read> grads: array<Cell>;
+@group(0) @binding(2) var<storage, read_write> first: array<Cell>;
+@group(0) @binding(3) var<storage, read_write> second: array<Cell>;
 // The step with which each block came; 0 for those that were there from the start.
 @if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
+
+// Cells in a block.
+@if(births && !quads) const CELLS = BLOCK * BLOCK;
+@if(births && quads) const CELLS = BLOCK * BLOCK / 4u;
 
 // 1 - exp(x) for x <= 0. Near 0 the difference would lose all its digits, so there it is a series.
 @if(births)
@@ -54,14 +62,14 @@ fn main(
         }
     }
     let g = grads[i];
-    let m = fma(params.beta_1, first[i], (1.0 - params.beta_1) * g);
-    let v = fma(params.beta_2, second[i], (1.0 - params.beta_2) * g * g);
+    let m = fma(Cell(params.beta_1), first[i], (1.0 - params.beta_1) * g);
+    let v = fma(Cell(params.beta_2), second[i], (1.0 - params.beta_2) * g * g);
     first[i] = m;
     second[i] = v;
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
     var corrections = vec2<f32>(now.correction_1, now.correction_2);
     @if(births) {
-        var slot = i / (BLOCK * BLOCK);
+        var slot = i / CELLS;
         @if(window) {
             slot += params.first;
         }
@@ -72,5 +80,5 @@ fn main(
         }
     }
     let direction = m * corrections.x / (sqrt(v * corrections.y) + params.epsilon);
-    values[i] = fma(-now.learning_rate, direction, decayed);
+    values[i] = fma(Cell(-now.learning_rate), direction, decayed);
 }

@@ -11,9 +11,13 @@ struct Params {
     weight_decay: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> grads: array<f32>;
-@group(0) @binding(2) var<storage, read_write> velocity: array<f32>;
+// An element, or four neighbours, counted as one.
+@if(!quads) alias Cell = f32;
+@if(quads) alias Cell = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read_write> values: array<Cell>;
+@group(0) @binding(1) var<storage, read> grads: array<Cell>;
+@group(0) @binding(2) var<storage, read_write> velocity: array<Cell>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -33,12 +37,12 @@ fn main(
             return;
         }
     }
-    let v = fma(params.momentum, velocity[i], grads[i]);
+    let v = fma(Cell(params.momentum), velocity[i], grads[i]);
     velocity[i] = v;
     var direction = v;
     @if(nesterov) {
-        direction = fma(params.momentum, v, grads[i]);
+        direction = fma(Cell(params.momentum), v, grads[i]);
     }
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
-    values[i] = fma(-now.learning_rate, direction, decayed);
+    values[i] = fma(Cell(-now.learning_rate), direction, decayed);
 }

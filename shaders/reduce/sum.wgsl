@@ -10,8 +10,12 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+// A column, or four neighbours, counted as one.
+@if(!quads) alias Column = f32;
+@if(quads) alias Column = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read> x: array<Column>;
+@group(0) @binding(1) var<storage, read_write> out: array<Column>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 const CHUNK = 256u;
@@ -33,7 +37,7 @@ fn main(
     @if(window) {
         at += params.first;
     }
-    var sum = 0.0;
+    var sum = Column();
     // A chunk that lies in several windows: on from the sum of those before.
     @if(continued) {
         sum = out[at];

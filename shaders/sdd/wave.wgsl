@@ -1,15 +1,17 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
-// 8 x 4 elements of a block, and eight run as one subgroup: invocations with the same rows share the loads of `lhs`.
+// 16 x 4 elements of a block, or 8 x 4 of one of 8, and eight run as one subgroup: those with the same rows share the loads
+// of `lhs`.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
+import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
-import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
-import package::sdd::octets::{block_lane, block_octet};
+import package::sdd::blocks::{QUADS, slots, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
-const EACH = QUADS * OCTETS;
+const TALL = min(BLOCK, 16u);
+const EACH = QUADS * (BLOCK / TALL);
 const SLOTS = max(1u, 8u / EACH);
 
 @compute @workgroup_size(EACH * SLOTS)
@@ -27,25 +29,55 @@ fn main(
     let place = first + local / EACH;
     let slot = min(place, slots() - 1u);
     let quad = local % QUADS;
-    let octet = local % EACH / QUADS;
-    let i = slot_row(in_topology(slot)) * BLOCK;
+    let top = local % EACH / QUADS * TALL;
+    let i = slot_row(in_topology(slot)) * BLOCK + top;
     let j = slot_col(in_topology(slot)) * BLOCK + 4u * quad;
 
+    // Eight rows, and eight more.
     var tile: Tile;
+    var more: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored_block4(slot, 8u * octet + row, 4u * quad);
+            tile[row] = stored_block4(slot, top + row, 4u * quad);
+            if TALL > 8u {
+                more[row] = stored_block4(slot, top + 8u + row, 4u * quad);
+            }
         }
     }
-    let begin = block_lane(i, quad, octet, lane);
+    // Where the rows that a lane loads begin: four of its own, or one of each eight.
+    var four: vec4<u32>;
+    var ones: vec2<u32>;
+    if BLOCK < 32u {
+        four = lhs_rows(i + 4u * quad);
+    } else {
+        ones = vec2<u32>(lhs_lane(i, lane), lhs_lane(i + 8u, lane));
+    }
     for (var k = 0u; k < params.k; k += 4u) {
-        let rows = block_octet(begin, k, quad, octet, lane);
-        add_pieces(&tile, rows[0], rows[1], rhs_piece(k, j));
+        let columns = rhs_piece(k, j);
+        if BLOCK == 8u {
+            // Two lanes to a block: each loads four rows.
+            let rows = pair_octet(lhs_piece_of(four, k), quad == 1u);
+            add_pieces(&tile, rows[0], rows[1], columns);
+        } else if BLOCK == 16u {
+            // Four lanes to a block: each loads four rows.
+            let rows = quad_octets(lhs_piece_of(four, k));
+            add_pieces(&tile, rows[0], rows[1], columns);
+            add_pieces(&more, rows[2], rows[3], columns);
+        } else {
+            // Eight lanes have the same rows: each loads two.
+            let rows = lhs_octet_of(ones.x, k, lane);
+            let others = lhs_octet_of(ones.y, k, lane);
+            add_pieces(&tile, rows[0], rows[1], columns);
+            add_pieces(&more, others[0], others[1], columns);
+        }
     }
 
     if place < slots() {
         for (var row = 0u; row < 8u; row++) {
-            store_block4(slot, 8u * octet + row, 4u * quad, tile[row]);
+            store_block4(slot, top + row, 4u * quad, tile[row]);
+            if TALL > 8u {
+                store_block4(slot, top + 8u + row, 4u * quad, more[row]);
+            }
         }
     }
 }

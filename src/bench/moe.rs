@@ -413,7 +413,7 @@ impl Products {
 
     fn forward(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let Self { x, y, up, down, pre, hidden, bias, .. } = self;
-        let epilogue = Epilogue::Forward { bias, activation: ACTIVATION, dropout: None, pre };
+        let epilogue = Epilogue::Forward { bias, activation: ACTIVATION, dropout: None, pre: Some(pre) };
         ops::dense(rec, x, up, hidden, Transpose::NT, epilogue)?;
         ops::dense(rec, hidden, down, y, Transpose::NN, Epilogue::None)
     }

@@ -23,6 +23,7 @@ pub(super) fn table() -> Vec<Check> {
             table.push(Check::new(name("backward"), move |gpu| backward(gpu, activation, rate)));
         }
     }
+    table.push(Check::new("fretwork.activation.forward.f32(relu) of what is not finite", not_finite));
     table.push(Check::new("fretwork.finite.scan.f32", finite));
     table.push(Check::new("fretwork.loss.softmax.f32", softmax));
     table.push(Check::new("fretwork.loss.mse.f32", mse));
@@ -32,20 +33,28 @@ pub(super) fn table() -> Vec<Check> {
         for nesterov in [false, true] {
             let name =
                 format!("fretwork.optimizer.sgd.f32{}{suffix}", if nesterov { ".nesterov" } else { "" });
-            table.push(Check::new(name, move |gpu| sgd(gpu, nesterov, masked)));
+            table.push(Check::new(name, move |gpu| sgd(gpu, nesterov, masked, COUNT)));
         }
         for births in [false, true] {
             let block = if births { ".b16.births" } else { "" };
             let name = format!("fretwork.optimizer.adamw.f32{block}{suffix}");
-            table.push(Check::new(name, move |gpu| adamw(gpu, births, masked)));
+            // Four blocks of 16.
+            table.push(Check::new(name, move |gpu| adamw(gpu, births, masked, [4, 16, 16])));
         }
     }
+    // So many that four does not divide them.
+    let ragged = COUNT - 1;
+    table.push(Check::new("fretwork.optimizer.sgd.f32 999", move |gpu| sgd(gpu, false, false, ragged)));
+    table.push(Check::new("fretwork.optimizer.adamw.f32 999", move |gpu| {
+        adamw(gpu, false, false, [1, 1, ragged])
+    }));
     table.push(Check::new("fretwork.random.fill.u32", random_bits));
     table.push(Check::new("fretwork.random.fill.f32.uniform", random_uniform));
     for add in [false, true] {
-        for rows in [1, 256, 257, 70_000] {
-            let name = format!("fretwork.reduce.sum.f32{} {rows}x5", if add { ".add" } else { "" });
-            table.push(Check::new(name, move |gpu| column_sums(gpu, rows, add)));
+        for (rows, columns) in [(1, 5), (256, 5), (257, 5), (70_000, 5), (1, 8), (257, 68)] {
+            let suffix = if add { ".add" } else { "" };
+            let name = format!("fretwork.reduce.sum.f32{suffix} {rows}x{columns}");
+            table.push(Check::new(name, move |gpu| column_sums(gpu, [rows, columns], add)));
         }
     }
     table
@@ -110,6 +119,24 @@ fn backward(gpu: &Gpu, activation: Activation, rate: f32) -> Result<Verdict> {
     })?;
     let bound = |i: usize| f64::from(g[i]).abs() * derivative_error(activation, x[i]) / f64::from(1.0 - rate);
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+/// NaN and infinity pass through ReLU, since nothing else remembers them; their neighbours do not mind.
+fn not_finite(gpu: &Gpu) -> Result<Verdict> {
+    let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0, -1.0, 0.0, f32::MAX, f32::MIN];
+    let pre = place(gpu, &[x.len()], &x)?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = place(gpu, &[x.len()], &[0.5; 8])?;
+        ops::activation_forward(rec, &pre, &out, Activation::Relu, None)?;
+        Ok(out)
+    });
+    // NaN is equal to nothing, so what is compared is finite numbers, and places of others.
+    let plain = |x: f32| if x.is_finite() { x.to_bits() } else { u32::MAX };
+    let wanted = x.map(|x| plain(Activation::Relu.apply(x)));
+    Ok(match found? {
+        Ok(found) => judge_exact::<u32>(&found.into_iter().map(plain).collect::<Vec<_>>(), &wanted),
+        Err(verdict) => verdict,
+    })
 }
 
 fn finite(gpu: &Gpu) -> Result<Verdict> {
@@ -237,20 +264,20 @@ fn mask(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact::<f32>(&found, &wanted)))
 }
 
-fn sgd(gpu: &Gpu, nesterov: bool, masked: bool) -> Result<Verdict> {
+fn sgd(gpu: &Gpu, nesterov: bool, masked: bool, count: usize) -> Result<Verdict> {
     let settings = Sgd { momentum: 0.9, nesterov, weight_decay: 0.1 };
     let mut walk = operands(908);
-    let [x, g, v] = [(); 3].map(|()| numbers(&mut walk, COUNT, 1.0));
+    let [x, g, v] = [(); 3].map(|()| numbers(&mut walk, count, 1.0));
     let (mask, bits) = some_mask(gpu)?;
     let step = step(gpu)?;
     let (mut wanted, mut state) = (x.clone(), v.clone());
     let decay = [settings.momentum, settings.weight_decay];
     reference::sgd(&mut wanted, &g, &mut state, decay, nesterov, masked.then_some(&mask), 0.05);
-    let grads = place(gpu, &[COUNT], &g)?;
+    let grads = place(gpu, &[count], &g)?;
     let mut velocity = None;
     let found = thrice::<f32>(gpu, |rec| {
-        let values = place(gpu, &[COUNT], &x)?;
-        let fresh = velocity.insert(place(gpu, &[COUNT], &v)?);
+        let values = place(gpu, &[count], &x)?;
+        let fresh = velocity.insert(place(gpu, &[count], &v)?);
         ops::sgd(rec, &values, &grads, fresh, settings, masked.then_some(&bits), &step)?;
         Ok(values)
     })?;
@@ -258,16 +285,17 @@ fn sgd(gpu: &Gpu, nesterov: bool, masked: bool) -> Result<Verdict> {
     updated(gpu, found, &wanted, &[(velocity, &state)], 8.0 * UNIT)
 }
 
-fn adamw(gpu: &Gpu, births: bool, masked: bool) -> Result<Verdict> {
-    // Four blocks of 16, of every age.
-    const SHAPE: [usize; 3] = [4, 16, 16];
-    const ELEMENTS: usize = 4 * 256;
+fn adamw(gpu: &Gpu, births: bool, masked: bool, shape: [usize; 3]) -> Result<Verdict> {
+    let elements = shape.iter().product();
+    // One of every age.
     let born = [0, 1, INDEX - 3, INDEX];
     let mut walk = operands(909);
-    let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, ELEMENTS, 1.0));
-    let v: Vec<f32> = numbers(&mut walk, ELEMENTS, 1.0).iter().map(|x| x * x).collect();
-    let mask = BlockMask::from_words((0..ELEMENTS / 32).map(|_| walk.bits()).collect(), ELEMENTS)?;
-    let bits = upload_mask(gpu, &mask)?;
+    let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, elements, 1.0));
+    let v: Vec<f32> = numbers(&mut walk, elements, 1.0).iter().map(|x| x * x).collect();
+    let mask = masked
+        .then(|| BlockMask::from_words((0..elements / 32).map(|_| walk.bits()).collect(), elements))
+        .transpose()?;
+    let bits = mask.as_ref().map(|mask| upload_mask(gpu, mask)).transpose()?;
     let step = step(gpu)?;
     let (mut wanted, mut first, mut second) = (x.clone(), m.clone(), v.clone());
     reference::adamw(
@@ -276,19 +304,19 @@ fn adamw(gpu: &Gpu, births: bool, masked: bool) -> Result<Verdict> {
         &mut first,
         &mut second,
         [ADAM.beta_1, ADAM.beta_2, ADAM.epsilon, ADAM.weight_decay],
-        masked.then_some(&mask),
+        mask.as_ref(),
         births.then_some(reference::Births { born: &born, area: 256, index: INDEX }),
         0.05,
         ADAM.corrections(INDEX),
     );
     let born = gpu.upload(Class::Scratch, "check", &[4], &born)?;
-    let grads = place(gpu, &SHAPE, &g)?;
+    let grads = place(gpu, &shape, &g)?;
     let (mut found_first, mut found_second) = (None, None);
     let found = thrice::<f32>(gpu, |rec| {
-        let values = place(gpu, &SHAPE, &x)?;
-        let a = found_first.insert(place(gpu, &SHAPE, &m)?);
-        let b = found_second.insert(place(gpu, &SHAPE, &v)?);
-        let (mask, born) = (masked.then_some(&bits), births.then_some(&born));
+        let values = place(gpu, &shape, &x)?;
+        let a = found_first.insert(place(gpu, &shape, &m)?);
+        let b = found_second.insert(place(gpu, &shape, &v)?);
+        let (mask, born) = (bits.as_ref(), births.then_some(&born));
         ops::adamw(rec, &values, &grads, a, b, ADAM, mask, born, &step)?;
         Ok(values)
     })?;
@@ -345,23 +373,22 @@ fn random_uniform(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
-fn column_sums(gpu: &Gpu, rows: usize, add: bool) -> Result<Verdict> {
-    const COLUMNS: usize = 5;
+fn column_sums(gpu: &Gpu, [rows, columns]: [usize; 2], add: bool) -> Result<Verdict> {
     let mut walk = operands(912);
-    let x = numbers(&mut walk, rows * COLUMNS, 1.0);
-    let before = numbers(&mut walk, COLUMNS, 1.0);
+    let x = numbers(&mut walk, rows * columns, 1.0);
+    let before = numbers(&mut walk, columns, 1.0);
     let mut wanted = before.clone();
     reference::column_sums(&x, &mut wanted, add);
-    let tensor = place(gpu, &[rows, COLUMNS], &x)?;
+    let tensor = place(gpu, &[rows, columns], &x)?;
     let found = thrice::<f32>(gpu, |rec| {
-        let out = place(gpu, &[COLUMNS], &before)?;
+        let out = place(gpu, &[columns], &before)?;
         ops::column_sums(rec, &tensor, &out, add)?;
         Ok(out)
     })?;
     // Chunked sums err by no more than one rounding a term along the longest path.
     let path = 256 * 3 + 1;
     let magnitude = |column: usize| {
-        1.0 + x.iter().skip(column).step_by(COLUMNS).map(|x| f64::from(*x).abs()).sum::<f64>()
+        1.0 + x.iter().skip(column).step_by(columns).map(|x| f64::from(*x).abs()).sum::<f64>()
     };
     let bound = |column: usize| 2.0 * gamma(path.min(rows + 1)) * magnitude(column);
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))

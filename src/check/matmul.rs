@@ -243,7 +243,7 @@ impl Case {
                 bias: &bias_tensor,
                 activation,
                 dropout: dropping(rate),
-                pre: &pre_tensor,
+                pre: stores_pre(activation).then_some(&pre_tensor),
             },
             Tail::Backward(activation, rate) => {
                 ops::Epilogue::Backward { pre: &pre_tensor, activation, dropout: dropping(rate) }
@@ -309,12 +309,19 @@ impl Case {
             }
         };
         let verdict = judge(&found, &wanted, bound);
-        if let (Verdict::Right(_), Tail::Forward(..)) = (&verdict, self.tail) {
+        if let (Verdict::Right(_), Tail::Forward(activation, _)) = (&verdict, self.tail)
+            && stores_pre(activation)
+        {
             let stored = gpu.read::<f32>(&pre_tensor)?.wait()?;
             return Ok(judge(&stored, &pre, |i| margin * (magnitude(i) + f64::from(bias[i % n]).abs())));
         }
         Ok(verdict)
     }
+}
+
+/// As networks have it; the identity stands for storing it all the same.
+fn stores_pre(activation: Activation) -> bool {
+    activation == Activation::Identity || !activation.shows_in_output()
 }
 
 /// No activation here is steeper than this: SiLU's derivative peaks at 1.1, GELU's at 1.13.

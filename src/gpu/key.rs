@@ -68,6 +68,7 @@ pub const FLAGS: &[&str] = &[
     // Epilogues and what they contain.
     "bias",
     "forward",
+    "pre",
     "backward",
     "dropout",
     "relu",
@@ -81,6 +82,8 @@ pub const FLAGS: &[&str] = &[
     "births",
     // Reductions: into a running total.
     "add",
+    // Four elements or columns at a time.
+    "quads",
     // Windows of tensors too large for one binding: they have offsets; sums go on from what an earlier window stored.
     "window",
     "continued",

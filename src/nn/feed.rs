@@ -13,7 +13,7 @@ pub struct FeedForward {
     up: Linear,
     down: Linear,
     /// Before and after the activation, and the gradient before it: `[rows, hidden]`.
-    pre: Tensor,
+    pre: Option<Tensor>,
     hidden: Tensor,
     grad: Tensor,
 }
@@ -41,7 +41,7 @@ impl FeedForward {
         let room = |label| builder.gpu().alloc::<f32>(Class::Activations, label, &[rows, hidden]);
         Ok(Self {
             activation,
-            pre: room("pre-activation")?,
+            pre: (!activation.shows_in_output()).then(|| room("pre-activation")).transpose()?,
             hidden: room("activation")?,
             grad: room("gradient")?,
             up,
@@ -65,7 +65,7 @@ impl FeedForward {
     /// As the operations.
     pub fn forward(&self, rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
         let (bias, activation) = (self.up.bias(), self.activation);
-        let epilogue = Epilogue::Forward { bias, activation, dropout: None, pre: &self.pre };
+        let epilogue = Epilogue::Forward { bias, activation, dropout: None, pre: self.pre.as_ref() };
         self.up.forward(rec, x, &self.hidden, epilogue)?;
         self.down.forward(rec, &self.hidden, out, Epilogue::Bias(self.down.bias()))
     }
@@ -84,7 +84,8 @@ impl FeedForward {
     ) -> Result<()> {
         let [up, down] = [&self.up, &self.down].map(|linear| linear.projection().number());
         self.down.backward_parameters(rec, dy, &self.hidden)?;
-        let epilogue = Epilogue::Backward { pre: &self.pre, activation: self.activation, dropout: None };
+        let pre = self.pre.as_ref().unwrap_or(&self.hidden);
+        let epilogue = Epilogue::Backward { pre, activation: self.activation, dropout: None };
         self.down.backward_input(rec, dy, &self.grad, epilogue)?;
         after(rec, Passage { layer: down, x: &self.hidden, y, dy })?;
         self.up.backward_parameters(rec, &self.grad, x)?;

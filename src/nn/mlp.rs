@@ -112,8 +112,8 @@ pub struct Mlp {
 struct Buffers {
     /// `[batch, padded inputs]`.
     input: Tensor,
-    /// Before each hidden activation, `[batch, width]`.
-    pre: Vec<Tensor>,
+    /// Before each hidden activation, `[batch, width]`, where the way back cannot do with what comes after it.
+    pre: Vec<Option<Tensor>>,
     /// After each hidden activation, `[batch, width]`.
     hidden: Vec<Tensor>,
     /// `[batch, classes]`.
@@ -192,9 +192,13 @@ impl Buffers {
         let grads = config.hidden.iter().enumerate().map(|(layer, &width)| {
             turns[layer % 2].reshape(&[batch * widest])?.rows(0, batch * width)?.reshape(&[batch, width])
         });
+        let pre = config.hidden.iter().enumerate().map(|(layer, &width)| {
+            let needed = !config.activation.at_layer(layer).shows_in_output();
+            needed.then(|| alloc("pre-activation", width)).transpose()
+        });
         Ok(Self {
             input: gpu.zeros::<f32>(Class::Activations, "input", &[batch, config.padded_inputs()])?,
-            pre: config.hidden.iter().map(|&w| alloc("pre-activation", w)).collect::<Result<_>>()?,
+            pre: pre.collect::<Result<_>>()?,
             hidden: config.hidden.iter().map(|&w| alloc("activation", w)).collect::<Result<_>>()?,
             logits: alloc("logits", config.classes)?,
             logits_grad: alloc("gradient of logits", config.classes)?,
@@ -240,7 +244,7 @@ impl Network for Mlp {
                 bias: layer.bias(),
                 activation: self.config.activation.at_layer(index),
                 dropout: self.dropping(index, step),
-                pre: &buffers.pre[index],
+                pre: buffers.pre[index].as_ref(),
             };
             layer.forward(rec, x, &buffers.hidden[index], epilogue)?;
             x = &buffers.hidden[index];
@@ -262,7 +266,7 @@ impl Network for Mlp {
             layer.backward_parameters(rec, dy, x)?;
             if let Some(before) = index.checked_sub(1) {
                 let epilogue = Epilogue::Backward {
-                    pre: &buffers.pre[before],
+                    pre: buffers.pre[before].as_ref().unwrap_or(&buffers.hidden[before]),
                     activation: self.config.activation.at_layer(before),
                     dropout: self.dropping(before, step),
                 };
@@ -279,7 +283,8 @@ impl Network for Mlp {
 
     fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
         for (index, layer) in self.layers.iter().enumerate() {
-            let output = self.buffers.pre.get(index).unwrap_or(&self.buffers.logits);
+            let before = self.buffers.pre.get(index).and_then(Option::as_ref);
+            let output = before.or(self.buffers.hidden.get(index)).unwrap_or(&self.buffers.logits);
             ops::finite(rec, output, status, index, 1)?;
             ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
         }

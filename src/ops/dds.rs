@@ -35,7 +35,8 @@ pub fn dds(
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
     let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [128, 8],
+        Variant::Lane => [128, 8],
+        Variant::Wave => [128, block.min(16)],
         Variant::Tile => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));

@@ -25,9 +25,14 @@ pub fn dense(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let variant = choose(rec.gpu(), sizes, true);
-    let key = operand_flags(Key::new(op, variant.name()), transpose, Scalar::of(sizes, transpose));
+    // Of few columns, most lanes would have none.
+    let tall = variant == Variant::Wave && sizes.n <= 16;
+    let name = if tall { "tall" } else { variant.name() };
+    let key = operand_flags(Key::new(op, name), transpose, Scalar::of(sizes, transpose));
     let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [8, 32],
+        Variant::Wave if tall => [32, 16],
+        Variant::Lane => [8, 32],
+        Variant::Wave => [16, 32],
         Variant::Tile => [64, 64],
     };
     let product =

@@ -63,7 +63,8 @@ fn record(
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
     let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [8, 128],
+        Variant::Lane => [8, 128],
+        Variant::Wave => [block.min(16), 32],
         Variant::Tile => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;

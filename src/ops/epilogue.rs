@@ -28,13 +28,14 @@ pub enum Epilogue<'a> {
         activation: Activation,
         /// What is dropped after it.
         dropout: Option<Dropping<'a>>,
-        /// `[m, n]`, written: the backward pass needs it.
-        pre: &'a Tensor,
+        /// `[m, n]`, written where the backward pass needs it; see [`Activation::shows_in_output`].
+        pre: Option<&'a Tensor>,
     },
     /// `out = sum * activation'(pre)`, through the same dropout: a layer's backward pass, where the sum is the
     /// gradient of the layer's output.
     Backward {
-        /// `[m, n]`, as the forward pass wrote it.
+        /// `[m, n]`, as the forward pass wrote it; or its output, where the activation
+        /// [shows in that](Activation::shows_in_output).
         pre: &'a Tensor,
         /// What was applied.
         activation: Activation,
@@ -49,8 +50,9 @@ impl<'a> Epilogue<'a> {
         match self {
             Self::None => key,
             Self::Bias(_) => key.with("bias", true),
-            Self::Forward { activation, dropout, .. } => {
-                with_activation(key.with("forward", true), *activation).with("dropout", dropout.is_some())
+            Self::Forward { activation, dropout, pre, .. } => {
+                let key = key.with("forward", true).with("pre", pre.is_some());
+                with_activation(key, *activation).with("dropout", dropout.is_some())
             }
             Self::Backward { activation, dropout, .. } => {
                 with_activation(key.with("backward", true), *activation).with("dropout", dropout.is_some())
@@ -79,7 +81,8 @@ impl<'a> Epilogue<'a> {
     pub(super) fn pre(&self) -> Option<&'a Tensor> {
         match *self {
             Self::None | Self::Bias(_) => None,
-            Self::Forward { pre, .. } | Self::Backward { pre, .. } => Some(pre),
+            Self::Forward { pre, .. } => pre,
+            Self::Backward { pre, .. } => Some(pre),
         }
     }
 
@@ -89,7 +92,7 @@ impl<'a> Epilogue<'a> {
         'a: 'b,
     {
         match (*self, window) {
-            (Self::Forward { bias, activation, dropout, .. }, Some(pre)) => {
+            (Self::Forward { bias, activation, dropout, .. }, pre) => {
                 Epilogue::Forward { bias, activation, dropout, pre }
             }
             (Self::Backward { activation, dropout, .. }, Some(pre)) => {
@@ -106,7 +109,10 @@ impl<'a> Epilogue<'a> {
             Self::None => {}
             Self::Bias(bias) => args = args.tensor("bias", bias),
             Self::Forward { bias, pre, activation: a, dropout: d } => {
-                args = args.tensor("bias", bias).tensor("pre", pre);
+                args = args.tensor("bias", bias);
+                if let Some(pre) = pre {
+                    args = args.tensor("pre", pre);
+                }
                 (activation, dropout) = (a, d);
             }
             Self::Backward { pre, activation: a, dropout: d } => {

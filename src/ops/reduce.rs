@@ -82,12 +82,17 @@ fn dispatch(
     add: bool,
     onward: Option<Onward>,
 ) -> Result<()> {
-    let mut args =
-        Args::new().tensor("x", x).tensor("out", out).size(OP, "rows", rows)?.size(OP, "columns", columns)?;
-    let mut key = Key::new("reduce", "sum").with("add", add);
+    // Four columns at a time, where four divides them.
+    let across = if columns.is_multiple_of(4) { 4 } else { 1 };
+    let mut args = Args::new().tensor("x", x).tensor("out", out).size(OP, "rows", rows)?.size(
+        OP,
+        "columns",
+        columns / across,
+    )?;
+    let mut key = Key::new("reduce", "sum").with("add", add).with("quads", across == 4);
     if let Some((first, continued)) = onward {
-        args = args.size(OP, "first", first)?;
+        args = args.size(OP, "first", first / across)?;
         key = key.with("window", true).with("continued", continued);
     }
-    rec.dispatch(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns))
+    rec.dispatch(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
 }

@@ -67,7 +67,8 @@ fn record(
     let variant = choose(rec.gpu(), sizes, true);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup, as the shaders have it.
-    let invocations = (block / 4) * (block / 8);
+    let rows = if variant == Variant::Wave { block.min(16) } else { 8 };
+    let invocations = (block / 4) * (block / rows);
     let slots = match variant {
         Variant::Lane | Variant::Wave => (8 / invocations).max(1),
         Variant::Tile => (64 / invocations).max(1),

@@ -41,11 +41,28 @@ impl Activation {
         }
     }
 
+    /// Whether the derivative can be told from the output alone, dropped or not: an output is positive just where its
+    /// pre-activation is, and that is all that counts, or nothing does.
+    pub fn shows_in_output(self) -> bool {
+        match self {
+            Self::Identity | Self::Relu => true,
+            Self::Gelu | Self::Silu => false,
+            Self::AllRelu { slope } => slope >= 0.0,
+        }
+    }
+
     /// The function.
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Self::Identity => x,
-            Self::Relu => x.max(0.0),
+            // NaN and infinity pass, so that they show.
+            Self::Relu => {
+                if x.is_finite() {
+                    x.max(0.0)
+                } else {
+                    x
+                }
+            }
             Self::Gelu => x * sigmoid(x * (GELU_1 + GELU_3 * x * x)),
             Self::Silu => x * sigmoid(x),
             Self::AllRelu { slope } => {

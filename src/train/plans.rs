@@ -47,6 +47,9 @@ impl Room {
 pub(super) struct Plans {
     /// A training step.
     pub(super) train: Plan,
+    /// The same with a scan for NaN and infinity, for steps whose status is read back. What is not finite stays: a weight that
+    /// is not does not recover.
+    pub(super) reported: Plan,
     /// A training step in which the method looks on, if it does.
     pub(super) observe: Option<Plan>,
     /// A step that changes topologies instead of weights, if the method has any.
@@ -73,19 +76,21 @@ impl Trainer {
         let update = self.record_update(rows)?;
         let last_update = if update.is_some() && last < rows { self.record_update(last)? } else { None };
         let births = update.is_some() || self.evolution.grown;
-        let train = self.record_step(rows, &|method, rec, site| method.each_step(rec, site), births)?;
+        let each = |method: &dyn Method, rec: &mut Recorder<'_>, site: &Site<'_>| method.each_step(rec, site);
+        let train = self.record_step(rows, &each, births, false)?;
+        let reported = self.record_step(rows, &each, births, true)?;
         let observe = match self.evolution.method.observe_every() {
             Some(_) => {
                 let both = |method: &dyn Method, rec: &mut Recorder<'_>, site: &Site<'_>| {
                     method.observe(rec, site)?;
                     method.each_step(rec, site)
                 };
-                Some(self.record_step(rows, &both, births)?)
+                Some(self.record_step(rows, &both, births, true)?)
             }
             None => None,
         };
         let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
-        Ok(Plans { train, observe, update, last_update, test })
+        Ok(Plans { train, reported, observe, update, last_update, test })
     }
 
     /// Records an update at each sparse layer, if the method has any, with growth scored by so many rows. Where it follows a
@@ -94,14 +99,15 @@ impl Trainer {
         let mut rec = Recorder::new(&self.gpu);
         let counted = self.settings.method.updates.replace_steps();
         let update: &Deed<'_> = &|method, rec, site| method.update(rec, site);
-        let changes = self.record_passes(&mut rec, rows, update, counted)?;
+        let changes = self.record_passes(&mut rec, rows, update, counted, true)?;
         changes.then(|| rec.finish()).transpose()
     }
 
-    /// Records a training step with what the method does at each sparse layer. `births` is whether the optimizer heeds them.
-    fn record_step(&self, rows: usize, deed: &Deed<'_>, births: bool) -> Result<Plan> {
+    /// Records a training step with what the method does at each sparse layer. `births` is whether the optimizer heeds them,
+    /// `scanned` whether anything that is not finite is looked for.
+    fn record_step(&self, rows: usize, deed: &Deed<'_>, births: bool, scanned: bool) -> Result<Plan> {
         let mut rec = Recorder::new(&self.gpu);
-        self.record_passes(&mut rec, rows, deed, true)?;
+        self.record_passes(&mut rec, rows, deed, true, scanned)?;
         let born = |layer: usize| {
             births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
         };
@@ -116,6 +122,7 @@ impl Trainer {
         rows: usize,
         deed: &Deed<'_>,
         counted: bool,
+        scanned: bool,
     ) -> Result<bool> {
         let Room { step, status, .. } = &self.batch.room;
         let (model, method) = (&*self.model, &*self.evolution.method);
@@ -130,7 +137,9 @@ impl Trainer {
             deeds += rec.len() - before;
             Ok(())
         })?;
-        model.scan(rec, status)?;
+        if scanned {
+            model.scan(rec, status)?;
+        }
         Ok(deeds > 0)
     }
 
@@ -177,6 +186,13 @@ impl Plans {
     /// Plans that do nothing, until the real ones are recorded.
     pub(super) fn empty(gpu: &Gpu) -> Result<Self> {
         let nothing = || Recorder::new(gpu).finish();
-        Ok(Self { train: nothing()?, observe: None, update: None, last_update: None, test: nothing()? })
+        Ok(Self {
+            train: nothing()?,
+            reported: nothing()?,
+            observe: None,
+            update: None,
+            last_update: None,
+            test: nothing()?,
+        })
     }
 }

@@ -402,7 +402,8 @@ impl Trainer {
             let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
             self.prepare(share)?;
             self.batch.load(&self.gpu, &self.data.train, members, values)?;
-            in_flight.push_back(self.gpu.run(self.plan_of(share))?);
+            let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
+            in_flight.push_back(self.gpu.run(self.plan_of(share, reported))?);
             if let (Some(update), Some(_), false) =
                 (&self.plans.update, share, self.settings.method.updates.replace_steps())
             {
@@ -466,14 +467,16 @@ impl Trainer {
     }
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
-    fn plan_of(&self, share: Option<f64>) -> &Plan {
-        let Plans { train, observe, update, last_update, .. } = &self.plans;
+    /// The device looks for what is not finite where the step is `reported`.
+    fn plan_of(&self, share: Option<f64>, reported: bool) -> &Plan {
+        let Plans { train, reported: scanned, observe, update, last_update, .. } = &self.plans;
         let Clock { step, per_epoch, .. } = self.clock();
         let update =
             last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
             (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
+            _ if reported => scanned,
             _ => train,
         }
     }

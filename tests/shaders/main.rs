@@ -20,6 +20,8 @@ fn permutations() -> Vec<Key> {
         keys.into_iter().flat_map(|key| [key.clone(), key.with(flag, true)]).collect()
     };
     let transposed = |keys| switch(switch(keys, "lhs_t"), "rhs_t");
+    let masked_or_quads =
+        |key: Key| [key.clone(), key.clone().with("mask", true), key.with("quads", true)].to_vec();
     // Whole, or a window of something larger that may go on from what another stored.
     let windowed = |keys: Vec<Key>| -> Vec<Key> {
         let windows = |key: Key| {
@@ -38,21 +40,23 @@ fn permutations() -> Vec<Key> {
                 for activation in ["identity", "relu", "gelu", "silu", "all_relu"] {
                     let with = key.clone().with(pass, true);
                     let with = if activation == "identity" { with } else { with.with(activation, true) };
-                    all.push(with.clone());
-                    all.push(with.with("dropout", true));
+                    let with = switch(vec![with], "dropout");
+                    all.extend(if pass == "forward" { switch(with, "pre") } else { with });
                 }
             }
         }
         all
     };
 
-    for variant in ["lane", "wave", "tile"] {
+    for variant in ["lane", "wave", "tall", "tile"] {
         let mut dense = transposed(vec![Key::new("dense", variant)]);
         for flag in ["lhs_scalar", "rhs_scalar", "out_scalar", "k_tail"] {
             dense = switch(dense, flag);
         }
         keys.extend(windowed(dense));
         keys.extend(windowed(epilogues(switch(vec![Key::new("dense", variant)], "out_scalar"))));
+    }
+    for variant in ["lane", "wave", "tile"] {
         for block in [8, 16, 32, 64] {
             let key = |family| Key::new(family, variant).block(block);
             keys.extend(windowed(switch(transposed(vec![key("dds")]), "lhs_scalar")));
@@ -131,7 +135,8 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
         keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
-        keys.extend(switch(switch(vec![key("optimizer", "adamw").with("births", true)], "mask"), "window"));
+        let births = masked_or_quads(key("optimizer", "adamw").with("births", true));
+        keys.extend(switch(births, "window"));
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     keys.extend(switch(vec![Key::new("bits", "count")], "add"));
@@ -141,8 +146,10 @@ fn permutations() -> Vec<Key> {
     for name in ["count", "fill"] {
         keys.extend(switch(vec![Key::new("pattern", name)], "resting"));
     }
-    keys.extend(switch(switch(vec![Key::new("optimizer", "sgd")], "nesterov"), "mask"));
-    keys.extend(switch(vec![Key::new("optimizer", "adamw")], "mask"));
+    for key in switch(vec![Key::new("optimizer", "sgd")], "nesterov") {
+        keys.extend(masked_or_quads(key));
+    }
+    keys.extend(masked_or_quads(Key::new("optimizer", "adamw")));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
     keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
     keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
@@ -174,15 +181,17 @@ fn permutations() -> Vec<Key> {
     let random = |name| gate(name).with("renormalised", true).with("random", true);
     keys.extend(switch(vec![random("backward")], "losses"));
     keys.extend([gate("weigh"), random("weigh")]);
-    keys.push(Key::new("reduce", "sum").with("add", true));
-    keys.extend(windowed(vec![Key::new("reduce", "sum")]));
+    let sums = switch(vec![Key::new("reduce", "sum")], "quads");
+    keys.extend(sums.iter().map(|key| key.clone().with("add", true)));
+    keys.extend(windowed(sums));
     keys
 }
 
 /// Composes a permutation, and says what is wrong with it, if anything.
 fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
     let composed = sources.compose(key).map_err(|error| error.to_string())?;
-    let (module, info) = lint::validate(&composed.wgsl, key.name == "wave")?;
+    let subgroups = ["wave", "tall"].contains(&key.name);
+    let (module, info) = lint::validate(&composed.wgsl, subgroups)?;
     lint::lint(&module, &info)?;
     translate::translate(&module, &info, spirv_val)
 }

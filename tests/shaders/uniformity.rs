@@ -1,4 +1,4 @@
-//! No barrier where some invocations of a workgroup may not come by.
+//! No barrier where some invocations of a workgroup may not come by, and nothing handed round where some may be missing.
 //!
 //! naga lets such a barrier pass, and counts every local variable as different from invocation to invocation. So this is
 //! an analysis of our own, to the same end but finer: a local variable is uniform as long as everything stored to it is
@@ -13,7 +13,7 @@ use naga::{
     Statement, StorageAccess,
 };
 
-/// Says which barrier is out of place, if one is.
+/// Says whether a barrier or an operation of a subgroup is out of place.
 pub(crate) fn lint(module: &Module) -> Result<(), String> {
     for entry in &module.entry_points {
         let uniform_arguments = entry
@@ -104,6 +104,13 @@ impl<'m> Flow<'m> {
         match statement {
             Statement::ControlBarrier(_) | Statement::WorkGroupUniformLoad { .. } if !state.together => {
                 return Err("a barrier that some invocations may not reach".to_owned());
+            }
+            Statement::SubgroupGather { .. }
+            | Statement::SubgroupBallot { .. }
+            | Statement::SubgroupCollectiveOperation { .. }
+                if !state.together =>
+            {
+                return Err("an operation of a subgroup that some invocations may miss".to_owned());
             }
             Statement::Block(inner) => left = self.block(inner, state)?,
             Statement::If { condition, accept, reject } => {
@@ -264,7 +271,7 @@ mod tests {
              @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32,
                  @builtin(workgroup_id) id: vec3<u32>) {{ let w = id.x; rw[l] = t[w] + n.x; {body} }}"
         );
-        let (module, _) = validate(&wgsl, false)?;
+        let (module, _) = validate(&wgsl, true)?;
         super::lint(&module)
     }
 
@@ -279,6 +286,7 @@ mod tests {
             "for (var i = 0u; i < 4u; i++) { for (var j = l; j < 9u; j += 8u) { rw[j] = i; } workgroupBarrier(); }",
             "var a = w; a += 1u; if a > 3u { workgroupBarrier(); }",
             "for (var i = 0u; i < n.x; i++) { if i > n.y { break; } workgroupBarrier(); }",
+            "if w < 4u { rw[l] = subgroupBroadcast(l, 0u) + quadSwapX(l); }",
         ] {
             assert_eq!(verdict("", body), Ok(()), "{body}");
         }
@@ -302,6 +310,9 @@ mod tests {
             "for (var i = 0u; i < n.x; i++) { if i > l { continue; } workgroupBarrier(); }",
             "for (var i = 0u; i < n.x; i++) { workgroupBarrier(); if i > l { break; } }",
             "switch l { case 1u: { workgroupBarrier(); } default: {} }",
+            "if l < 4u { rw[l] = subgroupBroadcast(l, 0u); }",
+            "if l > 3u { return; } rw[l] = quadSwapX(l);",
+            "for (var i = 0u; i < l; i++) { rw[l] = subgroupAdd(i); }",
         ] {
             assert!(verdict("", body).is_err(), "{body}");
         }

@@ -1,0 +1,45 @@
+// Dense matmul for products of few columns, where eight invocations run as one subgroup: one above the other, each with
+// 4 rows by 16 columns. The columns are the same for all of them, so each loads two, and hands them round.
+import package::common::grid::workgroup_index;
+import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
+import package::common::wave::rhs_octet;
+import package::common::sideways::store_sideways;
+@if(continued)
+import package::common::sideways::stored_sideways;
+
+const LANES = 8u;
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let across = (params.n + 15u) / 16u;
+    let index = workgroup_index(id, count);
+    let top = index / across * LANES * 4u;
+    let j = index % across * 16u;
+    // All lanes go on or none, since they need each other; rows past the end are not stored.
+    if top >= params.m {
+        return;
+    }
+    let i = top + lane * 4u;
+
+    // Eight columns, and eight more.
+    var tile: Tile;
+    var more: Tile;
+    @if(continued) {
+        tile = stored_sideways(i, j);
+        more = stored_sideways(i, j + 8u);
+    }
+    for (var k = 0u; k < params.k; k += 4u) {
+        let rows = lhs_piece(i, k);
+        let columns = rhs_octet(k, j, lane);
+        let others = rhs_octet(k, j + 8u, lane);
+        add_pieces(&tile, columns[0], columns[1], rows);
+        add_pieces(&more, others[0], others[1], rows);
+    }
+
+    store_sideways(i, j, tile);
+    store_sideways(i, j + 8u, more);
+}
