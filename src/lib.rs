@@ -11,7 +11,7 @@
 //!
 //! | room | what it is |
 //! | --- | --- |
-//! | [`bench`] | things that take turns at being timed: what `fretwork bench` prints |
+//! | [`bench`](mod@bench) | things that take turns at being timed: what `fretwork bench` prints |
 //! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
