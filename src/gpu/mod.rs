@@ -16,8 +16,8 @@ mod tensor;
 
 pub use account::{Bytes, Class};
 pub use compose::{Composed, Sources};
-pub use context::{AdapterSummary, Gpu, Options, list_adapters};
-pub use key::{FLAGS, Key, Variant};
+pub use context::{AdapterSummary, Gpu, Matrices, Options, list_adapters};
+pub use key::{FLAGS, Key, Tiling, Variant};
 pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};

@@ -1,6 +1,6 @@
 //! Dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides, tiling};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -30,13 +30,17 @@ pub fn dds(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes, true);
+    let tiling = tiling(rec.gpu(), op, lhs, Some(block));
+    let variant = choose(rec.gpu(), sizes, true, tiling);
+    let tiling = tiling.filter(|_| variant == Variant::Coop);
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
-    let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [128, 8],
-        Variant::Tile => [(2048 / block).max(64), block],
+    let key = key.tiling(tiling);
+    let [tall, wide] = match (variant, tiling) {
+        (_, Some(tiling)) => [tiling.tall as usize, tiling.wide as usize],
+        (Variant::Lane | Variant::Wave, None) => [128, 8],
+        (Variant::Tile | Variant::Coop, None) => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));
     let product = Product {

@@ -1,6 +1,6 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{Product, Scalar, Sizes, choose, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, choose, operand_flags, tiling};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -24,11 +24,15 @@ pub fn dense(
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
-    let variant = choose(rec.gpu(), sizes, true);
+    let tiling = tiling(rec.gpu(), op, lhs, None);
+    let variant = choose(rec.gpu(), sizes, true, tiling);
+    let tiling = tiling.filter(|_| variant == Variant::Coop);
     let key = operand_flags(Key::new(op, variant.name()), transpose, Scalar::of(sizes, transpose));
-    let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [8, 32],
-        Variant::Tile => [64, 64],
+    let key = key.tiling(tiling);
+    let [tall, wide] = match (variant, tiling) {
+        (_, Some(tiling)) => [tiling.tall as usize, tiling.wide as usize],
+        (Variant::Lane | Variant::Wave, None) => [8, 32],
+        (Variant::Tile | Variant::Coop, None) => [64, 64],
     };
     let product =
         Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, gather: None, epilogue };

@@ -1,6 +1,6 @@
 //! Dense = sparse x dense: `shaders/dsd/`, twin [`reference::dsd`](crate::reference::dsd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides, tiling};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -57,14 +57,18 @@ fn record(
     let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
-    let variant = choose(rec.gpu(), sizes, true);
+    let tiling = tiling(rec.gpu(), op, rhs, Some(block));
+    let variant = choose(rec.gpu(), sizes, true, tiling);
+    let tiling = tiling.filter(|_| variant == Variant::Coop);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(Key::new(op, variant.name()).block(block), transpose, scalar);
-    let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [8, 128],
-        Variant::Tile => [block, (2048 / block).max(64)],
+    let key = key.tiling(tiling);
+    let [tall, wide] = match (variant, tiling) {
+        (_, Some(tiling)) => [tiling.tall as usize, tiling.wide as usize],
+        (Variant::Lane | Variant::Wave, None) => [8, 128],
+        (Variant::Tile | Variant::Coop, None) => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
     let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);

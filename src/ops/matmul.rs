@@ -2,7 +2,7 @@
 
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, DType, Gpu, Key, Recorder, Tensor, Variant};
+use crate::gpu::{Args, DType, Gpu, Key, Recorder, Tensor, Tiling, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
@@ -251,15 +251,33 @@ impl Scalar {
     }
 }
 
-/// Which variant runs, unless the device was told to use one. `waves` is whether the family has that of subgroups.
+/// Which variant runs, unless the device was told to use one. `waves` is whether the family has that of subgroups, `tiling`
+/// how it is cut for cooperative matrices, if it can be.
 ///
 /// A starting rule, to be replaced by measurement on the adapter: drivers that run on the CPU lose at every barrier;
-/// GPUs win by workgroup memory once the product fills a few workgroups.
-pub(super) fn choose(gpu: &Gpu, sizes: Sizes, waves: bool) -> Variant {
+/// GPUs win by workgroup memory once the product fills a few workgroups, and by cooperative matrices wherever they have them.
+pub(super) fn choose(gpu: &Gpu, sizes: Sizes, waves: bool, tiling: Option<Tiling>) -> Variant {
     let chosen = gpu.forced_variant().unwrap_or_else(|| {
-        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Wave } else { Variant::Tile }
+        if gpu.is_software() || sizes.m * sizes.n < 64 * 64 { Variant::Wave } else { Variant::Coop }
     });
-    if chosen == Variant::Wave && !(waves && gpu.runs(chosen)) { Variant::Lane } else { chosen }
+    match chosen {
+        Variant::Wave if !(waves && gpu.runs(chosen)) => Variant::Lane,
+        Variant::Coop if tiling.is_none() => {
+            if gpu.is_software() {
+                Variant::Lane
+            } else {
+                Variant::Tile
+            }
+        }
+        chosen => chosen,
+    }
+}
+
+/// How a product of the family is cut for the device's cooperative matrices, where it has some, they suit the blocks, and
+/// operands are f16.
+pub(super) fn tiling(gpu: &Gpu, family: &str, lhs: &Tensor, block: Option<usize>) -> Option<Tiling> {
+    let matrices = gpu.matrices().filter(|_| lhs.dtype() == DType::F16)?;
+    Tiling::new(family, matrices, block.map(|block| block as u32))
 }
 
 /// The stored sides of a sparse operand.

@@ -1,6 +1,6 @@
 //! Sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides};
+use super::matmul::{Place, Product, Scalar, Sizes, choose, operand_flags, sides, tiling};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
@@ -64,23 +64,26 @@ fn record(
     let block = out.pattern().block();
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
-    let variant = choose(rec.gpu(), sizes, true);
+    let tiling = tiling(rec.gpu(), op, lhs, Some(block));
+    let variant = choose(rec.gpu(), sizes, true, tiling);
+    let tiling = tiling.filter(|_| variant == Variant::Coop);
     let key = Key::new(op, variant.name()).block(block).with("mask", mask.is_some());
-    // Invocations per block, and blocks per workgroup, as the shaders have it.
+    // Invocations per block, and blocks per workgroup or workgroups per block, as the shaders have it.
     let invocations = (block / 4) * (block / 8);
-    let slots = match variant {
-        Variant::Lane | Variant::Wave => (8 / invocations).max(1),
-        Variant::Tile => (64 / invocations).max(1),
+    let [slots, pieces] = match (variant, tiling) {
+        (_, Some(tiling)) => [1, (block / tiling.tall as usize).pow(2)],
+        (Variant::Lane | Variant::Wave, None) => [(8 / invocations).max(1), 1],
+        (Variant::Tile | Variant::Coop, None) => [(64 / invocations).max(1), 1],
     };
     if let Some(mask) = mask {
         mask.expect_shape(op, "mask", &[out.values().len().div_ceil(32)])?;
     }
-    let key = operand_flags(key, transpose, scalar);
+    let key = operand_flags(key, transpose, scalar).tiling(tiling);
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
     let product =
         Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
     for part in product.parts(rec.gpu()) {
-        let workgroups = part.slots.count.div_ceil(slots) as u64;
+        let workgroups = part.slots.count.div_ceil(slots) as u64 * pieces as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())
