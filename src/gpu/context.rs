@@ -49,7 +49,6 @@ pub struct Matrices {
 impl Matrices {
     /// The largest that an adapter has, of what WGSL can say: squares of 16 or 8, f16 into f32 without saturation.
     fn of(adapter: &wgpu::Adapter) -> Option<Self> {
-        use wgpu::CooperativeScalarType::{F16, F32};
         let needed = wgpu::Features::SHADER_F16
             | wgpu::Features::SUBGROUP
             | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
@@ -61,20 +60,20 @@ impl Matrices {
         if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
             return None;
         }
-        let usable = |config: &wgpu::CooperativeMatrixProperties| {
-            let sides = [config.m_size, config.n_size, config.k_size];
-            [[8; 3], [16; 3]].contains(&sides)
-                && (config.ab_type, config.cr_type) == (F16, F32)
-                && !config.saturating_accumulation
-        };
-        let configs = adapter.cooperative_matrix_properties();
-        configs
-            .iter()
-            .filter(|config| usable(config))
-            .map(|config| config.m_size)
-            .max()
-            .map(|side| Self { side, lanes })
+        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self { side, lanes })
     }
+}
+
+/// The side of the largest matrices that WGSL can say and sums can be trusted to.
+fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |config: &&wgpu::CooperativeMatrixProperties| {
+        let sides = [config.m_size, config.n_size, config.k_size];
+        [[8; 3], [16; 3]].contains(&sides)
+            && (config.ab_type, config.cr_type) == (F16, F32)
+            && !config.saturating_accumulation
+    };
+    configs.iter().filter(usable).map(|config| config.m_size).max()
 }
 
 /// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
@@ -162,8 +161,9 @@ impl Gpu {
     }
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
-    /// and limits, cooperative matrices are not used, since a device does not tell which it has, and nothing here ever waits for it, save [`Pending::wait`], [`Gpu::pace`] and
-    /// [`Gpu::finish`], where the caller asks for it.
+    /// and limits, and nothing here ever waits for it, save [`Pending::wait`], [`Gpu::pace`] and
+    /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
+    /// adapter has.
     pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
         Self::assemble(device, queue, info, None, Options::default())
     }
@@ -573,4 +573,46 @@ pub struct AdapterSummary {
     pub limits: wgpu::Limits,
     /// The cooperative matrices that kernels would use.
     pub matrices: Option<Matrices>,
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu::CooperativeScalarType::{self, F16, F32, I32};
+
+    use super::largest_side;
+
+    fn config(
+        [m_size, n_size, k_size]: [u32; 3],
+        ab_type: CooperativeScalarType,
+        cr_type: CooperativeScalarType,
+        saturating_accumulation: bool,
+    ) -> wgpu::CooperativeMatrixProperties {
+        wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation,
+        }
+    }
+
+    #[test]
+    fn only_matrices_that_shaders_can_say_are_used() {
+        let unusable = [
+            config([16, 8, 8], F16, F32, false),
+            config([8, 16, 16], F16, F32, false),
+            config([16, 16, 8], F16, F32, false),
+            config([16; 3], F16, F16, false),
+            config([16; 3], F32, F32, false),
+            config([16; 3], I32, I32, false),
+            config([16; 3], F16, F32, true),
+            config([32; 3], F16, F32, false),
+        ];
+        assert_eq!(largest_side(&unusable), None);
+        assert_eq!(largest_side(&[]), None);
+        let both = [config([8; 3], F16, F32, false), unusable[3], config([16; 3], F16, F32, false)];
+        assert_eq!(largest_side(&both), Some(16));
+        assert_eq!(largest_side(&both[..2]), Some(8));
+    }
 }
