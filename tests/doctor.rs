@@ -6,7 +6,7 @@ use fretwork::check::{self, Check, Verdict};
 use fretwork::gpu::{Gpu, Options, Sources, Variant};
 
 /// A break, and where it is.
-const BREAKS: [(&str, &str, &str); 13] = [
+const BREAKS: [(&str, &str, &str); 14] = [
     // The wrong block of the left operand.
     ("dds/lane", "lhs_piece(i, first + k)", "lhs_piece(i, k)"),
     // A contraction that misses its last piece.
@@ -21,6 +21,8 @@ const BREAKS: [(&str, &str, &str); 13] = [
     ("common/random", "24u)", "23u)"),
     // A result in f16 that is rounded up where it should be down.
     ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)"),
+    // A matrix in another's place.
+    ("common/coop", "*c01 = coopMultiplyAdd(a0, b1, *c01);", "*c01 = coopMultiplyAdd(a0, b0, *c01);"),
     // A weight that gradients do not pass through.
     ("experts/backward", "weight * g * slope", "g * slope"),
     // A second choice that is forgotten.
@@ -40,14 +42,23 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
         let mut sources = Sources::default();
         sources.patch(file, from, to).unwrap();
         let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
-        if file == "common/wave" && !gpu.runs(Variant::Wave) {
-            println!("SKIPPED: this adapter has no subgroups of eight, so nothing uses {file}");
+        let lacking = match file {
+            "common/wave" if !gpu.runs(Variant::Wave) => Some("subgroups of eight"),
+            "common/coop" if !gpu.runs(Variant::Coop) => Some("cooperative matrices"),
+            "common/half" if !gpu.has_f16() => Some("half precision"),
+            _ => None,
+        };
+        if let Some(lacking) = lacking {
+            println!("SKIPPED: this adapter has no {lacking}, so nothing uses {file}");
             continue;
         }
         let family = file.split('/').next().unwrap();
         let (mut found, mut blamed) = (0, Vec::new());
         // Whatever may have to do with it, at one block size, and some that must not.
         let concerned = |check: &&Check| {
+            if !check.applies_to(&gpu) {
+                return false;
+            }
             let has = |kind: &str| check.name.contains(kind);
             let of_family = has(family) && (has(".b16") || !has(".b"));
             of_family || has(".b16.nt") || family == "common" && [".b16", "random"].into_iter().any(has)
@@ -116,6 +127,7 @@ fn other_ways_to_run_are_right_too() {
             // A tensor of 70,000 rows has more workgroups than 7 x 7.
             let skipped = options.fold_grids_at.is_some() && check.name.contains("70000");
             if !skipped
+                && check.applies_to(&gpu)
                 && (check.name.contains(".b16.nt")
                     || check.name.contains("reduce")
                     || check.name.contains(".gate.")

@@ -263,7 +263,7 @@ fn products_are_within_the_bound_of_f64() {
     }
 }
 
-/// Bits are as if everything fitted one binding.
+/// Bits are as if everything fitted one binding, in every variant.
 #[test]
 fn windows_change_no_bits() {
     let Some(whole) = gpu() else { return };
@@ -271,29 +271,75 @@ fn windows_change_no_bits() {
     let [m, n, k] = [70, 36, 44];
     let (lhs, rhs) = (halves(40, m * k, 1.0), halves(41, n * k, 1.0));
     let x: Vec<f32> = floats(&halves(42, 5001, 3.0)).iter().map(|x| x * 1.000_3).collect();
-    let results: Vec<_> = [&whole, &small]
-        .into_iter()
-        .map(|gpu| {
-            let step = Step::new(gpu, StepValues { index: 3, ..StepValues::default() }).unwrap();
-            let (a, b) = (place(gpu, &[m, k], &lhs), place(gpu, &[n, k], &rhs));
-            let out = zeros::<f16>(gpu, &[m, n]);
-            let product: Vec<f16> = run(gpu, &out, |rec| {
-                ops::dense(rec, &a, &b, &out, Transpose::NT, Epilogue::None).unwrap();
-                if gpu.limits().max_storage_buffer_binding_size == 4096 {
-                    assert!(rec.len() > 1, "it should be split");
-                }
+    for variant in Variant::ALL {
+        let results: Vec<_> = [&whole, &small]
+            .into_iter()
+            .map(|gpu| {
+                let gpu = &gpu.with_variant(Some(variant));
+                let step = Step::new(gpu, StepValues { index: 3, ..StepValues::default() }).unwrap();
+                let (a, b) = (place(gpu, &[m, k], &lhs), place(gpu, &[n, k], &rhs));
+                let out = zeros::<f16>(gpu, &[m, n]);
+                let product: Vec<f16> = run(gpu, &out, |rec| {
+                    ops::dense(rec, &a, &b, &out, Transpose::NT, Epilogue::None).unwrap();
+                    if gpu.limits().max_storage_buffer_binding_size == 4096 {
+                        assert!(rec.len() > 1, "it should be split");
+                    }
+                });
+                let (from, narrow) = (place(gpu, &[5001], &x), zeros::<f16>(gpu, &[5001]));
+                let key = Key::new(1, Stream::Check(2));
+                let narrow: Vec<f16> = run(gpu, &narrow, |rec| {
+                    ops::convert(rec, &from, &narrow, Rounding::Stochastic { key, step: &step }).unwrap();
+                });
+                let sums = zeros::<f32>(gpu, &[k]);
+                let sums: Vec<f32> = run(gpu, &sums, |rec| ops::column_sums(rec, &a, &sums, false).unwrap());
+                (product, narrow, sums)
+            })
+            .collect();
+        assert!(results[0] == results[1], "{variant:?}");
+    }
+}
+
+/// Sums that go on from window to window: along the rows of a batch, and over the slots of a weight.
+#[test]
+fn sums_go_on_in_the_next_window() {
+    let Some(gpu) = gpu() else { return };
+    let small = Gpu::request(Options { largest_binding: Some(8192), ..Options::default() }).unwrap();
+    let topology = sparse::random(64, 96, 16, 20, Key::new(5, Stream::Check(60))).unwrap();
+    let [m, n] = [topology.rows(), topology.cols()];
+    let rows = 100;
+    let (dy, x) = (halves(61, rows * m, 1.0), halves(62, rows * n, 1.0));
+    let values = halves(63, topology.elements(), 1.0);
+    let mut grad = vec![0.0; topology.elements()];
+    reference::sdd(&floats(&dy), &floats(&x), &topology, &mut grad, rows, Transpose::TN, None);
+    let mut dx = vec![0.0; rows * n];
+    let none = reference::Epilogue::None;
+    reference::dds(&floats(&dy), &topology, &floats(&values), &mut dx, rows, Transpose::NN, none);
+    let wanted = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+    for gpu in [gpu, small] {
+        for variant in Variant::ALL {
+            let gpu = gpu.with_variant(Some(variant));
+            let pattern = Pattern::upload(&gpu, &topology).unwrap();
+            let weight = BlockMatrix::upload(&gpu, Class::Scratch, "w", &pattern, &values).unwrap();
+            let (dy, x) = (place(&gpu, &[rows, m], &dy), place(&gpu, &[rows, n], &x));
+            let out = BlockMatrix::alloc(&gpu, Class::Scratch, "grad", &pattern).unwrap();
+            let split = gpu.limits().max_storage_buffer_binding_size == 8192;
+            let found: Vec<f32> = run(&gpu, out.values(), |rec| {
+                ops::sdd(rec, &dy, &x, &out, Transpose::TN, None).unwrap();
+                assert_eq!(rec.len() > 1, split);
             });
-            let (from, narrow) = (place(gpu, &[5001], &x), zeros::<f16>(gpu, &[5001]));
-            let key = Key::new(1, Stream::Check(2));
-            let narrow: Vec<f16> = run(gpu, &narrow, |rec| {
-                ops::convert(rec, &from, &narrow, Rounding::Stochastic { key, step: &step }).unwrap();
+            // Sums of products of at most 1, in some order.
+            let bound = 2.0 * gamma(rows) * rows as f64;
+            let verdict = compare(&found, &wanted(&grad), |_| bound);
+            assert!(verdict.is_ok(), "{variant:?}, split {split}: {verdict:?}");
+            let out = zeros::<f32>(&gpu, &[rows, n]);
+            let found: Vec<f32> = run(&gpu, &out, |rec| {
+                ops::dds(rec, &dy, &weight, &out, Transpose::NN, Epilogue::None).unwrap();
+                assert_eq!(rec.len() > 1, split);
             });
-            let sums = zeros::<f32>(gpu, &[k]);
-            let sums: Vec<f32> = run(gpu, &sums, |rec| ops::column_sums(rec, &a, &sums, false).unwrap());
-            (product, narrow, sums)
-        })
-        .collect();
-    assert!(results[0] == results[1]);
+            let verdict = compare(&found, &wanted(&dx), |_| bound);
+            assert!(verdict.is_ok(), "{variant:?}, split {split}: {verdict:?}");
+        }
+    }
 }
 
 /// Experts on f16: tokens gathered, forward and for the gradient of the weights.

@@ -63,6 +63,12 @@ pub(super) fn table() -> Vec<Check> {
             dtypes: [DType::F32; 2],
             number: 0,
         };
+        if variant == Variant::Coop {
+            // f32 operands have another variant.
+            half_precision(&mut cases, plain);
+            cooperative(&mut cases, plain);
+            continue;
+        }
         for transpose in Transpose::ALL {
             // Sides that four divides, and sides it does not.
             cases.push(Case { transpose, ..plain });
@@ -206,6 +212,28 @@ fn half_precision(cases: &mut Vec<Case>, plain: Case) {
         cases.push(Case { magnitude, family: Family::Dds, block: 16, sizes: [132, 128, 192], ..to_float });
     }
     cases.push(Case { magnitude: 1e3, ..to_float });
+}
+
+/// What cooperative matrices might get wrong: every transpose of every family and block, remainders along each side, and sums
+/// over many steps.
+fn cooperative(cases: &mut Vec<Case>, plain: Case) {
+    let to_float = Case { dtypes: HALF_TO_FLOAT, ..plain };
+    let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
+    for transpose in Transpose::ALL {
+        for sizes in [[64, 64, 64], [130, 68, 33], [5, 3, 1], [17, 129, 40]] {
+            cases.push(Case { transpose, sizes, ..to_float });
+        }
+        for block in BLOCKS {
+            let sparse = Case { transpose, block, ..to_float };
+            cases.push(Case { family: dds, sizes: [150, 128, 192], ..sparse });
+            cases.push(Case { family: dsd, sizes: [128, 150, 192], ..sparse });
+            cases.push(Case { family: sdd, sizes: [128, 192, 50], ..sparse });
+        }
+    }
+    // A sum that is carried through a hundred steps and more.
+    cases.push(Case { sizes: [40, 40, 3333], ..to_float });
+    cases.push(Case { family: dds, block: 16, sizes: [33, 64, 2048], ..to_float });
+    cases.push(Case { family: sdd, block: 16, transpose: Transpose::TN, sizes: [64, 64, 3000], ..to_float });
 }
 
 impl Case {

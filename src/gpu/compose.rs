@@ -10,7 +10,7 @@ use std::path::Path;
 use wesl::Resolver;
 
 use super::DType;
-use super::key::{FLAGS, Key};
+use super::key::{FLAGS, Key, Tiling};
 use crate::{Error, Result};
 
 /// The module that holds a permutation's constants; it exists only in memory.
@@ -18,6 +18,9 @@ const CONSTANTS: &str = "package::constants";
 
 /// The conditional of operands stored as f16.
 const HALF: &str = "half";
+
+/// The conditional of cooperative matrices of 16 x 16; else they are of 8 x 8.
+const MATRIX_16: &str = "matrix_16";
 
 macro_rules! sources {
     ($($path:literal),* $(,)?) => {
@@ -28,6 +31,7 @@ macro_rules! sources {
 /// Every shader file, embedded.
 const EMBEDDED: &[(&str, &str)] = sources![
     "common/activation",
+    "common/coop",
     "common/dropout",
     "common/epilogue",
     "common/gate",
@@ -66,14 +70,17 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "convert/narrow",
     "convert/widen",
     "dds/blocks",
+    "dds/coop",
     "dds/lane",
     "dds/tile",
     "dds/wave",
+    "dense/coop",
     "dense/lane",
     "dense/tall",
     "dense/tile",
     "dense/wave",
     "dsd/blocks",
+    "dsd/coop",
     "dsd/lane",
     "dsd/tile",
     "dsd/wave",
@@ -135,6 +142,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "score/tile",
     "score/values",
     "sdd/blocks",
+    "sdd/coop",
     "sdd/lane",
     "sdd/tile",
     "sdd/wave",
@@ -202,17 +210,29 @@ impl Sources {
                 flags: FLAGS
                     .iter()
                     .map(|&flag| ((*flag).to_owned(), key.flags.contains(flag).into()))
-                    .chain([(HALF.to_owned(), (key.dtype == DType::F16).into())])
+                    .chain([
+                        (HALF.to_owned(), (key.dtype == DType::F16).into()),
+                        (MATRIX_16.to_owned(), key.tiling.is_some_and(|tiling| tiling.side == 16).into()),
+                    ])
                     .collect(),
             },
+            // It does not know cooperative matrices; naga, which has the last word anyway, does.
+            validate: key.tiling.is_none(),
             ..Default::default()
         };
         if let Some(unknown) = key.flags.iter().find(|flag| !FLAGS.contains(flag)) {
             return Err(failed(format!("unknown conditional {unknown:?}")));
         }
 
-        let files =
-            Files { sources: self, constants: format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0)) };
+        let mut constants = format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0));
+        if let Some(Tiling { side, lanes, tall, wide, depth }) = key.tiling {
+            for (name, value) in
+                [("SIDE", side), ("LANES", lanes), ("TALL", tall), ("WIDE", wide), ("DEPTH", depth)]
+            {
+                constants += &format!("const {name}: u32 = {value}u;\n");
+            }
+        }
+        let files = Files { sources: self, constants };
         // Names are left as they are, so that bindings keep the names the host uses. Two items of one name
         // are then a redefinition, which naga refuses.
         let composed = wesl::compile_sourcemap(
@@ -226,8 +246,12 @@ impl Sources {
             let file = file_of(path);
             self.0.get_key_value(file.as_str()).map(|(&file, text)| (file, text.clone()))
         });
-        // The directive must come first, and only a text that has halves may have it: not every device does.
-        let enabled = if key.is_half() { "enable f16;\n" } else { "" };
+        // Directives must come first, and only a text that needs them may have them: not every device allows them.
+        let enabled = match (key.is_half(), key.tiling) {
+            (_, Some(_)) => "enable f16;\nenable wgpu_cooperative_matrix;\n",
+            (true, None) => "enable f16;\n",
+            (false, None) => "",
+        };
         let wgsl = format!("{enabled}{composed}");
         Ok(Composed { label: key.label(), wgsl, modules: modules.collect() })
     }

@@ -38,6 +38,45 @@ pub struct Options {
     pub variant: Option<Choice>,
 }
 
+/// The cooperative matrices of a device that kernels can use: f16 times f16 into f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrices {
+    /// 16 or 8: matrices are square.
+    pub side: u32,
+    /// The most invocations that a subgroup, which works on one together, may have.
+    pub lanes: u32,
+}
+
+impl Matrices {
+    /// The largest that an adapter has, of what WGSL can say: squares of 16 or 8, f16 into f32 without saturation.
+    fn of(adapter: &wgpu::Adapter) -> Option<Self> {
+        let needed = wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let info = adapter.get_info();
+        let lanes = info.subgroup_max_size;
+        // A workgroup has up to four subgroups, and by WebGPU's default limits up to 256 invocations. lavapipe 26.2.6 crashes on
+        // any store of a matrix by sixteen, and opens no device with matrices for four.
+        let most = if info.device_type == wgpu::DeviceType::Cpu { 8 } else { 64 };
+        if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
+            return None;
+        }
+        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self { side, lanes })
+    }
+}
+
+/// The side of the largest matrices that WGSL can say and sums can be trusted to.
+fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |config: &&wgpu::CooperativeMatrixProperties| {
+        let sides = [config.m_size, config.n_size, config.k_size];
+        [[8; 3], [16; 3]].contains(&sides)
+            && (config.ab_type, config.cr_type) == (F16, F32)
+            && !config.saturating_accumulation
+    };
+    configs.iter().filter(usable).map(|config| config.m_size).max()
+}
+
 /// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
 #[derive(Debug, Clone)]
 pub struct Gpu {
@@ -51,6 +90,7 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    matrices: Option<Matrices>,
     sources: Sources,
     checked_shaders: bool,
     registry: Registry,
@@ -93,16 +133,25 @@ impl Gpu {
         if !options.without_f16 {
             features |= wgpu::Features::SHADER_F16;
         }
+        let matrices = Matrices::of(adapter).filter(|_| !options.without_f16);
+        if matrices.is_some() {
+            features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        }
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("fretwork"),
             required_features: adapter.features() & features,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::Performance,
+            experimental_features: if matrices.is_some() {
+                experimental()
+            } else {
+                wgpu::ExperimentalFeatures::disabled()
+            },
             ..Default::default()
         }))
         .map_err(|error| Error::NoDevice { adapter: info.name.clone(), reason: error.to_string() })?;
 
-        let gpu = Self::assemble(device, queue, info, options);
+        let gpu = Self::assemble(device, queue, info, matrices, options);
         // The device is ours alone, so we may listen to it. What escapes the error scopes would otherwise panic.
         let lost = Arc::clone(&gpu.inner.lost);
         gpu.inner.device.set_device_lost_callback(move |reason, message| {
@@ -115,13 +164,21 @@ impl Gpu {
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
     /// and limits, and nothing here ever waits for it, save [`Pending::wait`], [`Gpu::pace`] and
-    /// [`Gpu::finish`], where the caller asks for it.
+    /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
+    /// adapter has.
     pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
-        Self::assemble(device, queue, info, Options::default())
+        Self::assemble(device, queue, info, None, Options::default())
     }
 
-    fn assemble(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo, options: Options) -> Self {
+    fn assemble(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: wgpu::AdapterInfo,
+        matrices: Option<Matrices>,
+        options: Options,
+    ) -> Self {
         let inner = Inner {
+            matrices,
             limits: device.limits(),
             device,
             queue,
@@ -182,12 +239,23 @@ impl Gpu {
         self.device().features().contains(wgpu::Features::SHADER_F16)
     }
 
-    /// Whether the device can run a variant: all but [`Variant::Wave`], which needs subgroups of eight.
+    /// The cooperative matrices that [`Variant::Coop`] uses, where there are any.
+    pub fn matrices(&self) -> Option<Matrices> {
+        self.inner.matrices
+    }
+
+    /// Whether the device can run a variant: all but [`Variant::Wave`], which needs subgroups of eight, and
+    /// [`Variant::Coop`], which needs cooperative matrices.
     pub fn runs(&self, variant: Variant) -> bool {
         let info = self.info();
-        variant != Variant::Wave
-            || self.device().features().contains(wgpu::Features::SUBGROUP)
-                && [info.subgroup_min_size, info.subgroup_max_size] == [8, 8]
+        match variant {
+            Variant::Lane | Variant::Tile => true,
+            Variant::Wave => {
+                self.device().features().contains(wgpu::Features::SUBGROUP)
+                    && [info.subgroup_min_size, info.subgroup_max_size] == [8, 8]
+            }
+            Variant::Coop => self.matrices().is_some(),
+        }
     }
 
     /// The same device, with another variant forced, or none.
@@ -503,6 +571,14 @@ fn note_loss(lost: &Mutex<Option<String>>, reason: String) {
     lost.lock().expect("no holder of this lock panics").get_or_insert(reason);
 }
 
+/// The token without which wgpu hands out nothing experimental.
+#[expect(unsafe_code, reason = "wgpu asks for it, since experimental features may be unsound")]
+fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: Of experimental features only cooperative matrices are asked for, and in the adapter's own configurations; they
+    // are loaded from and stored to workgroup memory alone, within arrays that hold whole matrices.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
 /// Every adapter that can compute, best first.
 fn adapters() -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
@@ -526,6 +602,7 @@ pub fn list_adapters() -> Vec<AdapterSummary> {
         info: adapter.get_info(),
         features: adapter.features(),
         limits: adapter.limits(),
+        matrices: Matrices::of(adapter),
     };
     adapters().iter().map(summary).collect()
 }
@@ -539,4 +616,48 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// What a device on it may be given.
     pub limits: wgpu::Limits,
+    /// The cooperative matrices that kernels would use.
+    pub matrices: Option<Matrices>,
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu::CooperativeScalarType::{self, F16, F32, I32};
+
+    use super::largest_side;
+
+    fn config(
+        [m_size, n_size, k_size]: [u32; 3],
+        ab_type: CooperativeScalarType,
+        cr_type: CooperativeScalarType,
+        saturating_accumulation: bool,
+    ) -> wgpu::CooperativeMatrixProperties {
+        wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation,
+        }
+    }
+
+    #[test]
+    fn only_matrices_that_shaders_can_say_are_used() {
+        let unusable = [
+            config([16, 8, 8], F16, F32, false),
+            config([8, 16, 16], F16, F32, false),
+            config([16, 16, 8], F16, F32, false),
+            config([16; 3], F16, F16, false),
+            config([16; 3], F32, F32, false),
+            config([16; 3], I32, I32, false),
+            config([16; 3], F16, F32, true),
+            config([32; 3], F16, F32, false),
+        ];
+        assert_eq!(largest_side(&unusable), None);
+        assert_eq!(largest_side(&[]), None);
+        let both = [config([8; 3], F16, F32, false), unusable[3], config([16; 3], F16, F32, false)];
+        assert_eq!(largest_side(&both), Some(16));
+        assert_eq!(largest_side(&both[..2]), Some(8));
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::DType;
+use super::{DType, Matrices};
 use crate::{Error, Result};
 
-/// How a matmul gets its operands to the registers. All variants of a family give the same bits.
+/// How a matmul gets its operands to the registers. All variants of a family give the same bits, but for [`Variant::Coop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Variant {
@@ -16,11 +16,16 @@ pub enum Variant {
     Wave,
     /// Panels staged through workgroup memory. For GPUs.
     Tile,
+    /// Cooperative matrices, f16 times f16 into f32 sums: tensor cores and their like. How a driver orders the sum within a
+    /// matrix is not said anywhere, so bits are those of the other variants only where sums are exact; from run to run they
+    /// are the same. For operands in f16 and blocks no smaller than the device's matrices; others run as
+    /// [`Variant::Tile`], or, on drivers that run on the CPU, as [`Variant::Lane`].
+    Coop,
 }
 
 impl Variant {
     /// Every variant.
-    pub const ALL: [Self; 3] = [Self::Lane, Self::Wave, Self::Tile];
+    pub const ALL: [Self; 4] = [Self::Lane, Self::Wave, Self::Tile, Self::Coop];
 
     /// The file in the family's folder.
     pub const fn name(self) -> &'static str {
@@ -28,11 +33,12 @@ impl Variant {
             Self::Lane => "lane",
             Self::Wave => "wave",
             Self::Tile => "tile",
+            Self::Coop => "coop",
         }
     }
 }
 
-/// A variant, and how it is configured. Whatever is chosen, the bits are the same.
+/// A variant, and how it is configured. Whatever is chosen, the bits are the same, but for [`Variant::Coop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Choice {
     /// How operands get to the registers.
@@ -45,7 +51,7 @@ pub struct Choice {
 
 impl Choice {
     /// Everything there is to choose from.
-    pub const ALL: [Self; 5] = {
+    pub const ALL: [Self; 6] = {
         let tile = Self { variant: Variant::Tile, small: false, padded: false };
         [
             Self { variant: Variant::Lane, ..tile },
@@ -53,6 +59,7 @@ impl Choice {
             tile,
             Self { padded: true, ..tile },
             Self { small: true, ..tile },
+            Self { variant: Variant::Coop, ..tile },
         ]
     };
 
@@ -83,6 +90,52 @@ impl std::str::FromStr for Choice {
     }
 }
 
+/// How a product is cut for cooperative matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tiling {
+    /// The side of a matrix, 8 or 16.
+    pub side: u32,
+    /// The most invocations that a subgroup may have.
+    pub lanes: u32,
+    /// Rows of the product that a workgroup has.
+    pub tall: u32,
+    /// Columns of it.
+    pub wide: u32,
+    /// Contraction indices that are staged at a time.
+    pub depth: u32,
+}
+
+impl Tiling {
+    /// How a product of `family` is cut, where that can be done: a product of dense matrices, or one of blocks no smaller than
+    /// a matrix. A workgroup has up to four parts of 2 x 2 matrices, and keeps to one row or column of blocks.
+    pub fn new(family: &str, matrices: Matrices, block: Option<u32>) -> Option<Self> {
+        let Matrices { side, lanes } = matrices;
+        let most = 4 * side;
+        let block = block.unwrap_or(most);
+        if block < side {
+            return None;
+        }
+        let span = block.min(most);
+        // The narrower it is, the longer.
+        let along = 2 * side * (4 / (span / (2 * side)).max(1));
+        let [tall, wide] = match family {
+            "dense" | "sdd" => [span, span],
+            "dds" => [along, span],
+            "dsd" => [span, along],
+            _ => return None,
+        };
+        // As much as workgroup memory holds; blocks of a sparse operand are staged in whole steps.
+        let depth = if tall + wide <= 8 * side { 2 * side } else { side };
+        let depth = if family == "sdd" { depth } else { depth.min(block) };
+        Some(Self { side, lanes, tall, wide, depth })
+    }
+
+    /// Rows and columns of the product that a workgroup has.
+    pub fn sides(self) -> [usize; 2] {
+        [self.tall as usize, self.wide as usize]
+    }
+}
+
 /// One permutation of one shader.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -94,6 +147,8 @@ pub struct Key {
     pub dtype: DType,
     /// The block size, for families that have one.
     pub block: Option<u32>,
+    /// Of the variant with cooperative matrices.
+    pub tiling: Option<Tiling>,
     /// The conditionals that are on; see [`FLAGS`].
     pub flags: BTreeSet<&'static str>,
 }
@@ -185,7 +240,7 @@ pub const FLAGS: &[&str] = &[
 impl Key {
     /// A permutation with no conditional on.
     pub fn new(family: &'static str, name: &'static str) -> Self {
-        Self { family, name, dtype: DType::F32, block: None, flags: BTreeSet::new() }
+        Self { family, name, dtype: DType::F32, block: None, tiling: None, flags: BTreeSet::new() }
     }
 
     /// The same with operands stored as `dtype`.
@@ -207,6 +262,13 @@ impl Key {
         self
     }
 
+    /// The same, cut for cooperative matrices, or as it is.
+    #[must_use]
+    pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
+        self.tiling = tiling;
+        self
+    }
+
     /// The same with `flag` on if `condition` holds.
     #[must_use]
     pub fn with(mut self, flag: &'static str, condition: bool) -> Self {
@@ -221,6 +283,9 @@ impl Key {
         let mut label = format!("fretwork.{}.{}.{}", self.family, self.name, self.dtype.name());
         if let Some(block) = self.block {
             label += &format!(".b{block}");
+        }
+        if let Some(tiling) = self.tiling {
+            label += &format!(".m{}", tiling.side);
         }
         for flag in &self.flags {
             label += ".";

@@ -18,8 +18,8 @@ mod tuner;
 
 pub use account::{Bytes, Class};
 pub use compose::{Composed, Sources};
-pub use context::{AdapterSummary, Gpu, Options, list_adapters};
-pub use key::{Choice, FLAGS, Key, Variant};
+pub use context::{AdapterSummary, Gpu, Matrices, Options, list_adapters};
+pub use key::{Choice, FLAGS, Key, Tiling, Variant};
 pub use readback::Pending;
 pub(crate) use recorder::Args;
 pub use recorder::{Plan, Recorder};

@@ -51,7 +51,10 @@ pub(super) fn reflect(composed: &Composed) -> Result<Reflection> {
     let module = naga::front::wgsl::parse_str(&composed.wgsl)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), error.message()))?;
     // What the device lacks, it refuses itself.
-    let capabilities = Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16;
+    let capabilities = Capabilities::default()
+        | Capabilities::SUBGROUP
+        | Capabilities::SHADER_FLOAT16
+        | Capabilities::COOPERATIVE_MATRIX;
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|error| composed.explain(error.location(&composed.wgsl), &chain(error.as_inner())))?;

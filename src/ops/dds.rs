@@ -30,15 +30,17 @@ pub fn dds(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
-    let choice = choose(rec.gpu(), &sizes.workload(Family::Dds, transpose, Some(rhs), 0));
+    let work = sizes.workload(Family::Dds, transpose, Some(rhs), 0);
+    let (choice, tiling) = choose(rec.gpu(), &work, lhs);
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
-    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar);
-    let [tall, wide] = match choice.variant {
-        Variant::Lane => [128, 8],
-        Variant::Wave => [128, block.min(16)],
-        Variant::Tile if choice.small => [(1024 / block).max(32), block],
-        Variant::Tile => [(2048 / block).max(64), block],
+    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar).tiling(tiling);
+    let [tall, wide] = match (choice.variant, tiling) {
+        (_, Some(tiling)) => tiling.sides(),
+        (Variant::Lane, None) => [128, 8],
+        (Variant::Wave, None) => [128, block.min(16)],
+        (Variant::Tile | Variant::Coop, None) if choice.small => [(1024 / block).max(32), block],
+        (Variant::Tile | Variant::Coop, None) => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));
     let product = Product {

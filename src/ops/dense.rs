@@ -24,17 +24,18 @@ pub fn dense(
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
-    let choice = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0));
+    let (choice, tiling) = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0), lhs);
     // Of few columns, most lanes would have none.
     let tall = choice.variant == Variant::Wave && sizes.n <= 16;
     let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };
-    let key = operand_flags(key, transpose, Scalar::of(sizes, transpose));
-    let [tall, wide] = match choice.variant {
-        Variant::Wave if tall => [32, 16],
-        Variant::Lane => [8, 32],
-        Variant::Wave => [16, 32],
-        Variant::Tile if choice.small => [32, 32],
-        Variant::Tile => [64, 64],
+    let key = operand_flags(key, transpose, Scalar::of(sizes, transpose)).tiling(tiling);
+    let [tall, wide] = match (choice.variant, tiling) {
+        (_, Some(tiling)) => tiling.sides(),
+        (Variant::Wave, None) if tall => [32, 16],
+        (Variant::Lane, None) => [8, 32],
+        (Variant::Wave, None) => [16, 32],
+        (Variant::Tile | Variant::Coop, None) if choice.small => [32, 32],
+        (Variant::Tile | Variant::Coop, None) => [64, 64],
     };
     let product =
         Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, gather: None, epilogue };

@@ -58,16 +58,18 @@ fn record(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
     let gathered = gather.map_or(0, |_| rhs.shape()[0]);
-    let choice = choose(rec.gpu(), &sizes.workload(Family::Dsd, transpose, Some(lhs), gathered));
+    let (choice, tiling) =
+        choose(rec.gpu(), &sizes.workload(Family::Dsd, transpose, Some(lhs), gathered), rhs);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
-    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar);
-    let [tall, wide] = match choice.variant {
-        Variant::Lane => [8, 128],
-        Variant::Wave => [block.min(16), 32],
-        Variant::Tile if choice.small => [block, (1024 / block).max(32)],
-        Variant::Tile => [block, (2048 / block).max(64)],
+    let key = operand_flags(key_of(op, choice).block(block), transpose, scalar).tiling(tiling);
+    let [tall, wide] = match (choice.variant, tiling) {
+        (_, Some(tiling)) => tiling.sides(),
+        (Variant::Lane, None) => [8, 128],
+        (Variant::Wave, None) => [block.min(16), 32],
+        (Variant::Tile | Variant::Coop, None) if choice.small => [block, (1024 / block).max(32)],
+        (Variant::Tile | Variant::Coop, None) => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
     let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);

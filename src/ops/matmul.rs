@@ -2,7 +2,7 @@
 
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, Choice, DType, Family, Gpu, Key, Recorder, Tensor, Variant, Workload};
+use crate::gpu::{Args, Choice, DType, Family, Gpu, Key, Recorder, Tensor, Tiling, Variant, Workload};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
@@ -271,14 +271,28 @@ impl Scalar {
     }
 }
 
-/// What runs: what the device was told to use, or else what was measured to be fastest for such a shape, or else what should
-/// be.
-pub(super) fn choose(gpu: &Gpu, work: &Workload) -> Choice {
+/// What runs: what the device was told to use, or else cooperative matrices, where they can be, or else what was measured to be
+/// fastest for such a shape, or else what should be. With it, how the product is cut for cooperative matrices, if they are what
+/// runs. `operand` is of the type that both operands have.
+pub(super) fn choose(gpu: &Gpu, work: &Workload, operand: &Tensor) -> (Choice, Option<Tiling>) {
+    let block = (work.block > 0).then_some(work.block as u32);
+    let matrices = gpu.matrices().filter(|_| operand.dtype() == DType::F16);
+    let tiling = matrices.and_then(|matrices| Tiling::new(work.family.name(), matrices, block));
+    let cpu = gpu.is_software();
+    let [m, n, _] = work.sizes;
     let fits = |choice: &Choice| gpu.runs(choice.variant);
-    match gpu.forced() {
-        Some(forced) => Some(forced).filter(fits).unwrap_or(Variant::Lane.into()),
-        None => gpu.chosen_for(work).filter(fits).unwrap_or_else(|| heuristic(gpu, work.sizes)),
-    }
+    let choice = match (gpu.forced(), tiling) {
+        (Some(Choice { variant: Variant::Coop, .. }), Some(tiling)) => {
+            return (Variant::Coop.into(), Some(tiling));
+        }
+        (Some(Choice { variant: Variant::Coop, .. }), None) if cpu => Variant::Lane.into(),
+        (Some(Choice { variant: Variant::Coop, .. }), None) => Variant::Tile.into(),
+        (Some(forced), _) => Some(forced).filter(fits).unwrap_or(Variant::Lane.into()),
+        // A driver that runs on the CPU has no hardware for them, and a small product has no use for it.
+        (None, Some(tiling)) if !cpu && m * n >= 64 * 64 => return (Variant::Coop.into(), Some(tiling)),
+        (None, _) => gpu.chosen_for(work).filter(fits).unwrap_or_else(|| heuristic(gpu, work.sizes)),
+    };
+    (choice, None)
 }
 
 /// What should run for a shape that nobody has measured: drivers that run on the CPU lose at every barrier; GPUs win by

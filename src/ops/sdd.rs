@@ -65,25 +65,27 @@ fn record(
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     let gathered = gather.map_or(0, |_| lhs.shape()[0]);
-    let choice = choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered));
+    let (choice, tiling) =
+        choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered), lhs);
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
-    // Invocations per block, and blocks per workgroup, as the shaders have it.
+    // Invocations per block, and blocks per workgroup or workgroups per block, as the shaders have it.
     let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
     let invocations = (block / 4) * (block / rows);
-    let slots = match choice.variant {
-        Variant::Lane | Variant::Wave => (8 / invocations).max(1),
-        Variant::Tile if choice.small => (32 / invocations).max(1),
-        Variant::Tile => (64 / invocations).max(1),
+    let [slots, pieces] = match (choice.variant, tiling) {
+        (_, Some(tiling)) => [1, (block / tiling.tall as usize).pow(2)],
+        (Variant::Lane | Variant::Wave, None) => [(8 / invocations).max(1), 1],
+        (Variant::Tile | Variant::Coop, None) if choice.small => [(32 / invocations).max(1), 1],
+        (Variant::Tile | Variant::Coop, None) => [(64 / invocations).max(1), 1],
     };
     if let Some(mask) = mask {
         mask.expect_shape(op, "mask", &[out.values().len().div_ceil(32)])?;
     }
-    let key = operand_flags(key, transpose, scalar);
+    let key = operand_flags(key, transpose, scalar).tiling(tiling);
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
     let product =
         Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
     for part in product.parts(rec.gpu()) {
-        let workgroups = part.slots.count.div_ceil(slots) as u64;
+        let workgroups = part.slots.count.div_ceil(slots) as u64 * pieces as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())

@@ -119,7 +119,9 @@ fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Whole blocks of 64 are the least that a workgroup of SDD takes.
         let same = choice.small && work.family == Family::Sdd && work.block == 64;
-        gpu.runs(choice.variant) && !same && (choice.variant != Variant::Tile || !gpu.is_software())
+        // Cooperative matrices have bits of their own, so they are no matter of measuring.
+        let apart = choice.variant == Variant::Coop;
+        gpu.runs(choice.variant) && !same && !apart && (choice.variant != Variant::Tile || !gpu.is_software())
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }

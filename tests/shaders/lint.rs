@@ -2,13 +2,17 @@
 //! may be missing.
 
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Expression, Function, Module, Scalar, ScalarKind, TypeInner};
+use naga::{AddressSpace, CooperativeRole, Expression, Function, Module, Scalar, ScalarKind, TypeInner};
 
 use crate::uniformity;
 
 /// Parses and validates with nothing but what WebGPU has without optional features; `wave` variants may have subgroups.
 pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInfo), String> {
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    // One with cooperative matrices has to know which subgroup it is.
+    if wgsl.contains("enable wgpu_cooperative_matrix;") {
+        capabilities |= Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
+    }
     // A text that names halves may have them.
     if wgsl.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
@@ -24,6 +28,7 @@ pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInf
 pub(crate) fn lint(module: &Module, info: &ModuleInfo) -> Result<(), String> {
     limits(module)?;
     types(module)?;
+    no_mixture(module)?;
     for (handle, function) in module.functions.iter() {
         arithmetic(module, function, &info[handle])?;
     }
@@ -77,11 +82,44 @@ fn types(module: &Module) -> Result<(), String> {
             {
                 return Err(format!("a float of {} bytes: sums are in f32", scalar.width));
             }
+            TypeInner::CooperativeMatrix { scalar, role: CooperativeRole::C, .. }
+                if scalar != Scalar::F32 =>
+            {
+                return Err(format!("a matrix of sums of {} bytes: sums are in f32", scalar.width));
+            }
+            // A writer of SPIR-V does not get by with that.
+            TypeInner::Array { base, .. }
+                if matches!(module.types[base].inner, TypeInner::CooperativeMatrix { .. }) =>
+            {
+                return Err("an array of cooperative matrices".to_owned());
+            }
             TypeInner::Atomic(scalar) if scalar.kind == ScalarKind::Float => {
                 return Err("a float atomic: its order is up to the scheduler".to_owned());
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// No module has cooperative matrices and arithmetic of subgroups: a driver in the field crashes on that.
+fn no_mixture(module: &Module) -> Result<(), String> {
+    let all = || {
+        module
+            .functions
+            .iter()
+            .map(|(_, function)| function)
+            .chain(module.entry_points.iter().map(|e| &e.function))
+    };
+    let has = |wanted: fn(&Expression) -> bool| {
+        all().any(|function| function.expressions.iter().any(|(_, e)| wanted(e)))
+    };
+    let matrices =
+        has(|e| matches!(e, Expression::CooperativeMultiplyAdd { .. } | Expression::CooperativeLoad { .. }));
+    let subgroups =
+        has(|e| matches!(e, Expression::SubgroupOperationResult { .. } | Expression::SubgroupBallotResult));
+    if matrices && subgroups {
+        return Err("cooperative matrices and arithmetic of subgroups in one module".to_owned());
     }
     Ok(())
 }
@@ -146,6 +184,32 @@ mod tests {
         assert_refused("sums are in f32", &format!("{stored} {{ a[0] = a[1] + a[2]; }}"));
         assert_refused("sums are in f32", &format!("{stored} {{ a[0] = sqrt(a[1]); }}"));
         assert_eq!(verdict(&format!("{stored} {{ a[0] = f16(f32(a[1]) + b[0]); }}")), Ok(()));
+    }
+
+    #[test]
+    fn matrices() {
+        let with = |items: &str, body: &str| {
+            format!(
+                "enable f16;\nenable wgpu_cooperative_matrix;
+                 var<workgroup> a: array<f16, 64>; var<workgroup> b: array<f32, 64>; {items}
+                 @compute @workgroup_size(8) fn main(@builtin(local_invocation_index) l: u32) {{ {body} }}"
+            )
+        };
+        let half_sums = with("", "var c = coop_mat8x8<f16, C>(); coopStoreT(c, &a[0], 8u);");
+        assert_refused("a matrix of sums of 2 bytes", &half_sums);
+        let array = with("", "var c: array<coop_mat8x8<f32, C>, 2>; coopStoreT(c[0], &b[0], 8u);");
+        assert_refused("an array of cooperative matrices", &array);
+        let load = "let m = coopLoadT<coop_mat8x8<f16, A>>(&a[0], 8u);";
+        assert_refused("arithmetic of subgroups", &with("", &format!("{load} b[l] = subgroupAdd(b[l]);")));
+        let store = "var c = coop_mat8x8<f32, C>(); coopStoreT(c, &b[0], 8u);";
+        assert_eq!(verdict(&with("", &format!("{load} {store}"))), Ok(()));
+        assert_refused("a matrix that some invocations", &with("", &format!("if l > 3u {{ {store} }}")));
+        // naga itself sees this one.
+        assert!(verdict(&with("", &format!("if l > 3u {{ {load} }}"))).is_err());
+        assert_refused(
+            "a matrix that some invocations",
+            &with(&format!("fn f() {{ {load} }}"), "if l > 3u { f(); }"),
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fretwork::Error;
-use fretwork::gpu::{DType, FLAGS, Key, Sources};
+use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
 
 /// Every permutation that the operations can ask for.
@@ -74,6 +74,7 @@ fn permutations() -> Vec<Key> {
         }
     }
     keys.extend(half_precision(&keys));
+    keys.extend(cooperative(&keys));
     // Configurations of a variant differ in constants, so a few permutations stand for all.
     for flag in ["small", "padded"] {
         let dense = transposed(vec![Key::new("dense", "tile").with(flag, true)]);
@@ -238,6 +239,45 @@ fn half_precision(matmuls: &[Key]) -> Vec<Key> {
     keys
 }
 
+/// The kernels on f16 of the lane variant, with cooperative matrices of either side, by as many invocations as drivers have, for
+/// blocks that are no smaller.
+fn cooperative(matmuls: &[Key]) -> Vec<Key> {
+    let plain = |key: &&Key| key.name == "lane" && key.dtype == DType::F16 && !key.flags.contains("dropout");
+    let mut keys = Vec::new();
+    for (side, lanes) in [(8, 8), (8, 32), (16, 32)] {
+        let matrices = Matrices { side, lanes };
+        for key in matmuls.iter().filter(plain) {
+            // Windows and results are no matter of the side, nor is much of the number of lanes.
+            let has = |flag| key.flags.contains(flag);
+            if (side, lanes) != (8, 32)
+                && (side == 16 || !has("window"))
+                && !(has("half_out") && has("window"))
+            {
+                let coop = Key { name: "coop", ..key.clone() };
+                keys.push(coop.tiling(Tiling::new(key.family, matrices, key.block)));
+            }
+        }
+        for family in ["dds", "dsd", "sdd"] {
+            for block in [8, 16, 32, 64] {
+                let cut = Tiling::new(family, matrices, Some(block));
+                let key = Key::new(family, "coop").block(block as usize).dtype(DType::F16).tiling(cut);
+                let transposed = [key.clone().with("rhs_t", true), key.clone().with("lhs_t", true)];
+                keys.extend(
+                    [vec![key], transposed.to_vec()].concat().into_iter().filter(|key| key.tiling.is_some()),
+                );
+            }
+        }
+    }
+    // Subgroups as large as any.
+    for family in ["dense", "dds", "dsd", "sdd"] {
+        let block = if family == "dense" { None } else { Some(64) };
+        let mut key = Key::new(family, "coop").dtype(DType::F16);
+        key.block = block;
+        keys.push(key.tiling(Tiling::new(family, Matrices { side: 16, lanes: 64 }, block)));
+    }
+    keys
+}
+
 /// Composes a permutation, and says what is wrong with it, if anything.
 fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
     let composed = sources.compose(key).map_err(|error| error.to_string())?;
@@ -274,6 +314,10 @@ fn every_permutation_keeps_the_rules_and_translates() {
     let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
     let used: BTreeSet<_> = keys.iter().flat_map(|key| key.flags.iter().copied()).collect();
     println!("{count} permutations");
+    let matrices = keys.iter().filter(|key| key.tiling.is_some()).count();
+    println!(
+        "SKIPPED: {matrices} of them, with cooperative matrices, are not translated to HLSL: naga writes none"
+    );
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
     let never: Vec<_> = FLAGS.iter().filter(|flag| !used.contains(*flag)).collect();
     assert!(never.is_empty(), "conditionals that no permutation uses: {never:?}");

@@ -32,6 +32,8 @@ pub(crate) fn lint(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
+const MATRIX: &str = "a matrix that some invocations may not work on";
+
 struct Flow<'m> {
     module: &'m Module,
     function: &'m Function,
@@ -112,6 +114,10 @@ impl<'m> Flow<'m> {
             {
                 return Err("an operation of a subgroup that some invocations may miss".to_owned());
             }
+            Statement::CooperativeStore { .. } if !state.together => return Err(MATRIX.to_owned()),
+            Statement::Emit(range) if !state.together && self.has_matrix(range) => {
+                return Err(MATRIX.to_owned());
+            }
             Statement::Block(inner) => left = self.block(inner, state)?,
             Statement::If { condition, accept, reject } => {
                 let inside = state.together && self.uniform(*condition);
@@ -170,6 +176,16 @@ impl<'m> Flow<'m> {
             _ => {}
         }
         Ok(left)
+    }
+
+    /// Whether cooperative matrices are loaded or multiplied.
+    fn has_matrix(&self, range: &naga::Range<Expression>) -> bool {
+        range.clone().any(|expression| {
+            matches!(
+                self.function.expressions[expression],
+                Expression::CooperativeLoad { .. } | Expression::CooperativeMultiplyAdd { .. }
+            )
+        })
     }
 
     /// Notes that the variable behind a pointer varies, if it is a local one.

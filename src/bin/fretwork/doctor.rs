@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use fretwork::check::{self, Verdict};
-use fretwork::gpu::{self, AdapterSummary, Gpu};
+use fretwork::gpu::{self, AdapterSummary, Gpu, Matrices};
 use fretwork::tune::{Tuner, Tuning};
 use fretwork::{Error, wgpu};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
 }
 
 fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
-    let AdapterSummary { info, features, limits } = adapter;
+    let AdapterSummary { info, features, limits, matrices } = adapter;
     let driver = format!("{} {}", info.driver, info.driver_info);
     let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
     if as_json {
@@ -104,6 +104,7 @@ fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
             "event": "adapter", "name": info.name, "kind": format!("{:?}", info.device_type),
             "backend": info.backend.to_string(), "driver": driver.trim(),
             "f16": features.contains(wgpu::Features::SHADER_F16),
+            "cooperative_matrices": matrices.map(|matrices| matrices.side),
             "subgroup_sizes": [info.subgroup_min_size, info.subgroup_max_size],
             "timestamps": features.contains(wgpu::Features::TIMESTAMP_QUERY),
             "max_storage_buffer_binding_size": limits.max_storage_buffer_binding_size,
@@ -115,6 +116,12 @@ fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
     let rows = [
         ("driver", driver.trim().to_owned()),
         ("f16", has(wgpu::Features::SHADER_F16).to_owned()),
+        (
+            "matrices",
+            matrices.map_or("none".to_owned(), |Matrices { side, lanes }| {
+                format!("{side} x {side}, f16 into f32, by up to {lanes} invocations")
+            }),
+        ),
         ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY).to_owned()),
         ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ("binding", format!("{} MiB", limits.max_storage_buffer_binding_size >> 20)),

@@ -1,0 +1,129 @@
+// product[m, n] = op(lhs) * op(S), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
+// column of blocks, and is as wide as it where it can be.
+import package::common::matmul::params;
+import package::common::coop::{
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
+    part_of, fill, multiply, result, result_at, result_place, result4,
+    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, left4, rhs_four,
+};
+import package::common::topology::{Line, line_slot, line_place};
+import package::dds::blocks::{line_of, first_row};
+@if(window)
+import package::dds::blocks::is_bound;
+import package::common::epilogue::{store4, bias4};
+@if(continued)
+import package::common::epilogue::stored4;
+import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_size) size: u32,
+) {
+    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    let index = id.y * count.x + id.x;
+    let across = params.n / WIDE;
+    let i = index / across * TALL;
+    let j = index % across * WIDE;
+    if i >= params.m {
+        return;
+    }
+    let part = part_of(local, size);
+    var c00 = Sum();
+    var c01 = Sum();
+    var c10 = Sum();
+    var c11 = Sum();
+    var near: LeftAhead;
+    var far: RightAhead;
+    let line = line_of(j / BLOCK);
+    let steps = (line.end - line.begin) * (BLOCK / DEPTH);
+    if steps > 0u {
+        fetch_step(line, 0u, i, j, local, &near, &far);
+    }
+    for (var step = 0u; step < steps; step++) {
+        fill(&near, &far, local);
+        workgroupBarrier();
+        if step + 1u < steps {
+            fetch_step(line, step + 1u, i, j, local, &near, &far);
+        }
+        multiply(part, &c00, &c01, &c10, &c11);
+        workgroupBarrier();
+    }
+
+    // A matrix of each part after the other.
+    coopStoreT(c00, &result[result_at(part)], SIDE);
+    workgroupBarrier();
+    store(0u, 0u, i, j, local);
+    if COLUMNS == 2u {
+        workgroupBarrier();
+        coopStoreT(c01, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(0u, 1u, i, j, local);
+    }
+    if ROWS == 2u {
+        workgroupBarrier();
+        coopStoreT(c10, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(1u, 0u, i, j, local);
+        if COLUMNS == 2u {
+            workgroupBarrier();
+            coopStoreT(c11, &result[result_at(part)], SIDE);
+            workgroupBarrier();
+            store(1u, 1u, i, j, local);
+        }
+    }
+}
+
+// Hands matrix (down, over) of each part to the epilogue.
+fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
+    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
+        let place = vec2<u32>(i, j) + result_place(quad, down, over);
+        @if(!continued) {
+            store4(place.x, place.y, result4(quad), bias4(place.y));
+        }
+        @if(continued) {
+            store4(place.x, place.y, result4(quad) + stored4(place.x, place.y), bias4(place.y));
+        }
+    }
+}
+
+// The panels of some contraction indices of one block; those of a block that is not bound are zeros.
+fn fetch_step(
+    line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
+) {
+    let slot = line_slot(line, line.begin + step / (BLOCK / DEPTH));
+    let within = step % (BLOCK / DEPTH) * DEPTH;
+    let first = line_place(line, slot) * BLOCK;
+    var there = true;
+    @if(window) {
+        there = is_bound(slot);
+    }
+    for (var each = 0u; each < LEFT_EACH; each++) {
+        let place = left_place(left_quad(local, each));
+        var four = vec4<f16>();
+        if there {
+            four = left4(i + place.x, first + within + place.y);
+        }
+        (*near)[each] = four;
+    }
+    for (var each = 0u; each < RIGHT_EACH; each++) {
+        let place = right_place(right_quad(local, each));
+        var four = vec4<f16>();
+        if there {
+            four = block4(slot, within + place.y, j % BLOCK + place.x);
+        }
+        (*far)[each] = four;
+    }
+}
+
+// Four neighbours as they are stored of a block of op(S), from contraction index k and column j on.
+fn block4(slot: u32, k: u32, j: u32) -> vec4<f16> {
+    @if(!rhs_t) {
+        return rhs_four((first_row(slot) + k) * BLOCK + j);
+    }
+    @if(rhs_t) {
+        return rhs_four((first_row(slot) + j) * BLOCK + k);
+    }
+}

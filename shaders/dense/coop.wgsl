@@ -1,0 +1,81 @@
+// Dense matmul with cooperative matrices: see common/coop.wgsl.
+import package::common::matmul::params;
+import package::common::coop::{
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
+    part_of, fill, multiply, result, result_at, result_place, result4,
+    fetch,
+};
+import package::common::epilogue::{store4, bias4};
+@if(continued)
+import package::common::epilogue::stored4;
+import package::constants::{SIDE, TALL, WIDE, DEPTH};
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_size) size: u32,
+) {
+    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    let index = id.y * count.x + id.x;
+    let across = (params.n + WIDE - 1u) / WIDE;
+    let i = index / across * TALL;
+    let j = index % across * WIDE;
+    if i >= params.m {
+        return;
+    }
+    let part = part_of(local, size);
+    var c00 = Sum();
+    var c01 = Sum();
+    var c10 = Sum();
+    var c11 = Sum();
+    var near: LeftAhead;
+    var far: RightAhead;
+    fetch(i, j, 0u, local, &near, &far);
+    for (var k = 0u; k < params.k; k += DEPTH) {
+        fill(&near, &far, local);
+        workgroupBarrier();
+        if k + DEPTH < params.k {
+            fetch(i, j, k + DEPTH, local, &near, &far);
+        }
+        multiply(part, &c00, &c01, &c10, &c11);
+        workgroupBarrier();
+    }
+
+    // A matrix of each part after the other.
+    coopStoreT(c00, &result[result_at(part)], SIDE);
+    workgroupBarrier();
+    store(0u, 0u, i, j, local);
+    if COLUMNS == 2u {
+        workgroupBarrier();
+        coopStoreT(c01, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(0u, 1u, i, j, local);
+    }
+    if ROWS == 2u {
+        workgroupBarrier();
+        coopStoreT(c10, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(1u, 0u, i, j, local);
+        if COLUMNS == 2u {
+            workgroupBarrier();
+            coopStoreT(c11, &result[result_at(part)], SIDE);
+            workgroupBarrier();
+            store(1u, 1u, i, j, local);
+        }
+    }
+}
+
+// Hands matrix (down, over) of each part to the epilogue.
+fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
+    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
+        let place = vec2<u32>(i, j) + result_place(quad, down, over);
+        @if(!continued) {
+            store4(place.x, place.y, result4(quad), bias4(place.y));
+        }
+        @if(continued) {
+            store4(place.x, place.y, result4(quad) + stored4(place.x, place.y), bias4(place.y));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// product[m, n] = op(S) * op(rhs), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
+// row of blocks, and is as tall as it where it can be.
+import package::common::matmul::params;
+import package::common::coop::{
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
+    part_of, fill, multiply, result, result_at, result_place, result4,
+    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, right4, lhs_four,
+};
+import package::common::topology::{Line, line_slot, line_place};
+import package::dsd::blocks::line_of;
+import package::common::epilogue::store4;
+import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_size) size: u32,
+) {
+    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    let index = id.y * count.x + id.x;
+    let across = (params.n + WIDE - 1u) / WIDE;
+    let i = index / across * TALL;
+    let j = index % across * WIDE;
+    if i >= params.m {
+        return;
+    }
+    let part = part_of(local, size);
+    var c00 = Sum();
+    var c01 = Sum();
+    var c10 = Sum();
+    var c11 = Sum();
+    var near: LeftAhead;
+    var far: RightAhead;
+    let line = line_of(i / BLOCK);
+    let steps = (line.end - line.begin) * (BLOCK / DEPTH);
+    if steps > 0u {
+        fetch_step(line, 0u, i, j, local, &near, &far);
+    }
+    for (var step = 0u; step < steps; step++) {
+        fill(&near, &far, local);
+        workgroupBarrier();
+        if step + 1u < steps {
+            fetch_step(line, step + 1u, i, j, local, &near, &far);
+        }
+        multiply(part, &c00, &c01, &c10, &c11);
+        workgroupBarrier();
+    }
+
+    // A matrix of each part after the other.
+    coopStoreT(c00, &result[result_at(part)], SIDE);
+    workgroupBarrier();
+    store(0u, 0u, i, j, local);
+    if COLUMNS == 2u {
+        workgroupBarrier();
+        coopStoreT(c01, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(0u, 1u, i, j, local);
+    }
+    if ROWS == 2u {
+        workgroupBarrier();
+        coopStoreT(c10, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(1u, 0u, i, j, local);
+        if COLUMNS == 2u {
+            workgroupBarrier();
+            coopStoreT(c11, &result[result_at(part)], SIDE);
+            workgroupBarrier();
+            store(1u, 1u, i, j, local);
+        }
+    }
+}
+
+// Hands matrix (down, over) of each part to the epilogue.
+fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
+    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
+        let place = vec2<u32>(i, j) + result_place(quad, down, over);
+        store4(place.x, place.y, result4(quad), vec4<f32>());
+    }
+}
+
+// The panels of some contraction indices of one block.
+fn fetch_step(
+    line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
+) {
+    let slot = line_slot(line, line.begin + step / (BLOCK / DEPTH));
+    let within = step % (BLOCK / DEPTH) * DEPTH;
+    let first = line_place(line, slot) * BLOCK;
+    for (var each = 0u; each < LEFT_EACH; each++) {
+        let place = left_place(left_quad(local, each));
+        (*near)[each] = block4(slot, i % BLOCK + place.x, within + place.y);
+    }
+    for (var each = 0u; each < RIGHT_EACH; each++) {
+        let place = right_place(right_quad(local, each));
+        (*far)[each] = right4(j + place.x, first + within + place.y);
+    }
+}
+
+// Four neighbours as they are stored of a block of op(S), from row i and contraction index k on.
+fn block4(slot: u32, i: u32, k: u32) -> vec4<f16> {
+    @if(!lhs_t) {
+        return lhs_four((slot * BLOCK + i) * BLOCK + k);
+    }
+    @if(lhs_t) {
+        return lhs_four((slot * BLOCK + k) * BLOCK + i);
+    }
+}

@@ -1,0 +1,92 @@
+// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, with cooperative matrices: see common/coop.wgsl. A
+// workgroup has a block, or, where that is too large, a square piece of one.
+import package::common::matmul::params;
+import package::common::coop::{
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
+    part_of, fill, multiply, result, result_at, result_place, result4,
+    fetch,
+};
+import package::common::topology::{topology, NNZ, slot_row, slot_col};
+import package::sdd::blocks::{in_topology, store_block4};
+@if(continued)
+import package::sdd::blocks::stored_block4;
+import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+
+const PIECES = BLOCK / TALL;
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) id: vec3<u32>,
+    @builtin(num_workgroups) count: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+    @builtin(subgroup_size) size: u32,
+) {
+    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    let index = id.y * count.x + id.x;
+    // As `slots` in blocks.wgsl has it.
+    @if(!window)
+    let there = topology[NNZ];
+    @if(window)
+    let there = min(params.slots, topology[NNZ] - min(topology[NNZ], params.first_slot));
+    let slot = index / (PIECES * PIECES);
+    if slot >= there {
+        return;
+    }
+    let down = index / PIECES % PIECES * TALL;
+    let over = index % PIECES * WIDE;
+    let i = slot_row(in_topology(slot)) * BLOCK + down;
+    let j = slot_col(in_topology(slot)) * BLOCK + over;
+    let part = part_of(local, size);
+    var c00 = Sum();
+    var c01 = Sum();
+    var c10 = Sum();
+    var c11 = Sum();
+    var near: LeftAhead;
+    var far: RightAhead;
+    fetch(i, j, 0u, local, &near, &far);
+    for (var k = 0u; k < params.k; k += DEPTH) {
+        fill(&near, &far, local);
+        workgroupBarrier();
+        if k + DEPTH < params.k {
+            fetch(i, j, k + DEPTH, local, &near, &far);
+        }
+        multiply(part, &c00, &c01, &c10, &c11);
+        workgroupBarrier();
+    }
+
+    // A matrix of each part after the other.
+    coopStoreT(c00, &result[result_at(part)], SIDE);
+    workgroupBarrier();
+    store(0u, 0u, slot, vec2<u32>(down, over), local);
+    if COLUMNS == 2u {
+        workgroupBarrier();
+        coopStoreT(c01, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(0u, 1u, slot, vec2<u32>(down, over), local);
+    }
+    if ROWS == 2u {
+        workgroupBarrier();
+        coopStoreT(c10, &result[result_at(part)], SIDE);
+        workgroupBarrier();
+        store(1u, 0u, slot, vec2<u32>(down, over), local);
+        if COLUMNS == 2u {
+            workgroupBarrier();
+            coopStoreT(c11, &result[result_at(part)], SIDE);
+            workgroupBarrier();
+            store(1u, 1u, slot, vec2<u32>(down, over), local);
+        }
+    }
+}
+
+// Stores matrix (down, over) of each part; the workgroup's piece begins at `first` in its block.
+fn store(down: u32, over: u32, slot: u32, first: vec2<u32>, local: u32) {
+    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
+        let place = first + result_place(quad, down, over);
+        @if(!continued) {
+            store_block4(slot, place.x, place.y, result4(quad));
+        }
+        @if(continued) {
+            store_block4(slot, place.x, place.y, result4(quad) + stored_block4(slot, place.x, place.y));
+        }
+    }
+}
