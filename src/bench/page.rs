@@ -134,7 +134,7 @@ fn roofline(report: &Report) -> String {
         series,
     };
     format!(
-        "<section><h2>Roofline</h2>\n<div class=\"card\">{keys}{}<p><small>The slope is what a copy leaves possible, {} GB/s. \
+        "<section><h2>Roofline</h2>\n<div class=\"card roofline\">{keys}{}<p><small>The slope is what a copy leaves possible, {} GB/s. \
          Bytes are those that must move if each operand is read once, though caches may hold it; densities of one kernel are several points.</small></p>\
          </div></section>\n",
         plot.svg(),
