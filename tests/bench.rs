@@ -162,9 +162,15 @@ fn kernels_that_are_wrong_are_not_timed() {
         ("ceiling/fma", "a = fma(a, factor, addend);", "", Subject::Matmul, "ceiling.fma"),
         ("ceiling/copy", "step < 4u", "step < 3u", Subject::Sparse, "ceiling.copy"),
         ("textbook/matmul", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "textbook"),
-        ("sdd/lane", "workgroup_index(id, count)", "0u", Subject::Sparse, "sdd"),
+        (
+            "sdd/blocks",
+            "let at = (slot * BLOCK + row)",
+            "let at = (slot * BLOCK + row / 2u)",
+            Subject::Sparse,
+            "sdd",
+        ),
         ("optimizer/adamw", "sqrt", "abs", Subject::Update, "adamw"),
-        ("dense/lane", "workgroup_index(id, count)", "0u", Subject::Moe, "dense"),
+        ("common/matmul", "vec4<f32>(a.x)", "vec4<f32>(a.y)", Subject::Moe, "dense"),
     ] {
         let gpu = patched(file, from, to);
         let error = Bench::new(&gpu, sizes()).unwrap().run(subject).unwrap_err();

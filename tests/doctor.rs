@@ -60,6 +60,10 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
                 return false;
             }
             let has = |kind: &str| check.name.contains(kind);
+            // What f16 has of its own is broken where it stands.
+            if has(".f16") && !["common/half", "common/coop"].contains(&file) {
+                return false;
+            }
             let of_family = has(family) && (has(".b16") || !has(".b"));
             of_family || has(".b16.nt") || family == "common" && [".b16", "random"].into_iter().any(has)
         };

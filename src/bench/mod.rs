@@ -118,7 +118,7 @@ impl Bench {
         }
     }
 
-    /// A wrong kernel is not worth timing.
+    /// A wrong kernel is not worth timing, and one that will not run need not be right.
     fn trust(&mut self, subject: Subject) -> Result<()> {
         let new = |family: &&str| !self.trusted.contains(family);
         let families: Vec<_> = subject.families().iter().copied().filter(new).collect();
@@ -126,6 +126,7 @@ impl Bench {
         for check in check::table() {
             if of(&check.name)
                 && check.applies_to(&self.gpu)
+                && check.is_usual(&self.gpu)
                 && let Verdict::Wrong(reason) = check.run(&self.gpu)?
             {
                 return Err(Error::Wrong { label: check.name, reason });

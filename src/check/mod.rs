@@ -68,6 +68,16 @@ impl Check {
         self.variant.is_none_or(|variant| gpu.runs(variant)) && (!self.half || gpu.has_f16())
     }
 
+    /// Whether the device takes the kernel by itself, or because it was told to, where operands are f32.
+    pub(crate) fn is_usual(&self, gpu: &Gpu) -> bool {
+        let cpu = if gpu.runs(Variant::Wave) { Variant::Wave } else { Variant::Lane };
+        let usual = |variant| match gpu.forced_variant() {
+            Some(forced) => variant == forced,
+            None => !gpu.is_software() || variant == cpu,
+        };
+        !self.half && self.variant.is_none_or(usual)
+    }
+
     /// Runs the kernel three times and holds the result against the twin.
     ///
     /// # Errors

@@ -290,6 +290,8 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload, operand: &Tensor) -> (Choice, O
         (Some(forced), _) => Some(forced).filter(fits).unwrap_or(Variant::Lane.into()),
         // A driver that runs on the CPU has no hardware for them, and a small product has no use for it.
         (None, Some(tiling)) if !cpu && m * n >= 64 * 64 => return (Variant::Coop.into(), Some(tiling)),
+        // What is measured is f32.
+        (None, _) if operand.dtype() == DType::F16 => heuristic(gpu, work.sizes),
         (None, _) => gpu.chosen_for(work).filter(fits).unwrap_or_else(|| heuristic(gpu, work.sizes)),
     };
     (choice, None)
