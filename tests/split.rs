@@ -205,7 +205,7 @@ fn sums_of_columns() {
 #[test]
 fn dense_products() {
     let devices = devices();
-    for variant in Variant::ALL {
+    for variant in Variant::ALIKE {
         // Rows, outputs and inputs: a layer, a last layer with few outputs, and one with sides that four does not divide.
         for [rows, outputs, inputs] in
             [[100, 68, 72], [37, 10, 1024], [61, 132, 65], [45, 99, 130], [130, 1024, 7]]
@@ -253,7 +253,7 @@ fn topology(block: usize, [row_blocks, col_blocks]: [usize; 2], nnz: usize, shuf
 #[test]
 fn sparse_products_with_large_activations() {
     let devices = devices();
-    for variant in Variant::ALL {
+    for variant in Variant::ALIKE {
         for (block, grid, nnz) in [(8, [33, 40], 60), (16, [20, 16], 15), (32, [9, 8], 4), (64, [5, 4], 1)] {
             let topology = topology(block, grid, nnz, true);
             let [outputs, inputs] = grid.map(|blocks| blocks * block);
@@ -305,7 +305,7 @@ fn values_slot_by_slot() {
         let [rows, cols] = grid.map(|blocks| blocks * block);
         let mask = BlockMask::random(&topology, 0.5, Key::new(1, Stream::Check(2)));
         for mask in [None, Some(&mask)] {
-            for variant in Variant::ALL {
+            for variant in Variant::ALIKE {
                 let outcome = devices.each_ref().map(|gpu| {
                     let gpu = &gpu.with_variant(Some(variant));
                     let mut draws = Draws::new(gpu);
@@ -334,7 +334,7 @@ fn gathered_products_slot_by_slot() {
     for block in BLOCKS {
         let widths = vec![2 * block, block, 3 * block];
         let shape = RoutingShape { tokens: 150, choices: 2, block, widths, capacity: 0, most: None };
-        for variant in Variant::ALL {
+        for variant in Variant::ALIKE {
             let outcome = devices.each_ref().map(|gpu| {
                 let gpu = &gpu.with_variant(Some(variant));
                 let mut draws = Draws::new(gpu);

@@ -27,6 +27,9 @@ impl Variant {
     /// Every variant.
     pub const ALL: [Self; 4] = [Self::Lane, Self::Wave, Self::Tile, Self::Coop];
 
+    /// Those that give the same bits: all but [`Variant::Coop`], which is for f16 alone.
+    pub const ALIKE: [Self; 3] = [Self::Lane, Self::Wave, Self::Tile];
+
     /// The file in the family's folder.
     pub const fn name(self) -> &'static str {
         match self {
