@@ -456,6 +456,7 @@ fn known_answers() {
             ".sds.",
             ".dss.",
             ".ssd.",
+            "ceiling.copy",
         ];
         let whole = whole.iter().any(|op| name.contains(op));
         !(crosswise || whole)
