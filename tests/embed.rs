@@ -37,7 +37,8 @@ fn every_dispatch_is_valid_without_a_driver() {
         .expect("noop has devices");
     let gpu = Gpu::adopt(device, queue, adapter.get_info());
     let mut wrong = 0;
-    for check in check::table() {
+    // It has no half precision and no subgroups.
+    for check in check::table().iter().filter(|check| check.applies_to(&gpu)) {
         match check.run(&gpu) {
             Ok(Verdict::Wrong(_)) => wrong += 1,
             Ok(Verdict::Right(_)) => {}
