@@ -7,7 +7,7 @@
 //
 // Kept to for drivers' sake: matrices are never in arrays; nothing but loads, products and stores is done with them, outside
 // all branches that not all invocations take; and no module has arithmetic of subgroups too.
-import package::common::matmul::{params, lhs, rhs, lhs_at, rhs_at, lhs_row};
+import package::common::matmul::{params, lhs_stored4, rhs_stored4, lhs_at, rhs_at, lhs_row};
 @if(rhs_gather)
 import package::common::matmul::gathered;
 import package::constants::{SIDE, LANES, TALL, WIDE, DEPTH};
@@ -114,10 +114,10 @@ fn left4(i: u32, k: u32) -> vec4<f16> {
         return vec4<f16>();
     }
     @if(!lhs_t) {
-        return ended(lhs_four(lhs_row(i) + k), k);
+        return ended(lhs_stored4(lhs_row(i) + k), k);
     }
     @if(lhs_t) {
-        return lhs_four(lhs_at(k, min(i, (params.m - 1u) & ~3u)));
+        return lhs_stored4(lhs_at(k, min(i, (params.m - 1u) & ~3u)));
     }
 }
 
@@ -127,10 +127,10 @@ fn right4(j: u32, k: u32) -> vec4<f16> {
         return vec4<f16>();
     }
     @if(!rhs_t) {
-        return rhs_four(rhs_at(rhs_row(k), min(j, (params.n - 1u) & ~3u)));
+        return rhs_stored4(rhs_at(rhs_row(k), min(j, (params.n - 1u) & ~3u)));
     }
     @if(rhs_t) {
-        return ended(rhs_four(rhs_at(min(j, params.n - 1u), k)), k);
+        return ended(rhs_stored4(rhs_at(min(j, params.n - 1u), k)), k);
     }
 }
 
@@ -151,30 +151,6 @@ fn ended(four: vec4<f16>, k: u32) -> vec4<f16> {
     }
     @if(!k_tail) {
         return four;
-    }
-}
-
-fn lhs_four(index: u32) -> vec4<f16> {
-    @if(!lhs_scalar) {
-        return lhs[index / 4u];
-    }
-    @if(lhs_scalar) {
-        let last = arrayLength(&lhs) - 1u;
-        return vec4<f16>(
-            lhs[min(index, last)], lhs[min(index + 1u, last)], lhs[min(index + 2u, last)], lhs[min(index + 3u, last)],
-        );
-    }
-}
-
-fn rhs_four(index: u32) -> vec4<f16> {
-    @if(!rhs_scalar) {
-        return rhs[index / 4u];
-    }
-    @if(rhs_scalar) {
-        let last = arrayLength(&rhs) - 1u;
-        return vec4<f16>(
-            rhs[min(index, last)], rhs[min(index + 1u, last)], rhs[min(index + 2u, last)], rhs[min(index + 3u, last)],
-        );
     }
 }
 
@@ -234,6 +210,24 @@ fn right_matrix(k: u32, column: u32) -> Right {
 // Where a part's matrix is put for all invocations to see.
 fn result_at(part: u32) -> u32 {
     return part * SIDE * SIDE;
+}
+
+// Puts matrix (down, over) of a part there.
+fn show(
+    part: u32, down: u32, over: u32,
+    c00: ptr<function, Sum>, c01: ptr<function, Sum>, c10: ptr<function, Sum>, c11: ptr<function, Sum>,
+) {
+    if down == 0u {
+        if over == 0u {
+            coopStoreT(*c00, &result[result_at(part)], SIDE);
+        } else {
+            coopStoreT(*c01, &result[result_at(part)], SIDE);
+        }
+    } else if over == 0u {
+        coopStoreT(*c10, &result[result_at(part)], SIDE);
+    } else {
+        coopStoreT(*c11, &result[result_at(part)], SIDE);
+    }
 }
 
 // Vectors of four in the matrices of all parts.

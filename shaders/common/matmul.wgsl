@@ -45,28 +45,37 @@ struct Params {
 @if(half) alias Operand4 = vec4<f16>;
 @if(!half) alias Operand4 = vec4<f32>;
 
+// Four neighbours in a row, as they are stored.
 @if(!lhs_scalar)
-fn lhs4(index: u32) -> vec4<f32> {
-    return vec4<f32>(lhs[index / 4u]);
+fn lhs_stored4(index: u32) -> Operand4 {
+    return lhs[index / 4u];
 }
 @if(lhs_scalar)
-fn lhs4(index: u32) -> vec4<f32> {
+fn lhs_stored4(index: u32) -> Operand4 {
     let last = arrayLength(&lhs) - 1u;
-    return vec4<f32>(vec4<Operand>(
+    return Operand4(
         lhs[min(index, last)], lhs[min(index + 1u, last)], lhs[min(index + 2u, last)], lhs[min(index + 3u, last)],
-    ));
+    );
 }
 
 @if(!rhs_scalar)
-fn rhs4(index: u32) -> vec4<f32> {
-    return vec4<f32>(rhs[index / 4u]);
+fn rhs_stored4(index: u32) -> Operand4 {
+    return rhs[index / 4u];
 }
 @if(rhs_scalar)
-fn rhs4(index: u32) -> vec4<f32> {
+fn rhs_stored4(index: u32) -> Operand4 {
     let last = arrayLength(&rhs) - 1u;
-    return vec4<f32>(vec4<Operand>(
+    return Operand4(
         rhs[min(index, last)], rhs[min(index + 1u, last)], rhs[min(index + 2u, last)], rhs[min(index + 3u, last)],
-    ));
+    );
+}
+
+fn lhs4(index: u32) -> vec4<f32> {
+    return vec4<f32>(lhs_stored4(index));
+}
+
+fn rhs4(index: u32) -> vec4<f32> {
+    return vec4<f32>(rhs_stored4(index));
 }
 
 // Where an operand's element stands, by its row and column as they are stored.

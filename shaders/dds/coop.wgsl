@@ -1,10 +1,10 @@
 // product[m, n] = op(lhs) * op(S), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
 // column of blocks, and is as wide as it where it can be.
-import package::common::matmul::params;
+import package::common::matmul::{params, rhs_stored4};
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
-    part_of, fill, multiply, result, result_at, result_place, result4,
-    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, left4, rhs_four,
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
+    part_of, fill, multiply, show, result_place, result4,
+    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, left4,
 };
 import package::common::topology::{Line, line_slot, line_place};
 import package::dds::blocks::{line_of, first_row};
@@ -13,7 +13,7 @@ import package::dds::blocks::is_bound;
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
-import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, TALL, WIDE, DEPTH};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -53,25 +53,12 @@ fn main(
     }
 
     // A matrix of each part after the other.
-    coopStoreT(c00, &result[result_at(part)], SIDE);
-    workgroupBarrier();
-    store(0u, 0u, i, j, local);
-    if COLUMNS == 2u {
-        workgroupBarrier();
-        coopStoreT(c01, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(0u, 1u, i, j, local);
-    }
-    if ROWS == 2u {
-        workgroupBarrier();
-        coopStoreT(c10, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(1u, 0u, i, j, local);
-        if COLUMNS == 2u {
+    for (var row = 0u; row < ROWS; row++) {
+        for (var column = 0u; column < COLUMNS; column++) {
+            show(part, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
-            coopStoreT(c11, &result[result_at(part)], SIDE);
+            store(row, column, i, j, local);
             workgroupBarrier();
-            store(1u, 1u, i, j, local);
         }
     }
 }
@@ -121,9 +108,9 @@ fn fetch_step(
 // Four neighbours as they are stored of a block of op(S), from contraction index k and column j on.
 fn block4(slot: u32, k: u32, j: u32) -> vec4<f16> {
     @if(!rhs_t) {
-        return rhs_four((first_row(slot) + k) * BLOCK + j);
+        return rhs_stored4((first_row(slot) + k) * BLOCK + j);
     }
     @if(rhs_t) {
-        return rhs_four((first_row(slot) + j) * BLOCK + k);
+        return rhs_stored4((first_row(slot) + j) * BLOCK + k);
     }
 }

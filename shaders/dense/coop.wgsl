@@ -1,14 +1,14 @@
 // Dense matmul with cooperative matrices: see common/coop.wgsl.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
-    part_of, fill, multiply, result, result_at, result_place, result4,
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
+    part_of, fill, multiply, show, result_place, result4,
     fetch,
 };
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
-import package::constants::{SIDE, TALL, WIDE, DEPTH};
+import package::constants::{TALL, WIDE, DEPTH};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -44,25 +44,12 @@ fn main(
     }
 
     // A matrix of each part after the other.
-    coopStoreT(c00, &result[result_at(part)], SIDE);
-    workgroupBarrier();
-    store(0u, 0u, i, j, local);
-    if COLUMNS == 2u {
-        workgroupBarrier();
-        coopStoreT(c01, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(0u, 1u, i, j, local);
-    }
-    if ROWS == 2u {
-        workgroupBarrier();
-        coopStoreT(c10, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(1u, 0u, i, j, local);
-        if COLUMNS == 2u {
+    for (var row = 0u; row < ROWS; row++) {
+        for (var column = 0u; column < COLUMNS; column++) {
+            show(part, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
-            coopStoreT(c11, &result[result_at(part)], SIDE);
+            store(row, column, i, j, local);
             workgroupBarrier();
-            store(1u, 1u, i, j, local);
         }
     }
 }

@@ -1,15 +1,15 @@
 // product[m, n] = op(S) * op(rhs), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
 // row of blocks, and is as tall as it where it can be.
-import package::common::matmul::params;
+import package::common::matmul::{params, lhs_stored4};
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
-    part_of, fill, multiply, result, result_at, result_place, result4,
-    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, right4, lhs_four,
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
+    part_of, fill, multiply, show, result_place, result4,
+    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, right4,
 };
 import package::common::topology::{Line, line_slot, line_place};
 import package::dsd::blocks::line_of;
 import package::common::epilogue::store4;
-import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, TALL, WIDE, DEPTH};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -49,25 +49,12 @@ fn main(
     }
 
     // A matrix of each part after the other.
-    coopStoreT(c00, &result[result_at(part)], SIDE);
-    workgroupBarrier();
-    store(0u, 0u, i, j, local);
-    if COLUMNS == 2u {
-        workgroupBarrier();
-        coopStoreT(c01, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(0u, 1u, i, j, local);
-    }
-    if ROWS == 2u {
-        workgroupBarrier();
-        coopStoreT(c10, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(1u, 0u, i, j, local);
-        if COLUMNS == 2u {
+    for (var row = 0u; row < ROWS; row++) {
+        for (var column = 0u; column < COLUMNS; column++) {
+            show(part, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
-            coopStoreT(c11, &result[result_at(part)], SIDE);
+            store(row, column, i, j, local);
             workgroupBarrier();
-            store(1u, 1u, i, j, local);
         }
     }
 }
@@ -100,9 +87,9 @@ fn fetch_step(
 // Four neighbours as they are stored of a block of op(S), from row i and contraction index k on.
 fn block4(slot: u32, i: u32, k: u32) -> vec4<f16> {
     @if(!lhs_t) {
-        return lhs_four((slot * BLOCK + i) * BLOCK + k);
+        return lhs_stored4((slot * BLOCK + i) * BLOCK + k);
     }
     @if(lhs_t) {
-        return lhs_four((slot * BLOCK + k) * BLOCK + i);
+        return lhs_stored4((slot * BLOCK + k) * BLOCK + i);
     }
 }

@@ -2,15 +2,15 @@
 // workgroup has a block, or, where that is too large, a square piece of one.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS, PARTS,
-    part_of, fill, multiply, result, result_at, result_place, result4,
+    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
+    part_of, fill, multiply, show, result_place, result4,
     fetch,
 };
 import package::common::topology::{topology, NNZ, slot_row, slot_col};
 import package::sdd::blocks::{in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
-import package::constants::{BLOCK, SIDE, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, TALL, WIDE, DEPTH};
 
 const PIECES = BLOCK / TALL;
 
@@ -55,25 +55,12 @@ fn main(
     }
 
     // A matrix of each part after the other.
-    coopStoreT(c00, &result[result_at(part)], SIDE);
-    workgroupBarrier();
-    store(0u, 0u, slot, vec2<u32>(down, over), local);
-    if COLUMNS == 2u {
-        workgroupBarrier();
-        coopStoreT(c01, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(0u, 1u, slot, vec2<u32>(down, over), local);
-    }
-    if ROWS == 2u {
-        workgroupBarrier();
-        coopStoreT(c10, &result[result_at(part)], SIDE);
-        workgroupBarrier();
-        store(1u, 0u, slot, vec2<u32>(down, over), local);
-        if COLUMNS == 2u {
+    for (var row = 0u; row < ROWS; row++) {
+        for (var column = 0u; column < COLUMNS; column++) {
+            show(part, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
-            coopStoreT(c11, &result[result_at(part)], SIDE);
+            store(row, column, slot, vec2<u32>(down, over), local);
             workgroupBarrier();
-            store(1u, 1u, slot, vec2<u32>(down, over), local);
         }
     }
 }

@@ -51,18 +51,7 @@ const HALF_TO_FLOAT: [DType; 2] = [DType::F16, DType::F32];
 pub(super) fn table() -> Vec<Check> {
     let mut cases = Vec::new();
     for variant in Variant::ALL {
-        let plain = Case {
-            family: Family::Dense,
-            choice: variant.into(),
-            transpose: Transpose::NN,
-            sizes: [72, 68, 36],
-            block: 0,
-            tail: Tail::None,
-            mask: false,
-            magnitude: 1.0,
-            dtypes: [DType::F32; 2],
-            number: 0,
-        };
+        let plain = Case::plain(variant.into());
         if variant == Variant::Coop {
             // f32 operands have another variant.
             half_precision(&mut cases, plain);
@@ -137,18 +126,7 @@ pub(super) fn table() -> Vec<Check> {
 fn configured() -> Vec<Case> {
     let mut cases = Vec::new();
     for choice in Choice::ALL.into_iter().filter(|&choice| choice != choice.variant.into()) {
-        let dense = Case {
-            family: Family::Dense,
-            choice,
-            transpose: Transpose::NT,
-            sizes: [72, 68, 36],
-            block: 0,
-            tail: Tail::None,
-            mask: false,
-            magnitude: 1.0,
-            dtypes: [DType::F32; 2],
-            number: 0,
-        };
+        let dense = Case { transpose: Transpose::NT, ..Case::plain(choice) };
         cases.push(dense);
         cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
         for block in BLOCKS {
@@ -237,6 +215,22 @@ fn cooperative(cases: &mut Vec<Case>, plain: Case) {
 }
 
 impl Case {
+    /// A dense product of f32, and nothing after it.
+    fn plain(choice: Choice) -> Self {
+        Self {
+            family: Family::Dense,
+            choice,
+            transpose: Transpose::NN,
+            sizes: [72, 68, 36],
+            block: 0,
+            tail: Tail::None,
+            mask: false,
+            magnitude: 1.0,
+            dtypes: [DType::F32; 2],
+            number: 0,
+        }
+    }
+
     fn name(&self) -> String {
         let family = match self.family {
             Family::Dense => "dense",

@@ -19,6 +19,7 @@ use half::f16;
 
 use crate::Result;
 use crate::gpu::{Class, DType, Element, Gpu, Plan, Recorder, Tensor, Variant};
+use crate::ops;
 use crate::random::{Key, Stream, Walk};
 use crate::reference::bound::{self, Mismatch};
 
@@ -70,10 +71,11 @@ impl Check {
 
     /// Whether the device takes the kernel by itself, or because it was told to, where operands are f32.
     pub(crate) fn is_usual(&self, gpu: &Gpu) -> bool {
-        let cpu = if gpu.runs(Variant::Wave) { Variant::Wave } else { Variant::Lane };
+        // Of a product too small for a GPU, and of one that is not.
+        let by_size = [1, 4096].map(|side| ops::heuristic(gpu, [side; 3]).variant);
         let usual = |variant| match gpu.forced_variant() {
             Some(forced) => variant == forced,
-            None => !gpu.is_software() || variant == cpu,
+            None => by_size.contains(&variant),
         };
         !self.half && self.variant.is_none_or(usual)
     }
