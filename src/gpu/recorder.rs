@@ -289,6 +289,20 @@ impl Plan {
         }
     }
 
+    /// Each dispatch in a pass of its own, with timestamps around it.
+    pub(super) fn encode_each<'a>(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        around: impl Fn(usize) -> wgpu::ComputePassTimestampWrites<'a>,
+    ) {
+        for (at, dispatch) in self.dispatches.iter().enumerate() {
+            let timestamp_writes = Some(around(at));
+            dispatch.encode(
+                &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes }),
+            );
+        }
+    }
+
     /// How many dispatches there are.
     pub fn len(&self) -> usize {
         self.dispatches.len()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::context::Gpu;
 use super::readback::Pending;
 use super::recorder::Plan;
-use crate::Result;
+use crate::{Error, Result};
 
 /// Whose clock it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,36 +33,15 @@ pub struct Timer {
     stamps: Option<Stamps>,
 }
 
-/// Room for the timestamps around a plan.
-#[derive(Debug)]
-struct Stamps {
-    set: wgpu::QuerySet,
-    resolved: wgpu::Buffer,
-}
-
-/// Two of eight bytes each.
-const BYTES: u64 = 16;
-
 impl Timer {
     /// A timer of the device's clock where it has timestamps and they work, and of the host's otherwise.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory), [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn new(gpu: &Gpu) -> Result<Self> {
-        let host = Self { gpu: gpu.clone(), stamps: None };
-        if !gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Ok(host);
-        }
-        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let set = gpu.guarded("timer", || {
-            gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
-                label: Some("timer"),
-                ty: wgpu::QueryType::Timestamp,
-                count: 2,
-            })
-        })?;
-        let resolved = gpu.create_buffer("timer", BYTES, usage)?;
-        Ok(Self { stamps: Some(Stamps { set, resolved }), ..host })
+        let has_clock = gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY);
+        let stamps = if has_clock { Some(Stamps::new(gpu, 1)?) } else { None };
+        Ok(Self { gpu: gpu.clone(), stamps })
     }
 
     /// Whose clock it goes by.
@@ -75,29 +54,91 @@ impl Timer {
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), or what the graphics layer has to object.
     pub fn time(&self, plan: &Plan) -> Result<Duration> {
-        let gpu = &self.gpu;
-        let Some(Stamps { set, resolved }) = &self.stamps else {
+        let Some(stamps) = &self.stamps else {
             let started = Instant::now();
-            gpu.run(plan)?;
-            gpu.finish()?;
+            self.gpu.run(plan)?;
+            self.gpu.finish()?;
             return Ok(started.elapsed());
         };
+        let mut encoder = encoder(&self.gpu);
+        plan.encode_stamped(&mut encoder, Some(stamps.around(0)));
+        let [took] = stamps.read(&self.gpu, encoder)?[..] else { return Ok(Duration::ZERO) };
+        Ok(took)
+    }
+
+    /// Runs a plan to its end, and times each of its dispatches, in their order; none by the host's clock, which does not see
+    /// them. Each is a pass of its own, so together they may take longer than the plan.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for more than 2048 dispatches, and as [`time`](Self::time).
+    pub fn time_each(&self, plan: &Plan) -> Result<Option<Vec<Duration>>> {
+        if self.stamps.is_none() || plan.is_empty() {
+            return Ok(self.stamps.as_ref().map(|_| Vec::new()));
+        }
+        let stamps = Stamps::new(&self.gpu, plan.len())?;
+        let mut encoder = encoder(&self.gpu);
+        plan.encode_each(&mut encoder, |dispatch| stamps.around(dispatch));
+        stamps.read(&self.gpu, encoder).map(Some)
+    }
+}
+
+fn encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
+    gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+}
+
+/// Room for the timestamps around passes.
+#[derive(Debug)]
+struct Stamps {
+    set: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    passes: usize,
+}
+
+/// Two timestamps of eight bytes a pass.
+const BYTES: u64 = 16;
+
+impl Stamps {
+    fn new(gpu: &Gpu, passes: usize) -> Result<Self> {
+        let most = wgpu::QUERY_SET_MAX_QUERIES as usize / 2;
+        if passes > most {
+            return Err(Error::argument("timer", "plan", format!("at most {most} dispatches"), passes));
+        }
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let set = gpu.guarded("timer", || {
+            gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timer"),
+                ty: wgpu::QueryType::Timestamp,
+                count: 2 * passes as u32,
+            })
+        })?;
+        let resolved = gpu.create_buffer("timer", passes as u64 * BYTES, usage)?;
+        Ok(Self { set, resolved, passes })
+    }
+
+    fn around(&self, pass: usize) -> wgpu::ComputePassTimestampWrites<'_> {
+        let first = 2 * pass as u32;
+        wgpu::ComputePassTimestampWrites {
+            query_set: &self.set,
+            beginning_of_pass_write_index: Some(first),
+            end_of_pass_write_index: Some(first + 1),
+        }
+    }
+
+    /// Submits what the timestamps are around, and waits for it.
+    fn read(&self, gpu: &Gpu, mut encoder: wgpu::CommandEncoder) -> Result<Vec<Duration>> {
+        let bytes = self.passes as u64 * BYTES;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = gpu.create_buffer("timer", BYTES, usage)?;
-        let mut encoder = gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let around = wgpu::ComputePassTimestampWrites {
-            query_set: set,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
-        };
-        plan.encode_stamped(&mut encoder, Some(around));
-        encoder.resolve_query_set(set, 0..2, resolved, 0);
-        encoder.copy_buffer_to_buffer(resolved, 0, &staging, 0, BYTES);
+        let staging = gpu.create_buffer("timer", bytes, usage)?;
+        encoder.resolve_query_set(&self.set, 0..2 * self.passes as u32, &self.resolved, 0);
+        encoder.copy_buffer_to_buffer(&self.resolved, 0, &staging, 0, bytes);
         let submission = gpu.submit([encoder.finish()])?;
-        let words = Pending::<u32>::new(gpu, staging, submission, 4).wait()?;
-        let stamp = |at: usize| u64::from(words[at]) | u64::from(words[at + 1]) << 32;
-        let ticks = stamp(2).wrapping_sub(stamp(0)) as f64;
-        let nanoseconds = ticks * f64::from(gpu.queue().get_timestamp_period());
-        Ok(Duration::from_secs_f64(nanoseconds * 1e-9))
+        let words = Pending::<u32>::new(gpu, staging, submission, 4 * self.passes).wait()?;
+        let period = f64::from(gpu.queue().get_timestamp_period());
+        let stamp = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let took = words.chunks_exact(4).map(|pair| {
+            let ticks = stamp(pair[2], pair[3]).wrapping_sub(stamp(pair[0], pair[1])) as f64;
+            Duration::from_secs_f64(ticks * period * 1e-9)
+        });
+        Ok(took.collect())
     }
 }
