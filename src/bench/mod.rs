@@ -7,6 +7,7 @@
 
 mod contest;
 mod findings;
+mod kernels;
 mod matmul;
 pub mod moe;
 mod page;

@@ -8,6 +8,8 @@
 //! - a loop over the experts, each with its own rows in a row;
 //! - all experts for every token, what is not chosen masked out.
 
+use std::iter;
+
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Row, Subject, Table, contest};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::{Moe, MoeConfig, Overflow, Projection, Weight};
@@ -84,7 +86,13 @@ const UNEVEN: &str = "the layer, rows shared out at random";
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let Sizes { experts, choices, width, hidden, block } = bench.sizes.experts;
     let rows = &bench.sizes.rows;
-    let tables = rows.iter().map(|&rows| compare(bench, rows)).collect::<Result<Vec<_>>>()?;
+    let mut tables = Vec::new();
+    let mut kernels = Vec::new();
+    for &rows in rows {
+        let (table, grid) = compare(bench, rows)?;
+        tables.push(table);
+        kernels.extend(grid);
+    }
     // How many times as fast one thing is as another.
     let ratio = |table: &Table, name: &str, than: &str| {
         let median = |name: &str| table.row(name).map_or(f64::NAN, Row::median);
@@ -121,7 +129,8 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         head: head.map(str::to_owned).to_vec(),
         rows: lines,
     };
-    Ok(Findings { subject: Subject::Moe, tables, grids: vec![grid], curves: Vec::new() })
+    let grids = iter::once(grid).chain(kernels).collect();
+    Ok(Findings { subject: Subject::Moe, tables, grids, curves: Vec::new() })
 }
 
 /// At which sizes, in ascending order, something is faster.
@@ -141,8 +150,8 @@ fn crossover(at: &[(usize, bool)]) -> String {
     }
 }
 
-/// Checks the layer with `rows` rows for each expert, and times it against its rivals.
-fn compare(bench: &Bench, rows: usize) -> Result<Table> {
+/// Checks the layer with `rows` rows for each expert, and times it against its rivals; and says where its time goes.
+fn compare(bench: &Bench, rows: usize) -> Result<(Table, Option<Grid>)> {
     let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
     let tokens = sizes.tokens(rows)?;
     let [even, uneven] = [true, false].map(|even| Layer::new(bench, tokens, even));
@@ -164,6 +173,7 @@ fn compare(bench: &Bench, rows: usize) -> Result<Table> {
         turns.iter().try_for_each(|turn| turn.backward(rec))
     })?;
     let all = bench.plan(times, &|rec| all.pass(rec))?;
+    let once = bench.plan(1, &|rec| even.pass(rec, Some(&even.step)))?;
     let even = bench.plan(times, &|rec| even.pass(rec, Some(&even.step)))?;
     let uneven = bench.plan(times, &|rec| uneven.pass(rec, Some(&uneven.step)))?;
     let entry = |name: &str, part, plan| Entry {
@@ -186,7 +196,10 @@ fn compare(bench: &Bench, rows: usize) -> Result<Table> {
         "{experts} experts of {hidden} hidden units, {choices} a token, {width} columns, blocks of {block}: {rows} rows an \
          expert, forward and backward"
     );
-    contest(title, bench.sizes.rounds, entries)
+    let table = contest(title, bench.sizes.rounds, entries)?;
+    let kernels =
+        bench.by_kernel(format!("Where the time of the layer goes: {rows} rows an expert"), &once)?;
+    Ok((table, kernels))
 }
 
 /// The layer with all it is given.

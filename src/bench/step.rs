@@ -1,7 +1,6 @@
 //! A whole training step, AdamW: sparse against dense, and what it costs the host.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
@@ -65,45 +64,10 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     };
     let mut grids = vec![grid];
     for (run, name) in [(&dense, "dense"), (&sparse, "90 % sparse")] {
-        grids.extend(by_kernel(bench, run, name)?);
+        let title = format!("Where the time of a step goes: {name}");
+        grids.extend(bench.by_kernel(title, run.trainer.borrow().step_plan())?);
     }
     Ok(Findings { subject: Subject::Step, tables: vec![table], grids, curves: Vec::new() })
-}
-
-/// Where the time of a step goes, if the device's clock tells: kernels, those that take longest first.
-fn by_kernel(bench: &Bench, run: &Run, name: &str) -> Result<Option<Grid>> {
-    let trainer = run.trainer.borrow();
-    let plan = trainer.step_plan();
-    let mut rounds = Vec::new();
-    for _ in 0..bench.sizes.rounds.max(1) {
-        let Some(times) = bench.timer.time_each(plan)? else { return Ok(None) };
-        rounds.push(times);
-    }
-    let mut kernels: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
-    for (at, label) in plan.labels().enumerate() {
-        let mut times: Vec<_> = rounds.iter().map(|times| times[at]).collect();
-        times.sort_unstable();
-        let (count, seconds) = kernels.entry(label).or_default();
-        *count += 1;
-        *seconds += times[times.len() / 2].as_secs_f64();
-    }
-    let all: f64 = kernels.values().map(|(_, seconds)| seconds).sum();
-    let mut kernels: Vec<_> = kernels.into_iter().collect();
-    kernels.sort_by(|(_, (_, a)), (_, (_, b))| b.total_cmp(a));
-    let row = |(label, (count, seconds)): (&str, (usize, f64))| {
-        let label = label.strip_prefix("fretwork.").unwrap_or(label);
-        vec![
-            Cell::text(label),
-            Cell::text(count.to_string()),
-            Cell::Number(seconds * 1e6),
-            Cell::Number(seconds / all),
-        ]
-    };
-    Ok(Some(Grid {
-        title: format!("Where the time of a step goes: {name}"),
-        head: ["kernel", "dispatches", "\u{b5}s", "share"].map(str::to_owned).to_vec(),
-        rows: kernels.into_iter().map(row).collect(),
-    }))
 }
 
 /// What it takes the host to encode a step and to submit it.

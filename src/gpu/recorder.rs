@@ -298,7 +298,8 @@ impl Plan {
         for (at, dispatch) in self.dispatches.iter().enumerate() {
             let timestamp_writes = Some(around(at));
             dispatch.encode(
-                &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes }),
+                &mut encoder
+                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes }),
             );
         }
     }

@@ -38,7 +38,7 @@ pub fn dds(
     let [tall, wide] = match (choice.variant, tiling) {
         (_, Some(tiling)) => tiling.sides(),
         (Variant::Lane, None) => [128, 8],
-        (Variant::Wave, None) => [128, block.min(16)],
+        (Variant::Wave, None) => [64, block.min(16)],
         (Variant::Tile | Variant::Coop, None) if choice.small => [(1024 / block).max(32), block],
         (Variant::Tile | Variant::Coop, None) => [(2048 / block).max(64), block],
     };
