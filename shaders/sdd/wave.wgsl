@@ -1,6 +1,6 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
 // 16 x 4 elements of a block, or 8 x 4 of one of 8, and eight run as one subgroup: those with the same rows share the loads
-// of `lhs`.
+// of `lhs`. Blocks lie row by row until a pattern changes, so those of a workgroup are often of one row, and share them too.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
@@ -30,7 +30,7 @@ fn main(
     let slot = min(place, slots() - 1u);
     let quad = local % QUADS;
     let top = local % EACH / QUADS * TALL;
-    let i = slot_row(in_topology(slot)) * BLOCK + top;
+    let i = row_of(slot) * BLOCK + top;
     let j = slot_col(in_topology(slot)) * BLOCK + 4u * quad;
 
     // Eight rows, and eight more.
@@ -44,31 +44,32 @@ fn main(
             }
         }
     }
-    // Where the rows that a lane loads begin: four of its own, or one of each eight.
-    var four: vec4<u32>;
-    var ones: vec2<u32>;
-    if BLOCK < 32u {
-        four = lhs_rows(i + 4u * quad);
+    if BLOCK >= 32u || have_one_row(first) {
+        // Eight lanes have the same rows: each loads one of eight, and one of eight more.
+        let begin = vec2<u32>(lhs_lane(i, lane), lhs_lane(i + 8u, lane));
+        for (var k = 0u; k < params.k; k += 4u) {
+            let columns = rhs_piece(k, j);
+            let rows = lhs_octet_of(begin.x, k, lane);
+            add_pieces(&tile, rows[0], rows[1], columns);
+            if TALL > 8u {
+                let others = lhs_octet_of(begin.y, k, lane);
+                add_pieces(&more, others[0], others[1], columns);
+            }
+        }
     } else {
-        ones = vec2<u32>(lhs_lane(i, lane), lhs_lane(i + 8u, lane));
-    }
-    for (var k = 0u; k < params.k; k += 4u) {
-        let columns = rhs_piece(k, j);
-        if BLOCK == 8u {
-            // Two lanes to a block: each loads four rows.
-            let rows = pair_octet(lhs_piece_of(four, k), quad == 1u);
-            add_pieces(&tile, rows[0], rows[1], columns);
-        } else if BLOCK == 16u {
-            // Four lanes to a block: each loads four rows.
-            let rows = quad_octets(lhs_piece_of(four, k));
-            add_pieces(&tile, rows[0], rows[1], columns);
-            add_pieces(&more, rows[2], rows[3], columns);
-        } else {
-            // Eight lanes have the same rows: each loads two.
-            let rows = lhs_octet_of(ones.x, k, lane);
-            let others = lhs_octet_of(ones.y, k, lane);
-            add_pieces(&tile, rows[0], rows[1], columns);
-            add_pieces(&more, others[0], others[1], columns);
+        // The lanes of a block, two or four, load four rows each.
+        let begin = lhs_rows(i + 4u * quad);
+        for (var k = 0u; k < params.k; k += 4u) {
+            let columns = rhs_piece(k, j);
+            let own = lhs_piece_of(begin, k);
+            if BLOCK == 8u {
+                let rows = pair_octet(own, quad == 1u);
+                add_pieces(&tile, rows[0], rows[1], columns);
+            } else {
+                let rows = quad_octets(own);
+                add_pieces(&tile, rows[0], rows[1], columns);
+                add_pieces(&more, rows[2], rows[3], columns);
+            }
         }
     }
 
@@ -80,4 +81,15 @@ fn main(
             }
         }
     }
+}
+
+fn row_of(slot: u32) -> u32 {
+    return slot_row(in_topology(slot));
+}
+
+// Whether the blocks of a workgroup, four at most, are of one row.
+fn have_one_row(first: u32) -> bool {
+    let others = min(vec3<u32>(1u, 2u, 3u), vec3<u32>(SLOTS - 1u));
+    let place = min(vec3<u32>(first) + others, vec3<u32>(slots() - 1u));
+    return all(vec3<u32>(row_of(place.x), row_of(place.y), row_of(place.z)) == vec3<u32>(row_of(first)));
 }

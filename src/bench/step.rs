@@ -109,7 +109,7 @@ pub(super) const RUN: f64 = BATCHES as f64 * EPOCHS as f64;
 
 /// A run that has no end.
 pub(super) struct Run {
-    trainer: RefCell<Trainer>,
+    pub(super) trainer: RefCell<Trainer>,
     operations: f64,
     steps: u64,
 }

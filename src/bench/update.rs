@@ -1,5 +1,7 @@
 //! What updates cost, and what a pattern that has changed costs between them.
 
+use std::iter;
+
 use super::step::{NEVER, RUN, Run, title};
 use super::{Bench, Cell, Findings, Grid, Part, Row, Subject, Table, contest};
 use crate::Result;
@@ -17,7 +19,13 @@ const METHODS: [(&str, Kind); 3] = [("RigL", Kind::Rigl), ("SET", Kind::Set), ("
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let sparsities = &bench.sizes.sparsities;
-    let tables = sparsities.iter().map(|&sparsity| evolving(bench, sparsity)).collect::<Result<Vec<_>>>()?;
+    let mut tables = Vec::new();
+    let mut kernels = Vec::new();
+    for &sparsity in sparsities {
+        let (table, grids) = evolving(bench, sparsity)?;
+        tables.push(table);
+        kernels.extend(grids);
+    }
     let mut rows = Vec::new();
     for (sparsity, table) in sparsities.iter().zip(&tables) {
         let median = |name: &str| table.row(name).map_or(f64::NAN, Row::median);
@@ -41,18 +49,22 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
             .to_vec(),
         rows,
     };
-    Ok(Findings { subject: Subject::Update, tables, grids: vec![grid], curves: Vec::new() })
+    let grids = iter::once(grid).chain(kernels).collect();
+    Ok(Findings { subject: Subject::Update, tables, grids, curves: Vec::new() })
 }
+
+const ALWAYS: &str = ", every step an update";
 
 fn after(method: &str) -> String {
     format!("{method}, after its updates")
 }
 
 fn always(method: &str) -> String {
-    format!("{method}, every step an update")
+    format!("{method}{ALWAYS}")
 }
 
-fn evolving(bench: &Bench, sparsity: f64) -> Result<Table> {
+/// Steps of all methods, with updates and without; and where the time of an update goes.
+fn evolving(bench: &Bench, sparsity: f64) -> Result<(Table, Vec<Grid>)> {
     // At every step for as long as the clock runs, or for the first fifty and never again.
     let forever = Updates { until: 1.0, ..NEVER };
     let before = Updates { until: 50.0 / RUN, ..NEVER };
@@ -74,5 +86,16 @@ fn evolving(bench: &Bench, sparsity: f64) -> Result<Table> {
     let entries = runs.iter().map(|(name, part, run)| run.entry(name, *part)).collect();
     // What updates cost is a small difference, so there are more rounds than elsewhere.
     let rounds = 2 * bench.sizes.rounds;
-    contest(format!("{}, {} % sparse, blocks of 16", title(bench), 100.0 * sparsity), rounds, entries)
+    let percent = 100.0 * sparsity;
+    let table = contest(format!("{}, {percent} % sparse, blocks of 16", title(bench)), rounds, entries)?;
+    let mut grids = Vec::new();
+    for (name, _, run) in &runs {
+        if let Some(method) = name.strip_suffix(ALWAYS)
+            && let Some(plan) = run.trainer.borrow().update_plan()
+        {
+            let title = format!("Where the time of an update goes: {method}, {percent} % sparse");
+            grids.extend(bench.by_kernel(title, plan)?);
+        }
+    }
+    Ok((table, grids))
 }

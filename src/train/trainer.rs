@@ -329,6 +329,11 @@ impl Trainer {
         &self.plans.train
     }
 
+    /// A step that changes topologies, if the method has any, with the batch that was loaded last.
+    pub fn update_plan(&self) -> Option<&Plan> {
+        self.plans.update.as_ref()
+    }
+
     /// Measures the variants of the products that this run has, as far as nothing is known about them yet, and records the plans
     /// anew with what is fastest; and again at the end of an epoch where patterns have become others, as long as the tuner has
     /// time. The results of the run stay the same to the last bit. Says where a dense product would be faster than a sparse one.
