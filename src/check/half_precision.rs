@@ -25,6 +25,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.convert.widen.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
+        Check::new("fretwork.norm.forward.f32.half_out", norm_forward),
         Check::new("fretwork.scale.apply.f32.half_out", scale_apply),
         Check::new("fretwork.scale.decide.f32", scale_decide),
         Check::new("fretwork.optimizer.adamw.f32.quads.scaled", adamw),
@@ -195,6 +196,25 @@ fn norms(gpu: &Gpu) -> Result<Verdict> {
     })?;
     // Half the error of the sum of squares, then a root and a quotient of 2.5 units in the last place each.
     let bound = |column: usize| 2.0 * gamma(ROWS + 6) * f64::from(wanted[column]);
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
+fn norm_forward(gpu: &Gpu) -> Result<Verdict> {
+    const ROWS: usize = 70;
+    const EPSILON: f32 = 1e-5;
+    let mut walk = operands(1313);
+    let (x, gain) = (numbers(&mut walk, ROWS * COLUMNS, 1.0), numbers(&mut walk, COLUMNS, 2.0));
+    let (mut scales, mut wanted) = (vec![0.0; ROWS], vec![0.0; ROWS * COLUMNS]);
+    reference::norm_forward(&x, &gain, &mut scales, &mut wanted, EPSILON);
+    let (x, gain) = (place(gpu, &[ROWS, COLUMNS], &x)?, place(gpu, &[COLUMNS], &gain)?);
+    let found = thrice_as(gpu, DType::F16, |rec| {
+        let (scale, out) = (poisoned(gpu, &[ROWS])?, poisoned_as(gpu, DType::F16, &[ROWS, COLUMNS])?);
+        ops::norm_forward(rec, &x, &gain, &scale, &out, EPSILON)?;
+        Ok(out)
+    })?;
+    // As where the result is f32: a sum of squares, a quotient, a root and another quotient, and two products.
+    let error = |i: usize| 2.0 * gamma(COLUMNS + 12) * f64::from(wanted[i]).abs();
+    let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 

@@ -1,6 +1,6 @@
 //! How networks get their layers: one after the other, with the patterns that they are to have and weights drawn from a seed.
 
-use super::{LayerShape, Linear, Projection};
+use super::{LayerShape, Linear, Precision, Projection};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
 use crate::sparse::Topology;
@@ -45,6 +45,7 @@ pub(super) struct Builder<'a> {
     topologies: &'a [Option<Topology>],
     fan_in: FanIn,
     seed: u64,
+    precision: Precision,
     /// Layers that are made.
     made: usize,
 }
@@ -56,15 +57,21 @@ impl<'a> Builder<'a> {
         topologies: &'a [Option<Topology>],
         fan_in: FanIn,
         seed: u64,
+        precision: Precision,
     ) -> Result<Self> {
         if layers.len() != topologies.len() {
             return Err(Error::argument("network", "topologies", layers.len(), topologies.len()));
         }
-        Ok(Self { gpu, layers, topologies, fan_in, seed, made: 0 })
+        Ok(Self { gpu, layers, topologies, fan_in, seed, precision, made: 0 })
     }
 
     pub(super) fn gpu(&self) -> &'a Gpu {
         self.gpu
+    }
+
+    /// What activations are to be stored as.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How the weights with this number are drawn; layers have the numbers from 0 on.

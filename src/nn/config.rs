@@ -137,9 +137,9 @@ impl ModelConfig {
     pub fn expect_precision(&self, precision: Precision) -> Result<()> {
         precision.validate()?;
         match (self, precision) {
-            (Self::Lm(_), Precision::F16(_)) => Err(Error::Config {
+            (Self::Lm(LmConfig { experts: Some(_), .. }), Precision::F16(_)) => Err(Error::Config {
                 option: "dtype",
-                reason: "attention, norms and embeddings are f32 alone; f16 is for --model mlp".to_owned(),
+                reason: "experts are f32 alone; f16 is for --model mlp and --model lm".to_owned(),
             }),
             _ => Ok(()),
         }
@@ -170,7 +170,7 @@ impl ModelConfig {
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`], and for a language model in half precision,
+    /// [`Error::Config`] as [`ModelConfig::validate`], and for experts in half precision,
     /// [`Error::Argument`] if a pattern does not fit,
     /// [`Error::OutOfMemory`].
     pub fn build(
@@ -186,7 +186,9 @@ impl ModelConfig {
             Self::Mlp(config) => {
                 Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
             }
-            Self::Lm(config) => Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+            Self::Lm(config) => {
+                Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
+            }
         }
     }
 }

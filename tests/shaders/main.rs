@@ -210,6 +210,7 @@ fn permutations() -> Vec<Key> {
         let key = halves("activation", pass).with("half_out", true);
         keys.extend([key.clone().with("gelu", true), key.with("relu", true).with("dropout", true)]);
     }
+    keys.push(Key::new("norm", "forward").with("half_out", true));
     keys.extend([Key::new("scale", "apply").with("half_out", true), Key::new("scale", "decide")]);
     for key in [Key::new("optimizer", "sgd").with("nesterov", true), Key::new("optimizer", "adamw")] {
         keys.extend(masked_or_quads(key.with("scaled", true)));

@@ -6,7 +6,7 @@ mod experts;
 pub use config::{MoeConfig, Overflow};
 
 use super::builder::Builder;
-use super::{After, FanIn, FeedForward, Linear, Load, Parameter, Projection};
+use super::{After, FanIn, FeedForward, Linear, Load, Parameter, Precision, Projection};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
 use crate::ops::{self, Activation, Epilogue, Step};
@@ -118,7 +118,7 @@ impl Moe {
         }
         let layers = config.layers("moe", width, false);
         let topologies = vec![None; layers.len()];
-        let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed)?;
+        let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed, Precision::F32)?;
         let key = Key::new(seed, Stream::Gate(0));
         Self::within(&mut builder, config, activation, block, [tokens, width], 1.0, key)
     }
