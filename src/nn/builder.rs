@@ -69,7 +69,7 @@ impl<'a> Builder<'a> {
         self.gpu
     }
 
-    /// What activations are to be stored as.
+    /// What products read and activations are stored as.
     pub(super) fn precision(&self) -> Precision {
         self.precision
     }
@@ -80,15 +80,27 @@ impl<'a> Builder<'a> {
         Init { fan_in: self.fan_in, variance, key }
     }
 
+    /// Whether the next layer is block-sparse.
+    pub(super) fn next_is_sparse(&self) -> bool {
+        self.topologies.get(self.made).is_some_and(Option::is_some)
+    }
+
     /// The next layer, without a bias.
     pub(super) fn projection(&mut self, variance: f64) -> Result<Projection> {
+        self.projection_in(self.precision, variance)
+    }
+
+    /// The same where products read it in a precision that is not the network's.
+    pub(super) fn projection_in(&mut self, precision: Precision, variance: f64) -> Result<Projection> {
         let number = self.made;
         let (Some(layer), Some(topology)) = (self.layers.get(number), self.topologies.get(number)) else {
             return Err(Error::argument("network", "layers", format!("more than {number}"), number));
         };
         self.made += 1;
         let init = self.init(number, variance);
-        Projection::new(self.gpu, &layer.name, number, layer.sides, topology.as_ref(), init)
+        let mut layer = Projection::new(self.gpu, &layer.name, number, layer.sides, topology.as_ref(), init)?;
+        precision.narrow(self.gpu, &mut layer, self.seed)?;
+        Ok(layer)
     }
 
     /// The next layer, with a bias.

@@ -130,21 +130,6 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses a precision that the network cannot have.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn expect_precision(&self, precision: Precision) -> Result<()> {
-        precision.validate()?;
-        match (self, precision) {
-            (Self::Lm(LmConfig { experts: Some(_), .. }), Precision::F16(_)) => Err(Error::Config {
-                option: "dtype",
-                reason: "experts are f32 alone; f16 is for --model mlp and --model lm".to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
     ///
     /// # Errors
@@ -170,8 +155,7 @@ impl ModelConfig {
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`], and for experts in half precision,
-    /// [`Error::Argument`] if a pattern does not fit,
+    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a pattern does not fit,
     /// [`Error::OutOfMemory`].
     pub fn build(
         &self,
@@ -181,7 +165,7 @@ impl ModelConfig {
         fan_in: FanIn,
         precision: Precision,
     ) -> Result<Box<dyn Network>> {
-        self.expect_precision(precision)?;
+        precision.validate()?;
         match self {
             Self::Mlp(config) => {
                 Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))

@@ -145,7 +145,8 @@ impl Mlp {
         let count = shapes.len();
         let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed, precision)?;
         let layers = (0..count).map(|_| builder.linear(2.0)).collect::<Result<_>>()?;
-        Self::from_layers(gpu, config, batch, layers, precision)
+        let buffers = Buffers::new(gpu, &config, batch, precision)?;
+        Ok(Self { config, layers, buffers })
     }
 
     /// A network of given layers, in order, and room for `batch` rows.
@@ -163,14 +164,14 @@ impl Mlp {
         if layers.len() != shapes.len() {
             return Err(Error::argument("Mlp", "layers", shapes.len(), layers.len()));
         }
-        for (layer, shape) in layers.iter().zip(shapes) {
+        for (layer, shape) in layers.iter_mut().zip(shapes) {
             let found = layer.projection().sides();
             if found != shape.sides {
                 let wanted = format!("{:?}", shape.sides);
                 return Err(Error::argument(&shape.name, "sides", wanted, format!("{found:?}")));
             }
+            precision.narrow(gpu, layer.projection_mut(), config.seed)?;
         }
-        precision.narrow(gpu, layers.iter_mut().map(Linear::projection_mut), config.seed)?;
         let buffers = Buffers::new(gpu, &config, batch, precision)?;
         Ok(Self { config, layers, buffers })
     }

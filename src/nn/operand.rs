@@ -1,24 +1,36 @@
-//! What products read of a tensor that is f32 whatever the precision.
+//! What products read of a tensor that is stored in another precision than theirs.
 
 use super::Precision;
 use crate::Result;
-use crate::gpu::{Gpu, Recorder, Tensor};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
 
-/// A copy in half precision that products read in the place of a tensor in f32, made anew whenever that has changed. In f32
-/// there is none: products read the tensor itself.
+/// A copy of a tensor that products read in its place, made anew whenever the tensor has changed. In a network of f32 there is
+/// none: products read the tensor itself.
 #[derive(Debug)]
 pub(super) struct Operand(Option<Tensor>);
 
 impl Operand {
+    /// Of a tensor that is f32 whatever the network's precision, for products of that.
     pub(super) fn new(gpu: &Gpu, precision: Precision, label: &str, shape: &[usize]) -> Result<Self> {
         Ok(Self(precision.half().map(|_| precision.alloc(gpu, label, shape)).transpose()?))
     }
 
+    /// Of a tensor in the network's precision, for products that are f32 whatever that is.
+    pub(super) fn wide(gpu: &Gpu, precision: Precision, label: &str, shape: &[usize]) -> Result<Self> {
+        let wide = precision.half().map(|_| gpu.alloc::<f32>(Class::Activations, label, shape));
+        Ok(Self(wide.transpose()?))
+    }
+
+    /// Where the tensor is what products read.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// Records the copy, and says what products read of `x` from then on.
     pub(super) fn take<'a>(&'a self, rec: &mut Recorder<'_>, x: &'a Tensor) -> Result<&'a Tensor> {
-        if let Some(half) = &self.0 {
-            ops::convert(rec, x, half, Rounding::Nearest)?;
+        if let Some(copy) = &self.0 {
+            ops::convert(rec, x, copy, Rounding::Nearest)?;
         }
         Ok(self.of(x))
     }

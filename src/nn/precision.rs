@@ -57,22 +57,14 @@ impl Precision {
         }
     }
 
-    /// Gives these layers of the network with this seed a copy of their weights, where products do not read the weights
-    /// themselves.
+    /// Gives a layer of the network with this seed a copy of its weights, where products do not read the weights themselves.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub(super) fn narrow<'a>(
-        self,
-        gpu: &Gpu,
-        layers: impl IntoIterator<Item = &'a mut Projection>,
-        seed: u64,
-    ) -> Result<()> {
+    pub(super) fn narrow(self, gpu: &Gpu, layer: &mut Projection, seed: u64) -> Result<()> {
         let Some(half) = self.half() else { return Ok(()) };
-        layers.into_iter().try_for_each(|layer| {
-            let key = half.stochastic.then(|| Key::new(seed, Stream::Rounding(layer.number() as u32)));
-            layer.narrow(gpu, key)
-        })
+        let key = half.stochastic.then(|| Key::new(seed, Stream::Rounding(layer.number() as u32)));
+        layer.narrow(gpu, key)
     }
 
     /// Refuses what makes no sense.

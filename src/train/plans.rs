@@ -130,9 +130,14 @@ impl Trainer {
             return Ok(());
         };
         // Whatever is not finite in the gradient of a layer's output is so in that of its bias, the column sums. Sums of f16
-        // are far from the end of f32, so the gradient of a weight is finite where those of outputs are.
-        for parameter in self.model.parameters().iter().filter(|parameter| parameter.weight_of.is_none()) {
-            ops::watch_gradient(rec, parameter.grads, scale)?;
+        // are far from the end of f32, so the gradient of a weight is finite where those of outputs are. Where a layer has no
+        // bias, that of the weight is looked at.
+        let layers = self.settings.model.layers();
+        let has_bias = |layer: usize| layers.get(layer).is_some_and(|layer| layer.bias);
+        for parameter in self.model.parameters() {
+            if !parameter.weight_of.is_some_and(has_bias) {
+                ops::watch_gradient(rec, parameter.grads, scale)?;
+            }
         }
         ops::decide_scale(rec, scale, half.patience)
     }

@@ -71,7 +71,7 @@ impl Lm {
         let room = |label, width| gpu.alloc::<f32>(Class::Activations, label, &[rows, width]);
         let block = |number| Block::new(&mut builder, &config, rows, number);
         let blocks = (0..config.depth).map(block).collect::<Result<_>>()?;
-        let mut model = Self {
+        Ok(Self {
             embedding: table(&builder, "embedding", classes, others)?,
             positions: table(&builder, "positions", config.context, others + 1)?,
             blocks,
@@ -86,16 +86,7 @@ impl Lm {
             normed_grad: room("gradient", width)?,
             scratch: Scratch::new(gpu, &config, rows, precision)?,
             config,
-        };
-        let seed = model.config.seed;
-        precision.narrow(gpu, model.projections_mut(), seed)?;
-        Ok(model)
-    }
-
-    /// The matrices, to be changed.
-    fn projections_mut(&mut self) -> impl Iterator<Item = &mut Projection> {
-        let blocks = self.blocks.iter_mut().flat_map(Block::projections_mut);
-        blocks.chain([self.head.projection_mut()])
+        })
     }
 
     /// The mixtures of experts, with the numbers of their blocks.
@@ -115,7 +106,8 @@ impl Network for Lm {
     }
 
     fn layer_mut(&mut self, layer: usize) -> Option<&mut Projection> {
-        self.projections_mut().nth(layer)
+        let blocks = self.blocks.iter_mut().flat_map(Block::projections_mut);
+        blocks.chain([self.head.projection_mut()]).nth(layer)
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
