@@ -218,7 +218,12 @@ impl Buffers {
             hidden: config.hidden.iter().map(|&w| alloc("activation", w)).collect::<Result<_>>()?,
             logits: float("logits", config.classes)?,
             logits_grad: float("gradient of logits", config.classes)?,
-            scaled_grad: Operand::new(gpu, precision, "scaled gradient of logits", &[batch, config.classes])?,
+            scaled_grad: Operand::new(
+                gpu,
+                [Precision::F32, precision],
+                "scaled gradient of logits",
+                &[batch, config.classes],
+            )?,
             grads: grads.collect::<Result<_>>()?,
         })
     }

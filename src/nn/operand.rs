@@ -2,29 +2,24 @@
 
 use super::Precision;
 use crate::Result;
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
 
-/// A copy of a tensor that products read in its place, made anew whenever the tensor has changed. In a network of f32 there is
-/// none: products read the tensor itself.
+/// A copy of a tensor that products read in its place, made anew whenever the tensor has changed. Where they read what is
+/// stored there is none.
 #[derive(Debug)]
 pub(super) struct Operand(Option<Tensor>);
 
 impl Operand {
-    /// Of a tensor that is f32 whatever the network's precision, for products of that.
-    pub(super) fn new(gpu: &Gpu, precision: Precision, label: &str, shape: &[usize]) -> Result<Self> {
-        Ok(Self(precision.half().map(|_| precision.alloc(gpu, label, shape)).transpose()?))
-    }
-
-    /// Of a tensor in the network's precision, for products that are f32 whatever that is.
-    pub(super) fn wide(gpu: &Gpu, precision: Precision, label: &str, shape: &[usize]) -> Result<Self> {
-        let wide = precision.half().map(|_| gpu.alloc::<f32>(Class::Activations, label, shape));
-        Ok(Self(wide.transpose()?))
-    }
-
-    /// Where the tensor is what products read.
-    pub(super) fn none() -> Self {
-        Self(None)
+    /// Of a tensor that is stored in the first precision, for products that read the second.
+    pub(super) fn new(
+        gpu: &Gpu,
+        [stored, read]: [Precision; 2],
+        label: &str,
+        shape: &[usize],
+    ) -> Result<Self> {
+        let differ = stored.half().is_some() != read.half().is_some();
+        Ok(Self(differ.then(|| read.alloc(gpu, label, shape)).transpose()?))
     }
 
     /// Records the copy, and says what products read of `x` from then on.

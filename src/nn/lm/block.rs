@@ -53,7 +53,7 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(gpu: &Gpu, config: &LmConfig, rows: usize, precision: Precision) -> Result<Self> {
         let room = |width| gpu.alloc::<f32>(Class::Activations, "gradient", &[rows, width]);
-        let operand = |width| Operand::new(gpu, precision, "gradient", &[rows, width]);
+        let operand = |width| Operand::new(gpu, [Precision::F32, precision], "gradient", &[rows, width]);
         let width = config.width;
         Ok(Self {
             normed: room(width)?,
@@ -99,7 +99,7 @@ impl Block {
             },
             projected: room("queries, keys and values", 3 * width)?,
             attended: room("attended", width)?,
-            attended_operand: Operand::new(gpu, precision, "attended", &[rows, width])?,
+            attended_operand: Operand::new(gpu, [Precision::F32, precision], "attended", &[rows, width])?,
             log_sums: room("log sums", config.heads)?,
             middle: room("stream", width)?,
         })

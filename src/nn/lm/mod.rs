@@ -81,7 +81,12 @@ impl Lm {
             stream: (0..=config.depth).map(|_| room("stream", width)).collect::<Result<_>>()?,
             logits: room("logits", classes)?,
             logits_grad: room("gradient of logits", classes)?,
-            scaled_grad: Operand::new(gpu, precision, "scaled gradient of logits", &[rows, classes])?,
+            scaled_grad: Operand::new(
+                gpu,
+                [Precision::F32, precision],
+                "scaled gradient of logits",
+                &[rows, classes],
+            )?,
             grad: room("gradient", width)?,
             normed_grad: room("gradient", width)?,
             scratch: Scratch::new(gpu, &config, rows, precision)?,

@@ -54,10 +54,8 @@ impl Experts {
         let down = builder.projection_in(precision, variance * width as f64 / mean)?;
         let (gpu, pattern) = (builder.gpu(), routing.pattern());
         let narrow = || BlockMatrix::alloc_of::<f16>(gpu, Class::Activations, "operand", pattern);
-        let operand = || match precision == given {
-            true => Ok(Operand::none()),
-            false => Operand::wide(gpu, given, "operand", &[routing.shape().tokens, width]),
-        };
+        let sizes = [routing.shape().tokens, width];
+        let operand = || Operand::new(gpu, [given, precision], "operand", &sizes);
         let room = |label: &str| BlockMatrix::alloc(gpu, Class::Activations, label, pattern);
         let per_row = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[pattern.rows()]);
         Ok(Self {

@@ -74,7 +74,7 @@ impl Router {
         let (gpu, precision) = (builder.gpu(), builder.precision());
         let experts = config.experts.len();
         let matrix = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[tokens, experts]);
-        let operand = || Operand::new(gpu, precision, "gradient", &[tokens, experts]);
+        let operand = || Operand::new(gpu, [Precision::F32, precision], "gradient", &[tokens, experts]);
         let slopes = || gpu.alloc::<f32>(Class::Scratch, "slopes", &[4, experts]);
         let noisy = matches!(config.gate, Gate::NoisyTopK { .. });
         // Noise breaks the tie of equal logits; without it the router itself must.
