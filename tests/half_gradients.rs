@@ -1,8 +1,8 @@
 //! A layer in half precision in the middle of a graph: what its products give, forward and backward, against an f64 layer of
 //! the same f16 numbers.
 //!
-//! The gradient that comes in is none of 1, and what comes out is held to a bound that follows from the arithmetic: sums in f32,
-//! and a single rounding to f16 where a tensor is stored.
+//! The gradient that comes in is none of 1, and what comes out is held to a bound that follows from the arithmetic: sums in
+//! f32, and a single rounding to f16 where a tensor is stored.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -118,8 +118,8 @@ fn distance(found: &[(String, Vec<f32>)], wanted: &[(String, Vec<f32>)]) -> (f64
     worst
 }
 
-/// Nine products forward and nine back, each with two operands that are rounded, by half a unit at most. They have nothing to do
-/// with each other, so they add up as squares; three times that.
+/// Nine products forward and nine back, each with two operands that are rounded, by half a unit at most. They have nothing to
+/// do with each other, so they add up as squares; three times that.
 const BOUND: f64 = 3.0 * 6.0 / 2048.0;
 
 #[test]
@@ -143,6 +143,13 @@ fn gradients_are_those_of_f32() {
         let (far, which) = distance(&found, &wanted);
         println!("{config}: {far:.5} of {BOUND:.5}, at {which}");
         assert!(far < BOUND, "{config}: {which}: {far}, may be {BOUND}");
+        // So would be the want of what losses of balance add, scaled as it is.
+        if let Some(mixture) = config.experts.as_ref().filter(|mixture| mixture.balance != Balance::default())
+        {
+            let experts = Some(MoeConfig { balance: Balance::default(), ..mixture.clone() });
+            let unbalanced = gradients(&gpu, &LmConfig { experts, ..config.clone() }, Precision::F32);
+            assert!(distance(&found, &unbalanced).0 > BOUND);
+        }
         // Gradients that f16 loses are noticed, and those of one parameter that nobody scaled, or that are another's.
         let lost = gradients(&gpu, &config, half(2f32.powi(-18)));
         assert!(distance(&lost, &wanted).0 > BOUND);

@@ -155,8 +155,8 @@ impl ModelConfig {
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a pattern does not fit,
-    /// [`Error::OutOfMemory`].
+    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a pattern does not
+    /// fit, [`Error::OutOfMemory`].
     pub fn build(
         &self,
         gpu: &Gpu,

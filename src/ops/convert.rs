@@ -12,8 +12,8 @@ use crate::{Error, Result, random};
 pub enum Rounding<'a> {
     /// To the nearest, and to the even one of two.
     Nearest,
-    /// Up or down by chance, so that the mean is the number itself: element `i` draws at counter `(i, step)` of `key`, or that of
-    /// a block matrix with the block's place in the grid for its slot. Small updates of a weight that is kept as f16 are so
+    /// Up or down by chance, so that the mean is the number itself: element `i` draws at counter `(i, step)` of `key`, or that
+    /// of a block matrix with the block's place in the grid for its slot. Small updates of a weight that is kept as f16 are so
     /// not lost.
     Stochastic {
         /// Where draws come from.

@@ -26,7 +26,8 @@ pub(super) struct Experts {
     grad: BlockMatrix,
     /// Where products read f16, what they read in the place of one of these matrices.
     narrow: Option<BlockMatrix>,
-    /// What they read of tokens and of the gradient that comes in. Where weights are block-sparse, products are f32 in any case.
+    /// What they read of tokens and of the gradient that comes in. Where weights are block-sparse, products are f32 in any
+    /// case.
     input: Operand,
     incoming: Operand,
     /// What the experts make of their tokens, or its gradient, `[rows, width]`.

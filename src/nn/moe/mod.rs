@@ -250,9 +250,9 @@ impl Moe {
         }
     }
 
-    /// Records `out[tokens, width]`, in f32, of `x[tokens, width]`, in the network's precision. `ids[tokens]` are the tokens' identities, of which those that pad are
-    /// [ignored](crate::reference::IGNORED). With a `step`, as in training: what the gate draws is drawn for that step, and
-    /// loads are counted.
+    /// Records `out[tokens, width]`, in f32, of `x[tokens, width]`, in the network's precision. `ids[tokens]` are the tokens'
+    /// identities, of which those that pad are [ignored](crate::reference::IGNORED). With a `step`, as in training: what the
+    /// gate draws is drawn for that step, and loads are counted.
     ///
     /// # Errors
     /// As the operations.
@@ -299,8 +299,8 @@ impl Moe {
 
     // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it.
 
-    /// Records the gradients of the parameters, and `dx`, that of the input, in f32; those of the losses of balance are in them. It
-    /// goes by what the forward pass left, which must have had the same `step`.
+    /// Records the gradients of the parameters, and `dx`, that of the input, in f32; those of the losses of balance are in
+    /// them. It goes by what the forward pass left, which must have had the same `step`.
     ///
     /// # Errors
     /// As the operations, and as `after`.
