@@ -218,7 +218,7 @@ fn stochastic_rounding_is_even_handed() {
     let (from, out) = (place(&gpu, &[COUNT], &vec![x; COUNT]), zeros::<f16>(&gpu, &[COUNT]));
     let key = Key::new(1, Stream::Check(2));
     let found: Vec<f16> = run(&gpu, &out, |rec| {
-        ops::convert(rec, &from, &out, Rounding::Stochastic { key, step: &step }).unwrap();
+        ops::convert(rec, &from, &out, Rounding::Stochastic { key, step: &step, pattern: None }).unwrap();
     });
     let up = found.iter().filter(|x| x.to_f32() > 1.0).count();
     assert!(found.iter().all(|x| [0x3C00, 0x3C01].contains(&x.to_bits())));
@@ -288,7 +288,8 @@ fn windows_change_no_bits() {
                 let (from, narrow) = (place(gpu, &[5001], &x), zeros::<f16>(gpu, &[5001]));
                 let key = Key::new(1, Stream::Check(2));
                 let narrow: Vec<f16> = run(gpu, &narrow, |rec| {
-                    ops::convert(rec, &from, &narrow, Rounding::Stochastic { key, step: &step }).unwrap();
+                    let rounding = Rounding::Stochastic { key, step: &step, pattern: None };
+                    ops::convert(rec, &from, &narrow, rounding).unwrap();
                 });
                 let sums = zeros::<f32>(gpu, &[k]);
                 let sums: Vec<f32> = run(gpu, &sums, |rec| ops::column_sums(rec, &a, &sums, false).unwrap());

@@ -227,6 +227,7 @@ fn deep_gradients(gpu: &Gpu, precision: Precision) -> Vec<Vec<f32>> {
     let labels = gpu.upload(class, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(class, "report", &[ROWS, 2]).unwrap();
     let mut rec = Recorder::new(gpu);
+    model.refresh(&mut rec, Some(&step)).unwrap();
     model.forward(&mut rec, Some(&step)).unwrap();
     ops::softmax_cross_entropy(&mut rec, model.logits(), &labels, &report, model.logits_grad(), &step)
         .unwrap();

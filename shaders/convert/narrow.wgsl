@@ -5,6 +5,10 @@ import package::common::half::{nearest4, finished4, SIGN, NORMAL, STEP};
 import package::common::random::{threefry, unit};
 @if(stochastic)
 import package::common::step::now;
+@if(placed)
+import package::common::topology::slot_place;
+@if(placed)
+import package::constants::BLOCK;
 
 struct Params {
     n: u32,
@@ -17,6 +21,9 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f16>;
 @group(0) @binding(7) var<uniform> params: Params;
+
+@if(placed)
+const AREA = BLOCK * BLOCK;
 
 @compute @workgroup_size(64)
 fn main(
@@ -61,6 +68,9 @@ fn bits_of(i: u32) -> u32 {
     var element = i;
     @if(window) {
         element += params.first;
+    }
+    @if(placed) {
+        element = slot_place(element / AREA) * AREA + element % AREA;
     }
     return threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x;
 }

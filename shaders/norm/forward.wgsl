@@ -1,6 +1,7 @@
 // Root mean square normalisation, a row an invocation: scale[row] = 1 / sqrt(mean(x^2) + epsilon) and
 // out = x * scale[row] * gain.
 import package::common::grid::workgroup_index;
+import package::common::half::{Out, stored};
 
 struct Params {
     rows: u32,
@@ -11,7 +12,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> x: array<f32>;
 @group(0) @binding(1) var<storage, read> gain: array<f32>;
 @group(0) @binding(2) var<storage, read_write> scale: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(3) var<storage, read_write> out: array<Out>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -32,7 +33,7 @@ fn main(
     }
     let factor = 1.0 / sqrt(sum / f32(params.columns) + params.epsilon);
     for (var column = 0u; column < params.columns; column++) {
-        out[first + column] = x[first + column] * factor * gain[column];
+        out[first + column] = stored(x[first + column] * factor * gain[column]);
     }
     scale[row] = factor;
 }

@@ -1,4 +1,4 @@
-// out = x * the loss scale, as f16: the gradient of the logits as it begins its way back.
+// out = x * the loss scale: what a gradient is as it begins its way back, as f16 that of the logits.
 import package::common::grid::workgroup_index;
 import package::common::half::{Out, stored};
 import package::common::loss_scale::LossScale;

@@ -81,7 +81,7 @@ pub(super) fn table() -> Vec<Check> {
 }
 
 /// Half of the blocks of the grid, in slots of no order.
-fn topology(block: usize, case: u32) -> Result<Topology> {
+pub(super) fn topology(block: usize, case: u32) -> Result<Topology> {
     let key = Key::new(13, Stream::Check(case));
     let [rows, cols] = GRID.map(|blocks| blocks * block);
     let drawn = sparse::random(rows, cols, block, GRID[0] * GRID[1] / 2, key)?;

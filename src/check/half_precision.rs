@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::dynamic::topology;
 use super::matmul::{activation_error, derivative_error};
 use super::{
     Check, Verdict, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as, storable,
@@ -12,6 +13,7 @@ use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, AdamW, Dropout, Dropping, LossScale, Rounding, Sgd, Step, StepValues};
 use crate::random::{Key, Stream};
 use crate::reference::{self, LossScaleState, bound::gamma};
+use crate::sparse::{BLOCKS, Pattern};
 
 /// More than one workgroup, and an odd number.
 const COUNT: usize = 1001;
@@ -25,11 +27,17 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.convert.widen.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
+        Check::new("fretwork.norm.forward.f32.half_out", norm_forward),
         Check::new("fretwork.scale.apply.f32.half_out", scale_apply),
+        Check::new("fretwork.scale.apply.f32", scale_apply_f32),
         Check::new("fretwork.scale.decide.f32", scale_decide),
         Check::new("fretwork.optimizer.adamw.f32.quads.scaled", adamw),
         Check::new("fretwork.optimizer.sgd.f32.nesterov.quads.scaled", sgd),
     ];
+    for block in BLOCKS {
+        let name = format!("fretwork.convert.narrow.f32.b{block}.half_out.placed.stochastic");
+        table.push(Check::new(name, move |gpu| narrow_placed(gpu, block)));
+    }
     for rows in [257, 1000] {
         table
             .push(Check::new(format!("fretwork.reduce.sum.f16 {rows}x5"), move |gpu| column_sums(gpu, rows)));
@@ -87,13 +95,31 @@ fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
     let x = hard_numbers();
     let key = Key::new(77, Stream::Check(1301));
     let mut wanted = vec![f16::ZERO; COUNT];
-    reference::narrow(&x, &mut wanted, by_chance.then_some((key, INDEX)));
+    reference::narrow(&x, &mut wanted, by_chance.then_some((key, INDEX)), None);
     let step = step(gpu)?;
-    let rounding = if by_chance { Rounding::Stochastic { key, step: &step } } else { Rounding::Nearest };
+    let rounding =
+        if by_chance { Rounding::Stochastic { key, step: &step, pattern: None } } else { Rounding::Nearest };
     let from = place(gpu, &[COUNT], &x)?;
     let found = thrice::<f16>(gpu, |rec| {
         let out = poisoned_as(gpu, DType::F16, &[COUNT])?;
         ops::convert(rec, &from, &out, rounding)?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_halves(&found, &wanted)))
+}
+
+/// Of blocks whose slots are in no order.
+fn narrow_placed(gpu: &Gpu, block: usize) -> Result<Verdict> {
+    let topology = topology(block, 1315)?;
+    let shape = [topology.nnz(), block, block];
+    let x = numbers(&mut operands(1315), topology.elements(), 1.0);
+    let key = Key::new(77, Stream::Check(1315));
+    let mut wanted = vec![f16::ZERO; x.len()];
+    reference::narrow(&x, &mut wanted, Some((key, INDEX)), Some(&topology));
+    let (from, pattern, step) = (place(gpu, &shape, &x)?, Pattern::upload(gpu, &topology)?, step(gpu)?);
+    let found = thrice::<f16>(gpu, |rec| {
+        let out = poisoned_as(gpu, DType::F16, &shape)?;
+        ops::convert(rec, &from, &out, Rounding::Stochastic { key, step: &step, pattern: Some(&pattern) })?;
         Ok(out)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_halves(&found, &wanted)))
@@ -198,6 +224,25 @@ fn norms(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
+fn norm_forward(gpu: &Gpu) -> Result<Verdict> {
+    const ROWS: usize = 70;
+    const EPSILON: f32 = 1e-5;
+    let mut walk = operands(1313);
+    let (x, gain) = (numbers(&mut walk, ROWS * COLUMNS, 1.0), numbers(&mut walk, COLUMNS, 2.0));
+    let (mut scales, mut wanted) = (vec![0.0; ROWS], vec![0.0; ROWS * COLUMNS]);
+    reference::norm_forward(&x, &gain, &mut scales, &mut wanted, EPSILON);
+    let (x, gain) = (place(gpu, &[ROWS, COLUMNS], &x)?, place(gpu, &[COLUMNS], &gain)?);
+    let found = thrice_as(gpu, DType::F16, |rec| {
+        let (scale, out) = (poisoned(gpu, &[ROWS])?, poisoned_as(gpu, DType::F16, &[ROWS, COLUMNS])?);
+        ops::norm_forward(rec, &x, &gain, &scale, &out, EPSILON)?;
+        Ok(out)
+    })?;
+    // As where the result is f32: a sum of squares, a quotient, a root and another quotient, and two products.
+    let error = |i: usize| 2.0 * gamma(COLUMNS + 12) * f64::from(wanted[i]).abs();
+    let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
+}
+
 const RATE: f32 = 0.3;
 
 fn dropout() -> Dropout {
@@ -249,6 +294,19 @@ fn scale_apply(gpu: &Gpu) -> Result<Verdict> {
         Ok(out)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_halves(&found, &wanted)))
+}
+
+/// A power of two rounds nothing.
+fn scale_apply_f32(gpu: &Gpu) -> Result<Verdict> {
+    let x = numbers(&mut operands(1314), COUNT, 1.0);
+    let wanted: Vec<f32> = x.iter().map(|x| x * 1024.0).collect();
+    let (from, scale) = (place(gpu, &[COUNT], &x)?, LossScale::new(gpu, 1024.0)?);
+    let found = thrice::<f32>(gpu, |rec| {
+        let out = poisoned(gpu, &[COUNT])?;
+        ops::scale_gradient(rec, &from, &out, &scale)?;
+        Ok(out)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
 /// Gradients that are finite, and some of which one is not.

@@ -171,8 +171,9 @@ pub const FLAGS: &[&str] = &[
     "padded",
     // Results, and pre-activations, are stored as f16; operands are where the key says so.
     "half_out",
-    // Rounding to f16 by a random number.
+    // Rounding to f16 by a random number; of a block matrix, whose draws go by a block's place and not by its slot.
     "stochastic",
+    "placed",
     // Epilogues and what they contain.
     "bias",
     "forward",

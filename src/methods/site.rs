@@ -1,8 +1,12 @@
 //! A layer whose pattern may change, and the verbs that methods are made of.
 
+use half::f16;
+
 use crate::Result;
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Extreme, Fresh, NO_PART, ProductScore, Quota, SetOp, Share, Step, Swap, ValueScore};
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::ops::{
+    self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, SetOp, Share, Step, Swap, ValueScore,
+};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
 
@@ -179,7 +183,13 @@ impl Site<'_> {
             ops::inverse_norms(rec, of, &norms)?;
             Ok(norms)
         };
-        let (y, x) = (self.scored(self.y)?, self.scored(self.x)?);
+        let (mut y, x) = (self.scored(self.y)?, self.scored(self.x)?);
+        // In half precision, what joins a residual stream is f32 all the same.
+        if (y.dtype(), x.dtype()) == (DType::F32, DType::F16) {
+            let narrow = rec.gpu().alloc::<f16>(Class::Scratch, "output", y.shape())?;
+            ops::convert(rec, &y, &narrow, Rounding::Nearest)?;
+            y = narrow;
+        }
         let scales = [norms(rec, &y)?, norms(rec, &x)?];
         let block = self.pattern().block();
         ops::score_product(rec, &y, &x, self.scores(), block, ProductScore::Cosine, Some(scales.each_ref()))
@@ -262,7 +272,7 @@ impl Site<'_> {
     pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh, awake: Option<&Tensor>) -> Result<()> {
         let Workspace { scores, dropped, grown, born, churn, visited, .. } = self.workspace;
         // Selection is over, so the scores' place is free for the map.
-        let map = scores.reinterpret(crate::gpu::DType::U32)?;
+        let map = scores.reinterpret(DType::U32)?;
         let swap = Swap { dropped, grown, map: &map, born, churn, step: self.step };
         let pattern = self.pattern();
         ops::swap_pattern(rec, pattern, swap, awake)?;
@@ -278,7 +288,7 @@ impl Site<'_> {
     /// # Errors
     /// As the operation.
     pub fn wake_only(&self, rec: &mut Recorder<'_>, awake: &Tensor) -> Result<()> {
-        let map = self.scores().reinterpret(crate::gpu::DType::U32)?;
+        let map = self.scores().reinterpret(DType::U32)?;
         ops::index_pattern(rec, self.pattern(), &map, Some(awake))
     }
 }

@@ -1,6 +1,6 @@
 //! How networks get their layers: one after the other, with the patterns that they are to have and weights drawn from a seed.
 
-use super::{LayerShape, Linear, Projection};
+use super::{LayerShape, Linear, Precision, Projection};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
 use crate::sparse::Topology;
@@ -45,6 +45,7 @@ pub(super) struct Builder<'a> {
     topologies: &'a [Option<Topology>],
     fan_in: FanIn,
     seed: u64,
+    precision: Precision,
     /// Layers that are made.
     made: usize,
 }
@@ -56,15 +57,21 @@ impl<'a> Builder<'a> {
         topologies: &'a [Option<Topology>],
         fan_in: FanIn,
         seed: u64,
+        precision: Precision,
     ) -> Result<Self> {
         if layers.len() != topologies.len() {
             return Err(Error::argument("network", "topologies", layers.len(), topologies.len()));
         }
-        Ok(Self { gpu, layers, topologies, fan_in, seed, made: 0 })
+        Ok(Self { gpu, layers, topologies, fan_in, seed, precision, made: 0 })
     }
 
     pub(super) fn gpu(&self) -> &'a Gpu {
         self.gpu
+    }
+
+    /// What products read and activations are stored as.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// How the weights with this number are drawn; layers have the numbers from 0 on.
@@ -73,15 +80,27 @@ impl<'a> Builder<'a> {
         Init { fan_in: self.fan_in, variance, key }
     }
 
+    /// Whether the next layer is block-sparse.
+    pub(super) fn next_is_sparse(&self) -> bool {
+        self.topologies.get(self.made).is_some_and(Option::is_some)
+    }
+
     /// The next layer, without a bias.
     pub(super) fn projection(&mut self, variance: f64) -> Result<Projection> {
+        self.projection_in(self.precision, variance)
+    }
+
+    /// The same where products read it in a precision that is not the network's.
+    pub(super) fn projection_in(&mut self, precision: Precision, variance: f64) -> Result<Projection> {
         let number = self.made;
         let (Some(layer), Some(topology)) = (self.layers.get(number), self.topologies.get(number)) else {
             return Err(Error::argument("network", "layers", format!("more than {number}"), number));
         };
         self.made += 1;
         let init = self.init(number, variance);
-        Projection::new(self.gpu, &layer.name, number, layer.sides, topology.as_ref(), init)
+        let mut layer = Projection::new(self.gpu, &layer.name, number, layer.sides, topology.as_ref(), init)?;
+        precision.narrow(self.gpu, &mut layer, self.seed)?;
+        Ok(layer)
     }
 
     /// The next layer, with a bias.

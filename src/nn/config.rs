@@ -130,21 +130,6 @@ impl ModelConfig {
         }
     }
 
-    /// Refuses a precision that the network cannot have.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn expect_precision(&self, precision: Precision) -> Result<()> {
-        precision.validate()?;
-        match (self, precision) {
-            (Self::Lm(_), Precision::F16(_)) => Err(Error::Config {
-                option: "dtype",
-                reason: "attention, norms and embeddings are f32 alone; f16 is for --model mlp".to_owned(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
     /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
     ///
     /// # Errors
@@ -170,9 +155,8 @@ impl ModelConfig {
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`], and for a language model in half precision,
-    /// [`Error::Argument`] if a pattern does not fit,
-    /// [`Error::OutOfMemory`].
+    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a pattern does not
+    /// fit, [`Error::OutOfMemory`].
     pub fn build(
         &self,
         gpu: &Gpu,
@@ -181,12 +165,14 @@ impl ModelConfig {
         fan_in: FanIn,
         precision: Precision,
     ) -> Result<Box<dyn Network>> {
-        self.expect_precision(precision)?;
+        precision.validate()?;
         match self {
             Self::Mlp(config) => {
                 Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
             }
-            Self::Lm(config) => Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in)?)),
+            Self::Lm(config) => {
+                Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
+            }
         }
     }
 }

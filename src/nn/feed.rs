@@ -3,7 +3,7 @@
 use super::builder::Builder;
 use super::{After, LayerShape, Linear, Passage};
 use crate::Result;
-use crate::gpu::{Class, Recorder, Tensor};
+use crate::gpu::{Recorder, Tensor};
 use crate::ops::{Activation, Epilogue};
 
 /// `down(activation(up(x)))`, with room for what passes through.
@@ -12,7 +12,7 @@ pub struct FeedForward {
     activation: Activation,
     up: Linear,
     down: Linear,
-    /// Before and after the activation, and the gradient before it: `[rows, hidden]`.
+    /// Before and after the activation, and the gradient before it: `[rows, hidden]`, in the network's precision.
     pre: Option<Tensor>,
     hidden: Tensor,
     grad: Tensor,
@@ -38,7 +38,7 @@ impl FeedForward {
     ) -> Result<Self> {
         let (up, down) = (builder.linear(2.0)?, builder.linear(variance)?);
         let hidden = up.projection().sides()[0];
-        let room = |label| builder.gpu().alloc::<f32>(Class::Activations, label, &[rows, hidden]);
+        let room = |label| builder.precision().alloc(builder.gpu(), label, &[rows, hidden]);
         Ok(Self {
             activation,
             pre: (!activation.shows_in_output()).then(|| room("pre-activation")).transpose()?,
@@ -59,7 +59,7 @@ impl FeedForward {
         [&mut self.up, &mut self.down]
     }
 
-    /// Records `out[rows, width]` of `x[rows, width]`.
+    /// Records `out[rows, width]`, in f32, of `x[rows, width]`, in the network's precision.
     ///
     /// # Errors
     /// As the operations.
@@ -70,9 +70,9 @@ impl FeedForward {
         self.down.forward(rec, &self.hidden, out, Epilogue::Bias(self.down.bias()))
     }
 
-    // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it.
+    // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it, in the network's precision.
 
-    /// Records the gradients of the parameters, and `dx`, that of the input.
+    /// Records the gradients of the parameters, and `dx`, that of the input, in f32.
     ///
     /// # Errors
     /// As the operations, and as `after`.

@@ -4,11 +4,9 @@ use std::fmt;
 
 use super::builder::Builder;
 use super::config::counts;
-use super::{After, FanIn, LayerShape, Linear, Network, Parameter, Passage, Precision, Projection};
-use half::f16;
-
+use super::{After, FanIn, LayerShape, Linear, Network, Operand, Parameter, Passage, Precision, Projection};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Rounding, Step};
+use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
 use crate::sparse::{BLOCKS, Density, Topology};
 use crate::{Error, Result};
@@ -122,8 +120,8 @@ struct Buffers {
     logits: Tensor,
     /// The gradient of the logits, `[batch, classes]`.
     logits_grad: Tensor,
-    /// The same, scaled, where activations are f16; logits are f32 in either case.
-    scaled_grad: Option<Tensor>,
+    /// The same, scaled; logits are f32 in either case.
+    scaled_grad: Operand,
     /// The gradient of `pre`, layer by layer, in two places that take turns.
     grads: Vec<Tensor>,
 }
@@ -145,9 +143,10 @@ impl Mlp {
         config.validate()?;
         let shapes = config.layers();
         let count = shapes.len();
-        let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed)?;
+        let mut builder = Builder::new(gpu, shapes, topologies, fan_in, config.seed, precision)?;
         let layers = (0..count).map(|_| builder.linear(2.0)).collect::<Result<_>>()?;
-        Self::from_layers(gpu, config, batch, layers, precision)
+        let buffers = Buffers::new(gpu, &config, batch, precision)?;
+        Ok(Self { config, layers, buffers })
     }
 
     /// A network of given layers, in order, and room for `batch` rows.
@@ -165,18 +164,13 @@ impl Mlp {
         if layers.len() != shapes.len() {
             return Err(Error::argument("Mlp", "layers", shapes.len(), layers.len()));
         }
-        for (layer, shape) in layers.iter().zip(shapes) {
+        for (layer, shape) in layers.iter_mut().zip(shapes) {
             let found = layer.projection().sides();
             if found != shape.sides {
                 let wanted = format!("{:?}", shape.sides);
                 return Err(Error::argument(&shape.name, "sides", wanted, format!("{found:?}")));
             }
-        }
-        if let Some(half) = precision.half() {
-            for (number, layer) in layers.iter_mut().enumerate() {
-                let key = half.stochastic.then(|| Key::new(config.seed, Stream::Rounding(number as u32)));
-                layer.projection_mut().narrow(gpu, key)?;
-            }
+            precision.narrow(gpu, layer.projection_mut(), config.seed)?;
         }
         let buffers = Buffers::new(gpu, &config, batch, precision)?;
         Ok(Self { config, layers, buffers })
@@ -201,10 +195,9 @@ impl Mlp {
 
 impl Buffers {
     fn new(gpu: &Gpu, config: &MlpConfig, batch: usize, precision: Precision) -> Result<Self> {
-        let (half, inputs) = (precision.half().is_some(), [batch, config.padded_inputs()]);
         let float = |label: &str, width: usize| gpu.alloc::<f32>(Class::Activations, label, &[batch, width]);
-        let narrow = |label: &str, width: usize| gpu.alloc::<f16>(Class::Activations, label, &[batch, width]);
-        let alloc = |label: &str, width: usize| if half { narrow(label, width) } else { float(label, width) };
+        let alloc = |label: &str, width: usize| precision.alloc(gpu, label, &[batch, width]);
+        let inputs = [batch, config.padded_inputs()];
         let widest = config.hidden.iter().copied().max().unwrap_or(0);
         // One hidden layer needs one place.
         let turns = ["gradient, even", "gradient, odd"].into_iter().take(config.hidden.len());
@@ -219,13 +212,18 @@ impl Buffers {
         Ok(Self {
             input: match precision {
                 Precision::F32 => gpu.zeros::<f32>(Class::Activations, "input", &inputs)?,
-                Precision::F16(_) => gpu.zeros::<f16>(Class::Activations, "input", &inputs)?,
+                Precision::F16(_) => gpu.zeros::<half::f16>(Class::Activations, "input", &inputs)?,
             },
             pre: pre.collect::<Result<_>>()?,
             hidden: config.hidden.iter().map(|&w| alloc("activation", w)).collect::<Result<_>>()?,
             logits: float("logits", config.classes)?,
             logits_grad: float("gradient of logits", config.classes)?,
-            scaled_grad: half.then(|| narrow("scaled gradient of logits", config.classes)).transpose()?,
+            scaled_grad: Operand::new(
+                gpu,
+                [Precision::F32, precision],
+                "scaled gradient of logits",
+                &[batch, config.classes],
+            )?,
             grads: grads.collect::<Result<_>>()?,
         })
     }
@@ -259,7 +257,6 @@ impl Network for Mlp {
     /// Hidden activations are dropped by the draws of the step.
     fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
         let buffers = &self.buffers;
-        self.layers.iter().try_for_each(|layer| layer.projection().refresh(rec, step))?;
         let mut x = &buffers.input;
         for (index, layer) in self.layers.iter().enumerate() {
             if index == self.layers.len() - 1 {
@@ -284,14 +281,7 @@ impl Network for Mlp {
         after: &mut After<'_>,
     ) -> Result<()> {
         let buffers = &self.buffers;
-        let mut last = &buffers.logits_grad;
-        if let Some(scaled) = &buffers.scaled_grad {
-            match step.and_then(Step::scale) {
-                Some(scale) => ops::scale_gradient(rec, last, scaled, scale)?,
-                None => ops::convert(rec, last, scaled, Rounding::Nearest)?,
-            }
-            last = scaled;
-        }
+        let last = buffers.scaled_grad.begin(rec, &buffers.logits_grad, step)?;
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let dy = buffers.grads.get(index).unwrap_or(last);
             let y = buffers.hidden.get(index).unwrap_or(&buffers.logits);
@@ -320,7 +310,7 @@ impl Network for Mlp {
             let output = before.or(self.buffers.hidden.get(index)).unwrap_or(&self.buffers.logits);
             ops::finite(rec, output, status, index, 1)?;
             // Where gradients are scaled, one that is too large costs a step and is no failure.
-            if self.buffers.scaled_grad.is_none() {
+            if !self.buffers.scaled_grad.is_copy() {
                 ops::finite(rec, layer.projection().weight_grad().values(), status, index, 2)?;
             }
         }

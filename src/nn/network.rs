@@ -67,8 +67,17 @@ pub trait Network: fmt::Debug + Send {
     /// The gradient of the logits, of the same shape; the loss writes it.
     fn logits_grad(&self) -> &Tensor;
 
-    /// Records the way from the input to the logits. With a `step`, as in training: what is drawn at random is drawn for
-    /// that step.
+    /// Records that products see the weights as they are now: after any change of them, and before the first pass. Nothing
+    /// where they read the weights themselves; see [`Projection::refresh`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) on a device without half precision.
+    fn refresh(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        self.layers().into_iter().try_for_each(|layer| layer.refresh(rec, step))
+    }
+
+    /// Records the way from the input to the logits, with weights as of the last [refresh](Network::refresh). With a `step`, as
+    /// in training: what is drawn at random is drawn for that step.
     ///
     /// # Errors
     /// As the operations.

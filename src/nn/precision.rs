@@ -1,6 +1,11 @@
 //! What a network stores its activations and the operands of its products as.
 
+use half::f16;
+
+use super::Projection;
+use crate::gpu::{Class, Gpu, Tensor};
 use crate::ops::is_scale;
+use crate::random::{Key, Stream};
 use crate::{Error, Result};
 
 /// What activations and the operands of products are stored as. Sums, weights, their gradients and the optimizer's state are
@@ -39,6 +44,27 @@ impl Precision {
             Self::F32 => None,
             Self::F16(half) => Some(half),
         }
+    }
+
+    /// Room for activations that products read.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(super) fn alloc(self, gpu: &Gpu, label: &str, shape: &[usize]) -> Result<Tensor> {
+        match self {
+            Self::F32 => gpu.alloc::<f32>(Class::Activations, label, shape),
+            Self::F16(_) => gpu.alloc::<f16>(Class::Activations, label, shape),
+        }
+    }
+
+    /// Gives a layer of the network with this seed a copy of its weights, where products do not read the weights themselves.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub(super) fn narrow(self, gpu: &Gpu, layer: &mut Projection, seed: u64) -> Result<()> {
+        let Some(half) = self.half() else { return Ok(()) };
+        let key = half.stochastic.then(|| Key::new(seed, Stream::Rounding(layer.number() as u32)));
+        layer.narrow(gpu, key)
     }
 
     /// Refuses what makes no sense.

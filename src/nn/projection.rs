@@ -134,14 +134,16 @@ impl Projection {
     pub fn refresh(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
         let Some((narrowed, key)) = &self.narrowed else { return Ok(()) };
         let rounding = match (*key, step) {
-            (Some(key), Some(step)) => Rounding::Stochastic { key, step },
+            (Some(key), Some(step)) => {
+                Rounding::Stochastic { key, step, pattern: self.weight.sparse().map(BlockMatrix::pattern) }
+            }
             _ => Rounding::Nearest,
         };
         ops::convert(rec, self.weight.values(), narrowed.values(), rounding)
     }
 
     /// What products read.
-    fn operand(&self) -> &Weight {
+    pub(super) fn operand(&self) -> &Weight {
         self.narrowed.as_ref().map_or(&self.weight, |(narrowed, _)| narrowed)
     }
 

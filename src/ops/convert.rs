@@ -4,6 +4,7 @@
 use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::gpu::{Args, DType, Key, Recorder, Tensor};
+use crate::sparse::Pattern;
 use crate::{Error, Result, random};
 
 /// How f32 becomes f16.
@@ -11,13 +12,17 @@ use crate::{Error, Result, random};
 pub enum Rounding<'a> {
     /// To the nearest, and to the even one of two.
     Nearest,
-    /// Up or down by chance, so that the mean is the number itself: element `i` draws at counter `(i, step)` of `key`. Small
-    /// updates of a weight that is kept as f16 are so not lost.
+    /// Up or down by chance, so that the mean is the number itself: element `i` draws at counter `(i, step)` of `key`, or that
+    /// of a block matrix with the block's place in the grid for its slot. Small updates of a weight that is kept as f16 are so
+    /// not lost.
     Stochastic {
         /// Where draws come from.
         key: random::Key,
         /// Where the step's number stands.
         step: &'a Step,
+        /// That of the values, if they are a block matrix's. What an element draws then depends on its block's place in the
+        /// grid and not on its slot, so that a run that is resumed, with other slots, draws the same.
+        pattern: Option<&'a Pattern>,
     },
 }
 
@@ -28,7 +33,8 @@ pub enum Rounding<'a> {
 /// is rounded, and `rounding` is not looked at.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes differ or the types are not one of each, [`Error::Unsupported`] on a device without f16.
+/// [`Error::Argument`] where shapes differ, the types are not one of each, or a pattern is not that of the values,
+/// [`Error::Unsupported`] on a device without f16.
 pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Rounding<'_>) -> Result<()> {
     let op = "convert";
     out.expect_shape(op, "out", x.shape())?;
@@ -48,9 +54,15 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
             continue;
         }
         let mut kernel = Key::new(op, "narrow").with("half_out", true);
-        if let Rounding::Stochastic { key, step } = rounding {
+        if let Rounding::Stochastic { key, step, pattern } = rounding {
             args = args.tensor("now", step.tensor()).u32("key_0", key.0[0]).u32("key_1", key.0[1]);
             kernel = kernel.with("stochastic", true);
+            if let Some(pattern) = pattern {
+                let block = pattern.block();
+                x.expect_shape(op, "x", &[pattern.nnz(), block, block])?;
+                args = args.tensor("topology", pattern.packed());
+                kernel = kernel.block(block).with("placed", true);
+            }
             // Only a draw depends on where in the whole an element stands.
             if !window.is_whole() {
                 args = args.size(op, "first", window.start)?;

@@ -4,14 +4,15 @@
 use super::windows::Windows;
 use super::{column_sums, elementwise};
 use crate::Result;
-use crate::gpu::{Args, Class, Key, Recorder, Tensor};
+use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::reference::CHUNK;
 
 /// Records `scale[rows] = 1 / sqrt(mean(x^2) + epsilon)` of each row of `x[rows, columns]`, and
-/// `out = x * scale * gain` with `gain[columns]`.
+/// `out = x * scale * gain` with `gain[columns]`. `out` is f32 or f16, the others are f32.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
+/// [`Error::Unsupported`](crate::Error::Unsupported) for an `out` in f16 on a device without it.
 pub fn norm_forward(
     rec: &mut Recorder<'_>,
     x: &Tensor,
@@ -35,7 +36,8 @@ pub fn norm_forward(
             .size(op, "rows", window.count)?
             .size(op, "columns", columns)?
             .f32("epsilon", epsilon);
-        rec.dispatch(&Key::new("norm", "forward"), &args, elementwise(window.count))?;
+        let key = Key::new("norm", "forward").with("half_out", out.dtype() == DType::F16);
+        rec.dispatch(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }

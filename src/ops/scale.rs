@@ -55,14 +55,13 @@ pub fn is_scale(scale: f32) -> bool {
     (LossScaleState::LEAST..=LossScaleState::MOST).contains(&scale) && scale.to_bits() & 0x7F_FFFF == 0
 }
 
-/// Records `out = x * scale`, from f32 to f16.
+/// Records `out = x * scale`; `x` is f32, `out` f32 or f16.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes or types do not fit, [`Error::Unsupported`] on a device without f16.
 pub fn scale_gradient(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, scale: &LossScale) -> Result<()> {
     let op = "scale.apply";
     out.expect_shape(op, "out", x.shape())?;
-    out.expect_dtype(op, "out", DType::F16)?;
     for window in Windows::new(rec.gpu(), x.len()).over(x).over(out).cut() {
         let (part, into) = (window.of(x)?, window.of(out)?);
         let args = Args::new().tensor("x", &part).tensor("loss_scale", &scale.0).tensor("out", &into).size(
@@ -70,7 +69,7 @@ pub fn scale_gradient(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, scale: &
             "n",
             window.count,
         )?;
-        let key = Key::new("scale", "apply").with("half_out", true);
+        let key = Key::new("scale", "apply").with("half_out", out.dtype() == DType::F16);
         rec.dispatch(&key, &args, elementwise(window.count))?;
     }
     Ok(())

@@ -3,13 +3,20 @@
 use half::f16;
 
 use crate::random::{Key, unit};
+use crate::sparse::Topology;
 
-/// `out = x` as f16, rounded to the nearest and halfway to the even one; or by chance, where there are a key and a step.
-pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>) {
+/// `out = x` as f16, rounded to the nearest and halfway to the even one; or by chance, where there are a key and a step. The
+/// values of a block matrix draw by the places of its blocks.
+pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: Option<&Topology>) {
+    let area = topology.map_or(x.len(), |topology| topology.block().pow(2));
+    let places: Vec<usize> = topology.map_or(vec![0], |topology| topology.places().collect());
     for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
         *out = match chance {
             None => f16::from_f32(x),
-            Some((key, step)) => by_chance(x, key.at([i as u32, step])[0]),
+            Some((key, step)) => {
+                let element = places[i / area] * area + i % area;
+                by_chance(x, key.at([element as u32, step])[0])
+            }
         };
     }
 }

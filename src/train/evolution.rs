@@ -132,6 +132,7 @@ impl Surgery for Trainer {
             StepValues { row_scale, ..StepValues::default() },
         )?;
         let mut rec = Recorder::new(&self.gpu);
+        self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;
         self.batch.room.loss(&mut rec, &*self.model, false)?;
         self.model.backward(&mut rec, None)?;

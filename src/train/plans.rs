@@ -61,6 +61,8 @@ pub(super) struct Plans {
     pub(super) update: Option<Plan>,
     /// The same with the last batch of an epoch, where it has fewer rows than growth is scored by.
     pub(super) last_update: Option<Plan>,
+    /// What is due before a test: that products see the weights as they are.
+    pub(super) refresh: Plan,
     /// Forward and loss alone.
     pub(super) test: Plan,
 }
@@ -94,8 +96,9 @@ impl Trainer {
             }
             None => None,
         };
+        let refresh = record_refresh(&self.gpu, &*self.model)?;
         let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
-        Ok(Plans { train, reported, observe, update, last_update, test })
+        Ok(Plans { train, reported, observe, update, last_update, refresh, test })
     }
 
     /// Records an update at each sparse layer, if the method has any, with growth scored by so many rows. Where it follows a
@@ -127,9 +130,14 @@ impl Trainer {
             return Ok(());
         };
         // Whatever is not finite in the gradient of a layer's output is so in that of its bias, the column sums. Sums of f16
-        // are far from the end of f32, so the gradient of a weight is finite where those of outputs are.
-        for parameter in self.model.parameters().iter().filter(|parameter| parameter.weight_of.is_none()) {
-            ops::watch_gradient(rec, parameter.grads, scale)?;
+        // are far from the end of f32, so the gradient of a weight is finite where those of outputs are. Where a layer has no
+        // bias, that of the weight is looked at.
+        let layers = self.settings.model.layers();
+        let has_bias = |layer: usize| layers.get(layer).is_some_and(|layer| layer.bias);
+        for parameter in self.model.parameters() {
+            if !parameter.weight_of.is_some_and(has_bias) {
+                ops::watch_gradient(rec, parameter.grads, scale)?;
+            }
         }
         ops::decide_scale(rec, scale, half.patience)
     }
@@ -145,6 +153,7 @@ impl Trainer {
     ) -> Result<bool> {
         let Room { step, status, .. } = &self.batch.room;
         let (model, method) = (&*self.model, &*self.evolution.method);
+        model.refresh(rec, Some(step))?;
         model.forward(rec, Some(step))?;
         self.batch.room.loss(rec, model, counted)?;
         let mut deeds = 0;
@@ -192,8 +201,15 @@ impl Trainer {
     }
 }
 
+/// Records that products see the weights as they are, outside of a step.
+pub(super) fn record_refresh(gpu: &Gpu, model: &dyn Network) -> Result<Plan> {
+    let mut rec = Recorder::new(gpu);
+    model.refresh(&mut rec, None)?;
+    rec.finish()
+}
+
 /// Records forward and loss alone.
-pub(super) fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
+fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.forward(&mut rec, None)?;
     room.loss(&mut rec, model, true)?;
@@ -211,6 +227,7 @@ impl Plans {
             observe: None,
             update: None,
             last_update: None,
+            refresh: nothing()?,
             test: nothing()?,
         })
     }

@@ -1,6 +1,7 @@
 //! Text from a language model that was trained.
 
 use super::RunFolder;
+use super::plans::record_refresh;
 use crate::data::encode;
 use crate::gpu::{Gpu, Plan, Recorder};
 use crate::nn::{ModelConfig, Network};
@@ -47,6 +48,7 @@ impl Sampler {
             }
         };
         let network = checkpoint.network(gpu, &folder.checkpoint_path(), 1)?;
+        gpu.run(&record_refresh(gpu, &*network)?)?;
         let mut rec = Recorder::new(gpu);
         network.forward(&mut rec, None)?;
         Ok(Self {

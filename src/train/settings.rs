@@ -73,7 +73,7 @@ impl Settings {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
         self.model.validate()?;
-        self.model.expect_precision(self.precision)?;
+        self.precision.validate()?;
         self.method.validate()?;
         if self.precision.half().is_some() && self.method.kind.measures_gradients() {
             return bad("dtype", format!("{} measures gradients, which f16 scales", self.method.kind));

@@ -627,7 +627,7 @@ impl Trainer {
         let before = [self.position.loss_sum, self.position.hits];
         self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
         let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
-        let mut in_flight = VecDeque::new();
+        let mut in_flight = VecDeque::from([self.gpu.run(&self.plans.refresh)?]);
         for members in rows.chunks(self.settings.batch) {
             self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
             in_flight.push_back(self.gpu.run(&self.plans.test)?);

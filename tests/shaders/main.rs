@@ -210,7 +210,9 @@ fn permutations() -> Vec<Key> {
         let key = halves("activation", pass).with("half_out", true);
         keys.extend([key.clone().with("gelu", true), key.with("relu", true).with("dropout", true)]);
     }
-    keys.extend([Key::new("scale", "apply").with("half_out", true), Key::new("scale", "decide")]);
+    keys.push(Key::new("norm", "forward").with("half_out", true));
+    keys.extend(switch(vec![Key::new("scale", "apply")], "half_out"));
+    keys.push(Key::new("scale", "decide"));
     for key in [Key::new("optimizer", "sgd").with("nesterov", true), Key::new("optimizer", "adamw")] {
         keys.extend(masked_or_quads(key.with("scaled", true)));
     }
@@ -218,6 +220,10 @@ fn permutations() -> Vec<Key> {
     keys.push(births.with("quads", true));
     let narrow = Key::new("convert", "narrow").with("half_out", true);
     keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
+    for block in [8, 16, 32, 64] {
+        let placed = narrow.clone().block(block).with("stochastic", true).with("placed", true);
+        keys.extend(switch(vec![placed], "window"));
+    }
     keys.push(narrow);
     keys
 }

@@ -63,7 +63,8 @@ pub(crate) struct Train {
     /// relu | gelu | silu | all-relu:SLOPE
     #[arg(long, default_value = "relu")]
     pub(crate) activation: Activation,
-    /// What activations and the operands of products are stored as; weights and the optimizer's state are f32 in any case.
+    /// What activations and the operands of products are stored as; weights and the optimizer's state are f32 in any case,
+    /// and so is what stands between the products of a language model.
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
     /// f16: weights are rounded up or down by chance, rather than to the nearest.

@@ -5,7 +5,7 @@ use super::norm::Norm;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::builder::Builder;
-use crate::nn::{After, FeedForward, Linear, Moe, Parameter, Passage, Projection};
+use crate::nn::{After, FeedForward, Linear, Moe, Operand, Parameter, Passage, Precision, Projection};
 use crate::ops::{self, Attention, Epilogue, Step};
 use crate::random::{Key, Stream};
 
@@ -29,6 +29,7 @@ pub(super) struct Block {
     projected: Tensor,
     /// What attention gives, `[rows, width]`, and the logarithm of each sum of its exponentials, `[rows, heads]`.
     attended: Tensor,
+    attended_operand: Operand,
     log_sums: Tensor,
     /// The residual stream between attention and feed-forward network, `[rows, width]`.
     middle: Tensor,
@@ -44,17 +45,23 @@ pub(super) struct Scratch {
     deltas: Tensor,
     /// `[rows, 3 * width]`.
     projected: Tensor,
+    projected_operand: Operand,
+    /// Of the residual stream, whose own place is the network's, `[rows, width]`.
+    stream_operand: Operand,
 }
 
 impl Scratch {
-    pub(super) fn new(gpu: &Gpu, config: &LmConfig, rows: usize) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, config: &LmConfig, rows: usize, precision: Precision) -> Result<Self> {
         let room = |width| gpu.alloc::<f32>(Class::Activations, "gradient", &[rows, width]);
+        let operand = |width| Operand::new(gpu, [Precision::F32, precision], "gradient", &[rows, width]);
         let width = config.width;
         Ok(Self {
             normed: room(width)?,
             attended: room(width)?,
             deltas: room(config.heads)?,
             projected: room(3 * width)?,
+            projected_operand: operand(3 * width)?,
+            stream_operand: operand(width)?,
         })
     }
 }
@@ -68,16 +75,16 @@ impl Block {
         number: usize,
     ) -> Result<Self> {
         let name = format!("blocks.{number}");
-        let (gpu, width) = (builder.gpu(), config.width);
+        let (gpu, width, precision) = (builder.gpu(), config.width, builder.precision());
         let room = |label, width| gpu.alloc::<f32>(Class::Activations, label, &[rows, width]);
         // What is added to the residual stream is drawn smaller, so that the stream keeps its variance over the depth.
         let added = 1.0 / (2 * config.depth) as f64;
         Ok(Self {
             context: config.context,
-            norm_1: Norm::new(gpu, &format!("{name}.norm_1"), [rows, width])?,
+            norm_1: Norm::new(gpu, &format!("{name}.norm_1"), [rows, width], precision)?,
             qkv: builder.linear(1.0)?,
             out: builder.linear(added)?,
-            norm_2: Norm::new(gpu, &format!("{name}.norm_2"), [rows, width])?,
+            norm_2: Norm::new(gpu, &format!("{name}.norm_2"), [rows, width], precision)?,
             feed: match &config.experts {
                 None => {
                     let feed = FeedForward::new(builder, config.activation, rows, added)?;
@@ -92,6 +99,7 @@ impl Block {
             },
             projected: room("queries, keys and values", 3 * width)?,
             attended: room("attended", width)?,
+            attended_operand: Operand::new(gpu, [Precision::F32, precision], "attended", &[rows, width])?,
             log_sums: room("log sums", config.heads)?,
             middle: room("stream", width)?,
         })
@@ -149,7 +157,8 @@ impl Block {
         self.norm_1.forward(rec, x)?;
         self.qkv.forward(rec, self.norm_1.out(), &self.projected, Epilogue::Bias(self.qkv.bias()))?;
         ops::attention_forward(rec, self.attention())?;
-        self.out.forward(rec, &self.attended, &self.middle, Epilogue::Bias(self.out.bias()))?;
+        let attended = self.attended_operand.take(rec, &self.attended)?;
+        self.out.forward(rec, attended, &self.middle, Epilogue::Bias(self.out.bias()))?;
         ops::blend(rec, x, &self.middle, [1.0, 1.0])?;
         self.norm_2.forward(rec, &self.middle)?;
         match &self.feed {
@@ -170,23 +179,25 @@ impl Block {
         step: Option<&Step>,
         after: &mut After<'_>,
     ) -> Result<()> {
-        let Scratch { normed, attended, deltas, projected } = scratch;
+        let Scratch { normed, attended, deltas, projected, .. } = scratch;
         let [qkv, out] = [&self.qkv, &self.out].map(|linear| linear.projection().number());
-        let input = self.norm_2.out();
+        let (input, dy) = (self.norm_2.out(), scratch.stream_operand.take(rec, grad)?);
         match &self.feed {
-            Feed::Dense(feed) => feed.backward(rec, [input, y, grad, normed], after)?,
-            Feed::Experts(moe) => moe.backward(rec, [input, ids, y], [grad, normed], step, after)?,
+            Feed::Dense(feed) => feed.backward(rec, [input, y, dy, normed], after)?,
+            Feed::Experts(moe) => moe.backward(rec, [input, ids, y], [dy, normed], step, after)?,
         }
         self.norm_2.backward(rec, [&self.middle, normed, grad], true)?;
 
-        self.out.backward_parameters(rec, grad, &self.attended)?;
-        self.out.backward_input(rec, grad, attended, Epilogue::None)?;
-        after(rec, Passage { layer: out, x: &self.attended, y: &self.middle, dy: grad })?;
+        let (input, dy) = (self.attended_operand.of(&self.attended), scratch.stream_operand.take(rec, grad)?);
+        self.out.backward_parameters(rec, dy, input)?;
+        self.out.backward_input(rec, dy, attended, Epilogue::None)?;
+        after(rec, Passage { layer: out, x: input, y: &self.middle, dy })?;
         ops::attention_queries(rec, self.attention(), attended, deltas, projected)?;
         ops::attention_keys(rec, self.attention(), attended, deltas, projected)?;
-        self.qkv.backward_parameters(rec, projected, self.norm_1.out())?;
-        self.qkv.backward_input(rec, projected, normed, Epilogue::None)?;
-        after(rec, Passage { layer: qkv, x: self.norm_1.out(), y: &self.projected, dy: projected })?;
+        let (input, dy) = (self.norm_1.out(), scratch.projected_operand.take(rec, projected)?);
+        self.qkv.backward_parameters(rec, dy, input)?;
+        self.qkv.backward_input(rec, dy, normed, Epilogue::None)?;
+        after(rec, Passage { layer: qkv, x: input, y: &self.projected, dy })?;
         self.norm_1.backward(rec, [x, normed, grad], true)
     }
 }

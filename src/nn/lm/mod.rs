@@ -7,7 +7,9 @@ mod norm;
 pub use config::LmConfig;
 
 use super::builder::Builder;
-use super::{After, FanIn, Linear, Load, Moe, Network, Param, Parameter, Passage, Projection};
+use super::{
+    After, FanIn, Linear, Load, Moe, Network, Operand, Param, Parameter, Passage, Precision, Projection,
+};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Epilogue, Step};
@@ -33,6 +35,8 @@ pub struct Lm {
     stream: Vec<Tensor>,
     logits: Tensor,
     logits_grad: Tensor,
+    /// The latter, scaled.
+    scaled_grad: Operand,
     /// The gradient of the residual stream, and of what the norm before the head gives.
     grad: Tensor,
     normed_grad: Tensor,
@@ -52,12 +56,13 @@ impl Lm {
         batch: usize,
         topologies: &[Option<Topology>],
         fan_in: FanIn,
+        precision: Precision,
     ) -> Result<Self> {
         config.validate()?;
         let (rows, width, classes) = (batch * config.context, config.width, config.vocabulary.len());
         let layers = config.layers();
         let others = layers.len();
-        let mut builder = Builder::new(gpu, layers, topologies, fan_in, config.seed)?;
+        let mut builder = Builder::new(gpu, layers, topologies, fan_in, config.seed, precision)?;
         let table = |builder: &Builder<'_>, name: &str, rows: usize, number: usize| {
             // A draw of this variance, whatever the number of inputs.
             let values = builder.init(number, EMBEDDING * EMBEDDING).draw(1.0, rows * width);
@@ -70,15 +75,21 @@ impl Lm {
             embedding: table(&builder, "embedding", classes, others)?,
             positions: table(&builder, "positions", config.context, others + 1)?,
             blocks,
-            norm: Norm::new(gpu, "norm", [rows, width])?,
+            norm: Norm::new(gpu, "norm", [rows, width], precision)?,
             head: builder.linear(1.0)?,
             input: gpu.zeros::<u32>(Class::Activations, "input", &[rows])?,
             stream: (0..=config.depth).map(|_| room("stream", width)).collect::<Result<_>>()?,
             logits: room("logits", classes)?,
             logits_grad: room("gradient of logits", classes)?,
+            scaled_grad: Operand::new(
+                gpu,
+                [Precision::F32, precision],
+                "scaled gradient of logits",
+                &[rows, classes],
+            )?,
             grad: room("gradient", width)?,
             normed_grad: room("gradient", width)?,
-            scratch: Scratch::new(gpu, &config, rows)?,
+            scratch: Scratch::new(gpu, &config, rows, precision)?,
             config,
         })
     }
@@ -152,19 +163,12 @@ impl Network for Lm {
         step: Option<&Step>,
         after: &mut After<'_>,
     ) -> Result<()> {
-        let Self { embedding, positions, input, stream, logits, logits_grad, grad, normed_grad, .. } = self;
+        let Self { embedding, positions, input, stream, logits, grad, normed_grad, .. } = self;
         let depth = self.config.depth;
-        self.head.backward_parameters(rec, logits_grad, self.norm.out())?;
-        self.head.backward_input(rec, logits_grad, normed_grad, Epilogue::None)?;
-        after(
-            rec,
-            Passage {
-                layer: self.head.projection().number(),
-                x: self.norm.out(),
-                y: logits,
-                dy: logits_grad,
-            },
-        )?;
+        let (x, dy) = (self.norm.out(), self.scaled_grad.begin(rec, &self.logits_grad, step)?);
+        self.head.backward_parameters(rec, dy, x)?;
+        self.head.backward_input(rec, dy, normed_grad, Epilogue::None)?;
+        after(rec, Passage { layer: self.head.projection().number(), x, y: logits, dy })?;
         self.norm.backward(rec, [&stream[depth], normed_grad, grad], false)?;
         for (block, pair) in self.blocks.iter().zip(stream.windows(2)).rev() {
             block.backward(rec, [&pair[0], input, &pair[1], grad], &self.scratch, step, after)?;
@@ -184,7 +188,8 @@ impl Network for Lm {
             ops::finite(rec, stream, status, (number + 1) * each - 1, 1)?;
         }
         ops::finite(rec, &self.logits, status, layers.len() - 1, 1)?;
-        for layer in layers {
+        // Where gradients are scaled, one that is too large costs a step and is no failure.
+        for layer in layers.into_iter().filter(|_| !self.scaled_grad.is_copy()) {
             ops::finite(rec, layer.weight_grad().values(), status, layer.number(), 2)?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Param, Parameter};
+use crate::nn::{Param, Parameter, Precision};
 use crate::ops;
 
 /// What keeps a row of zeros from being divided by 0.
@@ -14,16 +14,21 @@ pub(super) struct Norm {
     gain: Param,
     /// 1 / the root of the mean square of each row, `[rows]`.
     scale: Tensor,
-    /// `[rows, width]`.
+    /// `[rows, width]`, in the network's precision: nothing but products reads it.
     out: Tensor,
 }
 
 impl Norm {
-    pub(super) fn new(gpu: &Gpu, name: &str, [rows, width]: [usize; 2]) -> Result<Self> {
+    pub(super) fn new(
+        gpu: &Gpu,
+        name: &str,
+        [rows, width]: [usize; 2],
+        precision: Precision,
+    ) -> Result<Self> {
         Ok(Self {
             gain: Param::new(gpu, format!("{name}.weight"), &[width], &vec![1.0; width])?,
             scale: gpu.alloc::<f32>(Class::Activations, name, &[rows])?,
-            out: gpu.alloc::<f32>(Class::Activations, name, &[rows, width])?,
+            out: precision.alloc(gpu, name, &[rows, width])?,
         })
     }
 

@@ -1,10 +1,12 @@
 //! The experts' own layers: one matrix has those of all experts, one behind the other.
 
+use half::f16;
+
 use crate::Result;
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::nn::builder::Builder;
-use crate::nn::{Projection, Weight};
-use crate::ops::{self, Activation, ExpertsBackward, Transpose};
+use crate::nn::{Operand, Precision, Projection, Weight};
+use crate::ops::{self, Activation, ExpertsBackward, Rounding, Transpose};
 use crate::sparse::{BlockMatrix, Routing};
 
 /// The experts, with room for what passes through. Which hidden units a token passes is the pattern of the routing, and
@@ -22,6 +24,12 @@ pub(super) struct Experts {
     factor: Option<BlockMatrix>,
     hidden: BlockMatrix,
     grad: BlockMatrix,
+    /// Where products read f16, what they read in the place of one of these matrices.
+    narrow: Option<BlockMatrix>,
+    /// What they read of tokens and of the gradient that comes in. Where weights are block-sparse, products are f32 in any
+    /// case.
+    input: Operand,
+    incoming: Operand,
     /// What the experts make of their tokens, or its gradient, `[rows, width]`.
     rows: Tensor,
     /// The weight of each row, and its gradient.
@@ -37,12 +45,18 @@ impl Experts {
         activation: Activation,
         variance: f64,
     ) -> Result<Self> {
-        let gate = gated.then(|| builder.projection(2.0)).transpose()?;
-        let up = builder.projection(if gated { 1.0 } else { 2.0 })?;
+        let given = builder.precision();
+        let precision = if builder.next_is_sparse() { Precision::F32 } else { given };
+        let gate = gated.then(|| builder.projection_in(precision, 2.0)).transpose()?;
+        let up = builder.projection_in(precision, if gated { 1.0 } else { 2.0 })?;
         // The inputs of the lower layer are hidden units of one expert, not the rows of this matrix.
         let mean = routing.shape().hidden() as f64 / routing.shape().experts() as f64;
-        let down = builder.projection(variance * up.sides()[1] as f64 / mean)?;
+        let width = up.sides()[1];
+        let down = builder.projection_in(precision, variance * width as f64 / mean)?;
         let (gpu, pattern) = (builder.gpu(), routing.pattern());
+        let narrow = || BlockMatrix::alloc_of::<f16>(gpu, Class::Activations, "operand", pattern);
+        let sizes = [routing.shape().tokens, width];
+        let operand = || Operand::new(gpu, [given, precision], "operand", &sizes);
         let room = |label: &str| BlockMatrix::alloc(gpu, Class::Activations, label, pattern);
         let per_row = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[pattern.rows()]);
         Ok(Self {
@@ -51,7 +65,10 @@ impl Experts {
             factor: gated.then(|| room("factor")).transpose()?,
             hidden: room("hidden")?,
             grad: room("gradient")?,
-            rows: gpu.alloc::<f32>(Class::Activations, "rows", &[pattern.rows(), up.sides()[1]])?,
+            narrow: precision.half().map(|_| narrow()).transpose()?,
+            input: operand()?,
+            incoming: operand()?,
+            rows: gpu.alloc::<f32>(Class::Activations, "rows", &[pattern.rows(), width])?,
             weights: per_row("weights")?,
             weights_grad: per_row("gradient")?,
             gate,
@@ -68,6 +85,13 @@ impl Experts {
         self.gate.iter_mut().chain([&mut self.up, &mut self.down])
     }
 
+    /// Records the copy of one of the matrices that products read, where they do, and says what they read.
+    fn take<'a>(&'a self, rec: &mut Recorder<'_>, matrix: &'a BlockMatrix) -> Result<&'a BlockMatrix> {
+        let Some(narrow) = &self.narrow else { return Ok(matrix) };
+        ops::convert(rec, matrix.values(), narrow.values(), Rounding::Nearest)?;
+        Ok(narrow)
+    }
+
     /// Records what experts make of their tokens in `x`, added to `out` with the weights of the choices.
     pub(super) fn forward(
         &self,
@@ -77,12 +101,14 @@ impl Experts {
         add: bool,
     ) -> Result<()> {
         let first = self.gate.as_ref().unwrap_or(&self.up);
+        let x = self.input.take(rec, x)?;
         hidden_of(rec, x, first, routing, &self.pre)?;
         if let Some(factor) = &self.factor {
             hidden_of(rec, x, &self.up, routing, factor)?;
         }
         ops::experts_activate(rec, &self.pre, self.factor.as_ref(), self.activation, &self.hidden)?;
-        rows_of(rec, &self.hidden, &self.down, &self.rows)?;
+        let hidden = self.take(rec, &self.hidden)?;
+        rows_of(rec, hidden, &self.down, &self.rows)?;
         ops::combine(rec, &self.rows, routing, Some(weights), out, add)
     }
 
@@ -98,6 +124,7 @@ impl Experts {
         routing: &Routing,
         add: bool,
     ) -> Result<()> {
+        let (x, dy) = (self.input.of(x), self.incoming.take(rec, dy)?);
         ops::route_values(rec, weights, routing.rows(), &self.weights)?;
         hidden_of(rec, dy, &self.down, routing, &self.grad)?;
         let on = ExpertsBackward {
@@ -111,10 +138,12 @@ impl Experts {
         ops::experts_backward(rec, on, self.activation)?;
         ops::route_values(rec, &self.weights_grad, routing.places(), weights_grad)?;
 
-        weight_grad(rec, &self.hidden, dy, routing, &self.down)?;
+        let hidden = self.take(rec, &self.hidden)?;
+        weight_grad(rec, hidden, dy, routing, &self.down)?;
         let first = self.gate.as_ref().unwrap_or(&self.up);
         let second = self.factor.as_ref().map(|factor| (factor, &self.up));
         for (at, (grad, layer)) in std::iter::once((&self.grad, first)).chain(second).enumerate() {
+            let grad = self.take(rec, grad)?;
             weight_grad(rec, grad, x, routing, layer)?;
             rows_of(rec, grad, layer, &self.rows)?;
             ops::combine(rec, &self.rows, routing, None, dx, add || at > 0)?;
@@ -131,7 +160,7 @@ fn hidden_of(
     routing: &Routing,
     out: &BlockMatrix,
 ) -> Result<()> {
-    match layer.weight() {
+    match layer.operand() {
         Weight::Dense(w) => ops::sdd_gathered(rec, x, routing.tokens(), w, out),
         Weight::Sparse(w) => ops::sds(rec, x, Some(routing.tokens()), w, out),
     }
@@ -139,7 +168,7 @@ fn hidden_of(
 
 /// Records `hidden * W`, a row each.
 fn rows_of(rec: &mut Recorder<'_>, hidden: &BlockMatrix, layer: &Projection, out: &Tensor) -> Result<()> {
-    match layer.weight() {
+    match layer.operand() {
         Weight::Dense(w) => ops::dsd(rec, hidden, w, out, Transpose::NN),
         Weight::Sparse(w) => ops::dss(rec, hidden, w, out),
     }

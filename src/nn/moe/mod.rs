@@ -6,7 +6,7 @@ mod experts;
 pub use config::{MoeConfig, Overflow};
 
 use super::builder::Builder;
-use super::{After, FanIn, FeedForward, Linear, Load, Parameter, Projection};
+use super::{After, FanIn, FeedForward, Linear, Load, Operand, Parameter, Precision, Projection};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
 use crate::ops::{self, Activation, Epilogue, Step};
@@ -45,6 +45,7 @@ struct Router {
     /// `[tokens, experts]`.
     logits: Tensor,
     grad: Tensor,
+    grad_operand: Operand,
     probs: Tensor,
     /// `[tokens, 4]`.
     tokens: Tensor,
@@ -54,6 +55,8 @@ struct Router {
     losses: Tensor,
     counts: Tensor,
     slopes: Tensor,
+    /// The latter, scaled as gradients are, where they are.
+    scaled_slopes: Option<Tensor>,
 }
 
 /// The noise of logits: `[tokens, experts]` all of them but the projection.
@@ -63,13 +66,16 @@ struct Noise {
     spread: Tensor,
     noisy: Tensor,
     grad: Tensor,
+    grad_operand: Operand,
 }
 
 impl Router {
     fn new(builder: &mut Builder<'_>, config: &MoeConfig, tokens: usize) -> Result<Self> {
-        let gpu = builder.gpu();
+        let (gpu, precision) = (builder.gpu(), builder.precision());
         let experts = config.experts.len();
         let matrix = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[tokens, experts]);
+        let operand = || Operand::new(gpu, [Precision::F32, precision], "gradient", &[tokens, experts]);
+        let slopes = || gpu.alloc::<f32>(Class::Scratch, "slopes", &[4, experts]);
         let noisy = matches!(config.gate, Gate::NoisyTopK { .. });
         // Noise breaks the tie of equal logits; without it the router itself must.
         let logits_of = builder.projection(if noisy { 0.0 } else { 0.1 })?;
@@ -79,6 +85,7 @@ impl Router {
                 spread: matrix("spread")?,
                 noisy: matrix("noisy logits")?,
                 grad: matrix("gradient")?,
+                grad_operand: operand()?,
             })
         };
         let noise = if noisy { Some(noise()?) } else { None };
@@ -88,12 +95,14 @@ impl Router {
             noise,
             logits: matrix("logits")?,
             grad: matrix("gradient")?,
+            grad_operand: operand()?,
             probs: matrix("probabilities")?,
             tokens: gpu.alloc::<f32>(Class::Activations, "tokens", &[tokens, 4])?,
             bias: (config.bias_rate > 0.0).then(bias).transpose()?,
             losses: gpu.zeros::<f32>(Class::Scratch, "losses", &[5])?,
             counts: gpu.alloc::<u32>(Class::Scratch, "counts", &[experts])?,
-            slopes: gpu.alloc::<f32>(Class::Scratch, "slopes", &[4, experts])?,
+            slopes: slopes()?,
+            scaled_slopes: precision.half().map(|_| slopes()).transpose()?,
         })
     }
 }
@@ -118,7 +127,7 @@ impl Moe {
         }
         let layers = config.layers("moe", width, false);
         let topologies = vec![None; layers.len()];
-        let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed)?;
+        let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed, Precision::F32)?;
         let key = Key::new(seed, Stream::Gate(0));
         Self::within(&mut builder, config, activation, block, [tokens, width], 1.0, key)
     }
@@ -241,9 +250,9 @@ impl Moe {
         }
     }
 
-    /// Records `out[tokens, width]` of `x[tokens, width]`. `ids[tokens]` are the tokens' identities, of which those that pad are
-    /// [ignored](crate::reference::IGNORED). With a `step`, as in training: what the gate draws is drawn for that step, and
-    /// loads are counted.
+    /// Records `out[tokens, width]`, in f32, of `x[tokens, width]`, in the network's precision. `ids[tokens]` are the tokens'
+    /// identities, of which those that pad are [ignored](crate::reference::IGNORED). With a `step`, as in training: what the
+    /// gate draws is drawn for that step, and loads are counted.
     ///
     /// # Errors
     /// As the operations.
@@ -290,8 +299,8 @@ impl Moe {
 
     // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it.
 
-    /// Records the gradients of the parameters, and `dx`, that of the input; those of the losses of balance are in them. It
-    /// goes by what the forward pass left, which must have had the same `step`.
+    /// Records the gradients of the parameters, and `dx`, that of the input, in f32; those of the losses of balance are in
+    /// them. It goes by what the forward pass left, which must have had the same `step`.
     ///
     /// # Errors
     /// As the operations, and as `after`.
@@ -311,18 +320,26 @@ impl Moe {
         }
         let Some(router) = &self.router else { return Ok(()) };
         let noise = router.noise.as_ref().filter(|_| step.is_some());
+        let slopes = match (&router.scaled_slopes, step.and_then(Step::scale)) {
+            (Some(scaled), Some(scale)) => {
+                ops::scale_gradient(rec, &router.slopes, scaled, scale)?;
+                scaled
+            }
+            _ => &router.slopes,
+        };
         gate::backward(
             rec,
             self.config.gate,
             self.inputs(router, ids, step),
             self.outputs(router),
             grads,
-            step.map(|_| &router.slopes),
+            step.map(|_| slopes),
             Grads { logits: &router.grad, noise: noise.map(|noise| &noise.grad) },
         )?;
-        let through = [(&router.logits_of, &router.grad)];
-        let through = through.into_iter().chain(noise.map(|noise| (&noise.spread_of, &noise.grad)));
-        for (layer, grad) in through {
+        let through = [(&router.logits_of, &router.grad, &router.grad_operand)].into_iter();
+        let noise = noise.map(|noise| (&noise.spread_of, &noise.grad, &noise.grad_operand));
+        for (layer, grad, operand) in through.chain(noise) {
+            let grad = operand.take(rec, grad)?;
             layer.backward_weight(rec, grad, x)?;
             layer.backward_input(rec, grad, &self.part, Epilogue::None)?;
             ops::blend(rec, &self.part, dx, [1.0, 1.0])?;
