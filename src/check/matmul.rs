@@ -33,7 +33,7 @@ struct Case {
     family: Family,
     choice: Choice,
     transpose: Transpose,
-    /// Sides of the product. Those along blocks are multiples of 64.
+    /// Sides of the product. Those along blocks are multiples of the block.
     sizes: [usize; 3],
     block: usize,
     tail: Tail,
@@ -47,6 +47,11 @@ struct Case {
 const HALF: [DType; 2] = [DType::F16; 2];
 /// A result that is to be exact where operands need not be: a gradient of weights, logits.
 const HALF_TO_FLOAT: [DType; 2] = [DType::F16, DType::F32];
+
+/// Sides along blocks: at least two blocks, and three.
+fn sides(block: usize) -> [usize; 2] {
+    [(2 * block).max(128), (3 * block).max(192)]
+}
 
 pub(super) fn table() -> Vec<Check> {
     let mut cases = Vec::new();
@@ -64,9 +69,10 @@ pub(super) fn table() -> Vec<Check> {
             cases.push(Case { transpose, sizes: [37, 10, 27], ..plain });
             for block in BLOCKS {
                 let sparse = Case { transpose, block, ..plain };
-                cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
-                cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
-                cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+                let [two, three] = sides(block);
+                cases.push(Case { family: Family::Dds, sizes: [132, two, three], ..sparse });
+                cases.push(Case { family: Family::Dsd, sizes: [two, 132, three], ..sparse });
+                cases.push(Case { family: Family::Sdd, sizes: [two, three, 44], ..sparse });
                 // The side that no block runs along, ragged.
                 if block == 16 {
                     cases.push(Case { family: Family::Dds, sizes: [37, 128, 192], ..sparse });
@@ -76,7 +82,8 @@ pub(super) fn table() -> Vec<Check> {
             }
         }
         for block in BLOCKS {
-            let sizes = [128, 192, 44];
+            let [two, three] = sides(block);
+            let sizes = [two, three, 44];
             cases.push(Case {
                 family: Family::Sdd,
                 transpose: Transpose::TN,
@@ -131,10 +138,11 @@ fn configured() -> Vec<Case> {
         cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
         for block in BLOCKS {
             let sparse = Case { block, ..dense };
-            cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
+            let [two, three] = sides(block);
+            cases.push(Case { family: Family::Dds, sizes: [132, two, three], ..sparse });
             let sparse = Case { transpose: Transpose::TN, ..sparse };
-            cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
-            cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+            cases.push(Case { family: Family::Dsd, sizes: [two, 132, three], ..sparse });
+            cases.push(Case { family: Family::Sdd, sizes: [two, three, 44], ..sparse });
         }
     }
     cases
@@ -153,9 +161,16 @@ fn half_precision(cases: &mut Vec<Case>, plain: Case) {
     for block in BLOCKS {
         // As a layer uses them: forward, and back to its input and to its weights.
         let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
-        cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, 128, 192], ..half });
-        cases.push(Case { family: dds, block, sizes: [37, 128, 192], ..half });
-        cases.push(Case { family: sdd, block, transpose: Transpose::TN, sizes: [128, 192, 37], ..to_float });
+        let [two, three] = sides(block);
+        cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, two, three], ..half });
+        cases.push(Case { family: dds, block, sizes: [37, two, three], ..half });
+        cases.push(Case {
+            family: sdd,
+            block,
+            transpose: Transpose::TN,
+            sizes: [two, three, 37],
+            ..to_float
+        });
         if block == 16 {
             cases.push(Case { family: sdd, block, transpose: Transpose::NT, sizes: [128, 192, 44], ..half });
             cases.push(Case {
@@ -203,9 +218,10 @@ fn cooperative(cases: &mut Vec<Case>, plain: Case) {
         }
         for block in BLOCKS {
             let sparse = Case { transpose, block, ..to_float };
-            cases.push(Case { family: dds, sizes: [150, 128, 192], ..sparse });
-            cases.push(Case { family: dsd, sizes: [128, 150, 192], ..sparse });
-            cases.push(Case { family: sdd, sizes: [128, 192, 50], ..sparse });
+            let [two, three] = sides(block);
+            cases.push(Case { family: dds, sizes: [150, two, three], ..sparse });
+            cases.push(Case { family: dsd, sizes: [two, 150, three], ..sparse });
+            cases.push(Case { family: sdd, sizes: [two, three, 50], ..sparse });
         }
     }
     // A sum that is carried through a hundred steps and more.

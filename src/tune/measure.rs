@@ -117,8 +117,8 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 /// compiling what has them takes longest.
 fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
-        // Whole blocks of 64 are the least that a workgroup of SDD takes.
-        let same = choice.small && work.family == Family::Sdd && work.block == 64;
+        // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
+        let same = choice.small && work.family == Family::Sdd && work.block >= 64;
         // Cooperative matrices have bits of their own, so they are no matter of measuring.
         let apart = choice.variant == Variant::Coop;
         gpu.runs(choice.variant) && !same && !apart && (choice.variant != Variant::Tile || !gpu.is_software())
@@ -221,8 +221,8 @@ fn shrink(mut work: Workload, operations: usize) -> Workload {
     };
     while too_much(&work) {
         let Some(largest) = work.sizes.iter_mut().max().filter(|size| **size > 256) else { break };
-        // Blocks of every size divide 64.
-        *largest = (*largest / 2).next_multiple_of(64) + *largest % 4;
+        // Blocks of every size divide 128.
+        *largest = *largest / 256 * 128 + *largest % 4;
     }
     if work.family != Family::Dense {
         work.nnz = ((work.places() as f64 * density).round() as usize).clamp(1, work.places());
@@ -249,7 +249,7 @@ mod tests {
         let scaled = shrink(work, 1 << 28);
         let [m, n, k] = scaled.sizes;
         assert_eq!(m, 130);
-        assert!(n % 64 == 0 && k % 64 == 0 && n * k <= ELEMENTS);
+        assert!(n % 128 == 0 && k % 128 == 0 && n * k <= ELEMENTS);
         assert!(2.0 * (m * n * k) as f64 * scaled.density() <= f64::from(1 << 28));
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
