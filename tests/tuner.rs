@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{
-    Choice, Class, Family, Gpu, Options, Recorder, ShapeClass, Sources, Variant, Verdict, VersusDense,
+    Choice, Class, DType, Family, Gpu, Options, Recorder, ShapeClass, Sources, Variant, Verdict, VersusDense,
     Workload,
 };
 use fretwork::methods::{Kind, MethodConfig};
@@ -18,6 +18,7 @@ use fretwork::ops::{self, Activation, Epilogue, Transpose};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
 use fretwork::tune::{Tuner, Tuning};
+use half::f16;
 use serde_json::Value;
 
 /// Every variant may be chosen, whatever the environment says.
@@ -36,7 +37,8 @@ fn in_folder(folder: &Path) -> Tuning {
 /// A shape that nothing here records.
 fn work(number: usize) -> Workload {
     let sizes = [1 << (number % 20), 1 << (number / 20), 64];
-    Workload { family: Family::Sdd, transpose: [true, false], sizes, block: 16, nnz: 3, gathered: 0 }
+    let dtype = [DType::F32, DType::F16][number % 2];
+    Workload { family: Family::Sdd, dtype, transpose: [true, false], sizes, block: 16, nnz: 3, gathered: 0 }
 }
 
 fn found(number: usize) -> (ShapeClass, Verdict) {
@@ -49,6 +51,14 @@ fn found(number: usize) -> (ShapeClass, Verdict) {
 /// A dense product, so that there is something to measure.
 fn record_product(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     let room = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "operand", shape).unwrap();
+    let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
+    let mut rec = Recorder::new(gpu);
+    ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
+}
+
+/// The same of halves.
+fn record_halves(gpu: &Gpu, [m, n, k]: [usize; 3]) {
+    let room = |shape: &[usize]| gpu.zeros::<f16>(Class::Scratch, "operand", shape).unwrap();
     let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
     let mut rec = Recorder::new(gpu);
     ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
@@ -90,6 +100,28 @@ fn what_is_measured_is_found_again_by_another_process() {
     assert_eq!(tuner.wanted(), 0);
     assert_eq!(tuner.measure(&mut |_| panic!("there is nothing to measure")).unwrap(), 0);
     assert!(tuner.take_notices().is_empty());
+}
+
+#[test]
+fn products_of_halves_are_measured_apart() {
+    let (folder, gpu) = (tempfile::tempdir().unwrap(), gpu());
+    if !gpu.has_f16() {
+        println!("SKIPPED: {} has no half precision", gpu.info().name);
+        return;
+    }
+    let mut tuner = Tuner::open(&gpu, in_folder(folder.path()));
+    record_product(&gpu, [64, 96, 32]);
+    record_halves(&gpu, [64, 96, 32]);
+    let shapes: Vec<_> = gpu.workloads().iter().map(|(work, _)| work.to_string()).collect();
+    assert_eq!(shapes, ["dense.nn 64x96x32", "dense.nn.f16 64x96x32"]);
+    assert_eq!(tuner.measure(&mut |_| true).unwrap(), 2);
+    assert_eq!(tuner.take_notices(), [""; 0]);
+    // Another process finds both again.
+    let other = open(Options::default());
+    Tuner::open(&other, in_folder(folder.path()));
+    assert_eq!(other.choices(), gpu.choices());
+    record_halves(&other, [64, 96, 32]);
+    assert!(other.workloads().iter().all(|(_, verdict)| verdict.is_some()));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Checks of the four matmul families: every variant, transpose, block size, remainder and epilogue.
 
 use super::{
-    Check, Verdict, halves, judge, numbers, operands, place, place_as, poisoned_as, read_as, storable,
-    stored_bound, thrice_as,
+    Check, Verdict, halves, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as,
+    read_as, storable, stored_bound, thrice, thrice_as,
 };
 use crate::Result;
 use crate::gpu::{Choice, Class, DType, Gpu, Variant};
@@ -117,7 +117,7 @@ pub(super) fn table() -> Vec<Check> {
         half_precision(&mut cases, plain);
     }
     cases.extend(configured());
-    cases
+    let mut table: Vec<Check> = cases
         .into_iter()
         .enumerate()
         .map(|(number, case)| {
@@ -125,7 +125,47 @@ pub(super) fn table() -> Vec<Check> {
             let half = case.dtypes.contains(&DType::F16);
             Check::new(case.name(), move |gpu| case.run(gpu)).of(case.choice.variant).of_half(half)
         })
-        .collect()
+        .collect();
+    for transpose in Transpose::ALL {
+        let name = format!("fretwork.dense.coop.f16.{} padded or not", letters(transpose));
+        table.push(Check::new(name, move |gpu| alike(gpu, transpose)).of(Variant::Coop).of_half(true));
+    }
+    table
+}
+
+/// How the configurations of cooperative matrices differ is no matter of bits.
+fn alike(gpu: &Gpu, transpose: Transpose) -> Result<Verdict> {
+    let [m, n, k] = [130, 68, 99];
+    let mut walk = operands(1600);
+    let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
+    let mut matrix = |shape: [usize; 2]| {
+        place_as(gpu, DType::F16, &shape, &storable(DType::F16, numbers(&mut walk, shape[0] * shape[1], 1.0)))
+    };
+    let lhs = matrix(stored(transpose.lhs, [m, k]))?;
+    let rhs = matrix(stored(transpose.rhs, [k, n]))?;
+    let mut found = Vec::new();
+    for choice in Choice::ALL.into_iter().filter(|choice| choice.variant == Variant::Coop) {
+        let gpu = &gpu.with_choice(Some(choice));
+        let bits = thrice::<f32>(gpu, |rec| {
+            let out = poisoned(gpu, &[m, n])?;
+            ops::dense(rec, &lhs, &rhs, &out, transpose, ops::Epilogue::None)?;
+            Ok(out)
+        })?;
+        match bits {
+            Ok(bits) => found.push(bits.into_iter().map(f32::to_bits).collect::<Vec<_>>()),
+            Err(verdict) => return Ok(verdict),
+        }
+    }
+    Ok(found.windows(2).map(|pair| judge_exact(&pair[1], &pair[0])).fold(Verdict::Right(0.0), worse))
+}
+
+fn worse(a: Verdict, b: Verdict) -> Verdict {
+    if matches!(a, Verdict::Wrong(_)) { a } else { b }
+}
+
+/// `nt`, say.
+fn letters(transpose: Transpose) -> String {
+    [transpose.lhs, transpose.rhs].map(|transposed| if transposed { 't' } else { 'n' }).iter().collect()
 }
 
 /// Configurations of a variant differ in constants, so fewer cases stand for all: each family as a layer uses it, with every
@@ -133,7 +173,9 @@ pub(super) fn table() -> Vec<Check> {
 fn configured() -> Vec<Case> {
     let mut cases = Vec::new();
     for choice in Choice::ALL.into_iter().filter(|&choice| choice != choice.variant.into()) {
-        let dense = Case { transpose: Transpose::NT, ..Case::plain(choice) };
+        // f32 operands have another variant than cooperative matrices.
+        let dtypes = if choice.variant == Variant::Coop { HALF_TO_FLOAT } else { [DType::F32; 2] };
+        let dense = Case { transpose: Transpose::NT, dtypes, ..Case::plain(choice) };
         cases.push(dense);
         cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
         for block in BLOCKS {
@@ -259,8 +301,7 @@ impl Case {
         if self.block > 0 {
             name += &format!(".b{}", self.block);
         }
-        let letter = |transposed| if transposed { 't' } else { 'n' };
-        name += &format!(".{}{}", letter(self.transpose.lhs), letter(self.transpose.rhs));
+        name += &format!(".{}", letters(self.transpose));
         match self.tail {
             Tail::None => {}
             Tail::Bias => name += ".bias",

@@ -68,8 +68,8 @@ fn record(
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     let gathered = gather.map_or(0, |_| lhs.shape()[0]);
-    let (choice, tiling) =
-        choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered), lhs);
+    let work = sizes.workload(Family::Sdd, transpose, Some(out), gathered, lhs);
+    let (choice, tiling) = choose(rec.gpu(), &work);
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup or workgroups per block, as the shaders have it.
     let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };

@@ -279,11 +279,18 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
         }
     }
     // Subgroups as large as any.
-    for family in ["dense", "dds", "dsd", "sdd"] {
+    let key = |family, lanes| {
         let block = if family == "dense" { None } else { Some(64) };
         let mut key = Key::new(family, "coop").dtype(DType::F16);
         key.block = block;
-        keys.push(key.tiling(Tiling::new(family, Matrices { side: 16, lanes: 64 }, block)));
+        key.tiling(Tiling::new(family, Matrices { side: 16, lanes }, block))
+    };
+    keys.extend(["dense", "dds", "dsd", "sdd"].map(|family| key(family, 64)));
+    let mut keys: Vec<_> = keys.into_iter().map(|key| key.with("padded", true)).collect();
+    // Padding is a constant.
+    for family in ["dense", "dds", "dsd", "sdd"] {
+        let key = key(family, 32);
+        keys.extend([key.clone().with("rhs_t", true), key.clone().with("lhs_t", true), key]);
     }
     keys
 }
