@@ -13,7 +13,7 @@ use fretwork::gpu::{
     Workload,
 };
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
@@ -383,12 +383,41 @@ fn a_choice_never_changes_a_run() {
         let (bytes, kernels, events, page, _) = run(&odd, Some(tuner));
         assert!(bytes == wanted, "{choice:?} changed the result");
         let follows = kernels.iter().any(|label| label.contains(&format!(".{}.", choice.variant.name())));
-        assert!(follows || !odd.runs(choice.variant), "{choice:?}: {kernels:?} {usual:?}");
+        // Cooperative matrices have other bits, and take no f32.
+        let may = odd.runs(choice.variant) && choice.variant != Variant::Coop;
+        assert!(follows || !may, "{choice:?}: {kernels:?} {usual:?}");
         // Where dense would be faster, that is said.
         let said =
             |event: &Event| matches!(event, Event::Notice(text) if text.contains("a dense product would be"));
         assert!(events.iter().any(said), "{events:?}");
         assert!(page.contains("would be faster with a dense matrix"));
+    }
+}
+
+/// Where operands are halves, too, and whatever of their own bits a device has.
+#[test]
+fn a_choice_never_changes_a_run_of_halves() {
+    let run = |gpu: &Gpu| {
+        let settings = Settings { precision: Precision::F16(Half::default()), ..settings() };
+        let mut trainer = Trainer::new(gpu, settings, digits()).unwrap();
+        trainer.run(None, &mut |_| Flow::Continue).unwrap();
+        trainer.checkpoint().unwrap().to_bytes(Path::new("memory")).unwrap()
+    };
+    let usual = gpu();
+    if !usual.has_f16() {
+        println!("SKIPPED: {} has no half precision", usual.info().name);
+        return;
+    }
+    let wanted = run(&usual);
+    let of_halves: Vec<_> =
+        usual.workloads().into_iter().filter(|(work, _)| work.dtype == DType::F16).collect();
+    assert!(of_halves.len() >= 6, "{of_halves:?}");
+    for choice in Choice::ALL {
+        let odd = gpu();
+        for (work, _) in &of_halves {
+            odd.choose(work.class(), Verdict { choice, versus_dense: None });
+        }
+        assert!(run(&odd) == wanted, "{choice:?} changed the result");
     }
 }
 
