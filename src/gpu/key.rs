@@ -85,7 +85,8 @@ impl Choice {
     }
 }
 
-/// A variant as it is where nothing was measured: cooperative matrices are read down a panel's rows, which is when padding counts.
+/// A variant as it is where nothing was measured. Cooperative matrices are read several rows of a panel at a time, so those are
+/// padded.
 impl From<Variant> for Choice {
     fn from(variant: Variant) -> Self {
         Self { variant, small: false, padded: variant == Variant::Coop }
