@@ -36,7 +36,7 @@ fn assert_refused(mut command: Command, wanted: &str) {
 #[test]
 fn options_that_make_no_sense() {
     for (args, wanted) in [
-        (&["--block", "12"][..], "block: 12 is none of [8, 16, 32, 64]"),
+        (&["--block", "12"][..], "block: 12 is none of [8, 16, 32, 64, 128]"),
         (&["--hidden", "500"], "hidden: 500 is not a multiple of the block, 16; try 512"),
         (&["--hidden", "0"], "hidden: 0 is not a multiple"),
         (&["--sparsity", "1.0"], "sparsity: 1 is not in [0, 1)"),

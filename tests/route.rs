@@ -7,7 +7,7 @@ use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources, Tensor};
 use fretwork::ops::{self, ABSENT};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::{self, Routes};
-use fretwork::sparse::{Pattern, Routing, RoutingShape, Topology};
+use fretwork::sparse::{BLOCKS, Pattern, Routing, RoutingShape, Topology};
 
 /// The tables that a device has made.
 fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>) -> Result<Routes, Error> {
@@ -93,7 +93,7 @@ fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &R
 /// A random case: sizes, choices and perhaps a set of those kept.
 fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32>>) {
     let experts = [1, 2, 7, 8, 64, 512][walk.below(6) as usize];
-    let block = [8, 16, 32, 64][walk.below(4) as usize];
+    let block = BLOCKS[walk.below(BLOCKS.len() as u32) as usize];
     let shape = RoutingShape {
         tokens: [1, 2, 5, 31, 100, 257, 700][walk.below(7) as usize],
         choices: 1 + walk.below(4) as usize,

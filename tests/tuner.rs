@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{
-    Choice, Class, Family, Gpu, Options, Recorder, ShapeClass, Sources, Variant, Verdict, VersusDense,
+    Choice, Class, DType, Family, Gpu, Options, Recorder, ShapeClass, Sources, Variant, Verdict, VersusDense,
     Workload,
 };
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
 use fretwork::tune::{Tuner, Tuning};
+use half::f16;
 use serde_json::Value;
 
 /// Every variant may be chosen, whatever the environment says.
@@ -36,7 +37,8 @@ fn in_folder(folder: &Path) -> Tuning {
 /// A shape that nothing here records.
 fn work(number: usize) -> Workload {
     let sizes = [1 << (number % 20), 1 << (number / 20), 64];
-    Workload { family: Family::Sdd, transpose: [true, false], sizes, block: 16, nnz: 3, gathered: 0 }
+    let dtype = [DType::F32, DType::F16][number % 2];
+    Workload { family: Family::Sdd, dtype, transpose: [true, false], sizes, block: 16, nnz: 3, gathered: 0 }
 }
 
 fn found(number: usize) -> (ShapeClass, Verdict) {
@@ -49,6 +51,14 @@ fn found(number: usize) -> (ShapeClass, Verdict) {
 /// A dense product, so that there is something to measure.
 fn record_product(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     let room = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "operand", shape).unwrap();
+    let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
+    let mut rec = Recorder::new(gpu);
+    ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
+}
+
+/// The same of halves.
+fn record_halves(gpu: &Gpu, [m, n, k]: [usize; 3]) {
+    let room = |shape: &[usize]| gpu.zeros::<f16>(Class::Scratch, "operand", shape).unwrap();
     let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
     let mut rec = Recorder::new(gpu);
     ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
@@ -93,6 +103,28 @@ fn what_is_measured_is_found_again_by_another_process() {
 }
 
 #[test]
+fn products_of_halves_are_measured_apart() {
+    let (folder, gpu) = (tempfile::tempdir().unwrap(), gpu());
+    if !gpu.has_f16() {
+        println!("SKIPPED: {} has no half precision", gpu.info().name);
+        return;
+    }
+    let mut tuner = Tuner::open(&gpu, in_folder(folder.path()));
+    record_product(&gpu, [64, 96, 32]);
+    record_halves(&gpu, [64, 96, 32]);
+    let shapes: Vec<_> = gpu.workloads().iter().map(|(work, _)| work.to_string()).collect();
+    assert_eq!(shapes, ["dense.nn 64x96x32", "dense.nn.f16 64x96x32"]);
+    assert_eq!(tuner.measure(&mut |_| true).unwrap(), 2);
+    assert_eq!(tuner.take_notices(), [""; 0]);
+    // Another process finds both again.
+    let other = open(Options::default());
+    Tuner::open(&other, in_folder(folder.path()));
+    assert_eq!(other.choices(), gpu.choices());
+    record_halves(&other, [64, 96, 32]);
+    assert!(other.workloads().iter().all(|(_, verdict)| verdict.is_some()));
+}
+
+#[test]
 fn no_budget_measures_nothing_and_the_watcher_may_stop_it() {
     let gpu = gpu();
     let mut tuner = Tuner::open(&gpu, Tuning { budget: Duration::ZERO, folder: None });
@@ -134,8 +166,9 @@ fn a_file_that_is_damaged_foreign_or_newer_is_passed_by_and_replaced() {
         ("damaged", good[..good.len() / 2].to_owned()),
         ("damaged", good[..good.len() - 2].to_owned()),
         ("another version", "[]".to_owned()),
-        ("another version", with("format", 2.into())),
-        ("another version", with("format", "1".into())),
+        ("another version", with("format", 1.into())),
+        ("another version", with("format", 3.into())),
+        ("another version", with("format", "2".into())),
         ("damaged", with("choices", 7.into())),
         ("damaged", with("owner", Value::Null)),
         ("another device", with("owner", owner)),
@@ -350,12 +383,41 @@ fn a_choice_never_changes_a_run() {
         let (bytes, kernels, events, page, _) = run(&odd, Some(tuner));
         assert!(bytes == wanted, "{choice:?} changed the result");
         let follows = kernels.iter().any(|label| label.contains(&format!(".{}.", choice.variant.name())));
-        assert!(follows || !odd.runs(choice.variant), "{choice:?}: {kernels:?} {usual:?}");
+        // Cooperative matrices have other bits, and take no f32.
+        let may = odd.runs(choice.variant) && choice.variant != Variant::Coop;
+        assert!(follows || !may, "{choice:?}: {kernels:?} {usual:?}");
         // Where dense would be faster, that is said.
         let said =
             |event: &Event| matches!(event, Event::Notice(text) if text.contains("a dense product would be"));
         assert!(events.iter().any(said), "{events:?}");
         assert!(page.contains("would be faster with a dense matrix"));
+    }
+}
+
+/// Where operands are halves, too, and whatever of their own bits a device has.
+#[test]
+fn a_choice_never_changes_a_run_of_halves() {
+    let run = |gpu: &Gpu| {
+        let settings = Settings { precision: Precision::F16(Half::default()), ..settings() };
+        let mut trainer = Trainer::new(gpu, settings, digits()).unwrap();
+        trainer.run(None, &mut |_| Flow::Continue).unwrap();
+        trainer.checkpoint().unwrap().to_bytes(Path::new("memory")).unwrap()
+    };
+    let usual = gpu();
+    if !usual.has_f16() {
+        println!("SKIPPED: {} has no half precision", usual.info().name);
+        return;
+    }
+    let wanted = run(&usual);
+    let of_halves: Vec<_> =
+        usual.workloads().into_iter().filter(|(work, _)| work.dtype == DType::F16).collect();
+    assert!(of_halves.len() >= 6, "{of_halves:?}");
+    for choice in Choice::ALL {
+        let odd = gpu();
+        for (work, _) in &of_halves {
+            odd.choose(work.class(), Verdict { choice, versus_dense: None });
+        }
+        assert!(run(&odd) == wanted, "{choice:?} changed the result");
     }
 }
 

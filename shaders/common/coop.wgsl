@@ -32,7 +32,8 @@ fn part_of(local: u32, size: u32) -> u32 {
 }
 
 // Halves behind each row of a panel: rows begin in different banks, and at multiples of 16 bytes.
-const PAD = 8u;
+@if(padded) const PAD = 8u;
+@if(!padded) const PAD = 0u;
 
 // Panels lie as the operands do: contraction indices are neighbours in a row, or rows and columns of the product are.
 @if(!lhs_t) const LEFT_ROW = DEPTH;

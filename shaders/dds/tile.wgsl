@@ -1,5 +1,5 @@
 // product[m, n] = op(lhs) * op(S), S block-sparse, through workgroup memory: one column of blocks wide, and as
-// tall as keeps 64 invocations (128 for blocks of 64) busy with 8 x 4 elements each, or half as many.
+// tall as keeps 64 invocations (128 for blocks of 64, 256 for those of 128) busy with 8 x 4 elements each, or half as many.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};

@@ -1,5 +1,5 @@
 // product[m, n] = op(S) * op(rhs), S block-sparse, through workgroup memory: one row of blocks tall, and as wide
-// as keeps 64 invocations (128 for blocks of 64) busy with 8 x 4 elements each, or half as many.
+// as keeps 64 invocations (128 for blocks of 64, 256 for those of 128) busy with 8 x 4 elements each, or half as many.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};

@@ -1,5 +1,5 @@
 // product[m, n] = S[m, k] * W[k, n], both block-sparse. An invocation owns 8 x 4 elements; a workgroup is one block of the
-// product, or as many as make 8 invocations.
+// product, or as many as make 8 invocations, or a square piece of one of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs4, Piece, Tile, add_pieces};
 import package::common::topology::{Line, row_line, line_slot, line_place};
@@ -8,8 +8,10 @@ import package::common::epilogue::store4;
 import package::dds::blocks::block_piece;
 import package::constants::BLOCK;
 
-const QUADS = BLOCK / 4u;
-const OCTETS = BLOCK / 8u;
+const SPAN = min(BLOCK, 64u);
+const CUTS = BLOCK / SPAN;
+const QUADS = SPAN / 4u;
+const OCTETS = SPAN / 8u;
 const BLOCKS = max(1u, 8u / (QUADS * OCTETS));
 
 // Rows i.. and contraction indices k.. within a block of S.
@@ -40,13 +42,15 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let across = params.n / BLOCK;
-    let block = workgroup_index(id, count) * BLOCKS + local.z;
+    let index = workgroup_index(id, count);
+    let block = index / (CUTS * CUTS) * BLOCKS + local.z;
     let row = block / across;
     if row * BLOCK >= params.m {
         return;
     }
     let column = block % across;
-    let within = 8u * local.y;
+    let within = index / CUTS % CUTS * SPAN + 8u * local.y;
+    let j = index % CUTS * SPAN + 4u * local.x;
 
     var tile: Tile;
     let left = row_line(row);
@@ -80,13 +84,13 @@ fn main(
                 add_pieces(
                     &tile,
                     left_piece(slot, within, k), left_piece(slot, within + 4u, k),
-                    block_piece(right_slot, k, 4u * local.x),
+                    block_piece(right_slot, k, j),
                 );
             }
         }
     }
 
     for (var r = 0u; r < 8u; r++) {
-        store4(row * BLOCK + within + r, column * BLOCK + 4u * local.x, tile[r], vec4<f32>());
+        store4(row * BLOCK + within + r, column * BLOCK + j, tile[r], vec4<f32>());
     }
 }

@@ -1,6 +1,6 @@
 // One number per block of op(lhs)[m, k] * op(rhs)[k, n], of every block there could be: each tile of the product is formed
 // in registers, reduced, and never stored. Almost without workgroup memory: a workgroup is 8 invocations side by side (16
-// for blocks of 64), each with all rows of a block by 4 columns, and only their sums meet.
+// for blocks of 64, 32 for those of 128), each with all rows of a block by 4 columns, and only their sums meet.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
 import package::score::product::{reduced, store_score};

@@ -1,37 +1,46 @@
 // One number per block of op(lhs)[m, k] * op(rhs)[k, n], of every block there could be, through workgroup memory: 64 x 64
-// of the product a workgroup, 128 invocations of 8 x 4, whose tiles are reduced and never stored.
+// of the product a workgroup, 128 invocations of 8 x 4, whose tiles are reduced and never stored. A block of 128 is had in four
+// turns.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, Tile};
 import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
 import package::score::product::{reduced, store_score};
 import package::constants::BLOCK;
 
-const BLOCKS = SIDE / BLOCK;
+// A side of what a workgroup has: so many squares, or so many blocks, and quads of four columns.
+const SPAN = max(SIDE, BLOCK);
+const TURNS = SPAN / SIDE;
+const BLOCKS = SPAN / BLOCK;
+const ACROSS = SPAN / 4u;
 
-var<workgroup> sums: array<f32, INVOCATIONS>;
+var<workgroup> sums: array<f32, SPAN / 8u * ACROSS>;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(INVOCATIONS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let across = (params.n + SIDE - 1u) / SIDE;
+    let across = (params.n + SPAN - 1u) / SPAN;
     let index = workgroup_index(id, count);
-    let i = index / across * SIDE;
-    let j = index % across * SIDE;
+    let i = index / across * SPAN;
+    let j = index % across * SPAN;
     if i >= params.m {
         return;
     }
     let quad = local % QUADS;
     let octet = local / QUADS;
 
-    var tile: Tile;
-    add_product(&tile, i, j, local);
-    // Sides are multiples of the block, so a tile lies within the product or belongs to no block of it.
-    let row = min(i + 8u * octet, params.m - 8u);
-    let column = min(j + 4u * quad, params.n - 4u);
-    sums[local] = reduced(&tile, row, column);
+    for (var turn = 0u; turn < TURNS * TURNS; turn++) {
+        let down = turn / TURNS * SIDE;
+        let over = turn % TURNS * SIDE;
+        var tile: Tile;
+        add_product(&tile, i + down, j + over, local);
+        // Sides are multiples of the block, so a tile lies within the product or belongs to no block of it.
+        let row = min(i + down + 8u * octet, params.m - 8u);
+        let column = min(j + over + 4u * quad, params.n - 4u);
+        sums[(down / 8u + octet) * ACROSS + over / 4u + quad] = reduced(&tile, row, column);
+    }
     workgroupBarrier();
 
     let down = local / BLOCKS;
@@ -41,7 +50,7 @@ fn main(
         for (var q = 0u; q < BLOCK / 4u; q++) {
             var sum = 0.0;
             for (var o = 0u; o < BLOCK / 8u; o++) {
-                sum += sums[(down * (BLOCK / 8u) + o) * QUADS + right_of * (BLOCK / 4u) + q];
+                sum += sums[(down * (BLOCK / 8u) + o) * ACROSS + right_of * (BLOCK / 4u) + q];
             }
             total += sum;
         }

@@ -1,9 +1,9 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
-// 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations.
+// 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
-import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
+import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, slots, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
@@ -16,17 +16,19 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let slot = workgroup_index(id, count) * SLOTS + local.z;
+    let index = workgroup_index(id, count);
+    let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= slots() {
         return;
     }
-    let i = slot_row(in_topology(slot)) * BLOCK + 8u * local.y;
-    let j = slot_col(in_topology(slot)) * BLOCK + 4u * local.x;
+    let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
+    let i = slot_row(in_topology(slot)) * BLOCK + within.x;
+    let j = slot_col(in_topology(slot)) * BLOCK + within.y;
 
     var tile: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored_block4(slot, 8u * local.y + row, 4u * local.x);
+            tile[row] = stored_block4(slot, within.x + row, within.y);
         }
     }
     let near = lhs_rows(i);
@@ -36,6 +38,6 @@ fn main(
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store_block4(slot, 8u * local.y + row, 4u * local.x, tile[row]);
+        store_block4(slot, within.x + row, within.y, tile[row]);
     }
 }

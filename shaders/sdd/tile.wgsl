@@ -1,9 +1,9 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, through workgroup memory. Small blocks share a
-// workgroup, so that there are at least 64 invocations of 8 x 4 elements, or 32.
+// workgroup, so that there are at least 64 invocations of 8 x 4 elements, or 32; large ones are had in pieces.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
-import package::sdd::blocks::{QUADS, OCTETS, slots, in_topology, store_block4};
+import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, slots, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
@@ -28,13 +28,16 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     // Invocations past the last block repeat it, so that all reach every barrier, and store nothing.
-    let first = workgroup_index(id, count) * SLOTS;
+    let index = workgroup_index(id, count);
+    let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
         return;
     }
     let slot = min(first + local.z, slots() - 1u);
-    let i = slot_row(in_topology(slot)) * BLOCK;
-    let j = slot_col(in_topology(slot)) * BLOCK;
+    let corner = first_of(index);
+    let i = slot_row(in_topology(slot)) * BLOCK + corner.x;
+    let j = slot_col(in_topology(slot)) * BLOCK + corner.y;
+    let own = corner + vec2<u32>(8u * local.y, 4u * local.x);
     let panel = local.z * PANEL;
     let within = local.y * QUADS + local.x;
     // An invocation fetches pieces of the same four rows, and columns, all along.
@@ -43,7 +46,7 @@ fn main(
     var tile: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored_block4(slot, 8u * local.y + row, 4u * local.x);
+            tile[row] = stored_block4(slot, own.x + row, own.y);
         }
     }
     for (var k = 0u; k < params.k; k += DEPTH) {
@@ -76,7 +79,7 @@ fn main(
 
     if first + local.z < slots() {
         for (var row = 0u; row < 8u; row++) {
-            store_block4(slot, 8u * local.y + row, 4u * local.x, tile[row]);
+            store_block4(slot, own.x + row, own.y, tile[row]);
         }
     }
 }

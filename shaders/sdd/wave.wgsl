@@ -5,13 +5,13 @@ import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
-import package::sdd::blocks::{QUADS, slots, in_topology, store_block4};
+import package::sdd::blocks::{SPAN, CUTS, QUADS, first_of, slots, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
 const TALL = min(BLOCK, 16u);
-const EACH = QUADS * (BLOCK / TALL);
+const EACH = QUADS * (SPAN / TALL);
 const SLOTS = max(1u, 8u / EACH);
 
 @compute @workgroup_size(EACH * SLOTS)
@@ -22,25 +22,26 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     // Invocations past the last block repeat it, since their subgroup needs them, and store nothing.
-    let first = workgroup_index(id, count) * SLOTS;
+    let index = workgroup_index(id, count);
+    let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
         return;
     }
     let place = first + local / EACH;
     let slot = min(place, slots() - 1u);
     let quad = local % QUADS;
-    let top = local % EACH / QUADS * TALL;
-    let i = row_of(slot) * BLOCK + top;
-    let j = slot_col(in_topology(slot)) * BLOCK + 4u * quad;
+    let within = first_of(index) + vec2<u32>(local % EACH / QUADS * TALL, 4u * quad);
+    let i = row_of(slot) * BLOCK + within.x;
+    let j = slot_col(in_topology(slot)) * BLOCK + within.y;
 
     // Eight rows, and eight more.
     var tile: Tile;
     var more: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored_block4(slot, top + row, 4u * quad);
+            tile[row] = stored_block4(slot, within.x + row, within.y);
             if TALL > 8u {
-                more[row] = stored_block4(slot, top + 8u + row, 4u * quad);
+                more[row] = stored_block4(slot, within.x + 8u + row, within.y);
             }
         }
     }
@@ -75,9 +76,9 @@ fn main(
 
     if place < slots() {
         for (var row = 0u; row < 8u; row++) {
-            store_block4(slot, top + row, 4u * quad, tile[row]);
+            store_block4(slot, within.x + row, within.y, tile[row]);
             if TALL > 8u {
-                store_block4(slot, top + 8u + row, 4u * quad, more[row]);
+                store_block4(slot, within.x + 8u + row, within.y, more[row]);
             }
         }
     }

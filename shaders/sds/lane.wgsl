@@ -1,11 +1,11 @@
 // The blocks of lhs[m, k] * W[n, k]^T that a topology names, for a block-sparse W. An invocation owns 8 x 4 elements of a
-// block; a workgroup is one block, or as many as make 8 invocations.
+// block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{lhs_rows, lhs_piece_of, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::weight::{weight_row_line, weight_slot, weight_place};
 import package::dds::blocks::block_piece;
-import package::sdd::blocks::{QUADS, OCTETS, slots, store_block4};
+import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, slots, store_block4};
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 8u / (QUADS * OCTETS));
@@ -16,11 +16,13 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let slot = workgroup_index(id, count) * SLOTS + local.z;
+    let index = workgroup_index(id, count);
+    let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= slots() {
         return;
     }
-    let i = slot_row(slot) * BLOCK + 8u * local.y;
+    let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
+    let i = slot_row(slot) * BLOCK + within.x;
     let near = lhs_rows(i);
     let far = lhs_rows(i + 4u);
 
@@ -33,12 +35,12 @@ fn main(
             add_pieces(
                 &tile,
                 lhs_piece_of(near, first + k), lhs_piece_of(far, first + k),
-                block_piece(block, k, 4u * local.x),
+                block_piece(block, k, within.y),
             );
         }
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store_block4(slot, 8u * local.y + row, 4u * local.x, tile[row]);
+        store_block4(slot, within.x + row, within.y, tile[row]);
     }
 }

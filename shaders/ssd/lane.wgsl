@@ -1,11 +1,11 @@
 // The blocks of S[k, m]^T * rhs[k, n] that a weight has, for a block-sparse S. An invocation owns 8 x 4 elements of a block; a
-// workgroup is one block, or as many as make 8 invocations.
+// workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::common::weight::{weight_nnz, weight_row, weight_col};
 import package::dsd::blocks::{line_of, block_piece};
-import package::sdd::blocks::{QUADS, OCTETS, store_block4};
+import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, store_block4};
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 8u / (QUADS * OCTETS));
@@ -16,12 +16,13 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let slot = workgroup_index(id, count) * SLOTS + local.z;
+    let index = workgroup_index(id, count);
+    let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= weight_nnz() {
         return;
     }
-    let within = 8u * local.y;
-    let j = weight_col(slot) * BLOCK + 4u * local.x;
+    let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
+    let j = weight_col(slot) * BLOCK + within.y;
 
     var tile: Tile;
     let line = line_of(weight_row(slot));
@@ -31,13 +32,13 @@ fn main(
         for (var k = 0u; k < BLOCK; k += 4u) {
             add_pieces(
                 &tile,
-                block_piece(block, within, k), block_piece(block, within + 4u, k),
+                block_piece(block, within.x, k), block_piece(block, within.x + 4u, k),
                 rhs_piece(first + k, j),
             );
         }
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store_block4(slot, within + row, 4u * local.x, tile[row]);
+        store_block4(slot, within.x + row, within.y, tile[row]);
     }
 }

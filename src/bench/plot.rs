@@ -177,7 +177,7 @@ fn marker(kind: usize, [x, y]: [f64; 2], size: f64) -> String {
         };
         path((0..corners).map(corner)) + "z"
     };
-    match kind % 6 {
+    match kind % 7 {
         0 => format!(
             "M{:.1} {y:.1}a{size} {size} 0 1 1 {d} 0a{size} {size} 0 1 1 -{d} 0z",
             x - size,
@@ -187,7 +187,8 @@ fn marker(kind: usize, [x, y]: [f64; 2], size: f64) -> String {
         2 => polygon(4, 0.125, size * 1.25),
         3 => polygon(3, 0.0, size * 1.35),
         4 => polygon(3, 0.5, size * 1.35),
-        _ => polygon(6, 0.0, size * 1.15),
+        5 => polygon(6, 0.0, size * 1.15),
+        _ => polygon(5, 0.0, size * 1.2),
     }
 }
 

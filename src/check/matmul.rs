@@ -1,8 +1,8 @@
 //! Checks of the four matmul families: every variant, transpose, block size, remainder and epilogue.
 
 use super::{
-    Check, Verdict, halves, judge, numbers, operands, place, place_as, poisoned_as, read_as, storable,
-    stored_bound, thrice_as,
+    Check, Verdict, halves, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as,
+    read_as, storable, stored_bound, thrice, thrice_as,
 };
 use crate::Result;
 use crate::gpu::{Choice, Class, DType, Gpu, Variant};
@@ -33,7 +33,7 @@ struct Case {
     family: Family,
     choice: Choice,
     transpose: Transpose,
-    /// Sides of the product. Those along blocks are multiples of 64.
+    /// Sides of the product. Those along blocks are multiples of the block.
     sizes: [usize; 3],
     block: usize,
     tail: Tail,
@@ -47,6 +47,11 @@ struct Case {
 const HALF: [DType; 2] = [DType::F16; 2];
 /// A result that is to be exact where operands need not be: a gradient of weights, logits.
 const HALF_TO_FLOAT: [DType; 2] = [DType::F16, DType::F32];
+
+/// Sides along blocks: at least two blocks, and three.
+fn sides(block: usize) -> [usize; 2] {
+    [(2 * block).max(128), (3 * block).max(192)]
+}
 
 pub(super) fn table() -> Vec<Check> {
     let mut cases = Vec::new();
@@ -64,9 +69,10 @@ pub(super) fn table() -> Vec<Check> {
             cases.push(Case { transpose, sizes: [37, 10, 27], ..plain });
             for block in BLOCKS {
                 let sparse = Case { transpose, block, ..plain };
-                cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
-                cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
-                cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+                let [two, three] = sides(block);
+                cases.push(Case { family: Family::Dds, sizes: [132, two, three], ..sparse });
+                cases.push(Case { family: Family::Dsd, sizes: [two, 132, three], ..sparse });
+                cases.push(Case { family: Family::Sdd, sizes: [two, three, 44], ..sparse });
                 // The side that no block runs along, ragged.
                 if block == 16 {
                     cases.push(Case { family: Family::Dds, sizes: [37, 128, 192], ..sparse });
@@ -76,7 +82,8 @@ pub(super) fn table() -> Vec<Check> {
             }
         }
         for block in BLOCKS {
-            let sizes = [128, 192, 44];
+            let [two, three] = sides(block);
+            let sizes = [two, three, 44];
             cases.push(Case {
                 family: Family::Sdd,
                 transpose: Transpose::TN,
@@ -110,7 +117,7 @@ pub(super) fn table() -> Vec<Check> {
         half_precision(&mut cases, plain);
     }
     cases.extend(configured());
-    cases
+    let mut table: Vec<Check> = cases
         .into_iter()
         .enumerate()
         .map(|(number, case)| {
@@ -118,7 +125,47 @@ pub(super) fn table() -> Vec<Check> {
             let half = case.dtypes.contains(&DType::F16);
             Check::new(case.name(), move |gpu| case.run(gpu)).of(case.choice.variant).of_half(half)
         })
-        .collect()
+        .collect();
+    for transpose in Transpose::ALL {
+        let name = format!("fretwork.dense.coop.f16.{} padded or not", letters(transpose));
+        table.push(Check::new(name, move |gpu| alike(gpu, transpose)).of(Variant::Coop).of_half(true));
+    }
+    table
+}
+
+/// How the configurations of cooperative matrices differ is no matter of bits.
+fn alike(gpu: &Gpu, transpose: Transpose) -> Result<Verdict> {
+    let [m, n, k] = [130, 68, 99];
+    let mut walk = operands(1600);
+    let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
+    let mut matrix = |shape: [usize; 2]| {
+        place_as(gpu, DType::F16, &shape, &storable(DType::F16, numbers(&mut walk, shape[0] * shape[1], 1.0)))
+    };
+    let lhs = matrix(stored(transpose.lhs, [m, k]))?;
+    let rhs = matrix(stored(transpose.rhs, [k, n]))?;
+    let mut found = Vec::new();
+    for choice in Choice::ALL.into_iter().filter(|choice| choice.variant == Variant::Coop) {
+        let gpu = &gpu.with_choice(Some(choice));
+        let bits = thrice::<f32>(gpu, |rec| {
+            let out = poisoned(gpu, &[m, n])?;
+            ops::dense(rec, &lhs, &rhs, &out, transpose, ops::Epilogue::None)?;
+            Ok(out)
+        })?;
+        match bits {
+            Ok(bits) => found.push(bits.into_iter().map(f32::to_bits).collect::<Vec<_>>()),
+            Err(verdict) => return Ok(verdict),
+        }
+    }
+    Ok(found.windows(2).map(|pair| judge_exact(&pair[1], &pair[0])).fold(Verdict::Right(0.0), worse))
+}
+
+fn worse(a: Verdict, b: Verdict) -> Verdict {
+    if matches!(a, Verdict::Wrong(_)) { a } else { b }
+}
+
+/// `nt`, say.
+fn letters(transpose: Transpose) -> String {
+    [transpose.lhs, transpose.rhs].map(|transposed| if transposed { 't' } else { 'n' }).iter().collect()
 }
 
 /// Configurations of a variant differ in constants, so fewer cases stand for all: each family as a layer uses it, with every
@@ -126,15 +173,18 @@ pub(super) fn table() -> Vec<Check> {
 fn configured() -> Vec<Case> {
     let mut cases = Vec::new();
     for choice in Choice::ALL.into_iter().filter(|&choice| choice != choice.variant.into()) {
-        let dense = Case { transpose: Transpose::NT, ..Case::plain(choice) };
+        // f32 operands have another variant than cooperative matrices.
+        let dtypes = if choice.variant == Variant::Coop { HALF_TO_FLOAT } else { [DType::F32; 2] };
+        let dense = Case { transpose: Transpose::NT, dtypes, ..Case::plain(choice) };
         cases.push(dense);
         cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
         for block in BLOCKS {
             let sparse = Case { block, ..dense };
-            cases.push(Case { family: Family::Dds, sizes: [132, 128, 192], ..sparse });
+            let [two, three] = sides(block);
+            cases.push(Case { family: Family::Dds, sizes: [132, two, three], ..sparse });
             let sparse = Case { transpose: Transpose::TN, ..sparse };
-            cases.push(Case { family: Family::Dsd, sizes: [128, 132, 192], ..sparse });
-            cases.push(Case { family: Family::Sdd, sizes: [128, 192, 44], ..sparse });
+            cases.push(Case { family: Family::Dsd, sizes: [two, 132, three], ..sparse });
+            cases.push(Case { family: Family::Sdd, sizes: [two, three, 44], ..sparse });
         }
     }
     cases
@@ -153,9 +203,16 @@ fn half_precision(cases: &mut Vec<Case>, plain: Case) {
     for block in BLOCKS {
         // As a layer uses them: forward, and back to its input and to its weights.
         let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
-        cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, 128, 192], ..half });
-        cases.push(Case { family: dds, block, sizes: [37, 128, 192], ..half });
-        cases.push(Case { family: sdd, block, transpose: Transpose::TN, sizes: [128, 192, 37], ..to_float });
+        let [two, three] = sides(block);
+        cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, two, three], ..half });
+        cases.push(Case { family: dds, block, sizes: [37, two, three], ..half });
+        cases.push(Case {
+            family: sdd,
+            block,
+            transpose: Transpose::TN,
+            sizes: [two, three, 37],
+            ..to_float
+        });
         if block == 16 {
             cases.push(Case { family: sdd, block, transpose: Transpose::NT, sizes: [128, 192, 44], ..half });
             cases.push(Case {
@@ -203,9 +260,10 @@ fn cooperative(cases: &mut Vec<Case>, plain: Case) {
         }
         for block in BLOCKS {
             let sparse = Case { transpose, block, ..to_float };
-            cases.push(Case { family: dds, sizes: [150, 128, 192], ..sparse });
-            cases.push(Case { family: dsd, sizes: [128, 150, 192], ..sparse });
-            cases.push(Case { family: sdd, sizes: [128, 192, 50], ..sparse });
+            let [two, three] = sides(block);
+            cases.push(Case { family: dds, sizes: [150, two, three], ..sparse });
+            cases.push(Case { family: dsd, sizes: [two, 150, three], ..sparse });
+            cases.push(Case { family: sdd, sizes: [two, three, 50], ..sparse });
         }
     }
     // A sum that is carried through a hundred steps and more.
@@ -243,8 +301,7 @@ impl Case {
         if self.block > 0 {
             name += &format!(".b{}", self.block);
         }
-        let letter = |transposed| if transposed { 't' } else { 'n' };
-        name += &format!(".{}{}", letter(self.transpose.lhs), letter(self.transpose.rhs));
+        name += &format!(".{}", letters(self.transpose));
         match self.tail {
             Tail::None => {}
             Tail::Bias => name += ".bias",

@@ -46,22 +46,23 @@ fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topolog
     Topology::with_resting(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
 }
 
-/// Of hidden units, in rows of tokens, and of a weight of them: in blocks.
-const TOKENS: usize = 5;
-const HIDDEN: usize = 14;
-const COLUMNS: usize = 9;
+/// Tokens, hidden units and columns, in blocks: fewer of large ones, which the twin takes long for.
+fn grid(block: usize) -> [usize; 3] {
+    if block > 64 { [3, 5, 4] } else { [5, 14, 9] }
+}
 
 fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verdict> {
-    let hidden = topology([TOKENS, HIDDEN], block, 1200)?;
-    let weight = topology([HIDDEN, COLUMNS], block, 1201)?;
-    let n = COLUMNS * block;
+    let [tokens, hidden_units, columns] = grid(block);
+    let hidden = topology([tokens, hidden_units], block, 1200)?;
+    let weight = topology([hidden_units, columns], block, 1201)?;
+    let n = columns * block;
     let mut walk = operands(1200);
     let [h, w] = [&hidden, &weight].map(|topology| numbers(&mut walk, topology.elements(), 1.0));
     // Rows in an order of their own, some of them past the last.
-    let there = if gather { 21 } else { TOKENS * block };
+    let there = if gather { 21 } else { tokens * block };
     let x = numbers(&mut walk, there * n, 1.0);
     let rows: Vec<u32> =
-        (0..TOKENS * block).map(|_| [walk.below(21), u32::MAX][usize::from(walk.below(5) == 0)]).collect();
+        (0..tokens * block).map(|_| [walk.below(21), u32::MAX][usize::from(walk.below(5) == 0)]).collect();
     let mut gathered = x.clone();
     if gather {
         let row = |&row: &u32| x[(row as usize).min(there - 1) * n..][..n].to_vec();
@@ -69,7 +70,7 @@ fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verd
     }
     let mut wanted = match family {
         Family::Sds => vec![0.0; hidden.elements()],
-        Family::Dss => vec![0.0; TOKENS * block * n],
+        Family::Dss => vec![0.0; tokens * block * n],
         Family::Ssd => vec![0.0; weight.elements()],
     };
     match family {
@@ -93,7 +94,7 @@ fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verd
             Ok(out.values().clone())
         }
         Family::Dss => {
-            let out = poisoned(gpu, &[TOKENS * block, n])?;
+            let out = poisoned(gpu, &[tokens * block, n])?;
             ops::dss(rec, &h, &w, &out)?;
             Ok(out)
         }
@@ -104,6 +105,6 @@ fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verd
         }
     })?;
     // Sums of products of at most 1, at most as many as there are contraction indices.
-    let k = HIDDEN * block;
+    let k = hidden_units * block;
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 2.0 * gamma(k) * k as f64)))
 }

@@ -41,20 +41,22 @@ impl Variant {
     }
 }
 
-/// A variant, and how it is configured. Whatever is chosen, the bits are the same, but for [`Variant::Coop`].
+/// A variant, and how it is configured. Whatever is chosen, the bits are the same, but for [`Variant::Coop`], whose
+/// configurations give the same bits as each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Choice {
     /// How operands get to the registers.
     pub variant: Variant,
     /// Of [`Variant::Tile`]: half as large a piece of the product a workgroup, for products of few tiles.
     pub small: bool,
-    /// Of [`Variant::Tile`]: rows of workgroup memory are apart by a vector more, so that lanes meet in fewer of its banks.
+    /// Of [`Variant::Tile`] and [`Variant::Coop`]: rows of workgroup memory are apart by a vector more, so that lanes meet in
+    /// fewer of its banks.
     pub padded: bool,
 }
 
 impl Choice {
     /// Everything there is to choose from.
-    pub const ALL: [Self; 6] = {
+    pub const ALL: [Self; 7] = {
         let tile = Self { variant: Variant::Tile, small: false, padded: false };
         [
             Self { variant: Variant::Lane, ..tile },
@@ -63,22 +65,31 @@ impl Choice {
             Self { padded: true, ..tile },
             Self { small: true, ..tile },
             Self { variant: Variant::Coop, ..tile },
+            Self { variant: Variant::Coop, padded: true, ..tile },
         ]
     };
+
+    /// Whether it gives the same bits: all but [`Variant::Coop`] do, and so do the configurations of that.
+    pub(crate) fn is_alike(self, other: Self) -> bool {
+        (self.variant == Variant::Coop) == (other.variant == Variant::Coop)
+    }
 
     /// `tile.small`, say.
     pub const fn name(self) -> &'static str {
         match (self.variant, self.small, self.padded) {
             (Variant::Tile, true, _) => "tile.small",
             (Variant::Tile, false, true) => "tile.padded",
+            (Variant::Coop, _, true) => "coop.padded",
             (variant, ..) => variant.name(),
         }
     }
 }
 
+/// A variant as it is where nothing was measured. Cooperative matrices are read several rows of a panel at a time, so those are
+/// padded.
 impl From<Variant> for Choice {
     fn from(variant: Variant) -> Self {
-        Self { variant, small: false, padded: false }
+        Self { variant, small: false, padded: variant == Variant::Coop }
     }
 }
 
@@ -296,5 +307,21 @@ impl Key {
             label += flag;
         }
         label
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_have_names_of_their_own_and_two_kinds_of_bits() {
+        for choice in Choice::ALL {
+            assert_eq!(choice.name().parse::<Choice>().ok(), Some(choice));
+            let coop = choice.variant == Variant::Coop;
+            assert_eq!(choice.is_alike(Variant::Lane.into()), !coop);
+            assert_eq!(choice.is_alike(Variant::Coop.into()), coop);
+        }
+        assert!(Variant::ALL.into_iter().all(|variant| Choice::ALL.contains(&variant.into())));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::DType;
 use super::key::Choice;
 
 /// A family of matmuls, by which of the three matrices is sparse.
@@ -39,6 +40,8 @@ impl Family {
 pub struct Workload {
     /// Which matrix is sparse.
     pub family: Family,
+    /// What the operands are stored as.
+    pub dtype: DType,
     /// Whether `lhs` and `rhs` are stored the other way round.
     pub transpose: [bool; 2],
     /// The sizes of `op(lhs)[m, k] * op(rhs)[k, n]`.
@@ -80,6 +83,7 @@ impl Workload {
         let log2 = |value: usize| value.max(1).ilog2();
         ShapeClass {
             family: self.family,
+            dtype: self.dtype,
             transpose: self.transpose,
             sizes: self.sizes.map(log2),
             block: self.block,
@@ -94,11 +98,14 @@ impl Workload {
     }
 }
 
-/// `dds.nt.b16 128x512x784 at 10 %`, say.
+/// `dds.nt.b16 128x512x784 at 10 %`, say, or `dds.nt.f16.b16 …` of halves.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [m, n, k] = self.sizes;
         write!(f, "{}.{}", self.family.name(), self.letters())?;
+        if self.dtype != DType::F32 {
+            write!(f, ".{}", self.dtype.name())?;
+        }
         if self.family != Family::Dense {
             write!(f, ".b{}", self.block)?;
         }
@@ -119,6 +126,7 @@ impl fmt::Display for Workload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShapeClass {
     family: Family,
+    dtype: DType,
     transpose: [bool; 2],
     /// Logarithms of m, n and k.
     sizes: [u32; 3],
@@ -195,7 +203,7 @@ mod tests {
     use super::*;
 
     fn work(family: Family, sizes: [usize; 3], block: usize, nnz: usize) -> Workload {
-        Workload { family, transpose: [false, true], sizes, block, nnz, gathered: 0 }
+        Workload { family, dtype: DType::F32, transpose: [false, true], sizes, block, nnz, gathered: 0 }
     }
 
     #[test]
@@ -209,6 +217,7 @@ mod tests {
             work(Family::Sdd, [128, 512, 784], 16, 157),
             Workload { transpose: [false, false], ..near },
             Workload { gathered: 100, ..near },
+            Workload { dtype: DType::F16, ..near },
         ];
         assert!(others.iter().all(|other| other.class() != near.class()));
         assert_eq!(near.to_string(), "dds.nt.b16 128x512x784 at 10 %");

@@ -30,8 +30,8 @@ pub fn dds(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
-    let work = sizes.workload(Family::Dds, transpose, Some(rhs), 0);
-    let (choice, tiling) = choose(rec.gpu(), &work, lhs);
+    let work = sizes.workload(Family::Dds, transpose, Some(rhs), 0, lhs);
+    let (choice, tiling) = choose(rec.gpu(), &work);
     // Blocks keep every other row a multiple of four.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
     let key = operand_flags(key_of(op, choice).block(block), transpose, scalar).tiling(tiling);

@@ -24,7 +24,7 @@ pub fn dense(
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
-    let (choice, tiling) = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0), lhs);
+    let (choice, tiling) = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0, lhs));
     // Of few columns, most lanes would have none.
     let tall = choice.variant == Variant::Wave && sizes.n <= 16;
     let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };

@@ -58,8 +58,8 @@ fn record(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
     let gathered = gather.map_or(0, |_| rhs.shape()[0]);
-    let (choice, tiling) =
-        choose(rec.gpu(), &sizes.workload(Family::Dsd, transpose, Some(lhs), gathered), rhs);
+    let work = sizes.workload(Family::Dsd, transpose, Some(lhs), gathered, rhs);
+    let (choice, tiling) = choose(rec.gpu(), &work);
     // Blocks keep every row along m or k a multiple of four.
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };

@@ -30,17 +30,20 @@ impl Sizes {
     }
 
     /// What the speed of a product of these sizes depends on. Where rows are gathered, there are `gathered` of them to choose
-    /// from.
+    /// from. `operand` is of the type that both operands have.
     pub(super) fn workload(
         self,
         family: Family,
         transpose: Transpose,
         sparse: Option<&BlockMatrix>,
         gathered: usize,
+        operand: &Tensor,
     ) -> Workload {
         let pattern = sparse.map(BlockMatrix::pattern);
+        let dtype = if operand.dtype() == DType::F16 { DType::F16 } else { DType::F32 };
         Workload {
             family,
+            dtype,
             transpose: [transpose.lhs, transpose.rhs],
             sizes: [self.m, self.n, self.k],
             block: pattern.map_or(0, Pattern::block),
@@ -271,33 +274,43 @@ impl Scalar {
     }
 }
 
-/// What runs: what the device was told to use, or else cooperative matrices, where they can be, or else what was measured to be
-/// fastest for such a shape, or else what should be. With it, how the product is cut for cooperative matrices, if they are what
-/// runs. `operand` is of the type that both operands have.
-pub(super) fn choose(gpu: &Gpu, work: &Workload, operand: &Tensor) -> (Choice, Option<Tiling>) {
-    let block = (work.block > 0).then_some(work.block as u32);
-    let matrices = gpu.matrices().filter(|_| operand.dtype() == DType::F16);
-    let tiling = matrices.and_then(|matrices| Tiling::new(work.family.name(), matrices, block));
-    let cpu = gpu.is_software();
-    let [m, n, _] = work.sizes;
-    let fits = |choice: &Choice| gpu.runs(choice.variant);
+/// What runs: what the device was told to use, or else what was measured to be fastest for such a shape, or else what usually
+/// does. With it, how the product is cut for cooperative matrices, if they are what runs.
+pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
+    let tiling = tiling(gpu, work);
+    let runs = |choice: &Choice| gpu.runs(choice.variant);
     let choice = match (gpu.forced(), tiling) {
-        (Some(Choice { variant: Variant::Coop, .. }), Some(tiling)) => {
-            return (Variant::Coop.into(), Some(tiling));
-        }
-        (Some(Choice { variant: Variant::Coop, .. }), None) if cpu => Variant::Lane.into(),
+        (Some(Choice { variant: Variant::Coop, .. }), None) if gpu.is_software() => Variant::Lane.into(),
         (Some(Choice { variant: Variant::Coop, .. }), None) => Variant::Tile.into(),
-        (Some(forced), _) => Some(forced).filter(fits).unwrap_or(Variant::Lane.into()),
-        // A driver that runs on the CPU has no hardware for them, and a small product has no use for it.
-        (None, Some(tiling)) if !cpu && m * n >= 64 * 64 => return (Variant::Coop.into(), Some(tiling)),
-        // What is measured is f32.
-        (None, _) if operand.dtype() == DType::F16 => heuristic(gpu, work.sizes),
-        (None, _) => gpu.chosen_for(work).filter(fits).unwrap_or_else(|| heuristic(gpu, work.sizes)),
+        (Some(forced), _) => Some(forced).filter(runs).unwrap_or(Variant::Lane.into()),
+        (None, _) => {
+            let usual = usual(gpu, work);
+            // A class of shapes may have some on either side of where cooperative matrices begin.
+            let measured = gpu.chosen_for(work).filter(|choice| runs(choice) && usual.is_alike(*choice));
+            measured.unwrap_or(usual)
+        }
     };
-    (choice, None)
+    (choice, tiling.filter(|_| choice.variant == Variant::Coop))
 }
 
-/// What should run for a shape that nobody has measured: drivers that run on the CPU lose at every barrier; GPUs win by
+/// How a product is cut for cooperative matrices, where the device has them and they can be what multiplies it.
+fn tiling(gpu: &Gpu, work: &Workload) -> Option<Tiling> {
+    let block = (work.block > 0).then_some(work.block as u32);
+    let matrices = gpu.matrices().filter(|_| work.dtype == DType::F16)?;
+    Tiling::new(work.family.name(), matrices, block)
+}
+
+/// What runs for a product that nobody has measured, and whose bits whatever is measured must have: cooperative matrices, where
+/// they can be. A driver that runs on the CPU has no hardware for them, and a small product has no use for it.
+pub(crate) fn usual(gpu: &Gpu, work: &Workload) -> Choice {
+    let [m, n, _] = work.sizes;
+    if tiling(gpu, work).is_some() && !gpu.is_software() && m * n >= 64 * 64 {
+        return Variant::Coop.into();
+    }
+    heuristic(gpu, work.sizes)
+}
+
+/// The same of f32: drivers that run on the CPU lose at every barrier; GPUs win by
 /// workgroup memory once the product fills a few workgroups.
 pub(crate) fn heuristic(gpu: &Gpu, [m, n, _]: [usize; 3]) -> Choice {
     let variant = match gpu.is_software() || m * n < 64 * 64 {

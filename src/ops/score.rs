@@ -105,7 +105,7 @@ pub fn score_product(
     let key = operand_flags(key, transpose, Scalar { out: false, ..Scalar::of(sizes, transpose) });
     let [tall, wide] = match variant {
         Variant::Lane | Variant::Wave => [block, (4 * 8).max(block)],
-        Variant::Tile | Variant::Coop => [64, 64],
+        Variant::Tile | Variant::Coop => [block.max(64), block.max(64)],
     };
     let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
     let mut others = Vec::new();

@@ -41,6 +41,9 @@ pub fn sdd_gathered(
     record(rec, lhs, Some(rows), rhs, out, Transpose::NT, None)
 }
 
+/// The largest side of a block that a workgroup has whole, as `sdd/blocks.wgsl` has it.
+pub(super) const SPAN: usize = 64;
+
 fn record(
     rec: &mut Recorder<'_>,
     lhs: &Tensor,
@@ -65,17 +68,19 @@ fn record(
     // Blocks keep every row along m or n a multiple of four.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     let gathered = gather.map_or(0, |_| lhs.shape()[0]);
-    let (choice, tiling) =
-        choose(rec.gpu(), &sizes.workload(Family::Sdd, transpose, Some(out), gathered), lhs);
+    let work = sizes.workload(Family::Sdd, transpose, Some(out), gathered, lhs);
+    let (choice, tiling) = choose(rec.gpu(), &work);
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup or workgroups per block, as the shaders have it.
     let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
-    let invocations = (block / 4) * (block / rows);
-    let [slots, pieces] = match (choice.variant, tiling) {
-        (_, Some(tiling)) => [1, (block / tiling.tall as usize).pow(2)],
-        (Variant::Lane | Variant::Wave, None) => [(8 / invocations).max(1), 1],
-        (Variant::Tile | Variant::Coop, None) if choice.small => [(32 / invocations).max(1), 1],
-        (Variant::Tile | Variant::Coop, None) => [(64 / invocations).max(1), 1],
+    let span = tiling.map_or(block.min(SPAN), |tiling| tiling.tall as usize);
+    let pieces = (block / span).pow(2);
+    let invocations = (span / 4) * (span / rows);
+    let slots = match (choice.variant, tiling) {
+        (_, Some(_)) => 1,
+        (Variant::Lane | Variant::Wave, None) => (8 / invocations).max(1),
+        (Variant::Tile | Variant::Coop, None) if choice.small => (32 / invocations).max(1),
+        (Variant::Tile | Variant::Coop, None) => (64 / invocations).max(1),
     };
     if let Some(mask) = mask {
         mask.expect_shape(op, "mask", &[out.values().len().div_ceil(32)])?;

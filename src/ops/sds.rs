@@ -1,6 +1,7 @@
 //! Sparse = dense x sparse: `shaders/sds/`, twin [`reference::sds`](crate::reference::sds).
 
 use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::sdd::SPAN;
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
@@ -60,6 +61,7 @@ pub(super) fn same_block(op: &str, matrix: &BlockMatrix, weight: &BlockMatrix) -
 
 /// Workgroups for so many blocks, as the shaders of two sparse matrices share them out.
 pub(super) fn workgroups(blocks: usize, block: usize) -> u64 {
-    let invocations = (block / 4) * (block / 8);
-    blocks.div_ceil((8 / invocations).max(1)) as u64
+    let span = block.min(SPAN);
+    let invocations = (span / 4) * (span / 8);
+    blocks.div_ceil((8 / invocations).max(1)) as u64 * (block / span).pow(2) as u64
 }

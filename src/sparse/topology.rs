@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 
 /// The block sizes there are kernels for.
-pub const BLOCKS: [usize; 4] = [8, 16, 32, 64];
+pub const BLOCKS: [usize; 5] = [8, 16, 32, 64, 128];
 
 /// The first word of a packed topology.
 const MAGIC: u32 = 0x4652_4554;

@@ -12,7 +12,7 @@ use crate::files::replace;
 use crate::gpu::{Choice, Gpu, ShapeClass, Verdict, VersusDense};
 
 /// Raised whenever a file means something else than it did.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How long another process is waited for. It holds the lock for as long as a small file takes to read and write.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::operands::Operands;
 use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
-use crate::ops::heuristic;
+use crate::ops::usual;
 use crate::{Error, Result};
 
 /// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently
@@ -54,8 +54,8 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
     // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
-    let usual = heuristic(gpu, work.sizes);
-    let others = candidates(gpu, work).into_iter().filter(|&choice| choice != usual);
+    let usual = usual(gpu, work);
+    let others = candidates(gpu, work, usual).into_iter().filter(|&choice| choice != usual);
     let choices: Vec<Choice> = std::iter::once(usual).chain(others).collect();
     let plans = record_all(gpu, &choices, &operands);
     let mut reference: Option<Vec<f32>> = None;
@@ -114,14 +114,13 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 }
 
 /// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and
-/// compiling what has them takes longest.
-fn candidates(gpu: &Gpu, work: &Workload) -> Vec<Choice> {
+/// compiling what has them takes longest. Cooperative matrices have bits of their own, so they compete with each other alone.
+fn candidates(gpu: &Gpu, work: &Workload, usual: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
-        // Whole blocks of 64 are the least that a workgroup of SDD takes.
-        let same = choice.small && work.family == Family::Sdd && work.block == 64;
-        // Cooperative matrices have bits of their own, so they are no matter of measuring.
-        let apart = choice.variant == Variant::Coop;
-        gpu.runs(choice.variant) && !same && !apart && (choice.variant != Variant::Tile || !gpu.is_software())
+        // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
+        let same = choice.small && work.family == Family::Sdd && work.block >= 64;
+        let costly = choice.variant == Variant::Tile && gpu.is_software();
+        gpu.runs(choice.variant) && choice.is_alike(usual) && !same && !costly
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
@@ -175,7 +174,7 @@ fn versus_dense(
     }
     let work = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
     let dense = Operands::new(gpu, work).and_then(|operands| {
-        let plan = record_all(gpu, &[heuristic(gpu, work.sizes)], &operands).remove(0)?;
+        let plan = record_all(gpu, &[usual(gpu, &work)], &operands).remove(0)?;
         let (found, seconds) = try_out(gpu, &plan, &operands)?;
         Ok((plan, operands.is_right(&found), seconds))
     });
@@ -221,8 +220,8 @@ fn shrink(mut work: Workload, operations: usize) -> Workload {
     };
     while too_much(&work) {
         let Some(largest) = work.sizes.iter_mut().max().filter(|size| **size > 256) else { break };
-        // Blocks of every size divide 64.
-        *largest = (*largest / 2).next_multiple_of(64) + *largest % 4;
+        // Blocks of every size divide 128.
+        *largest = *largest / 256 * 128 + *largest % 4;
     }
     if work.family != Family::Dense {
         work.nnz = ((work.places() as f64 * density).round() as usize).clamp(1, work.places());
@@ -235,11 +234,13 @@ fn shrink(mut work: Workload, operations: usize) -> Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::DType;
 
     #[test]
     fn large_shapes_shrink_and_stay_what_they_are() {
         let work = Workload {
             family: Family::Dds,
+            dtype: DType::F32,
             transpose: [false, true],
             sizes: [130, 65_536, 65_536],
             block: 16,
@@ -249,7 +250,7 @@ mod tests {
         let scaled = shrink(work, 1 << 28);
         let [m, n, k] = scaled.sizes;
         assert_eq!(m, 130);
-        assert!(n % 64 == 0 && k % 64 == 0 && n * k <= ELEMENTS);
+        assert!(n % 128 == 0 && k % 128 == 0 && n * k <= ELEMENTS);
         assert!(2.0 * (m * n * k) as f64 * scaled.density() <= f64::from(1 << 28));
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };

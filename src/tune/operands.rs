@@ -1,7 +1,9 @@
 //! Made-up operands of a product, and what it should come to.
 
+use half::f16;
+
 use crate::Result;
-use crate::gpu::{Class, Family, Gpu, Recorder, Tensor, Workload};
+use crate::gpu::{Class, DType, Family, Gpu, Recorder, Tensor, Workload};
 use crate::ops::{self, Epilogue, Transpose};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::bound::gamma;
@@ -12,6 +14,12 @@ const PERIOD: usize = 65_521;
 
 /// How many elements of a product are held against the truth. All others are held against each other.
 const SAMPLES: usize = 64;
+
+/// The nearest number that f16 has, or 0 where it has no normal one.
+fn half_of(x: f32) -> f32 {
+    let half = f16::from_f32(x);
+    if half.is_normal() { half.to_f32() } else { 0.0 }
+}
 
 /// An operand or a product on the device.
 #[derive(Debug)]
@@ -49,7 +57,10 @@ impl Operands {
         let [m, n, k] = work.sizes;
         let [lhs, rhs] = work.transpose;
         let mut walk = Key::new(0x7E57, Stream::Check(0)).walk();
-        let numbers: Vec<f32> = (0..PERIOD).map(|_| 2.0 * walk.uniform() - 1.0).collect();
+        let numbers = (0..PERIOD).map(|_| 2.0 * walk.uniform() - 1.0);
+        // As operands hold them, without those that a driver may flush to 0.
+        let numbers: Vec<f32> =
+            numbers.map(|x| if work.dtype == DType::F16 { half_of(x) } else { x }).collect();
         let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
         let mut lhs_sides = stored(lhs, [m, k]);
         let mut rhs_sides = stored(rhs, [k, n]);
@@ -75,21 +86,25 @@ impl Operands {
         } else {
             None
         };
-        let matrix = |here: Family, sides: [usize; 2], first: usize| -> Result<Matrix> {
-            let count = |shape: &[usize]| -> Vec<f32> {
-                numbers.iter().copied().cycle().skip(first).take(shape.iter().product()).collect()
+        let matrix = |here: Family, sides: [usize; 2], dtype: DType, first: usize| -> Result<Matrix> {
+            let pattern = pattern.as_ref().filter(|_| here == work.family);
+            let shape = pattern.map_or(sides.to_vec(), |p| vec![p.nnz(), p.block(), p.block()]);
+            let values = numbers.iter().copied().cycle().skip(first).take(shape.iter().product());
+            let tensor = if dtype == DType::F16 {
+                let halves: Vec<f16> = values.map(f16::from_f32).collect();
+                gpu.upload(Class::Scratch, "tuning", &shape, &halves)?
+            } else {
+                gpu.upload(Class::Scratch, "tuning", &shape, &values.collect::<Vec<f32>>())?
             };
-            Ok(match &pattern {
-                Some(pattern) if here == work.family => {
-                    let values = count(&[pattern.elements()]);
-                    Matrix::Sparse(BlockMatrix::upload(gpu, Class::Scratch, "tuning", pattern, &values)?)
-                }
-                _ => Matrix::Dense(gpu.upload(Class::Scratch, "tuning", &sides, &count(&sides))?),
+            Ok(match pattern {
+                Some(pattern) => Matrix::Sparse(BlockMatrix::adopt(pattern.clone(), tensor)?),
+                None => Matrix::Dense(tensor),
             })
         };
-        let lhs = matrix(Family::Dsd, lhs_sides, 0)?;
-        let rhs = matrix(Family::Dds, rhs_sides, PERIOD / 2)?;
-        let out = matrix(Family::Sdd, [m, n], 0)?;
+        let lhs = matrix(Family::Dsd, lhs_sides, work.dtype, 0)?;
+        let rhs = matrix(Family::Dds, rhs_sides, work.dtype, PERIOD / 2)?;
+        // Sums are f32, and so each can be held against the truth.
+        let out = matrix(Family::Sdd, [m, n], DType::F32, 0)?;
         let transpose = Transpose { lhs: work.transpose[0], rhs: work.transpose[1] };
         Ok(Self { work, transpose, topology, numbers, rows, lhs, rhs, out })
     }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use fretwork::Error;
 use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
+use fretwork::sparse::BLOCKS;
 
 /// Every permutation that the operations can ask for.
 fn permutations() -> Vec<Key> {
@@ -73,6 +74,15 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
+    // Blocks of 128 are shared out differently, and what follows a product is no matter of that.
+    for variant in ["lane", "wave", "tile"] {
+        let key = |family| Key::new(family, variant).block(128);
+        keys.extend(windowed(transposed(vec![key("dds")])));
+        keys.extend(transposed(vec![key("dsd")]));
+        keys.extend(windowed(switch(transposed(vec![key("sdd")]), "mask")));
+        keys.push(key("sdd").with("rhs_t", true).with("lhs_gather", true));
+        keys.push(key("dsd").with("lhs_t", true).with("rhs_gather", true));
+    }
     keys.extend(half_precision(&keys));
     keys.extend(cooperative(&keys));
     // Configurations of a variant differ in constants, so a few permutations stand for all.
@@ -80,13 +90,13 @@ fn permutations() -> Vec<Key> {
         let dense = transposed(vec![Key::new("dense", "tile").with(flag, true)]);
         keys.extend(windowed(dense.clone()));
         keys.extend(switch(dense, "k_tail").into_iter().map(|key| key.with("lhs_scalar", true)));
-        for block in [8, 16, 32, 64] {
+        for block in BLOCKS {
             for family in ["dds", "dsd", "sdd"] {
                 keys.extend(transposed(vec![Key::new(family, "tile").block(block).with(flag, true)]));
             }
         }
     }
-    for block in [8, 16, 32, 64] {
+    for block in BLOCKS {
         let lane = |family| Key::new(family, "lane").block(block);
         keys.extend(switch(vec![lane("sds").with("rhs_t", true)], "lhs_gather"));
         keys.extend(switch(vec![lane("ssd").with("lhs_t", true)], "rhs_gather"));
@@ -97,7 +107,7 @@ fn permutations() -> Vec<Key> {
     }
     keys.extend(["index", "scan", "tiles", "values"].map(|name| Key::new("route", name)));
     keys.extend(switch(switch(switch(vec![Key::new("combine", "rows")], "weighted"), "add"), "out_scalar"));
-    for block in [8, 16, 32, 64] {
+    for block in BLOCKS {
         for pass in ["activate", "backward"] {
             let key = Key::new("experts", pass).block(block);
             let with = ["relu", "gelu", "silu", "all_relu"].map(|flag| key.clone().with(flag, true));
@@ -131,14 +141,14 @@ fn permutations() -> Vec<Key> {
         keys.push(Key::new(family, name));
     }
     for variant in ["lane", "tile"] {
-        for block in [8, 16, 32, 64] {
+        for block in BLOCKS {
             let key = Key::new("score", variant).block(block).with("lhs_t", true);
             let kinds = ["signed", "square", "cosine"].map(|flag| key.clone().with(flag, true));
             keys.push(key.clone().dtype(DType::F16));
             keys.extend(switch([vec![key], kinds.to_vec()].concat(), "k_tail"));
         }
     }
-    for block in [8, 16, 32, 64] {
+    for block in BLOCKS {
         let key = |family, name| Key::new(family, name).block(block);
         let values = key("score", "values");
         let signed = values.clone().with("signed", true);
@@ -264,9 +274,9 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
             }
         }
         for family in ["dds", "dsd", "sdd"] {
-            for block in [8, 16, 32, 64] {
-                let cut = Tiling::new(family, matrices, Some(block));
-                let key = Key::new(family, "coop").block(block as usize).dtype(DType::F16).tiling(cut);
+            for block in BLOCKS {
+                let cut = Tiling::new(family, matrices, Some(block as u32));
+                let key = Key::new(family, "coop").block(block).dtype(DType::F16).tiling(cut);
                 let transposed = [key.clone().with("rhs_t", true), key.clone().with("lhs_t", true)];
                 keys.extend(
                     [vec![key], transposed.to_vec()].concat().into_iter().filter(|key| key.tiling.is_some()),
@@ -275,11 +285,18 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
         }
     }
     // Subgroups as large as any.
-    for family in ["dense", "dds", "dsd", "sdd"] {
+    let key = |family, lanes| {
         let block = if family == "dense" { None } else { Some(64) };
         let mut key = Key::new(family, "coop").dtype(DType::F16);
         key.block = block;
-        keys.push(key.tiling(Tiling::new(family, Matrices { side: 16, lanes: 64 }, block)));
+        key.tiling(Tiling::new(family, Matrices { side: 16, lanes }, block))
+    };
+    keys.extend(["dense", "dds", "dsd", "sdd"].map(|family| key(family, 64)));
+    let mut keys: Vec<_> = keys.into_iter().map(|key| key.with("padded", true)).collect();
+    // Padding is a constant.
+    for family in ["dense", "dds", "dsd", "sdd"] {
+        let key = key(family, 32);
+        keys.extend([key.clone().with("rhs_t", true), key.clone().with("lhs_t", true), key]);
     }
     keys
 }

@@ -54,7 +54,7 @@ pub(crate) struct Train {
     /// The share of blocks that are absent, in [0, 1).
     #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
-    /// The side of a block: 8, 16, 32 or 64. Input features are padded with zeros to a multiple of it.
+    /// The side of a block: 8, 16, 32, 64 or 128. Input features are padded with zeros to a multiple of it.
     #[arg(long, default_value_t = 16)]
     pub(crate) block: usize,
     /// How present blocks are shared out among layers: uniform | er | erk
