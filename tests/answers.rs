@@ -5,7 +5,6 @@
 
 mod parallel;
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use fretwork::check::{self, Check, Verdict};
@@ -20,15 +19,9 @@ fn every_known_answer() {
     if !others.is_empty() {
         println!("SKIPPED: {} checks of kernels that this adapter cannot run", others.len());
     }
-    // Those of one kernel go to one thread, or two would compile it at once.
-    let mut by_kernel = BTreeMap::<_, Vec<_>>::new();
-    for check in &table {
-        by_kernel.entry(check.name.split([' ', '(']).next()).or_default().push(check);
-    }
-    let by_kernel: Vec<_> = by_kernel.into_values().collect();
     let wrong = Mutex::new(Vec::new());
     let open = || Gpu::request(Options::default()).unwrap();
-    parallel::share_out(&by_kernel, open, |gpu, checks| {
+    parallel::share_out(&parallel::by_kernel(&table), open, |gpu, checks| {
         for check in checks {
             if let Err(why) = verdict(check, gpu) {
                 wrong.lock().unwrap().push(format!("{}: {why}", check.name));
