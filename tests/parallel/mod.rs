@@ -21,7 +21,9 @@ pub(crate) fn share_out<J: Sync, D>(jobs: &[J], open: impl Fn() -> D + Sync, wor
         }
     };
     thread::scope(|scope| {
-        (0..processors.min(if software { 8 } else { 1 })).for_each(|_| drop(scope.spawn(thread)))
+        for _ in 0..processors.min(if software { 8 } else { 1 }) {
+            scope.spawn(thread);
+        }
     });
 }
 
