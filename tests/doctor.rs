@@ -1,82 +1,125 @@
 //! A broken kernel is found, by the library's checks and by the program.
 
+mod parallel;
+
 use std::process::Command;
 
 use fretwork::check::{self, Check, Verdict};
 use fretwork::gpu::{Gpu, Options, Sources, Variant};
 
-/// A break, and where it is.
-const BREAKS: [(&str, &str, &str); 14] = [
+/// A break: where it is, what is put in place of what, and a check that must object. A driver on the CPU compiles for long, and
+/// anew for each break, so it is one of a single small kernel.
+const BREAKS: [(&str, &str, &str, &str); 14] = [
     // The wrong block of the left operand.
-    ("dds/lane", "lhs_piece(i, first + k)", "lhs_piece(i, k)"),
+    ("dds/lane", "lhs_piece(i, first + k)", "lhs_piece(i, k)", "fretwork.dds.lane.f32.b16.nt 132x128x192"),
     // A contraction that misses its last piece.
-    ("sdd/lane", "k < params.k; k += 4u", "k + 4u < params.k; k += 4u"),
+    (
+        "sdd/lane",
+        "k < params.k; k += 4u",
+        "k + 4u < params.k; k += 4u",
+        "fretwork.sdd.lane.f32.b16.nt 128x192x44",
+    ),
     // A share that never arrives, where lanes share.
-    ("common/wave", "subgroupBroadcast(own, 7u)", "subgroupBroadcast(own, 6u)"),
+    (
+        "common/wave",
+        "subgroupBroadcast(own, 7u)",
+        "subgroupBroadcast(own, 6u)",
+        "fretwork.dds.wave.f32.b16.nt 132x128x192",
+    ),
     // A mask that is ignored.
-    ("sdd/blocks", "select(vec4<f32>(), sum, bits == vec4<u32>(1u))", "sum"),
+    (
+        "sdd/blocks",
+        "select(vec4<f32>(), sum, bits == vec4<u32>(1u))",
+        "sum",
+        "fretwork.sdd.lane.f32.b16.tn.mask 128x192x44",
+    ),
     // A gradient that does not pass through the activation.
-    ("common/epilogue", "return derivative(x, params.slope) * keep(element);", "return keep(element);"),
+    (
+        "common/epilogue",
+        "return derivative(x, params.slope) * keep(element);",
+        "return keep(element);",
+        "fretwork.dense.lane.f32.nn.backward(relu, dropout 0) 72x68x36",
+    ),
     // A generator with one rotation wrong.
-    ("common/random", "24u)", "23u)"),
+    ("common/random", "24u)", "23u)", "fretwork.random.fill.u32"),
     // A result in f16 that is rounded up where it should be down.
-    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)"),
+    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)", "fretwork.convert.narrow.f32.half_out"),
     // A matrix in another's place.
-    ("common/coop", "*c01 = coopMultiplyAdd(a0, b1, *c01);", "*c01 = coopMultiplyAdd(a0, b0, *c01);"),
+    (
+        "common/coop",
+        "*c01 = coopMultiplyAdd(a0, b1, *c01);",
+        "*c01 = coopMultiplyAdd(a0, b0, *c01);",
+        "fretwork.dense.coop.f16.nn 64x64x64",
+    ),
     // A weight that gradients do not pass through.
-    ("experts/backward", "weight * g * slope", "g * slope"),
+    ("experts/backward", "weight * g * slope", "g * slope", "fretwork.experts.backward.f32.b8(relu)"),
     // A second choice that is forgotten.
-    ("combine/rows", "if place != ABSENT {", "if place != ABSENT && choice % params.choices == 0u {"),
+    (
+        "combine/rows",
+        "if place != ABSENT {",
+        "if place != ABSENT && choice % params.choices == 0u {",
+        "fretwork.combine.rows.f32 36 columns",
+    ),
     // A row of another token.
-    ("common/matmul", "min(rows[row / 4u]", "min(rows[row / 4u] + 1u"),
+    (
+        "common/matmul",
+        "min(rows[row / 4u]",
+        "min(rows[row / 4u] + 1u",
+        "fretwork.sdd.lane.f32.b16.lhs_gather 36 columns",
+    ),
     // The wrong block of the left operand; the first block of a column passed by; the wrong row of blocks.
-    ("sds/lane", "lhs_piece_of(near, first + k)", "lhs_piece_of(near, k)"),
-    ("dss/lane", "middle)) < place", "middle)) <= place"),
-    ("ssd/lane", "line_of(weight_row(slot))", "line_of(weight_row(slot) / 2u)"),
+    ("sds/lane", "lhs_piece_of(near, first + k)", "lhs_piece_of(near, k)", "fretwork.sds.lane.f32.b16"),
+    ("dss/lane", "middle)) < place", "middle)) <= place", "fretwork.dss.lane.f32.b16"),
+    ("ssd/lane", "line_of(weight_row(slot))", "line_of(weight_row(slot) / 2u)", "fretwork.ssd.lane.f32.b16"),
 ];
 
 #[test]
 fn each_break_is_found_and_nothing_else_is_blamed() {
     let table = check::table();
-    for (file, from, to) in BREAKS {
-        let mut sources = Sources::default();
-        sources.patch(file, from, to).unwrap();
-        let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
-        let lacking = match file {
-            "common/wave" if !gpu.runs(Variant::Wave) => Some("subgroups of eight"),
-            "common/coop" if !gpu.runs(Variant::Coop) => Some("cooperative matrices"),
-            "common/half" if !gpu.has_f16() => Some("half precision"),
-            _ => None,
-        };
-        if let Some(lacking) = lacking {
-            println!("SKIPPED: this adapter has no {lacking}, so nothing uses {file}");
-            continue;
-        }
-        let family = file.split('/').next().unwrap();
-        let (mut found, mut blamed) = (0, Vec::new());
-        // Whatever may have to do with it, at one block size, and some that must not.
-        let concerned = |check: &&Check| {
-            if !check.applies_to(&gpu) {
-                return false;
+    let named = |name: &str| table.iter().find(|check| check.name == name).ok_or(name).unwrap();
+    // Those that are to object, and each matmul at one block size: where nothing is broken, all are right.
+    let watched: Vec<&Check> = table
+        .iter()
+        .filter(|check| check.name.contains(".f32.b16.nt ") || BREAKS.iter().any(|row| row.3 == check.name))
+        .collect();
+    let open = || Gpu::request(Options::default()).unwrap();
+    parallel::share_out(&watched, open, |gpu, check| {
+        let verdict = check.applies_to(gpu).then(|| check.run(gpu).unwrap());
+        let wrong = matches!(verdict, Some(Verdict::Wrong(_)));
+        assert!(!wrong, "nothing is broken: {}: {verdict:?}", check.name);
+    });
+    parallel::share_out(
+        &BREAKS,
+        || (),
+        |(), &(file, from, to, objector)| {
+            let mut sources = Sources::default();
+            sources.patch(file, from, to).unwrap();
+            let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
+            let lacking = match file {
+                "common/wave" if !gpu.runs(Variant::Wave) => Some("subgroups of eight"),
+                "common/coop" if !gpu.runs(Variant::Coop) => Some("cooperative matrices"),
+                "common/half" if !gpu.has_f16() => Some("half precision"),
+                _ => None,
+            };
+            if let Some(lacking) = lacking {
+                println!("SKIPPED: this adapter has no {lacking}, so nothing uses {file}");
+                return;
             }
-            let has = |kind: &str| check.name.contains(kind);
-            // What f16 has of its own is broken where it stands.
-            if has(".f16") && !["common/half", "common/coop"].contains(&file) {
-                return false;
+            let found = matches!(named(objector).run(&gpu).unwrap(), Verdict::Wrong(_));
+            assert!(found, "{file}: {from:?} became {to:?}, and {objector} did not notice");
+            // What is common is part of all the others.
+            let family = file.split('/').next().unwrap();
+            if family == "common" {
+                return;
             }
-            let of_family = has(family) && (has(".b16") || !has(".b"));
-            of_family || has(".b16.nt") || family == "common" && [".b16", "random"].into_iter().any(has)
-        };
-        for check in table.iter().filter(concerned) {
-            match check.run(&gpu).unwrap() {
-                Verdict::Wrong(_) if family == "common" || check.name.contains(family) => found += 1,
-                Verdict::Wrong(why) => blamed.push(format!("{}: {why}", check.name)),
-                Verdict::Right(_) => {}
+            let of_family = |check: &Check| check.name.starts_with(&format!("fretwork.{family}."));
+            for check in watched.iter().filter(|check| check.applies_to(&gpu) && !of_family(check)) {
+                let verdict = check.run(&gpu).unwrap();
+                let blamed = matches!(verdict, Verdict::Wrong(_));
+                assert!(!blamed, "{file} is broken, but {} is blamed: {verdict:?}", check.name);
             }
-        }
-        assert!(found > 0, "{file}: {from:?} became {to:?}, and nobody noticed");
-        assert!(blamed.is_empty(), "{file} is broken, but others are blamed: {blamed:?}");
-    }
+        },
+    );
 }
 
 /// The program fails on shaders that were tampered with, and passes on the same files untouched.
@@ -125,24 +168,27 @@ fn other_ways_to_run_are_right_too() {
         Options { default_limits: true, ..Options::default() },
         Options { fold_grids_at: Some(7), ..Options::default() },
     ];
-    for options in ways {
-        let gpu = Gpu::request(options.clone()).unwrap();
-        for check in check::table() {
-            // A tensor of 70,000 rows has more workgroups than 7 x 7.
-            let skipped = options.fold_grids_at.is_some() && check.name.contains("70000");
-            if !skipped
-                && check.applies_to(&gpu)
-                && (check.name.contains(".b16.nt")
-                    || check.name.contains("reduce")
-                    || check.name.contains(".gate.")
-                    || check.name.contains("by columns")
-                    || check.name.contains("dense.tile.f32.nn"))
-            {
-                let verdict = check.run(&gpu).unwrap();
-                assert!(matches!(verdict, Verdict::Right(_)), "{options:?}: {}: {verdict:?}", check.name);
+    let table = check::table();
+    let concerned = |check: &&Check| {
+        [".b16.nt", "reduce", ".gate.", "by columns", "dense.tile.f32.nn"]
+            .iter()
+            .any(|part| check.name.contains(part))
+    };
+    let table = parallel::by_kernel(table.iter().filter(concerned));
+    let open = || ways.each_ref().map(|options| Gpu::request(options.clone()).unwrap());
+    parallel::share_out(&table, open, |gpus, checks| {
+        for (gpu, options) in gpus.iter().zip(&ways) {
+            for check in checks {
+                // A tensor of 70,000 rows has more workgroups than 7 x 7.
+                let skipped = options.fold_grids_at.is_some() && check.name.contains("70000");
+                if !skipped && check.applies_to(gpu) {
+                    let verdict = check.run(gpu).unwrap();
+                    let right = matches!(verdict, Verdict::Right(_));
+                    assert!(right, "{options:?}: {}: {verdict:?}", check.name);
+                }
             }
         }
-    }
+    });
 }
 
 /// More workgroups than a dimension may have, for real.

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod parallel;
+
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
@@ -202,19 +204,18 @@ const TOLERANCE: f64 = 2e-5;
 
 #[test]
 fn every_activation_with_and_without_dropout() {
-    let gpu = Gpu::request(Options::default()).unwrap();
     let activations =
         [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: 0.6 }];
-    for variant in Variant::ALIKE {
+    let all = Variant::ALIKE.map(|variant| activations.map(|activation| (variant, activation)));
+    let open = || Gpu::request(Options::default()).unwrap();
+    parallel::share_out(all.as_flattened(), open, |gpu, &(variant, activation)| {
         let gpu = gpu.with_variant(Some(variant));
-        for activation in activations {
-            for dropout in [0.0, 0.4] {
-                let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
-                let worst = worst(&mut twin, &weights, &biases);
-                assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
-            }
+        for dropout in [0.0, 0.4] {
+            let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
+            let worst = worst(&mut twin, &weights, &biases);
+            assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
         }
-    }
+    });
 }
 
 /// A block that rests has no part in the output, and yet a gradient: that of waking it a little. It is what Top-KAST trains

@@ -1,9 +1,11 @@
 //! Every kernel is right on the adapter at hand.
+//!
+//! Cargo runs tests in the order of their names. This is the first of those that use a device: it compiles all kernels there are,
+//! each once and on all processors, and a driver that keeps them has them for the others.
 
-use std::num::NonZero;
+mod parallel;
+
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use fretwork::check::{self, Check, Verdict};
 use fretwork::gpu::{Gpu, Options};
@@ -17,20 +19,15 @@ fn every_known_answer() {
     if !others.is_empty() {
         println!("SKIPPED: {} checks of kernels that this adapter cannot run", others.len());
     }
-    // A driver that runs on the CPU compiles on the thread that asks, so there are as many as there are processors, with a
-    // device each.
-    let threads =
-        thread::available_parallelism().map_or(1, NonZero::get).min(if gpu.is_software() { 8 } else { 1 });
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        let gpu = Gpu::request(Options::default()).unwrap();
-        while let Some(check) = table.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(why) = verdict(check, &gpu) {
+    let wrong = Mutex::new(Vec::new());
+    let open = || Gpu::request(Options::default()).unwrap();
+    parallel::share_out(&parallel::by_kernel(&table), open, |gpu, checks| {
+        for check in checks {
+            if let Err(why) = verdict(check, gpu) {
                 wrong.lock().unwrap().push(format!("{}: {why}", check.name));
             }
         }
-    };
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    });
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} kernels are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
