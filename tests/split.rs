@@ -434,13 +434,16 @@ fn known_answers() {
         let above = ["dense", "sdd", "dsd", "score.lane", "score.tile"];
         // A result in f16 is rounded once more at the end of each window, as docs/half.md says.
         let rounded = check.name.contains("half_out") && check.name.contains("dds");
-        !rounded && !above.iter().any(|op| check.name.contains(op))
+        // How a window begins does not depend on the block, and each takes a while to compile.
+        let large =
+            check.name.contains("dds") && ["b32", "b64", "b128"].iter().any(|b| check.name.contains(b));
+        !rounded && !large && !above.iter().any(|op| check.name.contains(op))
     });
     let split = table.iter().filter(|check| check.name.contains("dds")).count();
     let (wrong, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let open = || device(Some(SMALL), Sources::default());
     parallel::share_out(&parallel::by_kernel(&table), open, |gpu, checks| {
-        for check in checks {
+        for check in checks.iter().filter(|check| check.applies_to(gpu)) {
             match check.run(gpu) {
                 Ok(Verdict::Right(_)) => {}
                 Ok(Verdict::Wrong(why)) => wrong.lock().unwrap().push(format!("{}: {why}", check.name)),
