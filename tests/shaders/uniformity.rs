@@ -224,7 +224,9 @@ impl<'m> Flow<'m> {
             E::Splat { value, .. } => self.uniform(value),
             E::Swizzle { vector, .. } => self.uniform(vector),
             E::Compose { ref components, .. } => components.iter().all(|&part| self.uniform(part)),
-            E::Unary { expr, .. } | E::As { expr, .. } => self.uniform(expr),
+            E::Unary { expr, .. } | E::As { expr, .. } | E::Relational { argument: expr, .. } => {
+                self.uniform(expr)
+            }
             E::Binary { op: BinaryOperator::LogicalAnd | BinaryOperator::LogicalOr, left, right }
             | E::Binary { left, right, .. } => self.uniform(left) && self.uniform(right),
             E::Select { condition, accept, reject } => {
@@ -296,6 +298,7 @@ mod tests {
         for body in [
             "workgroupBarrier();",
             "if w < 4u { workgroupBarrier(); }",
+            "if w < 4u || all(vec2<u32>(t[w]) == n.xy) { workgroupBarrier(); }",
             "if w >= n.x { return; } workgroupBarrier();",
             "for (var i = 0u; i < n.x; i++) { workgroupBarrier(); }",
             "for (var i = t[w]; i < t[w + 1u]; i++) { workgroupBarrier(); }",
@@ -317,6 +320,7 @@ mod tests {
     fn barriers_that_some_miss_do_not() {
         for body in [
             "if l < 4u { workgroupBarrier(); }",
+            "if w < 4u || any(vec2<u32>(w, l) == n.xy) { workgroupBarrier(); }",
             "if l > 3u { return; } workgroupBarrier();",
             "for (var i = 0u; i < l; i++) { workgroupBarrier(); }",
             "for (var i = 0u; i < t[l]; i++) { workgroupBarrier(); }",
