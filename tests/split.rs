@@ -473,7 +473,9 @@ fn known_answers() {
             "ceiling.copy",
         ];
         let whole = whole.iter().any(|op| name.contains(op));
-        !(crosswise || whole)
+        // A binding has not the room for one such block.
+        let vast = name.contains("b128");
+        !(crosswise || whole || vast)
     });
     assert!(refused.is_empty(), "refused: {refused:?}");
 }
