@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod activation;
+
+use activation::activate;
 use fretwork::Error;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};
@@ -239,17 +242,6 @@ const WEIGHTS: usize = 1;
 const W1: usize = 2;
 const W2: usize = 3;
 const UP: usize = 4;
-
-fn activate(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Relu => x.max(0.0),
-        Activation::Gelu => {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        other => panic!("{other} is not used here"),
-    }
-}
 
 impl Twin {
     fn new(layer: &Layer) -> Self {

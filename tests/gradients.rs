@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod activation;
 mod parallel;
 
+use activation::activate;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
@@ -37,24 +39,6 @@ struct Twin {
     biases: Vec<Vec<f64>>,
     input: Vec<f64>,
     labels: Vec<u32>,
-}
-
-fn activate(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Relu => x.max(0.0),
-        Activation::Gelu => {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::AllRelu { slope } => {
-            if x > 0.0 {
-                x
-            } else {
-                f64::from(slope) * x
-            }
-        }
-        other => panic!("{other} is not used here"),
-    }
 }
 
 impl Twin {

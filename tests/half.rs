@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod halves;
+
 use fretwork::Error;
 use fretwork::gpu::{Class, DType, Element, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::ops::{self, Activation, Epilogue, Rounding, Step, StepValues, Transpose};
@@ -9,15 +11,7 @@ use fretwork::random::{Key, Stream};
 use fretwork::reference::{self, bound::compare, bound::gamma, oracle};
 use fretwork::sparse::{self, BlockMatrix, Pattern};
 use half::f16;
-
-fn gpu() -> Option<Gpu> {
-    let gpu = Gpu::request(Options::default()).unwrap();
-    if !gpu.has_f16() {
-        println!("SKIPPED: {} has no half precision", gpu.info().name);
-        return None;
-    }
-    Some(gpu)
-}
+use halves::gpu;
 
 /// Random numbers, none of them too small for a driver that flushes what is not normal.
 fn halves(case: u32, count: usize, magnitude: f32) -> Vec<f16> {

@@ -6,26 +6,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor, Variant};
+mod activation;
+mod halves;
+
+use activation::activate;
+use fretwork::gpu::{Class, Element, Gpu, Recorder, Tensor, Variant};
 use fretwork::nn::{FanIn, Init, Projection, Weight};
 use fretwork::ops::{self, Activation, Epilogue};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::bound::{Mismatch, UNIT, compare, gamma};
 use fretwork::sparse::{self, Topology};
 use half::f16;
+use halves::gpu;
 
 const ROWS: usize = 37;
 const INPUTS: usize = 48;
 const OUTPUTS: usize = 64;
-
-fn gpu() -> Option<Gpu> {
-    let gpu = Gpu::request(Options::default()).unwrap();
-    if !gpu.has_f16() {
-        println!("SKIPPED: {} has no half precision", gpu.info().name);
-        return None;
-    }
-    Some(gpu)
-}
 
 /// Random f16 numbers, none so small that a driver may flush it, or that a step of the differences changes its sign.
 fn halves(case: u32, count: usize) -> Vec<f16> {
@@ -110,17 +106,6 @@ impl Given {
             before_grad: read(gpu, &before_grad),
             weights_grad: dense(layer.weight_grad()),
         }
-    }
-}
-
-fn activate(activation: Activation, x: f64) -> f64 {
-    match activation {
-        Activation::Relu => x.max(0.0),
-        Activation::Gelu => {
-            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        other => panic!("{other} is not used here"),
     }
 }
 

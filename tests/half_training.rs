@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod halves;
+
 use std::path::Path;
 
 use fretwork::Error;
@@ -15,15 +17,7 @@ use fretwork::reference::{LossScaleState, decide_scale};
 use fretwork::sparse::Density;
 use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 use half::f16;
-
-fn gpu() -> Option<Gpu> {
-    let gpu = Gpu::request(Options::default()).unwrap();
-    if !gpu.has_f16() {
-        println!("SKIPPED: {} has no half precision", gpu.info().name);
-        return None;
-    }
-    Some(gpu)
-}
+use halves::gpu;
 
 fn digits() -> Dataset {
     Dataset::load(&Source::Digits, 1, 0).unwrap()

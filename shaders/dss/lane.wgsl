@@ -4,14 +4,11 @@ import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs4, Piece, Tile, add_pieces};
 import package::common::topology::{Line, row_line, line_slot, line_place};
 import package::common::weight::{weight_col_line, weight_slot, weight_place};
+import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
 import package::common::epilogue::store4;
 import package::dds::blocks::block_piece;
 import package::constants::BLOCK;
 
-const SPAN = min(BLOCK, 64u);
-const CUTS = BLOCK / SPAN;
-const QUADS = SPAN / 4u;
-const OCTETS = SPAN / 8u;
 const BLOCKS = max(1u, 8u / (QUADS * OCTETS));
 
 // Rows i.. and contraction indices k.. within a block of S.
@@ -49,8 +46,7 @@ fn main(
         return;
     }
     let column = block % across;
-    let within = index / CUTS % CUTS * SPAN + 8u * local.y;
-    let j = index % CUTS * SPAN + 4u * local.x;
+    let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
 
     var tile: Tile;
     let left = row_line(row);
@@ -83,14 +79,14 @@ fn main(
             for (var k = 0u; k < BLOCK; k += 4u) {
                 add_pieces(
                     &tile,
-                    left_piece(slot, within, k), left_piece(slot, within + 4u, k),
-                    block_piece(right_slot, k, j),
+                    left_piece(slot, within.x, k), left_piece(slot, within.x + 4u, k),
+                    block_piece(right_slot, k, within.y),
                 );
             }
         }
     }
 
     for (var r = 0u; r < 8u; r++) {
-        store4(row * BLOCK + within + r, column * BLOCK + j, tile[r], vec4<f32>());
+        store4(row * BLOCK + within.x + r, column * BLOCK + within.y, tile[r], vec4<f32>());
     }
 }

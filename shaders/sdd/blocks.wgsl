@@ -1,20 +1,9 @@
-// How the variants of SDD share out the blocks of the product, and how they store them.
+// Which blocks of the product a dispatch of SDD has, and how its variants store them.
 @if(window)
 import package::common::matmul::params;
 import package::common::half::{Out4, stored4_of};
 import package::common::topology::nnz;
 import package::constants::BLOCK;
-
-// A workgroup has a block, or several, or a square piece of one of 128: all of that would be too many invocations.
-const SPAN = min(BLOCK, 64u);
-const CUTS = BLOCK / SPAN;
-const QUADS = SPAN / 4u;
-const OCTETS = SPAN / 8u;
-
-// Where in its block the piece of workgroup `index` begins: row and column.
-fn first_of(index: u32) -> vec2<u32> {
-    return vec2<u32>(index / CUTS % CUTS, index % CUTS) * SPAN;
-}
 
 @group(0) @binding(2) var<storage, read_write> out: array<Out4>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;

@@ -3,7 +3,8 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
-import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, slots, in_topology, store_block4};
+import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
+import package::sdd::blocks::{slots, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;

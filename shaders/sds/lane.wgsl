@@ -5,7 +5,8 @@ import package::common::matmul::{lhs_rows, lhs_piece_of, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::weight::{weight_row_line, weight_slot, weight_place};
 import package::dds::blocks::block_piece;
-import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, slots, store_block4};
+import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
+import package::sdd::blocks::{slots, store_block4};
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 8u / (QUADS * OCTETS));

@@ -5,7 +5,8 @@ import package::common::matmul::{rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::common::weight::{weight_nnz, weight_row, weight_col};
 import package::dsd::blocks::{line_of, block_piece};
-import package::sdd::blocks::{CUTS, QUADS, OCTETS, first_of, store_block4};
+import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
+import package::sdd::blocks::store_block4;
 import package::constants::BLOCK;
 
 const SLOTS = max(1u, 8u / (QUADS * OCTETS));

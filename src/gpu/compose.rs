@@ -43,6 +43,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/noise",
     "common/normal",
     "common/panel",
+    "common/pieces",
     "common/random",
     "common/rank",
     "common/sideways",
