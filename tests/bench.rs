@@ -10,13 +10,15 @@ use fretwork::Error;
 use fretwork::bench::{
     Bench, Cell, Crossover, Curve, Entry, Part, Report, Row, Sizes, Subject, contest, moe,
 };
-use fretwork::gpu::{Gpu, Options, Sources};
+use fretwork::gpu::{Clock, Gpu, Options, Sources};
+use fretwork::nn::{Half, Precision};
 
 const EXPERTS: moe::Sizes = moe::Sizes { experts: 4, choices: 2, width: 36, hidden: 32, block: 8 };
 
 fn sizes() -> Sizes {
     Sizes {
         rounds: 3,
+        precision: Precision::F32,
         layer: [48, 128, 64],
         blocks: vec![8, 64],
         densities: vec![0.25, 0.5, 1.0],
@@ -28,6 +30,25 @@ fn sizes() -> Sizes {
         rows: vec![12, 16],
         copied: 1000,
         multiply_adds: [100, 3],
+    }
+}
+
+/// Products and steps in half precision: their kernels are what is timed.
+#[test]
+fn half_precision() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    if !gpu.has_f16() {
+        eprintln!("SKIPPED: {} has no f16", gpu.info().name);
+        return;
+    }
+    let precision = Precision::F16(Half::default());
+    let mut bench = Bench::new(&gpu, Sizes { precision, ..sizes() }).unwrap();
+    for subject in [Subject::Matmul, Subject::Sparse, Subject::Step] {
+        let findings = bench.run(subject).unwrap();
+        assert!(findings.tables.iter().all(|table| table.title().contains("f16")), "{}", subject.name());
+        let kernels = findings.to_string();
+        let listed = subject == Subject::Step && bench.clock() == Clock::Device;
+        assert!(!listed || kernels.contains(".f16"), "{kernels}");
     }
 }
 

@@ -10,6 +10,10 @@ the test not included.
 
     cargo build --release
     python3 kernels-bench/peers/compare.py [--turns 3] [--epochs 6] [--only products] [--only set]
+        [--dtype f16] [--rows N] [--hidden N,N,..] [--batch N] [--density 0.1]
+
+The second line is about products and steps: what operands are stored in, and sizes in the place of those that suit the device.
+Burn has its own.
 
 Peers in Python run under the Python that runs this, so call it with one that has them.
 """
@@ -25,8 +29,6 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = HERE.parents[1] / "target/release/fretwork"
 BURN = HERE / "burn/target/release/burn-peer"
 ROWS, BATCH = 20_000, 128
-# At which density PyTorch's sparse products are timed.
-DENSITY = 0.1
 
 
 def lines(command):
@@ -43,14 +45,15 @@ def needs(*modules):
     return f"{sys.executable} -m pip install {' '.join(missing)}" if missing else None
 
 
-def fretwork_products():
+def fretwork_products(sizes, density):
     found = []
     for subject in ("sparse", "step"):
-        result = subprocess.run([str(PROGRAM), "bench", subject, "--json"], capture_output=True, text=True, check=False)
+        command = [str(PROGRAM), "bench", subject, "--json", *sizes]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise SystemExit(f"fretwork bench {subject} failed: {result.stderr.strip()}")
         for table in json.loads(result.stdout)["subjects"][0]["tables"]:
-            if subject == "sparse" and not table["title"].endswith(f"density {DENSITY}"):
+            if subject == "sparse" and not table["title"].endswith(f"density {density}"):
                 continue
             prefix = "10 steps, " if subject == "step" else ""
             for row in table["rows"]:
@@ -60,8 +63,8 @@ def fretwork_products():
     return found
 
 
-def torch_products():
-    found = lines([sys.executable, HERE / "torch_peer.py", "--rounds", "5", "--density", DENSITY])
+def torch_products(sizes, density):
+    found = lines([sys.executable, HERE / "torch_peer.py", "--rounds", "5", "--density", density, *sizes])
     return [row for row in found if "what" in row]
 
 
@@ -69,10 +72,10 @@ def burn_products():
     return lines([BURN, "5"])
 
 
-def products(turns):
+def products(turns, sizes, density):
     """Products and steps: all systems in turns."""
-    systems = {"fretwork": (fretwork_products, None if PROGRAM.exists() else "cargo build --release")}
-    systems["PyTorch"] = (torch_products, needs("torch"))
+    systems = {"fretwork": (lambda: fretwork_products(sizes, density), None if PROGRAM.exists() else "cargo build --release")}
+    systems["PyTorch"] = (lambda: torch_products(sizes, density), needs("torch"))
     build = f"cargo build --release --manifest-path {BURN.parents[2] / 'Cargo.toml'}"
     systems["Burn"] = (burn_products, None if BURN.exists() else build)
     found, missing = {}, []
@@ -85,7 +88,7 @@ def products(turns):
                 entry = found.setdefault(row["what"], {}).setdefault(system, [row["operations"], []])
                 entry[1].extend(row["seconds"])
     missing += [f"{system} is not here: {how}" for system, (_, how) in systems.items() if how]
-    print(f"| what, sparse at density {DENSITY} | system | median ms | GFLOP/s | fretwork is times as fast |")
+    print(f"| what, sparse at density {density} | system | median ms | GFLOP/s | fretwork is times as fast |")
     print("| --- | --- | ---: | ---: | ---: |")
     for what, by_system in found.items():
         ours = by_system.get("fretwork")
@@ -142,10 +145,13 @@ def main():
     arguments.add_argument("--turns", type=int, default=3)
     arguments.add_argument("--epochs", type=int, default=6)
     arguments.add_argument("--only", action="append", choices=("products", "set"))
+    sized = [arguments.add_argument(f"--{name}").dest for name in ("dtype", "rows", "hidden", "batch")]
+    arguments.add_argument("--density", type=float, default=0.1, choices=(0.05, 0.1, 0.25, 0.5), help="of sparse products")
     options = arguments.parse_args()
+    sizes = [word for name in sized if (value := getattr(options, name)) for word in (f"--{name}", value)]
     only = options.only or ["products", "set"]
     if "products" in only:
-        products(options.turns)
+        products(options.turns, sizes, options.density)
     if "set" in only:
         sets(options.turns, options.epochs)
 

@@ -4,9 +4,10 @@
 A layer's products, 1024 x 1024 with 256 rows on a CPU and 4096 x 4096 with 512 rows on CUDA: dense, block-sparse (BSR: MKL's
 on a CPU, Triton's on CUDA) and element-sparse (CSR, on a CPU); ten training steps of 784-1024-1024-10 with 128 rows and AdamW,
 dense and with a mask of blocks, which is how sparse training is done where there are no sparse kernels; experts' products in
-one call (`grouped_mm`, on CUDA). Prints a JSON line for each thing timed, and one with the reason for each that cannot be.
+one call (`grouped_mm`, on CUDA). With `--dtype f16` operands are half precision, and steps are under autocast with a loss scale.
+Prints a JSON line for each thing timed, and one with the reason for each that cannot be.
 
-    torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1]
+    torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1] [--dtype f32|f16] [--rows N] [--hidden N,N,..] [--batch N]
 """
 import argparse
 import json
@@ -16,8 +17,9 @@ import warnings
 import torch
 from torch import nn
 
-BLOCKS = (8, 16, 32, 64)
-BATCH, STEPS = 128, 10
+BLOCKS = (8, 16, 32, 64, 128)
+STEPS = 10
+TYPES = dict(f32=torch.float32, f16=torch.float16)
 
 
 class Timer:
@@ -54,12 +56,13 @@ def block_mask(out, inputs, block, density, generator):
     return grid.repeat_interleave(block, 0).repeat_interleave(block, 1)
 
 
-def products(timer, device, density):
-    rows, side = (512, 4096) if device == "cuda" else (256, 1024)
+def products(timer, device, density, dtype, rows):
+    usual, side = (512, 4096) if device == "cuda" else (256, 1024)
+    rows = rows or usual
     generator = torch.Generator().manual_seed(1)
 
     def numbers(*shape):
-        return (torch.rand(shape, generator=generator) - 0.5).to(device)
+        return (torch.rand(shape, generator=generator) - 0.5).to(device, dtype)
 
     x, dy, w = numbers(rows, side), numbers(rows, side), numbers(side, side)
     operations = 2 * rows * side * side
@@ -73,11 +76,11 @@ def products(timer, device, density):
         present = 2 * rows * int(mask.sum())
         bsr = (w * mask).to_sparse_bsr((block, block))
         timer(f"x * W^T, blocks of {block}", present, lambda: bsr @ columns)
-    if device == "cpu":
+    if device == "cpu" and dtype == torch.float32:
         mask = (torch.rand((side, side), generator=generator) < density)
         csr = (w * mask).to_sparse_csr()
         timer("x * W^T, single elements (CSR)", 2 * rows * int(mask.sum()), lambda: csr @ columns)
-    else:
+    if device == "cuda":
         experts, each, hidden = 8, 128, 2048
         tokens = numbers(experts * each, 1024).bfloat16()
         weights = numbers(experts, 1024, hidden).bfloat16()
@@ -88,11 +91,12 @@ def products(timer, device, density):
 
 
 class Network(nn.Module):
-    """784-1024-1024-10, its hidden layers under masks where there are any."""
+    """784 inputs, hidden layers under masks where there are any, and 10 classes."""
 
-    def __init__(self, masks):
+    def __init__(self, hidden, masks):
         super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(784, 1024), nn.Linear(1024, 1024), nn.Linear(1024, 10)])
+        sides = [784, *hidden, 10]
+        self.layers = nn.ModuleList([nn.Linear(before, after) for before, after in zip(sides, sides[1:])])
         self.masks = masks
 
     def forward(self, x):
@@ -100,31 +104,37 @@ class Network(nn.Module):
             mask = self.masks[index] if self.masks else None
             weight = layer.weight if mask is None else layer.weight * mask
             x = nn.functional.linear(x, weight, layer.bias)
-            if index < 2:
+            if index + 1 < len(self.layers):
                 x = torch.relu(x)
         return x
 
 
-def steps(timer, device):
+def steps(timer, device, dtype, hidden, batch):
     generator = torch.Generator().manual_seed(1)
-    x = torch.rand((BATCH, 784), generator=generator).to(device)
-    labels = (torch.arange(BATCH) % 10).to(device)
+    x = torch.rand((batch, 784), generator=generator).to(device)
+    labels = (torch.arange(batch) % 10).to(device)
+    sides = list(zip([784, *hidden], hidden))
+    half = dtype == torch.float16
     for what, density in (("10 steps, dense", None), ("10 steps, 90 % sparse, blocks of 16", 0.1)):
         masks = None
-        present = 784 * 1024 + 1024 * 1024
+        present = sum(inputs * outputs for inputs, outputs in sides)
         if density is not None:
-            masks = [block_mask(1024, inputs, 16, density, generator).to(device) for inputs in (784, 1024)] + [None]
-            present = sum(int(mask.sum()) for mask in masks[:2])
-        network = Network(masks).to(device)
+            masks = [block_mask(outputs, inputs, 16, density, generator).to(device) for inputs, outputs in sides] + [None]
+            present = sum(int(mask.sum()) for mask in masks[:-1])
+        network = Network(hidden, masks).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.01)
+        scaler = torch.amp.GradScaler(device, enabled=half)
 
         def train():
             for _ in range(STEPS):
                 optimizer.zero_grad(set_to_none=True)
-                nn.functional.cross_entropy(network(x), labels).backward()
-                optimizer.step()
+                with torch.autocast(device, torch.float16, enabled=half):
+                    loss = nn.functional.cross_entropy(network(x), labels)
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
 
-        timer(what, 6 * BATCH * STEPS * (present + 10 * 1024 + 2058), train)
+        timer(what, 6 * batch * STEPS * (present + 10 * hidden[-1] + sum(hidden) + 10), train)
 
 
 def main():
@@ -132,14 +142,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--density", type=float, default=0.1)
+    parser.add_argument("--dtype", choices=tuple(TYPES), default="f32")
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--hidden", type=lambda text: [int(width) for width in text.split(",")], default=[1024, 1024])
+    parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     print(json.dumps(dict(system=f"PyTorch {torch.__version__}", device=options.device, threads=torch.get_num_threads())))
     # As exact as fretwork's f32: no TF32.
     torch.backends.cuda.matmul.allow_tf32 = False
     warnings.filterwarnings("ignore", message="Sparse")  # that they are in beta
     timer = Timer(options.device, options.rounds)
-    products(timer, options.device, options.density)
-    steps(timer, options.device)
+    dtype = TYPES[options.dtype]
+    products(timer, options.device, options.density, dtype, options.rows)
+    steps(timer, options.device, dtype, options.hidden, options.batch)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 // New values for the blocks that come with the next step: 0, or uniform within +- limit. A draw depends on the block's place
-// in the grid and not on its slot.
+// in the grid and not on its slot. An invocation is a row of a block.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 import package::common::topology::slot_place;
@@ -8,7 +8,8 @@ import package::constants::BLOCK;
 import package::common::random::{threefry, unit};
 
 struct Params {
-    n: u32,
+    // Rows of blocks' elements.
+    rows: u32,
     @if(uniform)
     limit: f32,
     @if(uniform)
@@ -19,11 +20,9 @@ struct Params {
     first: u32,
 }
 
-@group(0) @binding(0) var<storage, read_write> values: array<f32>;
+@group(0) @binding(0) var<storage, read_write> values: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> born: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
-
-const AREA = BLOCK * BLOCK;
 
 @compute @workgroup_size(64)
 fn main(
@@ -31,17 +30,23 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let i = workgroup_index(id, count) * 64u + local;
-    let slot = params.first + i / AREA;
-    if i >= params.n || born[slot] != now.index + 1u {
+    let row = workgroup_index(id, count) * 64u + local;
+    let slot = params.first + row / BLOCK;
+    if row >= params.rows || born[slot] != now.index + 1u {
         return;
     }
-    @if(!uniform) {
-        values[i] = 0.0;
+    for (var quad = 0u; quad < BLOCK / 4u; quad++) {
+        var value = vec4<f32>();
+        @if(uniform) {
+            let element = (slot_place(slot) * BLOCK + row % BLOCK) * BLOCK + quad * 4u;
+            value = (2.0 * vec4<f32>(draw(element), draw(element + 1u), draw(element + 2u), draw(element + 3u)) - 1.0)
+                * params.limit;
+        }
+        values[row * (BLOCK / 4u) + quad] = value;
     }
-    @if(uniform) {
-        let element = slot_place(slot) * AREA + i % AREA;
-        let draw = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x);
-        values[i] = (2.0 * draw - 1.0) * params.limit;
-    }
+}
+
+@if(uniform)
+fn draw(element: u32) -> f32 {
+    return unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(element, now.index)).x);
 }

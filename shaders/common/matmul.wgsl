@@ -7,6 +7,8 @@ struct Params {
     m: u32,
     n: u32,
     k: u32,
+    // Threads that the driver runs on, or 1.
+    threads: u32,
     // The activation's constant.
     slope: f32,
     dropout_rate: f32,
@@ -113,6 +115,11 @@ fn gathered(row: u32) -> vec4<u32> {
     return min(rows[row / 4u], vec4<u32>(params.gathered - 1u));
 }
 
+@if(lhs_gather || rhs_gather)
+fn gathered_one(row: u32) -> u32 {
+    return min(rows[row / 4u][row % 4u], params.gathered - 1u);
+}
+
 // A 4 x 4 piece of an operand, one contraction index a column: piece[kk] is four elements across.
 alias Piece = mat4x4<f32>;
 
@@ -145,7 +152,7 @@ fn lhs_row(i: u32) -> u32 {
         return lhs_at(min(i, params.m - 1u), 0u);
     }
     @if(lhs_gather) {
-        return lhs_at(gathered(i)[i % 4u], 0u);
+        return lhs_at(gathered_one(i), 0u);
     }
 }
 

@@ -1,4 +1,8 @@
 // What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
+@if(rhs_gather)
+import package::common::matmul::gathered_one;
+@if(!rhs_gather)
+import package::common::matmul::rhs_piece;
 import package::common::matmul::{params, lhs4, lhs_at, lhs_row, rhs4, rhs_at, contraction, ended, Piece};
 
 // Eight elements across, as two pieces.
@@ -43,6 +47,22 @@ fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
     let own = rhs4(rhs_at(min(j + lane, params.n - 1u), k));
     let octet = octet_of_rows(own);
     return Octet(ended(octet[0], k), ended(octet[1], k));
+}
+
+// Columns j.. of op(rhs) at contraction indices k.., which are the same for all eight lanes. Where they are gathered, each
+// looks one up, and hands it round.
+fn shared_rhs_piece(k: u32, j: u32, lane: u32) -> Piece {
+    @if(!rhs_gather) {
+        return rhs_piece(k, j);
+    }
+    @if(rhs_gather) {
+        let column = min(j, (params.n - 1u) & ~3u);
+        let own = rhs_at(gathered_one(k + lane % 4u), 0u);
+        return Piece(
+            rhs4(quadBroadcast(own, 0u) + column), rhs4(quadBroadcast(own, 1u) + column),
+            rhs4(quadBroadcast(own, 2u) + column), rhs4(quadBroadcast(own, 3u) + column),
+        );
+    }
 }
 
 // Each lane holds a row: four contraction indices of one element across.

@@ -1,6 +1,6 @@
 // product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory: a workgroup is 32 invocations of 4
 // columns each, by 8 rows of one row of blocks.
-import package::common::grid::workgroup_index;
+import package::common::grid::{workgroup_index, dealt};
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::dsd::blocks::{line_of, block_piece};
@@ -17,9 +17,9 @@ fn main(
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = index / across * 8u;
+    let i = dealt(index / across, params.m / 8u, params.threads) * 8u;
     let j = (index % across * LANES + lane) * 4u;
-    if i >= params.m || j >= params.n {
+    if index / across >= params.m / 8u || j >= params.n {
         return;
     }
 

@@ -1,8 +1,9 @@
 // product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory, where eight invocations run as one subgroup: side
 // by side, each with 16 rows of one row of blocks by 4 columns, or 8 in blocks of 8. The rows of S are the same for all of
 // them, so each loads an eighth, and hands it round.
-import package::common::grid::workgroup_index;
-import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
+import package::common::grid::{workgroup_index, dealt};
+import package::common::matmul::{params, Tile, add_pieces};
+import package::common::wave::shared_rhs_piece;
 import package::common::topology::{line_slot, line_place};
 import package::dsd::blocks::{line_of, block_octet};
 import package::common::epilogue::store4;
@@ -19,10 +20,10 @@ fn main(
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = index / across * TALL;
+    let i = dealt(index / across, params.m / TALL, params.threads) * TALL;
     // Invocations past the last column stay, since their subgroup needs them.
     let j = (index % across * LANES + lane) * 4u;
-    if i >= params.m {
+    if index / across >= params.m / TALL {
         return;
     }
 
@@ -35,7 +36,7 @@ fn main(
         let slot = line_slot(line, entry);
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += 4u) {
-            let columns = rhs_piece(first + k, j);
+            let columns = shared_rhs_piece(first + k, j, lane);
             let rows = block_octet(slot, within, k, lane);
             add_pieces(&tile, rows[0], rows[1], columns);
             if TALL > 8u {

@@ -7,8 +7,12 @@ struct Params {
     b: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+// An element, or four neighbours, counted as one.
+@if(!quads) alias Cell = f32;
+@if(quads) alias Cell = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read> x: array<Cell>;
+@group(0) @binding(2) var<storage, read_write> out: array<Cell>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -22,7 +26,7 @@ fn main(
         // What is not wanted is not read: it may be anything.
         var sum = params.a * x[i];
         if params.b != 0.0 {
-            sum = fma(params.b, out[i], sum);
+            sum = fma(Cell(params.b), out[i], sum);
         }
         out[i] = sum;
     }

@@ -1,6 +1,7 @@
 // Slots of blocks that are dropped take the coordinates of blocks that are grown, the first the first's, in the order of the
 // grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are born
-// with the next step. The index is stale afterwards, and must be rebuilt: the list of slots to reuse lies in its place.
+// with the next step, and the map is that of the new pattern. The index is stale afterwards, and must be rebuilt: the list of
+// slots to reuse lies in its place.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::step::now;
 import package::common::topology::{ABSENT, COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
@@ -12,7 +13,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read> dropped: array<u32>;
 @group(0) @binding(1) var<storage, read> grown: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
-@group(0) @binding(3) var<storage, read> map: array<u32>;
+@group(0) @binding(3) var<storage, read_write> map: array<u32>;
 // The step with which each slot's block came.
 @group(0) @binding(4) var<storage, read_write> born: array<u32>;
 // How many blocks have been new so far.
@@ -63,6 +64,9 @@ fn main(@builtin(local_invocation_index) local: u32) {
         for (; left != 0u && at < leavers; at++) {
             let slot = pattern[free + at];
             let place = word * 32u + firstTrailingBit(left);
+            // Nobody else looks at these two places any more.
+            map[pattern[pattern[SLOT_ROW] + slot] * across + pattern[pattern[SLOT_COL] + slot]] = ABSENT;
+            map[place] = slot;
             pattern[pattern[SLOT_ROW] + slot] = place / across;
             pattern[pattern[SLOT_COL] + slot] = place % across;
             born[slot] = now.index + 1u;

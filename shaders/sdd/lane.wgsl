@@ -1,6 +1,8 @@
 // The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
 // 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
 import package::common::grid::workgroup_index;
+@if(lhs_gather)
+import package::common::grid::dealt;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
@@ -17,7 +19,11 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let index = workgroup_index(id, count);
+    var index = workgroup_index(id, count);
+    @if(lhs_gather) {
+        // A routing has room for more than there is.
+        index = dealt(index, count.x * count.y, params.threads);
+    }
     let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= slots() {
         return;

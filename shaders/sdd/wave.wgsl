@@ -2,6 +2,8 @@
 // 16 x 4 elements of a block, or 8 x 4 of one of 8, and eight run as one subgroup: those with the same rows share the loads
 // of `lhs`. Blocks lie row by row until a pattern changes, so those of a workgroup are often of one row, and share them too.
 import package::common::grid::workgroup_index;
+@if(lhs_gather)
+import package::common::grid::dealt;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
@@ -23,7 +25,11 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     // Invocations past the last block repeat it, since their subgroup needs them, and store nothing.
-    let index = workgroup_index(id, count);
+    var index = workgroup_index(id, count);
+    @if(lhs_gather) {
+        // A routing has room for more than there is.
+        index = dealt(index, count.x * count.y, params.threads);
+    }
     let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
         return;

@@ -1,30 +1,35 @@
 //! Dense products against the textbook's kernel.
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
+use crate::Result;
+use crate::gpu::{Class, Recorder};
 use crate::ops::{self, Epilogue, Transpose};
-use crate::{Result, gpu::Recorder};
 
-/// What the dense family should reach of the textbook's rate.
+/// What the dense family should reach of the textbook's rate, in f32 like it.
 const BAR: f64 = 8.0;
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let [rows, inputs, outputs] = bench.sizes.layer;
     let (x, y) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let (w, flat) = (bench.numbers(2, &[outputs, inputs])?, bench.numbers(3, &[inputs, outputs])?);
+    let room = |shape: [usize; 2]| bench.gpu.zeros::<f32>(Class::Activations, "operand", &shape);
+    // Of weights the gradient is f32 in any case.
+    let dw = room([outputs, inputs])?;
+    let plainly = [room([rows, inputs])?, room([inputs, outputs])?, room([rows, outputs])?];
     let dense = |rec: &mut Recorder<'_>, [lhs, rhs, out]: [_; 3], transpose| {
         ops::dense(rec, lhs, rhs, out, transpose, Epilogue::None)
     };
-    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &x, &flat, &y))?;
+    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &plainly[0], &plainly[1], &plainly[2]))?;
     let plain = bench.plan(1, &|rec| dense(rec, [&x, &flat, &y], Transpose::NN))?;
     let forward = bench.plan(1, &|rec| dense(rec, [&x, &w, &y], Transpose::NT))?;
     let backward = bench.plan(1, &|rec| dense(rec, [&y, &w, &x], Transpose::NN))?;
-    let gradient = bench.plan(1, &|rec| dense(rec, [&y, &x, &w], Transpose::TN))?;
+    let gradient = bench.plan(1, &|rec| dense(rec, [&y, &x, &dw], Transpose::TN))?;
 
     let entry = |name: &str, part, plan| Entry {
         name: name.to_owned(),
         part,
         operations: 2.0 * (rows * inputs * outputs) as f64,
-        bytes: Some(4.0 * (rows * inputs + rows * outputs + inputs * outputs) as f64),
+        bytes: Some(bench.element() * (rows * inputs + rows * outputs + inputs * outputs) as f64),
         times: 1,
         run: bench.timed(plan),
     };
@@ -38,13 +43,14 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         entry("dense dy^T * x", Part::Rival, &gradient),
     ];
     entries.extend(ceilings.entries(bench));
-    let title = format!("dense f32, {inputs} inputs, {outputs} outputs, {rows} rows");
+    let title = format!("dense {}, {inputs} inputs, {outputs} outputs, {rows} rows", bench.dtype());
     let table = contest(title, bench.sizes.rounds, entries)?;
 
     let rivals = table.rows().iter().filter(|row| row.part() == Part::Rival);
+    let bar = (!bench.is_half()).then_some(BAR);
     let lines = rivals.map(|row| {
         let of_ceiling = table.of_ceiling(row).map_or(Cell::Empty, Cell::Number);
-        vec![Cell::text(row.name()), Cell::at_least(table.share(row), Some(BAR)), of_ceiling]
+        vec![Cell::text(row.name()), Cell::at_least(table.share(row), bar), of_ceiling]
     });
     let grid = Grid {
         title: "Dense against the textbook's kernel".to_owned(),

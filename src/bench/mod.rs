@@ -21,6 +21,8 @@ mod update;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use half::f16;
+
 pub use contest::{Ceilings, Entry, Part, Row, Table, contest};
 pub use findings::{Cell, Crossover, Curve, Findings, Grid};
 pub use report::Report;
@@ -28,6 +30,7 @@ pub use sizes::Sizes;
 
 use crate::check::{self, Verdict};
 use crate::gpu::{Class, Clock, Gpu, Plan, Recorder, Tensor, Timer};
+use crate::nn::Precision;
 use crate::random::{Key, Stream};
 use crate::{Error, Result, ops};
 
@@ -127,7 +130,7 @@ impl Bench {
         for check in check::table() {
             if of(&check.name)
                 && check.applies_to(&self.gpu)
-                && check.is_usual(&self.gpu)
+                && (check.is_usual(&self.gpu) || self.is_half() && check.is_half())
                 && let Verdict::Wrong(reason) = check.run(&self.gpu)?
             {
                 return Err(Error::Wrong { label: check.name, reason });
@@ -149,11 +152,40 @@ impl Bench {
         Box::new(move || self.timer.time(plan))
     }
 
-    /// Numbers around zero: zeros can be faster than what networks compute with.
+    /// An operand of numbers around zero: zeros can be faster than what networks compute with.
     fn numbers(&self, case: u32, shape: &[usize]) -> Result<Tensor> {
         let mut walk = Key::new(1, Stream::Check(case)).walk();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
-        self.gpu.upload(Class::Activations, "operand", shape, &values)
+        match self.sizes.precision {
+            Precision::F32 => self.gpu.upload(Class::Activations, "operand", shape, &values),
+            Precision::F16(_) => {
+                let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
+                self.gpu.upload(Class::Activations, "operand", shape, &values)
+            }
+        }
+    }
+
+    /// Room for a result that is stored as operands are.
+    fn room(&self, shape: &[usize]) -> Result<Tensor> {
+        match self.sizes.precision {
+            Precision::F32 => self.gpu.alloc::<f32>(Class::Activations, "output", shape),
+            Precision::F16(_) => self.gpu.alloc::<f16>(Class::Activations, "output", shape),
+        }
+    }
+
+    /// Whether operands are f16.
+    fn is_half(&self) -> bool {
+        self.sizes.precision.half().is_some()
+    }
+
+    /// What operands are, in a word.
+    fn dtype(&self) -> &'static str {
+        if self.is_half() { "f16" } else { "f32" }
+    }
+
+    /// Bytes of one of their elements.
+    fn element(&self) -> f64 {
+        if self.is_half() { 2.0 } else { 4.0 }
     }
 
     /// What the device can do at most, to be timed with the rest.

@@ -2,13 +2,16 @@
 
 use super::moe;
 use crate::gpu::Gpu;
+use crate::nn::Precision;
 use crate::sparse::BLOCKS;
 
-/// The sizes of everything that is timed.
+/// The sizes of everything that is timed, and what it is stored in.
 #[derive(Debug, Clone)]
 pub struct Sizes {
     /// How often all take their turns.
     pub rounds: usize,
+    /// What the operands of products are stored in, and what networks train in. A mixture of experts is f32 in any case.
+    pub precision: Precision,
     /// Rows, inputs and outputs of the layer whose products are timed: all multiples of 16, and of the blocks.
     pub layer: [usize; 3],
     /// The sides of its blocks.
@@ -39,6 +42,7 @@ impl Sizes {
         let software = gpu.is_software();
         Self {
             rounds: 9,
+            precision: Precision::F32,
             layer: if software { [256, 1024, 1024] } else { [512, 4096, 4096] },
             blocks: BLOCKS.to_vec(),
             densities: vec![0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0],

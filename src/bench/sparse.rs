@@ -1,8 +1,11 @@
 //! A layer's three products, block-sparse against dense.
 
+use half::f16;
+
 use super::{Bench, Cell, Crossover, Curve, Entry, Findings, Grid, Op, Part, Subject, Table, contest};
 use crate::Result;
 use crate::gpu::{Class, Plan};
+use crate::nn::Precision;
 use crate::ops::{self, Epilogue, Transpose};
 use crate::random::{Key, Stream};
 use crate::sparse::{self, BlockMatrix, Pattern};
@@ -13,6 +16,9 @@ const PRODUCTS: [&str; 3] = ["x * W^T", "dy * W", "dy^T * x"];
 /// What sparse products should reach of the best dense rate, at densities up to a half, by block.
 const RATES: [(usize, f64); 4] = [(8, 0.65), (16, 0.85), (32, 0.9), (64, 0.95)];
 
+/// The same of f16, where cooperative matrices multiply.
+const HALF_RATES: [(usize, f64); 2] = [(64, 0.9), (128, 0.9)];
+
 /// The density up to which they should be faster than the dense product.
 const CROSSOVERS: [(usize, f64); 1] = [(32, 0.85)];
 
@@ -21,13 +27,15 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let tables =
         densities.iter().map(|&density| against_dense(bench, density)).collect::<Result<Vec<_>>>()?;
     let [rows, inputs, outputs] = bench.sizes.layer;
+    let rates: &[_] = if bench.is_half() { &HALF_RATES } else { &RATES };
     let mut head = vec!["product, block".to_owned()];
     head.extend(densities.iter().map(|density| format!("at {density}")));
     head.extend(["least up to 0.5", "overtakes dense at"].map(str::to_owned));
     let mut grid = Grid {
         title: format!(
-            "Rate per operation on a non-zero, as a share of the best dense rate: {inputs} inputs, {outputs} outputs, \
-             {rows} rows"
+            "Rate per operation on a non-zero, as a share of the best dense rate, {}: {inputs} inputs, {outputs} outputs, \
+             {rows} rows",
+            bench.dtype()
         ),
         head,
         rows: Vec::new(),
@@ -47,7 +55,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
             let least = up_to_half.map(|(_, [share, _])| *share).reduce(f64::min);
             let mut row = vec![Cell::text(format!("{name}, blocks of {block}"))];
             row.extend(found.iter().map(|[share, _]| Cell::Number(*share)));
-            row.push(least.map_or(Cell::Empty, |least| Cell::at_least(least, bar(&RATES, block))));
+            row.push(least.map_or(Cell::Empty, |least| Cell::at_least(least, bar(rates, block))));
             row.push(match (curve.crossover(), bar(&CROSSOVERS, block)) {
                 (Crossover::At(density), bar) => Cell::at_least(density, bar),
                 (crossover, _) => Cell::text(crossover.to_string()),
@@ -77,8 +85,9 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
     let gpu = &bench.gpu;
     let (x, dy) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let w = bench.numbers(2, &[outputs, inputs])?;
-    let room = |shape: [usize; 2]| gpu.alloc::<f32>(Class::Activations, "output", &shape);
-    let (y, dx, dw) = (room([rows, outputs])?, room([rows, inputs])?, room([outputs, inputs])?);
+    let (y, dx) = (bench.room(&[rows, outputs])?, bench.room(&[rows, inputs])?);
+    // The gradient of weights is f32 in any case.
+    let dw = gpu.alloc::<f32>(Class::Gradients, "output", &[outputs, inputs])?;
     let none = Epilogue::None;
     let dense: [&Op<'_>; 3] = [
         &|rec| ops::dense(rec, &x, &w, &y, Transpose::NT, none),
@@ -88,16 +97,10 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
     let mut plans: Vec<Timed> = Vec::new();
     let all = inputs * outputs;
     for (product, op) in dense.iter().enumerate() {
-        plans.push(Timed::new(
-            dense_name(product),
-            Part::Baseline,
-            bench.sizes.layer,
-            all,
-            (1, bench.plan(1, op)?),
-        ));
+        plans.push(Timed::new(dense_name(product), Part::Baseline, bench, all, (1, bench.plan(1, op)?)));
     }
     let name = "control: dense x * W^T again".to_owned();
-    plans.push(Timed::new(name, Part::Control, bench.sizes.layer, all, (1, bench.plan(1, dense[0])?)));
+    plans.push(Timed::new(name, Part::Control, bench, all, (1, bench.plan(1, dense[0])?)));
 
     // As many sparse products in a row as do the work of the dense one, so that what it costs to launch and to wait is the
     // same share of both. What it costs in a network is seen in the training step.
@@ -109,7 +112,12 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
         let topology = sparse::random(outputs, inputs, block, nnz, key)?;
         let present = topology.elements();
         let pattern = Pattern::upload(gpu, &topology)?;
-        let w = BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &vec![0.5; present])?;
+        let w = match bench.sizes.precision {
+            Precision::F32 => BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &vec![0.5f32; present])?,
+            Precision::F16(_) => {
+                BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &vec![f16::from_f32(0.5); present])?
+            }
+        };
         let dw = BlockMatrix::alloc(gpu, Class::Gradients, "dW", &pattern)?;
         let products: [&Op<'_>; 3] = [
             &|rec| ops::dds(rec, &x, &w, &y, Transpose::NT, none),
@@ -118,19 +126,14 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
         ];
         for (product, op) in products.iter().enumerate() {
             let name = sparse_name(product, block);
-            plans.push(Timed::new(
-                name,
-                Part::Rival,
-                bench.sizes.layer,
-                present,
-                (times, bench.plan(times, op)?),
-            ));
+            plans.push(Timed::new(name, Part::Rival, bench, present, (times, bench.plan(times, op)?)));
         }
     }
     let ceilings = bench.ceilings()?;
     let mut entries: Vec<Entry<'_>> = plans.iter().map(|plan| plan.entry(bench)).collect();
     entries.extend(ceilings.entries(bench));
-    let title = format!("{inputs} inputs, {outputs} outputs, {rows} rows, density {density}");
+    let title =
+        format!("{}, {inputs} inputs, {outputs} outputs, {rows} rows, density {density}", bench.dtype());
     contest(title, bench.sizes.rounds, entries)
 }
 
@@ -145,15 +148,10 @@ struct Timed {
 }
 
 impl Timed {
-    fn new(
-        name: String,
-        part: Part,
-        [rows, inputs, outputs]: [usize; 3],
-        present: usize,
-        (times, plan): (usize, Plan),
-    ) -> Self {
+    fn new(name: String, part: Part, bench: &Bench, present: usize, (times, plan): (usize, Plan)) -> Self {
+        let [rows, inputs, outputs] = bench.sizes.layer;
         let operations = 2.0 * (rows * present) as f64;
-        let bytes = 4.0 * (rows * (inputs + outputs) + present) as f64;
+        let bytes = bench.element() * (rows * (inputs + outputs) + present) as f64;
         Self { name, part, operations, bytes, times, plan }
     }
 

@@ -17,9 +17,12 @@ pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
         Check::new("fretwork.fill.words.f32", fill),
         Check::new("fretwork.reduce.norms.f32", norms),
-        Check::new("fretwork.fill.blend.f32", blend),
+        Check::new("fretwork.fill.blend.f32", |gpu| blend(gpu, 1001)),
+        Check::new("fretwork.fill.blend.f32.quads", |gpu| blend(gpu, 1000)),
         Check::new("fretwork.score.connect.f32", connect),
         Check::new("fretwork.score.exclude.f32", exclude),
+        Check::new("fretwork.score.stored.f32", |gpu| exclude_stored(gpu, false)),
+        Check::new("fretwork.score.stored.f32.except", |gpu| exclude_stored(gpu, true)),
         Check::new("fretwork.bits.count.f32", |gpu| count(gpu, false)),
         Check::new("fretwork.bits.count.f32.add", |gpu| count(gpu, true)),
         Check::new("fretwork.bits.present.f32", present),
@@ -51,7 +54,7 @@ pub(super) fn table() -> Vec<Check> {
             let name = format!("fretwork.score.values.f32.b{block}({what:?})");
             table.push(Check::new(name, move |gpu| score_values(gpu, block, what)));
         }
-        for variant in [Variant::Lane, Variant::Tile] {
+        for variant in [Variant::Lane, Variant::Wave, Variant::Tile] {
             for what in [ProductScore::Abs, ProductScore::Sum, ProductScore::Square, ProductScore::Cosine] {
                 for rows in [32, 37] {
                     let name =
@@ -138,16 +141,15 @@ fn norms(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
-fn blend(gpu: &Gpu) -> Result<Verdict> {
+fn blend(gpu: &Gpu, n: usize) -> Result<Verdict> {
     let mut walk = operands(1001);
-    let [x, old] = [(); 2].map(|()| numbers(&mut walk, PLACES, 1.0));
+    let [x, old] = [(); 2].map(|()| numbers(&mut walk, n, 1.0));
     for weights in [[0.3, 0.9], [2.0, 0.0]] {
         let mut wanted = old.clone();
         reference::blend(&x, &mut wanted, weights);
-        let tensor = place(gpu, &[PLACES], &x)?;
+        let tensor = place(gpu, &[n], &x)?;
         let found = thrice(gpu, |rec| {
-            let out =
-                if weights[1] == 0.0 { poisoned(gpu, &[PLACES])? } else { place(gpu, &[PLACES], &old)? };
+            let out = if weights[1] == 0.0 { poisoned(gpu, &[n])? } else { place(gpu, &[n], &old)? };
             ops::blend(rec, &tensor, &out, weights)?;
             Ok(out)
         })?;
@@ -212,6 +214,23 @@ fn exclude(gpu: &Gpu) -> Result<Verdict> {
     let found = thrice(gpu, |rec| {
         let out = place(gpu, &[PLACES], &scores)?;
         ops::score_exclude(rec, &set, &out)?;
+        Ok(out)
+    })?;
+    Ok(exact(found, &wanted))
+}
+
+fn exclude_stored(gpu: &Gpu, but_some: bool) -> Result<Verdict> {
+    let topology = topology(8, 1015)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let mut walk = operands(1015);
+    let scores = numbers(&mut walk, PLACES, 1.0);
+    let except = but_some.then(|| subset(&mut walk, &(0..PLACES).collect::<Vec<_>>(), 50));
+    let mut wanted = scores.clone();
+    reference::score_exclude_stored(&topology, except.as_deref(), &mut wanted);
+    let except = except.map(|except| words(gpu, &except)).transpose()?;
+    let found = thrice(gpu, |rec| {
+        let out = place(gpu, &[PLACES], &scores)?;
+        ops::score_exclude_stored(rec, &pattern, except.as_ref(), &out)?;
         Ok(out)
     })?;
     Ok(exact(found, &wanted))
@@ -306,7 +325,7 @@ fn score_product(
     rows: usize,
 ) -> Result<Verdict> {
     let gpu = &gpu.with_variant(Some(variant));
-    // A grid that neither variant's workgroups divide.
+    // A grid that no variant's workgroups divide.
     let [m, n] = [(96 / block).max(1) * block + block, (160 / block) * block + block];
     let places = m / block * (n / block);
     let mut walk = operands(1008);
@@ -385,11 +404,17 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
         let swap =
             Swap { dropped: &dropped, grown: &grown, map: &map, born: &born, churn: &churn, step: &step };
         ops::swap_pattern(rec, &pattern, swap, None)?;
-        marks = Some((born, churn));
+        marks = Some((map, born, churn));
         Ok(pattern.packed().clone())
     })?;
     let verdict = exact(found, &wanted.packed());
-    let (Verdict::Right(_), Some((marks, churn))) = (&verdict, marks) else { return Ok(verdict) };
+    let (Verdict::Right(_), Some((map, marks, churn))) = (&verdict, marks) else { return Ok(verdict) };
+    let mut slots = vec![ops::ABSENT; PLACES];
+    for (slot, place) in wanted.places().enumerate() {
+        slots[place] = slot as u32;
+    }
+    let verdict = judge_exact(&gpu.read::<u32>(&map)?.wait()?, &slots);
+    let Verdict::Right(_) = verdict else { return Ok(verdict) };
     let born: Vec<u32> = fresh.into_iter().map(|fresh| if fresh { STEP + 1 } else { 2 }).collect();
     let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &born);
     let Verdict::Right(_) = verdict else { return Ok(verdict) };

@@ -80,6 +80,11 @@ impl Check {
         !self.half && self.variant.is_none_or(usual)
     }
 
+    /// Whether operands are f16.
+    pub(crate) fn is_half(&self) -> bool {
+        self.half
+    }
+
     /// Runs the kernel three times and holds the result against the twin.
     ///
     /// # Errors

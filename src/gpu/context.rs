@@ -219,6 +219,15 @@ impl Gpu {
         self.inner.info.device_type == wgpu::DeviceType::Cpu
     }
 
+    /// How many threads a driver that runs on the CPU shares workgroups out to, each a run of neighbours; 1 for any other.
+    pub(crate) fn threads(&self) -> u32 {
+        match std::thread::available_parallelism() {
+            // As lavapipe has it.
+            Ok(threads) if self.is_software() => threads.get().min(32) as u32,
+            _ => 1,
+        }
+    }
+
     /// The driver's name and version.
     pub fn driver(&self) -> String {
         format!("{} {}", self.inner.info.driver, self.inner.info.driver_info).trim().to_owned()

@@ -219,6 +219,7 @@ pub const FLAGS: &[&str] = &[
     "cosine",
     // Selection: from the other end; a share of what takes part rather than a count.
     "smallest",
+    "except",
     "fraction",
     // Sets: union, difference.
     "or",

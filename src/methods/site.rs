@@ -5,7 +5,7 @@ use half::f16;
 use crate::Result;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::ops::{
-    self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, SetOp, Share, Step, Swap, ValueScore,
+    self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, Share, Step, Swap, ValueScore,
 };
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
@@ -226,12 +226,9 @@ impl Site<'_> {
     /// Records that blocks which stay take no part in what grows: those that are stored and not dropped.
     ///
     /// # Errors
-    /// As the operations.
+    /// As the operation.
     pub fn exclude_kept(&self, rec: &mut Recorder<'_>) -> Result<()> {
-        let (stored, kept) = (self.set(rec)?, self.set(rec)?);
-        ops::bits::present(rec, self.pattern(), &stored)?;
-        ops::bits::combine(rec, &stored, self.dropped(), SetOp::AndNot, &kept)?;
-        ops::score_exclude(rec, &kept, self.scores())
+        ops::score_exclude_stored(rec, self.pattern(), Some(self.dropped()), self.scores())
     }
 
     /// Records that as many blocks as the schedule wants are grown: those with the largest scores, among all that do not

@@ -91,9 +91,7 @@ impl Method for TopKast {
         site.drop_smallest(rec)?;
         site.score_randomly(rec)?;
         // What was dropped a moment ago does not come back: it was chosen for being small.
-        let stored = site.set(rec)?;
-        ops::bits::present(rec, site.weight.pattern(), &stored)?;
-        ops::score_exclude(rec, &stored, site.scores())?;
+        ops::score_exclude_stored(rec, site.weight.pattern(), None, site.scores())?;
         let quota = Quota::Count(site.workspace.wanted());
         ops::select(rec, site.scores(), quota, Extreme::Largest, site.grown())?;
         site.swap(rec, Fresh::Zero, Some(&layer.awake))

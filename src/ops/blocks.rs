@@ -41,11 +41,12 @@ pub fn renew_blocks(
     let key = Key::new("blocks", "renew").block(pattern.block()).with("uniform", uniform);
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
+        let rows = window.count * pattern.block();
         let mut args = Args::new()
             .tensor("values", &values)
             .tensor("born", born)
             .tensor("now", step.tensor())
-            .size(op, "n", values.len())?
+            .size(op, "rows", rows)?
             .size(op, "first", window.start)?;
         if let Fresh::Uniform { limit, key: random } = with {
             args = args
@@ -54,7 +55,7 @@ pub fn renew_blocks(
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
         }
-        rec.dispatch(&key, &args, elementwise(values.len()))?;
+        rec.dispatch(&key, &args, elementwise(rows))?;
     }
     Ok(())
 }

@@ -28,9 +28,11 @@ pub fn blend(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, [a, b]: [f32; 2])
     out.expect_shape(op, "out", x.shape())?;
     for window in Windows::new(rec.gpu(), x.len()).over(x).over(out).cut() {
         let (x, out) = (window.of(x)?, window.of(out)?);
+        let quads = x.len().is_multiple_of(4);
+        let cells = if quads { x.len() / 4 } else { x.len() };
         let args =
-            Args::new().tensor("x", &x).tensor("out", &out).size(op, "n", x.len())?.f32("a", a).f32("b", b);
-        rec.dispatch(&Key::new("fill", "blend"), &args, elementwise(x.len()))?;
+            Args::new().tensor("x", &x).tensor("out", &out).size(op, "n", cells)?.f32("a", a).f32("b", b);
+        rec.dispatch(&Key::new("fill", "blend").with("quads", quads), &args, elementwise(cells))?;
     }
     Ok(())
 }

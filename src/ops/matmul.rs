@@ -180,7 +180,8 @@ impl Product<'_> {
             .tensor("out", &out)
             .size(op, "m", m.count)?
             .size(op, "n", n.count)?
-            .size(op, "k", k.count)?;
+            .size(op, "k", k.count)?
+            .u32("threads", gpu.threads());
         if let Some(mask) = &mask {
             args = args.tensor("mask", mask);
         }

@@ -67,7 +67,9 @@ pub use random::{random_bits, random_uniform};
 pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
 pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
-pub use score::{Connect, NO_PART, score_connect, score_exclude, score_product, score_values};
+pub use score::{
+    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_values,
+};
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;
 pub use select::{Quota, select, select_columns};

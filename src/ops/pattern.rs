@@ -66,7 +66,7 @@ pub fn swap_pattern(
         .tensor("churn", swap.churn)
         .size(op, "n", set[0])?;
     rec.dispatch(&Key::new("pattern", "swap"), &args, 1)?;
-    index_pattern(rec, pattern, swap.map, awake)
+    index(rec, pattern, swap.map, awake)
 }
 
 /// Records that a pattern gets its slots from `set`, in the order of the grid, and its index. The set has as many members
@@ -95,6 +95,11 @@ pub fn index_pattern(
     awake: Option<&Tensor>,
 ) -> Result<()> {
     map_pattern(rec, pattern, map)?;
+    index(rec, pattern, map, awake)
+}
+
+/// The index of a pattern whose map is known.
+fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, awake: Option<&Tensor>) -> Result<()> {
     walk(rec, "count", pattern, map, awake)?;
     let args = Args::new()
         .tensor("pattern", pattern.packed())

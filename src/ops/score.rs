@@ -8,7 +8,7 @@ use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
 use crate::reference::{ProductScore, ValueScore};
-use crate::sparse::BlockMatrix;
+use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
 /// What no selection takes.
@@ -90,13 +90,13 @@ pub fn score_product(
     if scales.is_some() != (what == ProductScore::Cosine) {
         return Err(Error::argument(op, "scales", "given for a cosine, and for nothing else", "not"));
     }
-    // There is no third one, and no measuring: growth is scored once in many steps.
-    let variant =
-        match rec.gpu().forced_variant().unwrap_or(heuristic(rec.gpu(), [sizes.m, sizes.n, sizes.k]).variant)
-        {
-            Variant::Tile => Variant::Tile,
-            _ => Variant::Lane,
-        };
+    // No measuring: growth is scored once in many steps. Cooperative matrices have no form of it.
+    let gpu = rec.gpu();
+    let variant = match gpu.forced_variant() {
+        None => heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant,
+        Some(forced) if forced != Variant::Coop && gpu.runs(forced) => forced,
+        Some(_) => Variant::Lane,
+    };
     let key = Key::new("score", variant.name())
         .block(block)
         .with("signed", what == ProductScore::Sum)
@@ -104,7 +104,8 @@ pub fn score_product(
         .with("cosine", what == ProductScore::Cosine);
     let key = operand_flags(key, transpose, Scalar { out: false, ..Scalar::of(sizes, transpose) });
     let [tall, wide] = match variant {
-        Variant::Lane | Variant::Wave => [block, (4 * 8).max(block)],
+        Variant::Lane => [block, (4 * 8).max(block)],
+        Variant::Wave => [block.max(64), (4 * 8).max(block)],
         Variant::Tile | Variant::Coop => [block.max(64), block.max(64)],
     };
     let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
@@ -139,6 +140,27 @@ pub fn score_exclude(rec: &mut Recorder<'_>, set: &Tensor, scores: &Tensor) -> R
     set.expect_shape(op, "set", &[scores.len().div_ceil(32)])?;
     let args = Args::new().tensor("members", set).tensor("scores", scores).size(op, "n", scores.len())?;
     rec.dispatch(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
+}
+
+/// Records that stored blocks take no part, but for those in the set `except`: their scores become [`NO_PART`].
+///
+/// # Errors
+/// [`Error::Argument`] if the set or the scores are of another grid.
+pub fn score_exclude_stored(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    except: Option<&Tensor>,
+    scores: &Tensor,
+) -> Result<()> {
+    let op = "score.stored";
+    scores.expect_shape(op, "scores", &[pattern.places()])?;
+    let mut args = Args::new().tensor("topology", pattern.packed()).tensor("scores", scores);
+    if let Some(except) = except {
+        except.expect_shape(op, "except", &[pattern.places().div_ceil(32)])?;
+        args = args.tensor("members", except);
+    }
+    let key = Key::new("score", "stored").with("except", except.is_some());
+    rec.dispatch(&key, &args, elementwise(pattern.nnz()))
 }
 
 /// How connections learn; see [`score_connect`].

@@ -61,7 +61,9 @@ pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
 pub use scale::{LossScaleState, decide_scale, scale_gradient};
-pub use score::{ProductScore, ValueScore, score_connect, score_exclude, score_product, score_values};
+pub use score::{
+    ProductScore, ValueScore, score_connect, score_exclude, score_exclude_stored, score_product, score_values,
+};
 pub use sdd::sdd;
 pub use sds::sds;
 pub use select::{Extreme, Share, select, select_columns};

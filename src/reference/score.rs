@@ -127,6 +127,15 @@ pub fn score_exclude(set: &[u32], scores: &mut [f32]) {
     }
 }
 
+/// Stored blocks take no part, but for members of a set.
+pub fn score_exclude_stored(topology: &Topology, except: Option<&[u32]>, scores: &mut [f32]) {
+    for place in topology.places() {
+        if except.is_none_or(|except| except[place / 32] >> (place % 32) & 1 == 0) {
+            scores[place] = -1.0;
+        }
+    }
+}
+
 /// One step of learning of connections; see [`ops::score_connect`](crate::ops::score_connect).
 pub fn score_connect(grads: &[f32], connections: &mut [f32], col_blocks: usize, rate: f32, cost: f32) {
     for (grads, connections) in grads.chunks(col_blocks).zip(connections.chunks_mut(col_blocks)) {

@@ -57,7 +57,8 @@ pub(super) struct Plans {
     pub(super) reported: Plan,
     /// A training step in which the method looks on, if it does.
     pub(super) observe: Option<Plan>,
-    /// A step that changes topologies instead of weights, if the method has any.
+    /// A step that changes topologies instead of weights, if the method has any. Nothing is scanned: what is not finite and
+    /// stays, shows in the next step that is reported.
     pub(super) update: Option<Plan>,
     /// The same with the last batch of an epoch, where it has fewer rows than growth is scored by.
     pub(super) last_update: Option<Plan>,
@@ -107,7 +108,7 @@ impl Trainer {
         let mut rec = Recorder::new(&self.gpu);
         let counted = self.settings.method.updates.replace_steps();
         let update: &Deed<'_> = &|method, rec, site| method.update(rec, site);
-        let changes = self.record_passes(&mut rec, rows, update, counted, true)?;
+        let changes = self.record_passes(&mut rec, rows, update, counted, false)?;
         changes.then(|| rec.finish()).transpose()
     }
 

@@ -135,12 +135,12 @@ fn permutations() -> Vec<Key> {
             ("norm", "forward"),
         ])
         .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
-        .chain([("reduce", "norms"), ("score", "connect"), ("fill", "blend"), ("score", "exclude")])
+        .chain([("reduce", "norms"), ("score", "connect"), ("score", "exclude")])
         .chain([("textbook", "matmul")])
     {
         keys.push(Key::new(family, name));
     }
-    for variant in ["lane", "tile"] {
+    for variant in ["lane", "wave", "tile"] {
         for block in BLOCKS {
             let key = Key::new("score", variant).block(block).with("lhs_t", true);
             let kinds = ["signed", "square", "cosine"].map(|flag| key.clone().with(flag, true));
@@ -164,6 +164,8 @@ fn permutations() -> Vec<Key> {
     }
     keys.extend(switch(switch(vec![Key::new("select", "radix")], "smallest"), "fraction"));
     keys.extend(switch(vec![Key::new("bits", "count")], "add"));
+    keys.extend(switch(vec![Key::new("score", "stored")], "except"));
+    keys.extend(switch(vec![Key::new("fill", "blend")], "quads"));
     for flag in ["or", "and_not"] {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }

@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use fretwork::bench::{Bench, Report, Sizes, Subject};
 use fretwork::gpu::{self, Gpu};
+use fretwork::nn::{Half, Precision};
 
-use crate::options::{BenchOptions, What};
+use crate::options::{BenchOptions, Float, What};
 use crate::output::line;
 
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
-    let mut bench = Bench::new(&gpu, Sizes::of(&gpu))?;
+    let mut bench = Bench::new(&gpu, sizes(&gpu, options)?)?;
     let mut report = Report::new(&gpu, &bench);
     if !options.json {
         line(format!("{report}\n"))?;
@@ -31,6 +32,26 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
         line(format!("{:#}", report.to_json()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the options say, and what suits the device where they say nothing.
+fn sizes(gpu: &Gpu, options: &BenchOptions) -> Result<Sizes> {
+    let mut sizes = Sizes::of(gpu);
+    if let Float::F16 = options.dtype {
+        sizes.precision = Precision::F16(Half::default());
+    }
+    if let Some(rows) = options.rows {
+        ensure!(rows > 0 && rows.is_multiple_of(16), "rows: {rows} is not a multiple of 16");
+        sizes.layer[0] = rows;
+    }
+    if let Some(hidden) = &options.hidden {
+        sizes.hidden.clone_from(hidden);
+    }
+    if let Some(batch) = options.batch {
+        ensure!(batch > 0, "batch: 0 rows are no batch");
+        sizes.batch = batch;
+    }
+    Ok(sizes)
 }
 
 fn subjects(what: What) -> Vec<Subject> {

@@ -288,6 +288,18 @@ pub(crate) struct BenchOptions {
     /// Part of the name of the adapter to use.
     #[arg(long, value_name = "NAME")]
     pub(crate) adapter: Option<String>,
+    /// What operands are stored in, of products, steps and updates; experts are timed in f32.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) dtype: Float,
+    /// Rows of the layer whose products are timed, a multiple of 16; by default as many as suit the device.
+    #[arg(long, value_name = "N")]
+    pub(crate) rows: Option<usize>,
+    /// Hidden layers of the network whose steps are timed, multiples of 16.
+    #[arg(long, value_delimiter = ',', value_name = "N,N,..")]
+    pub(crate) hidden: Option<Vec<usize>>,
+    /// Rows of its batches.
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<usize>,
     /// One JSON object of everything that was measured, raw times included, in the place of tables.
     #[arg(long)]
     pub(crate) json: bool,
