@@ -8,7 +8,7 @@ import package::constants::BLOCK;
 import package::common::random::{threefry, unit};
 
 struct Params {
-    // Rows of blocks' elements.
+    // Rows of all blocks.
     rows: u32,
     @if(uniform)
     limit: f32,

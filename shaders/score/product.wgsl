@@ -1,4 +1,4 @@
-// How both variants of the score-only product reduce what they hold in registers to one number per block, in one order:
+// How all variants of the score-only product reduce what they hold in registers to one number per block, in one order:
 // four columns of a block from top to bottom, then from left to right.
 import package::common::matmul::Tile;
 
