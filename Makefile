@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test lint bench setup setup-test
+.PHONY: demo test test-coop lint bench setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -13,6 +13,10 @@ demo: setup
 # debug build wgpu would take one at each lock, a third of the time of tests that dispatch much.
 test: setup-test lint
 	CARGO_TERM_COLOR=never RUST_LIB_BACKTRACE=0 $(CARGO) test --workspace
+
+# Cooperative matrices on the newest software Vulkan, which this machine need not have: set up in a folder of its own, as root.
+test-coop: setup-test
+	scripts/with-mesa sid target/debug/fretwork doctor --only coop
 
 lint: setup-test
 	$(CARGO) fmt --all --check

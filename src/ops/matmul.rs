@@ -281,9 +281,11 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
     let tiling = tiling(gpu, work);
     let runs = |choice: &Choice| gpu.runs(choice.variant);
     let choice = match (gpu.forced(), tiling) {
-        (Some(Choice { variant: Variant::Coop, .. }), None) if gpu.is_software() => Variant::Lane.into(),
-        (Some(Choice { variant: Variant::Coop, .. }), None) => Variant::Tile.into(),
-        (Some(forced), _) => Some(forced).filter(runs).unwrap_or(Variant::Lane.into()),
+        (Some(forced @ Choice { variant: Variant::Coop, .. }), Some(_)) => forced,
+        (Some(forced), _) => match stand_in(gpu, forced.variant) {
+            variant if variant == forced.variant => forced,
+            other => other.into(),
+        },
         (None, _) => {
             let usual = usual(gpu, work);
             // A class of shapes may have some on either side of where cooperative matrices begin.
@@ -292,6 +294,16 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
         }
     };
     (choice, tiling.filter(|_| choice.variant == Variant::Coop))
+}
+
+/// What runs on f32 where a variant is forced: itself, or what stands in where the device or f32 has no such thing.
+pub(crate) fn stand_in(gpu: &Gpu, forced: Variant) -> Variant {
+    match forced {
+        Variant::Coop if !gpu.is_software() => Variant::Tile,
+        Variant::Coop => Variant::Lane,
+        forced if gpu.runs(forced) => forced,
+        _ => Variant::Lane,
+    }
 }
 
 /// How a product is cut for cooperative matrices, where the device has them and they can be what multiplies it.

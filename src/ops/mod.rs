@@ -59,7 +59,7 @@ pub use fill::{blend, fill};
 pub use finite::finite;
 pub use loss::{mse, softmax_cross_entropy};
 pub use mask::mask;
-pub(crate) use matmul::{heuristic, usual};
+pub(crate) use matmul::{heuristic, stand_in, usual};
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
 pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_pattern};

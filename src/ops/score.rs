@@ -3,7 +3,7 @@
 //! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
 //! negative score takes no part in a [selection](super::select).
 
-use super::matmul::{Product, Scalar, Sizes, heuristic, operand_flags};
+use super::matmul::{Product, Scalar, Sizes, heuristic, operand_flags, stand_in};
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
@@ -92,11 +92,8 @@ pub fn score_product(
     }
     // No measuring: growth is scored once in many steps. Cooperative matrices have no form of it.
     let gpu = rec.gpu();
-    let variant = match gpu.forced_variant() {
-        None => heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant,
-        Some(forced) if forced != Variant::Coop && gpu.runs(forced) => forced,
-        Some(_) => Variant::Lane,
-    };
+    let usual = heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant;
+    let variant = gpu.forced_variant().map_or(usual, |forced| stand_in(gpu, forced));
     let key = Key::new("score", variant.name())
         .block(block)
         .with("signed", what == ProductScore::Sum)
