@@ -2,7 +2,8 @@
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
 use crate::Result;
-use crate::gpu::{Class, Recorder};
+use crate::gpu::Recorder;
+use crate::nn::Precision;
 use crate::ops::{self, Epilogue, Transpose};
 
 /// What the dense family should reach of the textbook's rate, in f32 like it.
@@ -12,14 +13,14 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let [rows, inputs, outputs] = bench.sizes.layer;
     let (x, y) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let (w, flat) = (bench.numbers(2, &[outputs, inputs])?, bench.numbers(3, &[inputs, outputs])?);
-    let room = |shape: [usize; 2]| bench.gpu.zeros::<f32>(Class::Activations, "operand", &shape);
-    // Of weights the gradient is f32 in any case.
-    let dw = room([outputs, inputs])?;
-    let plainly = [room([rows, inputs])?, room([inputs, outputs])?, room([rows, outputs])?];
+    // The textbook's kernel is f32 in any case, and so is the gradient of weights.
+    let single = |case, shape: [usize; 2]| bench.numbers_in(Precision::F32, case, &shape);
+    let [textbook_x, textbook_w] = [single(0, [rows, inputs])?, single(3, [inputs, outputs])?];
+    let [textbook_y, dw] = [single(1, [rows, outputs])?, single(2, [outputs, inputs])?];
     let dense = |rec: &mut Recorder<'_>, [lhs, rhs, out]: [_; 3], transpose| {
         ops::dense(rec, lhs, rhs, out, transpose, Epilogue::None)
     };
-    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &plainly[0], &plainly[1], &plainly[2]))?;
+    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &textbook_x, &textbook_w, &textbook_y))?;
     let plain = bench.plan(1, &|rec| dense(rec, [&x, &flat, &y], Transpose::NN))?;
     let forward = bench.plan(1, &|rec| dense(rec, [&x, &w, &y], Transpose::NT))?;
     let backward = bench.plan(1, &|rec| dense(rec, [&y, &w, &x], Transpose::NN))?;

@@ -154,9 +154,14 @@ impl Bench {
 
     /// An operand of numbers around zero: zeros can be faster than what networks compute with.
     fn numbers(&self, case: u32, shape: &[usize]) -> Result<Tensor> {
+        self.numbers_in(self.sizes.precision, case, shape)
+    }
+
+    /// The same, stored in a precision that need not be what is timed.
+    fn numbers_in(&self, precision: Precision, case: u32, shape: &[usize]) -> Result<Tensor> {
         let mut walk = Key::new(1, Stream::Check(case)).walk();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
-        match self.sizes.precision {
+        match precision {
             Precision::F32 => self.gpu.upload(Class::Activations, "operand", shape, &values),
             Precision::F16(_) => {
                 let values: Vec<f16> = values.into_iter().map(f16::from_f32).collect();
