@@ -13,7 +13,7 @@ the test not included.
         [--dtype f16] [--rows N] [--hidden N,N,..] [--batch N] [--density 0.1]
 
 The second line is about products and steps: what operands are stored in, and sizes in the place of those that suit the device.
-Burn has its own.
+Burn has its own sizes, so it stays away from others.
 
 Peers in Python run under the Python that runs this, so call it with one that has them.
 """
@@ -77,7 +77,8 @@ def products(turns, sizes, density):
     systems = {"fretwork": (lambda: fretwork_products(sizes, density), None if PROGRAM.exists() else "cargo build --release")}
     systems["PyTorch"] = (lambda: torch_products(sizes, density), needs("torch"))
     build = f"cargo build --release --manifest-path {BURN.parents[2] / 'Cargo.toml'}"
-    systems["Burn"] = (burn_products, None if BURN.exists() else build)
+    if not sizes:
+        systems["Burn"] = (burn_products, None if BURN.exists() else build)
     found, missing = {}, []
     for _ in range(turns):
         for system, (run, how) in systems.items():
