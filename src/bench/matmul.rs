@@ -30,7 +30,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         name: name.to_owned(),
         part,
         operations: 2.0 * (rows * inputs * outputs) as f64,
-        bytes: Some(bench.element() * (rows * inputs + rows * outputs + inputs * outputs) as f64),
+        bytes: Some(bench.dtype().size() as f64 * (rows * inputs + rows * outputs + inputs * outputs) as f64),
         times: 1,
         run: bench.timed(plan),
     };
@@ -44,7 +44,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         entry("dense dy^T * x", Part::Rival, &gradient),
     ];
     entries.extend(ceilings.entries(bench));
-    let title = format!("dense {}, {inputs} inputs, {outputs} outputs, {rows} rows", bench.dtype());
+    let title = format!("dense {}, {inputs} inputs, {outputs} outputs, {rows} rows", bench.dtype().name());
     let table = contest(title, bench.sizes.rounds, entries)?;
 
     let rivals = table.rows().iter().filter(|row| row.part() == Part::Rival);

@@ -29,7 +29,7 @@ pub use report::Report;
 pub use sizes::Sizes;
 
 use crate::check::{self, Verdict};
-use crate::gpu::{Class, Clock, Gpu, Plan, Recorder, Tensor, Timer};
+use crate::gpu::{Class, Clock, DType, Gpu, Plan, Recorder, Tensor, Timer};
 use crate::nn::Precision;
 use crate::random::{Key, Stream};
 use crate::{Error, Result, ops};
@@ -170,27 +170,14 @@ impl Bench {
         }
     }
 
-    /// Room for a result that is stored as operands are.
-    fn room(&self, shape: &[usize]) -> Result<Tensor> {
-        match self.sizes.precision {
-            Precision::F32 => self.gpu.alloc::<f32>(Class::Activations, "output", shape),
-            Precision::F16(_) => self.gpu.alloc::<f16>(Class::Activations, "output", shape),
-        }
+    /// What operands are.
+    fn dtype(&self) -> DType {
+        self.sizes.precision.dtype()
     }
 
-    /// Whether operands are f16.
+    /// Whether they are f16.
     fn is_half(&self) -> bool {
-        self.sizes.precision.half().is_some()
-    }
-
-    /// What operands are, in a word.
-    fn dtype(&self) -> &'static str {
-        if self.is_half() { "f16" } else { "f32" }
-    }
-
-    /// Bytes of one of their elements.
-    fn element(&self) -> f64 {
-        if self.is_half() { 2.0 } else { 4.0 }
+        self.dtype() == DType::F16
     }
 
     /// What the device can do at most, to be timed with the rest.

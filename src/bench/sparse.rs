@@ -1,11 +1,8 @@
 //! A layer's three products, block-sparse against dense.
 
-use half::f16;
-
 use super::{Bench, Cell, Crossover, Curve, Entry, Findings, Grid, Op, Part, Subject, Table, contest};
 use crate::Result;
 use crate::gpu::{Class, Plan};
-use crate::nn::Precision;
 use crate::ops::{self, Epilogue, Transpose};
 use crate::random::{Key, Stream};
 use crate::sparse::{self, BlockMatrix, Pattern};
@@ -35,7 +32,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         title: format!(
             "Rate per operation on a non-zero, as a share of the best dense rate, {}: {inputs} inputs, {outputs} outputs, \
              {rows} rows",
-            bench.dtype()
+            bench.dtype().name()
         ),
         head,
         rows: Vec::new(),
@@ -85,7 +82,8 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
     let gpu = &bench.gpu;
     let (x, dy) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let w = bench.numbers(2, &[outputs, inputs])?;
-    let (y, dx) = (bench.room(&[rows, outputs])?, bench.room(&[rows, inputs])?);
+    let room = |shape: [usize; 2]| bench.sizes.precision.alloc(gpu, "output", &shape);
+    let (y, dx) = (room([rows, outputs])?, room([rows, inputs])?);
     // The gradient of weights is f32 in any case.
     let dw = gpu.alloc::<f32>(Class::Gradients, "output", &[outputs, inputs])?;
     let none = Epilogue::None;
@@ -112,12 +110,7 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
         let topology = sparse::random(outputs, inputs, block, nnz, key)?;
         let present = topology.elements();
         let pattern = Pattern::upload(gpu, &topology)?;
-        let w = match bench.sizes.precision {
-            Precision::F32 => BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &vec![0.5f32; present])?,
-            Precision::F16(_) => {
-                BlockMatrix::upload(gpu, Class::Values, "W", &pattern, &vec![f16::from_f32(0.5); present])?
-            }
-        };
+        let w = BlockMatrix::adopt(pattern.clone(), bench.numbers(2, &[nnz, block, block])?)?;
         let dw = BlockMatrix::alloc(gpu, Class::Gradients, "dW", &pattern)?;
         let products: [&Op<'_>; 3] = [
             &|rec| ops::dds(rec, &x, &w, &y, Transpose::NT, none),
@@ -132,8 +125,10 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
     let ceilings = bench.ceilings()?;
     let mut entries: Vec<Entry<'_>> = plans.iter().map(|plan| plan.entry(bench)).collect();
     entries.extend(ceilings.entries(bench));
-    let title =
-        format!("{}, {inputs} inputs, {outputs} outputs, {rows} rows, density {density}", bench.dtype());
+    let title = format!(
+        "{}, {inputs} inputs, {outputs} outputs, {rows} rows, density {density}",
+        bench.dtype().name()
+    );
     contest(title, bench.sizes.rounds, entries)
 }
 
@@ -151,7 +146,7 @@ impl Timed {
     fn new(name: String, part: Part, bench: &Bench, present: usize, (times, plan): (usize, Plan)) -> Self {
         let [rows, inputs, outputs] = bench.sizes.layer;
         let operations = 2.0 * (rows * present) as f64;
-        let bytes = bench.element() * (rows * (inputs + outputs) + present) as f64;
+        let bytes = bench.dtype().size() as f64 * (rows * (inputs + outputs) + present) as f64;
         Self { name, part, operations, bytes, times, plan }
     }
 

@@ -98,7 +98,7 @@ pub(super) fn title(bench: &Bench) -> String {
     format!(
         "{steps} training steps of {INPUTS}-{}-{CLASSES}, {batch} rows, AdamW, {}",
         hidden.join("-"),
-        bench.dtype()
+        bench.dtype().name()
     )
 }
 

@@ -91,6 +91,8 @@ struct Inner {
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     matrices: Option<Matrices>,
+    /// Asked for once, because the system reads files to answer.
+    threads: u32,
     sources: Sources,
     checked_shaders: bool,
     registry: Registry,
@@ -177,8 +179,14 @@ impl Gpu {
         matrices: Option<Matrices>,
         options: Options,
     ) -> Self {
+        let threads = match std::thread::available_parallelism() {
+            // As lavapipe has it.
+            Ok(threads) if info.device_type == wgpu::DeviceType::Cpu => threads.get().min(32) as u32,
+            _ => 1,
+        };
         let inner = Inner {
             matrices,
+            threads,
             limits: device.limits(),
             device,
             queue,
@@ -221,11 +229,7 @@ impl Gpu {
 
     /// How many threads a driver that runs on the CPU shares workgroups out to, each a run of neighbours; 1 for any other.
     pub(crate) fn threads(&self) -> u32 {
-        match std::thread::available_parallelism() {
-            // As lavapipe has it.
-            Ok(threads) if self.is_software() => threads.get().min(32) as u32,
-            _ => 1,
-        }
+        self.inner.threads
     }
 
     /// The driver's name and version.

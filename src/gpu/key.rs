@@ -219,8 +219,9 @@ pub const FLAGS: &[&str] = &[
     "cosine",
     // Selection: from the other end; a share of what takes part rather than a count.
     "smallest",
-    "except",
     "fraction",
+    // Stored blocks: all but those of a set.
+    "except",
     // Sets: union, difference.
     "or",
     "and_not",

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::Projection;
-use crate::gpu::{Class, Gpu, Tensor};
+use crate::gpu::{Class, DType, Gpu, Tensor};
 use crate::ops::is_scale;
 use crate::random::{Key, Stream};
 use crate::{Error, Result};
@@ -46,11 +46,19 @@ impl Precision {
         }
     }
 
+    /// What activations and the operands of products are.
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16(_) => DType::F16,
+        }
+    }
+
     /// Room for activations that products read.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub(super) fn alloc(self, gpu: &Gpu, label: &str, shape: &[usize]) -> Result<Tensor> {
+    pub(crate) fn alloc(self, gpu: &Gpu, label: &str, shape: &[usize]) -> Result<Tensor> {
         match self {
             Self::F32 => gpu.alloc::<f32>(Class::Activations, label, shape),
             Self::F16(_) => gpu.alloc::<f16>(Class::Activations, label, shape),
