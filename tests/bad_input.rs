@@ -363,6 +363,7 @@ fn json_keeps_its_promise() {
         "steps",
         "seconds",
         "step_ms",
+        "operating_ms",
         "adapter",
         "driver",
         "params_present",

@@ -11,7 +11,7 @@ use fretwork::Error;
 use fretwork::check::{self, Verdict};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Variant};
-use fretwork::methods::{Kind, MethodConfig};
+use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
     self, Activation, AdamW, Dropout, Dropping, Epilogue, Fresh, Sgd, Step, StepValues, Transpose,
@@ -538,6 +538,29 @@ fn a_run_with_large_values_is_close_and_repeatable() {
     assert!(split.0 > whole.0);
     assert!((whole.2 - split.2).abs() < 1e-3 * whole.2, "loss {} whole, {} split", whole.2, split.2);
     assert!(split.1 == trained(&devices()[1], settings).1, "two runs differ");
+}
+
+/// Growth is scored by no more rows than fit a binding, unless somebody wants more.
+#[test]
+fn growth_is_scored_by_what_fits() {
+    let rigl = |score_rows| {
+        let mut settings = settings(vec![256, 320], 16);
+        settings.method = MethodConfig { score_rows, ..MethodConfig::new(Kind::Rigl, 0.9) };
+        settings.method.updates.every = Every::Steps(2);
+        settings.batch = 360;
+        settings
+    };
+    let [whole, split] = devices();
+    // A row of 320 has 1280 bytes; the sixteenth of a batch would be 24 rows.
+    let fitting = SMALL as usize / 1280 / 4 * 4;
+    assert_eq!((fitting, rigl(None).method.score_rows(360)), (12, 24));
+    let loss = trained(&split, rigl(None)).2;
+    assert!(loss.to_bits() == trained(&whole, rigl(Some(fitting))).2.to_bits());
+    assert!(loss.to_bits() != trained(&whole, rigl(None)).2.to_bits(), "the rows make no difference");
+
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    let refused = Trainer::new(&split, rigl(Some(24)), data);
+    assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
 }
 
 /// A window that begins in the wrong place shows.

@@ -2,10 +2,15 @@
 """Benchmark peer: a "truly sparse" SET multilayer perceptron on the CPU, with SciPy CSR matrices.
 
 It does what a NumPy/SciPy user would do today, so that a GPU library has something to be compared with: only the
-weights that exist are stored and updated, there are no masks over dense matrices. Everything is float32. Activations
-lie feature-major, (features, batch), and weights are CSR of shape (n_out, n_in), so that the forward product, the
-backward product (the transpose is a CSC view) and the sampled weight gradient all run along contiguous batch rows.
-SciPy's sparse products run on one thread; the weight gradient, in Numba, runs on all.
+weights that exist are stored and updated, there are no masks over dense matrices. Everything is float32, and features are
+standardized. SciPy's sparse products run on one thread; the weight gradient, in Numba, runs on all, or on as many as
+NUMBA_NUM_THREADS says.
+
+There are two of it, of one accuracy. By default activations lie feature-major, (features, batch), and weights are CSR of
+shape (n_out, n_in), so that the forward product, the backward product (the transpose is a CSC view) and the sampled weight
+gradient all run along contiguous batch rows. With --published arrays and arithmetic are those of the published program:
+a sample's features lie together, the gradient is summed across them, and gradients, momentum and weights are sparse
+matrices that are added as such.
 
 The method is that of:
 - Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
@@ -48,7 +53,14 @@ def load(folder, split, rows):
     images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
     labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
     assert rows <= len(images) == len(labels), f"{rows} {split} rows of {len(images)} images, {len(labels)} labels"
-    return images[:rows].reshape(rows, -1).astype(F32) / F32(255), labels[:rows].astype(np.int64)
+    return images[:rows].reshape(rows, -1).astype(F32), labels[:rows].astype(np.int64)
+
+
+def standardized(x, test_x):
+    """Both with mean 0 and standard deviation 1 in each feature of the first; a feature that never changes becomes 0."""
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    deviation[deviation == 0] = np.inf
+    return (x - mean) / deviation, (test_x - mean) / deviation
 
 
 @numba.njit(parallel=True, fastmath=True)
@@ -61,6 +73,16 @@ def weight_gradient(indptr, indices, delta, inputs, scale, out):
             for sample in range(delta.shape[1]):
                 total += delta[row, sample] * inputs[column, sample]
             out[k] = total * scale
+
+
+@numba.njit(parallel=True, fastmath=True)
+def published_gradient(rows, columns, delta, inputs, out):
+    """The same down arrays of (batch, features): the next sample is a row of features away."""
+    for k in numba.prange(len(out)):
+        total = np.float32(0)
+        for sample in range(delta.shape[0]):
+            total += delta[sample, rows[k]] * inputs[sample, columns[k]]
+        out[k] = total / np.float32(delta.shape[0])
 
 
 def csr_at(keys, values, shape):
@@ -86,6 +108,12 @@ class Layer:
     def fresh(self, count, rng):
         return rng.uniform(-self.bound, self.bound, count).astype(F32)
 
+    def affine(self, inputs):
+        return self.weights @ inputs + self.bias
+
+    def back(self, delta):
+        return self.weights.T @ delta
+
     def step(self, inputs, delta, args):
         """One SGD step; `delta` is the loss gradient behind the affine map, not yet divided by the batch size."""
         w, scale = self.weights, F32(1 / delta.shape[1])
@@ -93,6 +121,10 @@ class Layer:
         self.velocity *= F32(args.momentum)
         self.velocity -= F32(args.lr) * self.gradient
         w.data += self.velocity - F32(args.weight_decay) * w.data
+        self.step_bias(delta, args)
+
+    def step_bias(self, delta, args):
+        scale = F32(1 / delta.shape[1])
         self.bias_velocity *= F32(args.momentum)
         self.bias_velocity -= F32(args.lr) * scale * delta.sum(axis=1, keepdims=True)
         self.bias += self.bias_velocity
@@ -121,9 +153,43 @@ class Layer:
         self.velocity = np.concatenate([self.velocity[keep], np.zeros(grown, F32)])[order]
 
 
+class PublishedLayer(Layer):
+    """The same as (features, batch) in Fortran's order, which is (batch, features) in C's, and with matrices for arrays."""
+
+    def __init__(self, n_in, n_out, epsilon, rng):
+        super().__init__(n_in, n_out, epsilon, rng)
+        self.weights, self.velocity = self.weights.tocsc(), self.weights.tocsc() * F32(0)
+
+    def affine(self, inputs):
+        return np.asfortranarray(super().affine(inputs))
+
+    def back(self, delta):
+        return np.asfortranarray(super().back(delta))
+
+    def step(self, inputs, delta, args):
+        gradient = self.weights.tocoo()
+        published_gradient(gradient.row, gradient.col, delta.T, inputs.T, gradient.data)
+        self.velocity = F32(args.momentum) * self.velocity - F32(args.lr) * gradient.tocsc()
+        self.weights += self.velocity - F32(args.weight_decay) * self.weights
+        self.step_bias(delta, args)
+
+    def evolve(self, zeta, rng):
+        """A sum of matrices drops what is 0, so there may be less momentum than there are weights."""
+        self.weights, velocity = self.weights.tocsr(), self.velocity.tocoo()
+        self.weights.sort_indices()
+        self.velocity = np.zeros(self.weights.nnz, F32)
+        keys = np.repeat(np.arange(self.weights.shape[0]), np.diff(self.weights.indptr)) * self.weights.shape[1]
+        at = np.searchsorted(keys + self.weights.indices, velocity.row * np.int64(self.weights.shape[1]) + velocity.col)
+        self.velocity[at] = velocity.data
+        super().evolve(zeta, rng)
+        velocity = sparse.csr_array((self.velocity, self.weights.indices, self.weights.indptr), self.weights.shape)
+        self.weights, self.velocity = self.weights.tocsc(), velocity.tocsc()
+
+
 class Network:
     def __init__(self, widths, args, rng):
-        self.layers = [Layer(n_in, n_out, args.epsilon, rng) for n_in, n_out in zip(widths, widths[1:])]
+        kind = PublishedLayer if args.published else Layer
+        self.layers = [kind(n_in, n_out, args.epsilon, rng) for n_in, n_out in zip(widths, widths[1:])]
         # All-ReLU: the slope left of zero alternates in sign, negative behind the first hidden layer.
         self.slopes = [F32(-args.alpha if i % 2 == 0 else args.alpha) for i in range(len(widths) - 2)]
         self.args, self.rng = args, rng
@@ -132,7 +198,7 @@ class Network:
         """The logits, each layer's input, and each hidden layer's derivative (activation times dropout)."""
         inputs, derivatives = [x], []
         for layer, slope in zip(self.layers, self.slopes):
-            z = layer.weights @ inputs[-1] + layer.bias
+            z = layer.affine(inputs[-1])
             derivative = (z > 0) * (1 - slope)
             derivative += slope  # 1 or the slope; np.where takes many times as long
             if dropout:
@@ -140,7 +206,7 @@ class Network:
             z *= derivative  # All-ReLU is linear on either side, and dropout scales: both are one factor
             inputs.append(z)
             derivatives.append(derivative)
-        return self.layers[-1].weights @ inputs[-1] + self.layers[-1].bias, inputs, derivatives
+        return self.layers[-1].affine(inputs[-1]), inputs, derivatives
 
     def train_batch(self, x, labels):
         logits, inputs, derivatives = self.forward(x, self.args.dropout)
@@ -150,7 +216,7 @@ class Network:
         for i in reversed(range(len(self.layers))):
             layer, below = self.layers[i], delta
             if i:  # with the weights as they were in the forward pass
-                below = (layer.weights.T @ delta) * derivatives[i - 1]
+                below = layer.back(delta) * derivatives[i - 1]
             layer.step(inputs[i], delta, self.args)
             delta = below
 
@@ -167,6 +233,7 @@ def arguments():
                               zeta=0.3).items():
         parser.add_argument("--" + name.replace("_", "-"), type=float, default=default)
     parser.add_argument("--hidden", type=lambda text: [int(n) for n in text.split(",")], default=[1000, 1000, 1000])
+    parser.add_argument("--published", action="store_true", help="arrays and arithmetic of the published program")
     return parser.parse_args()
 
 
@@ -175,19 +242,21 @@ def main():
     rng = np.random.default_rng(args.seed)
     folder = find_data(args.data)
     (x, labels), (test_x, test_labels) = load(folder, "train", args.rows), load(folder, "t10k", args.test_rows)
-    test_x = np.ascontiguousarray(test_x.T)
+    x, test_x = standardized(x, test_x)
+    as_it_lies = (lambda rows: rows.T) if args.published else (lambda rows: np.ascontiguousarray(rows.T))
     network = Network([x.shape[1], *args.hidden, 10], args, rng)
     # Numba compiles on the first call: make that here, on a throw-away layer with the very types of the run.
-    Layer(4, 4, 4.0, np.random.default_rng(0)).step(np.ones((4, 2), F32), np.ones((4, 2), F32), args)
+    some = as_it_lies(np.ones((2, 4), F32))
+    type(network.layers[0])(4, 4, 4.0, np.random.default_rng(0)).step(some, some, args)
     times = []
     for epoch in range(1, args.epochs + 1):
         start = time.perf_counter()
         order = rng.permutation(len(x))
         for at in range(0, len(x), args.batch):
             rows = order[at:at + args.batch]
-            network.train_batch(np.ascontiguousarray(x[rows].T), labels[rows])
+            network.train_batch(as_it_lies(x[rows]), labels[rows])
         seconds = time.perf_counter() - start
-        accuracy = network.accuracy(test_x, test_labels)  # before the evolution, and not timed
+        accuracy = network.accuracy(as_it_lies(test_x), test_labels)  # before the evolution, and not timed
         start = time.perf_counter()
         if epoch < args.epochs:
             for layer in network.layers[:-1]:

@@ -5,7 +5,7 @@ use std::iter;
 use super::step::{NEVER, RUN, Run, title};
 use super::{Bench, Cell, Findings, Grid, Part, Row, Subject, Table, contest};
 use crate::Result;
-use crate::methods::{Kind, Updates};
+use crate::methods::{Kind, MethodConfig, Updates};
 
 /// What a step may cost between updates, against one of a pattern that never changed.
 const BETWEEN: f64 = 1.05;
@@ -49,7 +49,8 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
             .to_vec(),
         rows,
     };
-    let grids = iter::once(grid).chain(kernels).collect();
+    let all = sparsities.iter().map(|&sparsity| every_method(bench, sparsity)).collect::<Result<Vec<_>>>()?;
+    let grids = iter::once(grid).chain(all).chain(kernels).collect();
     Ok(Findings { subject: Subject::Update, tables, grids, curves: Vec::new() })
 }
 
@@ -98,4 +99,42 @@ fn evolving(bench: &Bench, sparsity: f64) -> Result<(Table, Vec<Grid>)> {
         }
     }
     Ok((table, grids))
+}
+
+/// What an update takes beyond a step, of every method whose updates are part of steps: the plans in turns.
+fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
+    let mut rows = Vec::new();
+    for &(name, kind) in Kind::ALL {
+        // One that starts dense prunes between steps.
+        if MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0).stored_sparsity(sparsity) == 0.0 {
+            continue;
+        }
+        let run = Run::new(bench, &bench.gpu, Some(sparsity), kind, Updates { until: 1.0, ..NEVER })?;
+        if run.trainer.borrow().update_plan().is_none() {
+            continue;
+        }
+        // With the first step the device is told how many blocks an update exchanges.
+        run.go_on()?;
+        let trainer = run.trainer.borrow();
+        let Some(update) = trainer.update_plan() else { continue };
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..bench.sizes.rounds.max(1) * bench.sizes.steps.max(1) as usize {
+            for (times, plan) in times.iter_mut().zip([trainer.step_plan(), update]) {
+                times.push(bench.timer.time(plan)?);
+            }
+        }
+        let [step, update] = times.map(|mut times| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64() * 1e3
+        });
+        let cells = [step, update - step, (update - step) / (100.0 * step + update - step)];
+        rows.push([vec![Cell::text(name)], cells.map(Cell::Number).to_vec()].concat());
+    }
+    Ok(Grid {
+        title: format!("An update of each method, {} % sparse", 100.0 * sparsity),
+        head: ["", "a step, ms", "an update beyond it, ms", "one in 100 steps, of the time"]
+            .map(str::to_owned)
+            .to_vec(),
+        rows,
+    })
 }

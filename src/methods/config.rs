@@ -121,8 +121,9 @@ pub struct MethodConfig {
     pub backward_sparsity: f64,
     /// Top-KAST's decay, SCL's cost of a connection.
     pub penalty: f64,
-    /// How many rows of a batch growth is scored by; a sixteenth where there is no number. Scores are looked at for all blocks
-    /// there could be, so all rows would cost an update as much as several steps of a very sparse network.
+    /// How many rows of a batch growth is scored by; a sixteenth, or what fits a binding, where there is no number. Scores are
+    /// looked at for all blocks there could be, so all rows would cost an update as much as several steps of a very sparse
+    /// network.
     pub score_rows: Option<usize>,
     /// Neuron-importance pruning: whether outgoing weights are lost too.
     pub prune_outgoing: bool,

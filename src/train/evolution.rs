@@ -1,5 +1,7 @@
 //! The method of a run, and what it may do to the network.
 
+use std::time::{Duration, Instant};
+
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Static, Surgery, Workspace};
 use crate::nn::{ModelConfig, Network};
@@ -25,6 +27,8 @@ pub(super) struct Evolution {
     pub(super) reshaped: bool,
     /// Whether a layer has been given blocks after the start.
     pub(super) grown: bool,
+    /// How long the method has operated, by this process.
+    pub(super) operated: Duration,
 }
 
 impl Evolution {
@@ -50,7 +54,15 @@ impl Evolution {
         gpu.run(&rec.finish()?)?;
         let key = |layer| Key::new(config.seed(), Stream::Growth(layer));
         let keys = (0..targets.len() as u32).map(key).collect();
-        Ok(Self { method, targets, workspaces, keys, reshaped: false, grown: false })
+        Ok(Self {
+            method,
+            targets,
+            workspaces,
+            keys,
+            reshaped: false,
+            grown: false,
+            operated: Duration::ZERO,
+        })
     }
 
     /// What a checkpoint holds of it, by name.
@@ -94,11 +106,16 @@ impl Trainer {
         if self.evolution.method.is_static() && !matches!(moment, Moment::Start { .. }) {
             return Ok(());
         }
+        // Steps that are on their way are none of the method's time.
+        self.gpu.finish()?;
+        let started = Instant::now();
         // The method holds the network while it operates, so it stands aside from it.
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.operate(moment, self);
         self.evolution.method = method;
         result?;
+        self.gpu.finish()?;
+        self.evolution.operated += started.elapsed();
         // At the end of an epoch a method may also have changed its mind about what it records.
         if self.evolution.reshaped || !matches!(moment, Moment::Update { .. }) {
             self.plan()?;

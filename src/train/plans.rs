@@ -177,9 +177,23 @@ impl Trainer {
     fn score_rows(&self) -> [usize; 2] {
         let (method, batch) = (&self.settings.method, self.settings.batch);
         let labels = self.batch.labels_per_row();
-        let rows = method.score_rows(batch * labels);
+        let mut rows = method.score_rows(batch * labels);
+        if method.score_rows.is_none() {
+            rows = rows.min(self.scorable_rows());
+        }
         let last = rows.min(((self.data.train.rows() - 1) % batch + 1) * labels);
         if method.updates.replace_steps() { [rows, last] } else { [last; 2] }
+    }
+
+    /// As many rows of the widest layer as fit a binding, since a score-only product cannot be cut: a block's score is a
+    /// reduction of finished sums.
+    fn scorable_rows(&self) -> usize {
+        let sparse = self.model.layers().into_iter().filter(|layer| layer.weight().sparse().is_some());
+        let widest = sparse.flat_map(|layer| layer.sides()).max().unwrap_or(1);
+        let row = (widest * size_of::<f32>()) as u64;
+        let fitting = self.gpu.limits().max_storage_buffer_binding_size / row;
+        // The products take four rows at a time.
+        (fitting as usize / 4 * 4).max(4)
     }
 
     /// A layer as the method sees it, if it is sparse.

@@ -29,8 +29,8 @@ use super::report::{
 /// progress is up to date and an interrupt is heard.
 const IN_FLIGHT: usize = 4;
 
-/// Reports of progress within an epoch, at most.
-const REPORTS: u64 = 50;
+/// Reports of progress within an epoch, or thereabouts. Each scans what a step has made.
+const REPORTS: u64 = 20;
 
 /// What a run tells whoever watches it.
 #[derive(Debug, Clone)]
@@ -124,6 +124,9 @@ pub struct Summary {
     pub seconds: f64,
     /// Milliseconds of a step, tests not included.
     pub step_ms: f64,
+    /// Milliseconds, all together, in which the method had the network to itself: before the first step, between steps or at
+    /// the end of an epoch. An update that is part of a step is not among them.
+    pub operating_ms: f64,
     /// Stored parameters.
     pub params_present: usize,
     /// What they would be with every block present.
@@ -484,6 +487,7 @@ impl Trainer {
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / (steps_here.max(1) as f64),
+            operating_ms: self.evolution.operated.as_secs_f64() * 1e3,
             params_present: self.model.params_present(),
             params_dense: self.settings.model.params_dense(),
             bytes: self.gpu.bytes(),

@@ -133,7 +133,8 @@ pub(crate) struct Train {
     /// Top-KAST's decay of present blocks; SCL's cost of a connection.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
-    /// How many rows of a batch growth is scored by, where gradients or activations decide; by default a sixteenth.
+    /// How many rows of a batch growth is scored by, where gradients or activations decide; by default a sixteenth, or what
+    /// fits a binding.
     #[arg(long, value_name = "N")]
     pub(crate) score_rows: Option<usize>,
     /// Methods that prune: whose blocks compete, global | layer. The first may empty a layer, which is refused.

@@ -339,6 +339,7 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
         ("       peak, together", kib(summary.peak_bytes)),
         ("steps", summary.steps.to_string()),
         ("time per step", format!("{:.2} ms", summary.step_ms)),
+        ("the method, between them", format!("{:.1} ms in all", summary.operating_ms)),
         ("blocking waits in steps", summary.blocking_waits.to_string()),
         ("adapter", gpu.info().name.clone()),
         ("driver", gpu.driver()),
