@@ -3,8 +3,6 @@
 //! Cargo runs tests in the order of their names. This is the first of those that use a device: it compiles all kernels there are,
 //! each once and on all processors, and a driver that keeps them has them for the others.
 
-mod parallel;
-
 use std::sync::Mutex;
 
 use fretwork::check::{self, Check, Verdict};
@@ -20,14 +18,16 @@ fn every_known_answer() {
         println!("SKIPPED: {} checks of kernels that this adapter cannot run", others.len());
     }
     let wrong = Mutex::new(Vec::new());
-    let open = || Gpu::request(Options::default()).unwrap();
-    parallel::share_out(&parallel::by_kernel(&table), open, |gpu, checks| {
+    let open = || Gpu::request(Options::default());
+    check::share_out(&check::by_kernel(&table), &gpu, open, |gpu, checks| {
         for check in checks {
             if let Err(why) = verdict(check, gpu) {
                 wrong.lock().unwrap().push(format!("{}: {why}", check.name));
             }
         }
-    });
+        Ok(())
+    })
+    .unwrap();
     let wrong = wrong.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} kernels are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

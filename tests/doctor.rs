@@ -1,7 +1,5 @@
 //! A broken kernel is found, by the library's checks and by the program.
 
-mod parallel;
-
 use std::process::Command;
 
 use fretwork::check::{self, Check, Verdict};
@@ -82,45 +80,53 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
         .iter()
         .filter(|check| check.name.contains(".f32.b16.nt ") || BREAKS.iter().any(|row| row.3 == check.name))
         .collect();
-    let open = || Gpu::request(Options::default()).unwrap();
-    parallel::share_out(&watched, open, |gpu, check| {
-        let verdict = check.applies_to(gpu).then(|| check.run(gpu).unwrap());
+    let open = || Gpu::request(Options::default());
+    let any = open().unwrap();
+    check::share_out(&watched, &any, open, |gpu, check| {
+        let verdict = check.applies_to(gpu).then(|| check.run(gpu)).transpose()?;
         let wrong = matches!(verdict, Some(Verdict::Wrong(_)));
         assert!(!wrong, "nothing is broken: {}: {verdict:?}", check.name);
-    });
-    parallel::share_out(
-        &BREAKS,
-        || (),
-        |(), &(file, from, to, objector)| {
-            let objector = named(objector);
-            let mut sources = Sources::default();
-            sources.patch(file, from, to).unwrap();
-            let gpu = Gpu::request(Options { sources, ..Options::default() }).unwrap();
-            let lacking = match file {
-                "common/wave" if !gpu.runs(Variant::Wave) => Some("subgroups of eight"),
-                "common/coop" if !gpu.runs(Variant::Coop) => Some("cooperative matrices"),
-                "common/half" if !gpu.has_f16() => Some("half precision"),
-                _ => None,
-            };
-            if let Some(lacking) = lacking {
-                println!("SKIPPED: this adapter has no {lacking}, so nothing uses {file}");
-                return;
-            }
-            let found = matches!(objector.run(&gpu).unwrap(), Verdict::Wrong(_));
-            assert!(found, "{file}: {from:?} became {to:?}, and {} did not notice", objector.name);
-            // What is common is part of all the others.
-            let family = file.split('/').next().unwrap();
-            if family == "common" {
-                return;
-            }
-            let of_family = |check: &Check| check.name.starts_with(&format!("fretwork.{family}."));
-            for check in watched.iter().filter(|check| check.applies_to(&gpu) && !of_family(check)) {
-                let verdict = check.run(&gpu).unwrap();
-                let blamed = matches!(verdict, Verdict::Wrong(_));
-                assert!(!blamed, "{file} is broken, but {} is blamed: {verdict:?}", check.name);
-            }
-        },
-    );
+        Ok(())
+    })
+    .unwrap();
+    let own = || Ok(());
+    let find = |(): &(), row: &(&str, &str, &str, &str)| found(row, named(row.3), &watched);
+    check::share_out(&BREAKS, &any, own, find).unwrap();
+}
+
+/// On a device with this break its check objects, and none of those that are watched but for kernels of the same family.
+fn found(
+    &(file, from, to, _): &(&str, &str, &str, &str),
+    objector: &Check,
+    watched: &[&Check],
+) -> fretwork::Result<()> {
+    let mut sources = Sources::default();
+    sources.patch(file, from, to)?;
+    let gpu = Gpu::request(Options { sources, ..Options::default() })?;
+    let lacking = match file {
+        "common/wave" if !gpu.runs(Variant::Wave) => Some("subgroups of eight"),
+        "common/coop" if !gpu.runs(Variant::Coop) => Some("cooperative matrices"),
+        "common/half" if !gpu.has_f16() => Some("half precision"),
+        _ => None,
+    };
+    if let Some(lacking) = lacking {
+        println!("SKIPPED: this adapter has no {lacking}, so nothing uses {file}");
+        return Ok(());
+    }
+    let found = matches!(objector.run(&gpu)?, Verdict::Wrong(_));
+    assert!(found, "{file}: {from:?} became {to:?}, and {} did not notice", objector.name);
+    // What is common is part of all the others.
+    let family = file.split('/').next().unwrap_or(file);
+    if family == "common" {
+        return Ok(());
+    }
+    let of_family = |check: &Check| check.name.starts_with(&format!("fretwork.{family}."));
+    for check in watched.iter().filter(|check| check.applies_to(&gpu) && !of_family(check)) {
+        let verdict = check.run(&gpu)?;
+        let blamed = matches!(verdict, Verdict::Wrong(_));
+        assert!(!blamed, "{file} is broken, but {} is blamed: {verdict:?}", check.name);
+    }
+    Ok(())
 }
 
 /// The program fails on shaders that were tampered with, and passes on the same files untouched.
@@ -175,21 +181,24 @@ fn other_ways_to_run_are_right_too() {
             .iter()
             .any(|part| check.name.contains(part))
     };
-    let table = parallel::by_kernel(table.iter().filter(concerned));
-    let open = || ways.each_ref().map(|options| Gpu::request(options.clone()).unwrap());
-    parallel::share_out(&table, open, |gpus, checks| {
+    let table = check::by_kernel(table.iter().filter(concerned));
+    let open = || Ok(ways.each_ref().map(|way| Gpu::request(way.clone()).unwrap()));
+    let any = Gpu::request(Options::default()).unwrap();
+    check::share_out(&table, &any, open, |gpus, checks| -> fretwork::Result<()> {
         for (gpu, options) in gpus.iter().zip(&ways) {
             for check in checks {
                 // A tensor of 70,000 rows has more workgroups than 7 x 7.
                 let skipped = options.fold_grids_at.is_some() && check.name.contains("70000");
                 if !skipped && check.applies_to(gpu) {
-                    let verdict = check.run(gpu).unwrap();
+                    let verdict = check.run(gpu)?;
                     let right = matches!(verdict, Verdict::Right(_));
                     assert!(right, "{options:?}: {}: {verdict:?}", check.name);
                 }
             }
         }
-    });
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// More workgroups than a dimension may have, for real.

@@ -5,9 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod activation;
-mod parallel;
-
 use activation::activate;
+use fretwork::check;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
@@ -191,15 +190,17 @@ fn every_activation_with_and_without_dropout() {
     let activations =
         [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: 0.6 }];
     let all = Variant::ALIKE.map(|variant| activations.map(|activation| (variant, activation)));
-    let open = || Gpu::request(Options::default()).unwrap();
-    parallel::share_out(all.as_flattened(), open, |gpu, &(variant, activation)| {
+    let open = || Gpu::request(Options::default());
+    check::share_out(all.as_flattened(), &open().unwrap(), open, |gpu, &(variant, activation)| {
         let gpu = gpu.with_variant(Some(variant));
         for dropout in [0.0, 0.4] {
             let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
             let worst = worst(&mut twin, &weights, &biases);
             assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
         }
-    });
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// A block that rests has no part in the output, and yet a gradient: that of waking it a little. It is what Top-KAST trains

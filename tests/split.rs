@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod parallel;
-
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -443,8 +441,9 @@ fn known_answers() {
     });
     let split = table.iter().filter(|check| check.name.contains("dds")).count();
     let (wrong, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
-    let open = || device(Some(SMALL), Sources::default());
-    parallel::share_out(&parallel::by_kernel(&table), open, |gpu, checks| {
+    let open = || Ok(device(Some(SMALL), Sources::default()));
+    let any = device(None, Sources::default());
+    check::share_out(&check::by_kernel(&table), &any, open, |gpu, checks| -> fretwork::Result<()> {
         for check in checks.iter().filter(|check| check.applies_to(gpu)) {
             match check.run(gpu) {
                 Ok(Verdict::Right(_)) => {}
@@ -453,7 +452,9 @@ fn known_answers() {
                 Err(error) => wrong.lock().unwrap().push(format!("{}: {error}", check.name)),
             }
         }
-    });
+        Ok(())
+    })
+    .unwrap();
     let (wrong, mut refused) = (wrong.into_inner().unwrap(), refused.into_inner().unwrap());
     assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(split > 50);

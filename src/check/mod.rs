@@ -4,6 +4,7 @@
 //! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
 
 mod ceiling;
+mod crew;
 mod dynamic;
 mod elementwise;
 mod gate;
@@ -16,6 +17,8 @@ mod route;
 use std::fmt;
 
 use half::f16;
+
+pub use crew::{by_kernel, share_out};
 
 use crate::Result;
 use crate::gpu::{Class, DType, Element, Gpu, Plan, Recorder, Tensor, Variant};

@@ -106,18 +106,23 @@ impl Trainer {
         if self.evolution.method.is_static() && !matches!(moment, Moment::Start { .. }) {
             return Ok(());
         }
-        // Steps that are on their way are none of the method's time.
-        self.gpu.finish()?;
+        // Steps that are on their way are none of the method's time, but within an epoch the host does not wait for them.
+        let waits = !matches!(moment, Moment::Update { .. });
+        if waits {
+            self.gpu.finish()?;
+        }
         let started = Instant::now();
         // The method holds the network while it operates, so it stands aside from it.
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.operate(moment, self);
         self.evolution.method = method;
         result?;
-        self.gpu.finish()?;
+        if waits {
+            self.gpu.finish()?;
+        }
         self.evolution.operated += started.elapsed();
         // At the end of an epoch a method may also have changed its mind about what it records.
-        if self.evolution.reshaped || !matches!(moment, Moment::Update { .. }) {
+        if self.evolution.reshaped || waits {
             self.plan()?;
         }
         Ok(())

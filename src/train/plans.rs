@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
-use crate::nn::{Half, Network, Passage};
+use crate::nn::{Half, Network, Passage, Projection};
 use crate::ops::{self, LossScale, Step, StepValues};
 
 use super::Trainer;
@@ -189,7 +189,7 @@ impl Trainer {
     /// reduction of finished sums.
     fn scorable_rows(&self) -> usize {
         let sparse = self.model.layers().into_iter().filter(|layer| layer.weight().sparse().is_some());
-        let widest = sparse.flat_map(|layer| layer.sides()).max().unwrap_or(1);
+        let widest = sparse.flat_map(Projection::sides).max().unwrap_or(1);
         let row = (widest * size_of::<f32>()) as u64;
         let fitting = self.gpu.limits().max_storage_buffer_binding_size / row;
         // The products take four rows at a time.

@@ -125,7 +125,8 @@ pub struct Summary {
     /// Milliseconds of a step, tests not included.
     pub step_ms: f64,
     /// Milliseconds, all together, in which the method had the network to itself: before the first step, between steps or at
-    /// the end of an epoch. An update that is part of a step is not among them.
+    /// the end of an epoch. An update that is part of a step is not among them, and of one between two steps it is what the host
+    /// did.
     pub operating_ms: f64,
     /// Stored parameters.
     pub params_present: usize,

@@ -1,6 +1,7 @@
 //! `fretwork doctor`.
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -26,7 +27,11 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
+    let open = || {
+        let wanted = gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() };
+        anyhow::Ok(Gpu::request(wanted)?)
+    };
+    let gpu = open()?;
     if !options.json {
         line(format!("checking every kernel on {} ({})", gpu.info().name, gpu.driver()))?;
     }
@@ -53,31 +58,36 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     );
     bar.enable_steady_tick(Duration::from_millis(200));
 
-    let mut wrong = 0;
-    for check in &table {
-        bar.set_message(check.name.clone());
-        // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
-        let verdict = match check.run(&gpu) {
-            Ok(verdict) => verdict,
-            Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
-            Err(error) => Verdict::Wrong(error.to_string()),
-        };
-        bar.inc(1);
-        match verdict {
-            Verdict::Right(share) if options.json => {
-                line(json!({ "event": "check", "kernel": check.name, "right": true, "error_share": share }))?;
-            }
-            Verdict::Right(_) => {}
-            Verdict::Wrong(why) => {
-                wrong += 1;
-                if options.json {
-                    line(json!({ "event": "check", "kernel": check.name, "right": false, "why": why }))?;
-                } else {
-                    bar.suspend(|| line(format!("WRONG {}: {why}", check.name)))?;
+    let wrong = AtomicUsize::new(0);
+    check::share_out(&check::by_kernel(&table), &gpu, open, |gpu, checks| {
+        for check in checks {
+            bar.set_message(check.name.clone());
+            // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
+            let verdict = match check.run(gpu) {
+                Ok(verdict) => verdict,
+                Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
+                Err(error) => Verdict::Wrong(error.to_string()),
+            };
+            bar.inc(1);
+            let name = &check.name;
+            match verdict {
+                Verdict::Right(share) if options.json => {
+                    line(json!({ "event": "check", "kernel": name, "right": true, "error_share": share }))?;
+                }
+                Verdict::Right(_) => {}
+                Verdict::Wrong(why) => {
+                    wrong.fetch_add(1, Ordering::Relaxed);
+                    if options.json {
+                        line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
+                    } else {
+                        bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
+                    }
                 }
             }
         }
-    }
+        Ok(())
+    })?;
+    let wrong = wrong.into_inner();
     bar.finish_and_clear();
     if options.json {
         line(json!({
