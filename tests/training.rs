@@ -10,7 +10,7 @@ use fretwork::gpu::{Gpu, Options, Variant};
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::Activation;
-use fretwork::sparse::Density;
+use fretwork::sparse::{Density, Topology};
 use fretwork::train::{
     Checkpoint, Event, Flow, Length, OptimizerKind, Position, RunFolder, Schedule, Settings, Trainer,
 };
@@ -290,8 +290,35 @@ fn a_checkpoint_of_another_network_is_refused() {
     mlp(&mut checkpoint.settings).classes = 11;
     assert!(refusal(&checkpoint).contains("11 classes"), "{}", refusal(&checkpoint));
     checkpoint.settings = lively(OptimizerKind::Sgd);
-    // A pattern from outside is validated: here a block out of range.
+    // One that is not there at all.
     let mut forged = Checkpoint::new(checkpoint.settings.clone(), checkpoint.position, checkpoint.memory);
     forged.put("layers.0.bias", &[64], vec![0.0; 64]);
     assert!(refusal(&forged).contains("has no tensor layers.0.weight.crow_indices"));
+}
+
+/// Blocks come back to the slots they had, resting or not; slots that cannot be are refused by name.
+#[test]
+fn slots_survive_and_are_validated() {
+    let path = Path::new("checkpoint");
+    let (name, sides, block) = ("layers.0.weight", [64, 64], 16);
+    let coordinates = [(3, 1), (0, 2), (3, 0), (1, 1)];
+    let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
+    let settings = lively(OptimizerKind::Sgd);
+    for resting in [None, Some(2)] {
+        let topology =
+            Topology::with_resting(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
+        let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32).collect();
+        let mut checkpoint = Checkpoint::new(settings.clone(), position, serde_json::Value::Null);
+        checkpoint.put_sparse(name, &topology, &values);
+        let read = checkpoint.topology(path, name, sides, block).unwrap();
+        assert_eq!(read, topology);
+        let kept = checkpoint.get(path, "layers.0.weight.values", &[4, block, block]).unwrap();
+        assert!(kept != values && read.in_slot_order(kept) == values);
+
+        for slots in [&[1, 3, 2, 2][..], &[1, 3, 2, 4], &[1, 3, 2, u32::MAX], &[1, 3, 2]] {
+            checkpoint.put_words("layers.0.weight.slots", slots);
+            let refusal = checkpoint.topology(path, name, sides, block).unwrap_err().to_string();
+            assert!(refusal.contains("layers.0.weight.slots"), "{slots:?}: {refusal}");
+        }
+    }
 }

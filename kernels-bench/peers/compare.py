@@ -5,8 +5,8 @@ A layer's products and ten training steps in PyTorch and in Burn, and whole epoc
 its own beside this file. What is not there is named, with how to get it.
 
 The SET networks are 784-1000-1000-1000-10, on the first 20,000 images of Fashion-MNIST with All-ReLU, tested on the first 1,000
-test images. The peer is there twice, with the published program's arrays and arithmetic and with better ones. Fretwork has no
-more parameters than the peer, as many blocks of 8 x 8 as fit, or fewer. What is compared is the median epoch, the test not
+test images. The peer is there twice, with the published program's arrays and arithmetic and with better ones. Fretwork has
+about as many parameters as the peer, whose number is drawn, or a third of them. What is compared is the median epoch, the test not
 included.
 
     cargo build --release

@@ -10,7 +10,7 @@ There are two of it, of one accuracy. By default activations lie feature-major, 
 shape (n_out, n_in), so that the forward product, the backward product (the transpose is a CSC view) and the sampled weight
 gradient all run along contiguous batch rows. With --published arrays and arithmetic are those of the published program:
 a sample's features lie together, the gradient is summed across them, and gradients, momentum and weights are sparse
-matrices that are added as such.
+matrices that are added as such. Biases do not decay, and a last batch that is not full is trained on, in both.
 
 The method is that of:
 - Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
@@ -174,13 +174,15 @@ class PublishedLayer(Layer):
         self.step_bias(delta, args)
 
     def evolve(self, zeta, rng):
-        """A sum of matrices drops what is 0, so there may be less momentum than there are weights."""
+        """A sum of matrices drops what is 0, so there may be less momentum than there are weights, or more."""
         self.weights, velocity = self.weights.tocsr(), self.velocity.tocoo()
         self.weights.sort_indices()
         self.velocity = np.zeros(self.weights.nnz, F32)
         keys = np.repeat(np.arange(self.weights.shape[0]), np.diff(self.weights.indptr)) * self.weights.shape[1]
-        at = np.searchsorted(keys + self.weights.indices, velocity.row * np.int64(self.weights.shape[1]) + velocity.col)
-        self.velocity[at] = velocity.data
+        keys += self.weights.indices
+        momentum = velocity.row * np.int64(self.weights.shape[1]) + velocity.col
+        at, there = np.searchsorted(keys, momentum), np.isin(momentum, keys)
+        self.velocity[at[there]] = velocity.data[there]
         super().evolve(zeta, rng)
         velocity = sparse.csr_array((self.velocity, self.weights.indices, self.weights.indptr), self.weights.shape)
         self.weights, self.velocity = self.weights.tocsc(), velocity.tocsc()

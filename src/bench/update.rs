@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         let still = median(STATIC);
         for (method, kind) in METHODS {
             let between = median(&after(method)) / still;
-            // Top-KAST makes its backward pass denser than its forward pass, and has no updates apart from steps.
+            // Top-KAST's backward pass is denser than its forward pass, and it has no bar.
             let [between, share] = if kind == Kind::TopKast {
                 [Cell::Number(between), Cell::Empty]
             } else {
@@ -101,40 +101,49 @@ fn evolving(bench: &Bench, sparsity: f64) -> Result<(Table, Vec<Grid>)> {
     Ok((table, grids))
 }
 
-/// What an update takes beyond a step, of every method whose updates are part of steps: the plans in turns.
+/// What updates cost of every method that records any: plans in turns, by the clock of products.
+///
+/// An update takes the place of a step, or follows one where the method was published so. A method that looks on does so ten
+/// times between two updates.
 fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
     let mut rows = Vec::new();
     for &(name, kind) in Kind::ALL {
+        let method = MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0);
         // One that starts dense prunes between steps.
-        if MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0).stored_sparsity(sparsity) == 0.0 {
+        if method.stored_sparsity(sparsity) == 0.0 {
             continue;
         }
         let run = Run::new(bench, &bench.gpu, Some(sparsity), kind, Updates { until: 1.0, ..NEVER })?;
         if run.trainer.borrow().update_plan().is_none() {
             continue;
         }
-        // With the first step the device is told how many blocks an update exchanges.
+        // By the second step the device knows how many blocks an update exchanges.
+        run.go_on()?;
         run.go_on()?;
         let trainer = run.trainer.borrow();
-        let Some(update) = trainer.update_plan() else { continue };
-        let mut times = [Vec::new(), Vec::new()];
+        let plans = [Some(trainer.step_plan()), trainer.update_plan(), trainer.observe_plan()];
+        let mut times = [const { Vec::new() }; 3];
         for _ in 0..bench.sizes.rounds.max(1) * bench.sizes.steps.max(1) as usize {
-            for (times, plan) in times.iter_mut().zip([trainer.step_plan(), update]) {
-                times.push(bench.timer.time(plan)?);
+            for (times, plan) in times.iter_mut().zip(plans) {
+                if let Some(plan) = plan {
+                    times.push(bench.timer.time(plan)?);
+                }
             }
         }
-        let [step, update] = times.map(|mut times| {
+        let [step, update, look] = times.map(|mut times| {
             times.sort_unstable();
-            times[times.len() / 2].as_secs_f64() * 1e3
+            times.get(times.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
         });
-        let cells = [step, update - step, (update - step) / (100.0 * step + update - step)];
+        let replaced = if kind.updates().replace_steps() { step } else { 0.0 };
+        let looks = method.observe_every().map_or(0.0, |every| 100.0 / every as f64 * (look - step));
+        let more = update - replaced + looks;
+        let cells = [step, update - replaced, looks, more / (100.0 * step + more)];
         rows.push([vec![Cell::text(name)], cells.map(Cell::Number).to_vec()].concat());
     }
+    let head = ["", "a step, ms", "an update adds, ms", "looks add, ms", "once in 100 steps, of the time"];
     Ok(Grid {
         title: format!("An update of each method, {} % sparse", 100.0 * sparsity),
-        head: ["", "a step, ms", "an update beyond it, ms", "one in 100 steps, of the time"]
-            .map(str::to_owned)
-            .to_vec(),
+        head: head.map(str::to_owned).to_vec(),
         rows,
     })
 }

@@ -1,30 +1,23 @@
 //! Work shared out to threads, where many kernels are to be compiled.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Check;
-use crate::gpu::Gpu;
 
-/// More devices than that are more memory than they are worth.
-const MOST: usize = 8;
-
-/// Does all jobs, on threads that open their own device and take the next job that nobody has, until none is left or one
-/// fails. A driver that runs on the CPU compiles on one thread for each device, so there are as many as there are processors;
-/// of any other there is one.
+/// Does all jobs on so many threads, which open a device of their own and take the next job that nobody has, until none is left
+/// or one fails. [`Gpu::compilers`](crate::gpu::Gpu::compilers) says how many are of use where kernels are compiled.
 ///
 /// # Errors
 /// What was first to fail: a device that cannot be had, or a job.
 pub fn share_out<J: Sync, D, E: Send>(
     jobs: &[J],
-    gpu: &Gpu,
+    threads: usize,
     open: impl Fn() -> Result<D, E> + Sync,
     work: impl Fn(&D, &J) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
     let member = || {
@@ -42,7 +35,7 @@ pub fn share_out<J: Sync, D, E: Send>(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..processors.min(if gpu.is_software() { MOST } else { 1 }) {
+        for _ in 0..threads.min(jobs.len()) {
             scope.spawn(member);
         }
     });
@@ -56,4 +49,38 @@ pub fn by_kernel<'c>(checks: impl IntoIterator<Item = &'c Check>) -> Vec<Vec<&'c
         by_kernel.entry(check.name.split([' ', '(']).next()).or_default().push(check);
     }
     by_kernel.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_job_is_done_once() {
+        let jobs: Vec<usize> = (0..100).collect();
+        let done = Mutex::new(Vec::new());
+        let work = |(): &(), &job: &usize| -> Result<(), String> {
+            done.lock().map_err(|error| error.to_string())?.push(job);
+            Ok(())
+        };
+        assert_eq!(share_out(&jobs, 4, || Ok(()), work), Ok(()));
+        let mut done = done.into_inner().expect("no thread panicked");
+        done.sort_unstable();
+        assert_eq!(done, jobs);
+    }
+
+    #[test]
+    fn what_fails_first_ends_it() {
+        let begun = AtomicUsize::new(0);
+        let work = |(): &(), &job: &usize| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            if job == 3 { Err("the fourth") } else { Ok(()) }
+        };
+        let jobs: Vec<usize> = (0..100).collect();
+        assert_eq!(share_out(&jobs, 1, || Ok(()), work), Err("the fourth"));
+        assert_eq!(begun.into_inner(), 4);
+        assert_eq!(share_out(&jobs, 2, || Err("no device"), |(): &(), _| Ok(())), Err("no device"));
+        // Nobody opens a device for nothing.
+        assert_eq!(share_out(&[0; 0], 2, || Err("no device"), |(): &(), _| Ok(())), Ok(()));
+    }
 }

@@ -1,16 +1,14 @@
 //! The device: chosen or adopted, with everything that belongs to it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use super::account::{Bytes, Class};
-use super::buffer::{Owned, Store, size_class};
+use super::adapters::{Matrices, adapters, experimental};
+use super::buffer::Store;
 use super::compose::Sources;
 use super::kernel::{Kernel, Registry};
 use super::key::{Choice, Key, Variant};
-use super::readback::Pending;
-use super::recorder::{PARAMS_CLASS, Plan};
-use super::tensor::{Element, Tensor, byte_size};
+use super::submit::note_loss;
 use super::tuner::{ShapeClass, Table, Verdict, Workload};
 use crate::{Error, Result};
 
@@ -38,58 +36,19 @@ pub struct Options {
     pub variant: Option<Choice>,
 }
 
-/// The cooperative matrices of a device that kernels can use: f16 times f16 into f32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Matrices {
-    /// 16 or 8: matrices are square.
-    pub side: u32,
-    /// The most invocations that a subgroup, which works on one together, may have.
-    pub lanes: u32,
-}
-
-impl Matrices {
-    /// The largest that an adapter has, of what WGSL can say: squares of 16 or 8, f16 into f32 without saturation.
-    fn of(adapter: &wgpu::Adapter) -> Option<Self> {
-        let needed = wgpu::Features::SHADER_F16
-            | wgpu::Features::SUBGROUP
-            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-        let info = adapter.get_info();
-        let lanes = info.subgroup_max_size;
-        // A workgroup has up to four subgroups, and by WebGPU's default limits up to 256 invocations. lavapipe 26.2.6 crashes on
-        // any store of a matrix by sixteen, and opens no device with matrices for four.
-        let most = if info.device_type == wgpu::DeviceType::Cpu { 8 } else { 64 };
-        if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
-            return None;
-        }
-        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self { side, lanes })
-    }
-}
-
-/// The side of the largest matrices that WGSL can say and sums can be trusted to.
-fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
-    use wgpu::CooperativeScalarType::{F16, F32};
-    let usable = |config: &&wgpu::CooperativeMatrixProperties| {
-        let sides = [config.m_size, config.n_size, config.k_size];
-        [[8; 3], [16; 3]].contains(&sides)
-            && (config.ab_type, config.cr_type) == (F16, F32)
-            && !config.saturating_accumulation
-    };
-    configs.iter().filter(usable).map(|config| config.m_size).max()
-}
-
 /// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
 #[derive(Debug, Clone)]
 pub struct Gpu {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     forced: Option<Choice>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+pub(super) struct Inner {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    limits: wgpu::Limits,
+    pub(super) limits: wgpu::Limits,
     matrices: Option<Matrices>,
     /// Asked for once, because the system reads files to answer.
     threads: u32,
@@ -97,9 +56,9 @@ struct Inner {
     checked_shaders: bool,
     registry: Registry,
     table: Table,
-    store: Arc<Store>,
-    lost: Arc<Mutex<Option<String>>>,
-    blocking_waits: AtomicU64,
+    pub(super) store: Arc<Store>,
+    pub(super) lost: Arc<Mutex<Option<String>>>,
+    pub(super) blocking_waits: AtomicU64,
 }
 
 impl Gpu {
@@ -165,7 +124,7 @@ impl Gpu {
     }
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
-    /// and limits, and nothing here ever waits for it, save [`Pending::wait`], [`Gpu::pace`] and
+    /// and limits, and nothing here ever waits for it, save [`Pending::wait`](super::Pending::wait), [`Gpu::pace`] and
     /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
     /// adapter has.
     pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
@@ -230,6 +189,12 @@ impl Gpu {
     /// How many threads a driver that runs on the CPU shares workgroups out to, each a run of neighbours; 1 for any other.
     pub(crate) fn threads(&self) -> u32 {
         self.inner.threads
+    }
+
+    /// How many devices may compile at once: a driver that runs on the CPU compiles on one thread for each device, so as many as
+    /// there are processors, up to 8; for any other 1.
+    pub fn compilers(&self) -> usize {
+        self.threads().min(8) as usize
     }
 
     /// The driver's name and version.
@@ -313,364 +278,5 @@ impl Gpu {
 
     pub(super) fn kernel(&self, key: &Key) -> Result<Arc<Kernel>> {
         self.inner.registry.get(self, key)
-    }
-
-    /// Bytes in use, by class.
-    pub fn bytes(&self) -> Bytes {
-        self.inner.store.ledger.now()
-    }
-
-    /// The most bytes that were in use at one time.
-    pub fn peak_bytes(&self) -> u64 {
-        self.inner.store.ledger.peak()
-    }
-
-    /// Bytes that are kept for reuse and used by nothing.
-    pub fn idle_bytes(&self) -> u64 {
-        self.inner.store.idle_bytes()
-    }
-
-    /// Frees what is kept for reuse, and takes back a peak: what came and went since is of no account to a run.
-    pub(crate) fn forget_since(&self, peak: u64) {
-        self.inner.store.clear();
-        self.inner.store.ledger.set_peak(peak);
-    }
-
-    /// How often the host has waited for the device to run dry.
-    pub fn blocking_waits(&self) -> u64 {
-        self.inner.blocking_waits.load(Ordering::Relaxed)
-    }
-
-    /// A tensor with unspecified contents.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], or [`Error::Limit`] for a size no buffer of this device may have.
-    pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
-        let bytes = byte_size(shape, T::DTYPE)?;
-        let limit = self.inner.limits.max_buffer_size;
-        let mut size = size_class(class, bytes);
-        if size > limit {
-            // What is rounded up for the next user must not keep this one out.
-            size = bytes.next_multiple_of(16);
-        }
-        if size > limit {
-            let what = "the size of a buffer in bytes";
-            return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let reused = if class.is_pooled() { self.inner.store.reuse(size) } else { None };
-        let raw = match reused {
-            Some(raw) => raw,
-            None => self.create_buffer(label, size, usage).or_else(|_| {
-                // Idle buffers may be what is in the way.
-                self.inner.store.clear();
-                self.create_buffer(label, size, usage)
-            })?,
-        };
-        Ok(Tensor::owned(Owned::new(raw, class, Arc::clone(&self.inner.store)), shape, T::DTYPE))
-    }
-
-    /// A tensor of zeros.
-    ///
-    /// # Errors
-    /// As [`Gpu::alloc`].
-    pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
-        let tensor = self.alloc::<T>(class, label, shape)?;
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.clear_buffer(tensor.buffer(), 0, None);
-        self.submit([encoder.finish()])?;
-        Ok(tensor)
-    }
-
-    /// A tensor with `values`.
-    ///
-    /// # Errors
-    /// As [`Gpu::alloc`], and [`Error::Argument`] if the shape holds another number of elements.
-    pub fn upload<T: Element>(
-        &self,
-        class: Class,
-        label: &str,
-        shape: &[usize],
-        values: &[T],
-    ) -> Result<Tensor> {
-        let tensor = self.alloc::<T>(class, label, shape)?;
-        self.write(&tensor, values)?;
-        Ok(tensor)
-    }
-
-    /// Overwrites a tensor, after everything submitted so far and before anything submitted later.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if type or number of elements differ, or if `tensor` begins or ends amid four bytes, as an odd
-    /// number of halves does, and is not the end of a buffer of this library's.
-    pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) -> Result<()> {
-        if tensor.dtype() != T::DTYPE || tensor.len() != values.len() {
-            let found = format!("{} of {:?}", values.len(), T::DTYPE);
-            return Err(Error::argument("Gpu::write", "values", format!("{tensor:?}"), found));
-        }
-        if values.is_empty() {
-            return Ok(());
-        }
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        let unit = wgpu::COPY_BUFFER_ALIGNMENT;
-        let ragged = !tensor.bytes().is_multiple_of(unit);
-        if !tensor.offset().is_multiple_of(unit) || ragged && !tensor.ends_its_buffer() {
-            let wanted = format!("of a multiple of {unit} bytes, at such an offset");
-            return Err(Error::argument("Gpu::write", "tensor", wanted, format!("{tensor:?}")));
-        }
-        self.guarded("write", || {
-            if ragged {
-                let mut padded = bytes.to_vec();
-                padded.resize(bytes.len().next_multiple_of(unit as usize), 0);
-                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), &padded);
-            } else {
-                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytes);
-            }
-        })
-    }
-
-    /// A buffer for uniforms, filled.
-    pub(super) fn uniform(&self, label: &str, bytes: &[u8]) -> Result<Owned> {
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        // Their own usage keeps them out of the pool, so their size need not be one of its classes.
-        let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
-        self.inner.queue.write_buffer(&raw, 0, bytes);
-        Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
-    }
-
-    /// A small tensor that kernels read as a uniform.
-    ///
-    /// # Errors
-    /// As [`Gpu::alloc`].
-    pub(crate) fn uniform_words(&self, label: &str, words: &[u32]) -> Result<Tensor> {
-        let owned = self.uniform(label, bytemuck::cast_slice(words))?;
-        Ok(Tensor::owned(owned, &[words.len()], u32::DTYPE))
-    }
-
-    /// Starts to copy a tensor back to the host.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the type differs, [`Error::OutOfMemory`].
-    pub fn read<T: Element>(&self, tensor: &Tensor) -> Result<Pending<T>> {
-        if tensor.dtype() != T::DTYPE {
-            let found = format!("{:?}", tensor.dtype());
-            return Err(Error::argument("Gpu::read", "tensor", format!("of {:?}", T::DTYPE), found));
-        }
-        let size =
-            tensor.bytes().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT).max(wgpu::COPY_BUFFER_ALIGNMENT);
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.create_buffer("read-back", size, usage)?;
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        if !tensor.is_empty() {
-            encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
-        }
-        let submission = self.submit([encoder.finish()])?;
-        Ok(Pending::new(self, staging, submission, tensor.len()))
-    }
-
-    /// Encodes a plan and submits it. Returns at once.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`], or what the graphics layer has to object.
-    pub fn run(&self, plan: &Plan) -> Result<wgpu::SubmissionIndex> {
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        plan.encode(&mut encoder);
-        self.submit([encoder.finish()])
-    }
-
-    /// Submits command buffers. Returns at once.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`], or what the graphics layer has to object.
-    pub fn submit(
-        &self,
-        commands: impl IntoIterator<Item = wgpu::CommandBuffer>,
-    ) -> Result<wgpu::SubmissionIndex> {
-        let submission = self.guarded("submit", || self.inner.queue.submit(commands))?;
-        self.healthy()?;
-        Ok(submission)
-    }
-
-    /// Lets finished work be noticed: read-backs arrive. Never waits.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn poll(&self) -> Result<()> {
-        self.inner.device.poll(wgpu::PollType::Poll).map_err(|error| self.lost(&error.to_string()))?;
-        self.healthy()
-    }
-
-    /// Holds the host back until a submission is done, while later ones keep the device busy. This bounds the
-    /// work in flight; it is no round trip, because the device never idles for it.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn pace(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        self.wait_on(Some(submission))
-    }
-
-    /// Waits until the device has done everything submitted so far: a round trip, counted as one.
-    ///
-    /// # Errors
-    /// [`Error::DeviceLost`].
-    pub fn finish(&self) -> Result<()> {
-        self.inner.blocking_waits.fetch_add(1, Ordering::Relaxed);
-        self.wait_on(None)
-    }
-
-    pub(super) fn wait_for(&self, submission: wgpu::SubmissionIndex) -> Result<()> {
-        self.inner.blocking_waits.fetch_add(1, Ordering::Relaxed);
-        self.wait_on(Some(submission))
-    }
-
-    fn wait_on(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let wait = wgpu::PollType::Wait { submission_index, timeout: None };
-        self.inner.device.poll(wait).map_err(|error| self.lost(&error.to_string()))?;
-        self.healthy()
-    }
-
-    /// Runs graphics calls inside error scopes, so that what they object to becomes an [`Error`].
-    pub(super) fn guarded<R>(&self, label: &str, calls: impl FnOnce() -> R) -> Result<R> {
-        self.healthy()?;
-        let device = &self.inner.device;
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let result = calls();
-        // Natively these futures are ready at once.
-        let [validation, internal, memory] =
-            [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        if memory.is_some() {
-            return Err(Error::OutOfMemory { label: label.to_owned(), bytes: 0 });
-        }
-        match validation.or(internal) {
-            Some(error) => Err(Error::Rejected { label: label.to_owned(), message: error.to_string() }),
-            None => Ok(result),
-        }
-    }
-
-    pub(super) fn create_buffer(
-        &self,
-        label: &str,
-        size: u64,
-        usage: wgpu::BufferUsages,
-    ) -> Result<wgpu::Buffer> {
-        let descriptor =
-            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        self.guarded(label, || self.inner.device.create_buffer(&descriptor)).map_err(|error| match error {
-            Error::OutOfMemory { label, .. } => Error::OutOfMemory { label, bytes: size },
-            other => other,
-        })
-    }
-
-    fn healthy(&self) -> Result<()> {
-        match &*self.inner.lost.lock().expect("no holder of this lock panics") {
-            Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    pub(super) fn lost(&self, otherwise: &str) -> Error {
-        let reason = self.inner.lost.lock().expect("no holder of this lock panics").clone();
-        Error::DeviceLost { reason: reason.unwrap_or_else(|| otherwise.to_owned()) }
-    }
-}
-
-/// Keeps the first reason; the later ones follow from it.
-fn note_loss(lost: &Mutex<Option<String>>, reason: String) {
-    lost.lock().expect("no holder of this lock panics").get_or_insert(reason);
-}
-
-/// The token without which wgpu hands out nothing experimental.
-#[expect(unsafe_code, reason = "wgpu asks for it, since experimental features may be unsound")]
-fn experimental() -> wgpu::ExperimentalFeatures {
-    // SAFETY: Of experimental features only cooperative matrices are asked for, and in the adapter's own configurations; they
-    // are loaded from and stored to workgroup memory alone, within arrays that hold whole matrices.
-    unsafe { wgpu::ExperimentalFeatures::enabled() }
-}
-
-/// Every adapter that can compute, best first.
-fn adapters() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
-    adapters.retain(|adapter| {
-        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-    });
-    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
-    });
-    adapters
-}
-
-/// What there is to choose from, best first.
-pub fn list_adapters() -> Vec<AdapterSummary> {
-    let summary = |adapter: &wgpu::Adapter| AdapterSummary {
-        info: adapter.get_info(),
-        features: adapter.features(),
-        limits: adapter.limits(),
-        matrices: Matrices::of(adapter),
-    };
-    adapters().iter().map(summary).collect()
-}
-
-/// One adapter, not opened.
-#[derive(Debug, Clone)]
-pub struct AdapterSummary {
-    /// Name, kind, backend, driver.
-    pub info: wgpu::AdapterInfo,
-    /// Optional features it has.
-    pub features: wgpu::Features,
-    /// What a device on it may be given.
-    pub limits: wgpu::Limits,
-    /// The cooperative matrices that kernels would use.
-    pub matrices: Option<Matrices>,
-}
-
-#[cfg(test)]
-mod tests {
-    use wgpu::CooperativeScalarType::{self, F16, F32, I32};
-
-    use super::largest_side;
-
-    fn config(
-        [m_size, n_size, k_size]: [u32; 3],
-        ab_type: CooperativeScalarType,
-        cr_type: CooperativeScalarType,
-        saturating_accumulation: bool,
-    ) -> wgpu::CooperativeMatrixProperties {
-        wgpu::CooperativeMatrixProperties {
-            m_size,
-            n_size,
-            k_size,
-            ab_type,
-            cr_type,
-            saturating_accumulation,
-        }
-    }
-
-    #[test]
-    fn only_matrices_that_shaders_can_say_are_used() {
-        let unusable = [
-            config([16, 8, 8], F16, F32, false),
-            config([8, 16, 16], F16, F32, false),
-            config([16, 16, 8], F16, F32, false),
-            config([16; 3], F16, F16, false),
-            config([16; 3], F32, F32, false),
-            config([16; 3], I32, I32, false),
-            config([16; 3], F16, F32, true),
-            config([32; 3], F16, F32, false),
-        ];
-        assert_eq!(largest_side(&unusable), None);
-        assert_eq!(largest_side(&[]), None);
-        let both = [config([8; 3], F16, F32, false), unusable[3], config([16; 3], F16, F32, false)];
-        assert_eq!(largest_side(&both), Some(16));
-        assert_eq!(largest_side(&both[..2]), Some(8));
     }
 }

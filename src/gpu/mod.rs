@@ -4,21 +4,25 @@
 //! that text. A [`Recorder`] collects dispatches into a [`Plan`], and a plan is encoded as often as wanted.
 
 mod account;
+mod adapters;
 mod buffer;
 mod compose;
 mod context;
 mod kernel;
 mod key;
+mod memory;
 mod readback;
 mod recorder;
 mod reflect;
+mod submit;
 mod tensor;
 mod timer;
 mod tuner;
 
 pub use account::{Bytes, Class};
+pub use adapters::{AdapterSummary, Matrices, list_adapters};
 pub use compose::{Composed, Sources};
-pub use context::{AdapterSummary, Gpu, Matrices, Options, list_adapters};
+pub use context::{Gpu, Options};
 pub use key::{Choice, FLAGS, Key, Tiling, Variant};
 pub use readback::Pending;
 pub(crate) use recorder::Args;

@@ -357,10 +357,20 @@ impl Topology {
         (row_ptr, self.row_order().iter().map(|&slot| self.slot_col[slot]).collect())
     }
 
-    /// Values of `[nnz, block, block]` moved from slot order to [row order](Topology::row_order).
-    pub fn in_row_order(&self, values: &[f32]) -> Vec<f32> {
-        let size = self.block * self.block;
+    /// What slots have, as much to each, moved from slot order to [row order](Topology::row_order).
+    pub fn in_row_order<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let size = values.len() / self.nnz().max(1);
         self.row_order().iter().flat_map(|&slot| &values[slot * size..][..size]).copied().collect()
+    }
+
+    /// The same back again: what stands in [row order](Topology::row_order), in slot order.
+    pub fn in_slot_order<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let size = values.len() / self.nnz().max(1);
+        let mut slots = values.to_vec();
+        for (from, slot) in self.row_order().into_iter().enumerate() {
+            slots[slot * size..][..size].copy_from_slice(&values[from * size..][..size]);
+        }
+        slots
     }
 
     /// The values of the present blocks, in slot order, of a row-major dense matrix.

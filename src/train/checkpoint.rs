@@ -126,7 +126,8 @@ impl Checkpoint {
         }
     }
 
-    /// Adds values `[nnz, block, block]` in slot order, and their pattern, both in row order.
+    /// Adds values `[nnz, block, block]` in slot order, and their pattern, both in row order; and in which slots they were,
+    /// where that is another order.
     pub fn put_sparse(&mut self, name: &str, topology: &Topology, values: &[f32]) {
         // A topology has fewer than 2^31 blocks: each has at least 64 of the 2^32 elements it may have.
         let (row_ptr, col_idx) = topology.csr();
@@ -134,9 +135,12 @@ impl Checkpoint {
         self.put_words(&format!("{name}.col_indices"), &col_idx);
         let awake = topology.awake();
         if awake.contains(&false) {
-            let awake: Vec<u32> =
-                topology.row_order().into_iter().map(|slot| u32::from(awake[slot])).collect();
-            self.put_words(&format!("{name}.awake"), &awake);
+            let awake: Vec<u32> = awake.into_iter().map(u32::from).collect();
+            self.put_words(&format!("{name}.awake"), &topology.in_row_order(&awake));
+        }
+        let slots: Vec<u32> = topology.row_order().into_iter().map(|slot| slot as u32).collect();
+        if !slots.is_sorted() {
+            self.put_words(&format!("{name}.slots"), &slots);
         }
         let shape = [topology.nnz(), topology.block(), topology.block()];
         self.put(&format!("{name}.values"), &shape, topology.in_row_order(values));
@@ -192,14 +196,41 @@ impl Checkpoint {
         };
         let topology = Topology::from_csr(rows, cols, block, &part("crow_indices")?, &part("col_indices")?)
             .map_err(|error| bad(format!("{name}: {error}")))?;
-        let awake = format!("{name}.awake");
-        if !self.tensors.contains_key(&awake) {
+        let nnz = topology.nnz();
+        let optional = |part: &str| -> Result<Option<Vec<u32>>> {
+            let name = format!("{name}.{part}");
+            self.tensors.contains_key(&name).then(|| self.words(path, &name, nnz)).transpose()
+        };
+        let (slots, awake) = (optional("slots")?, optional("awake")?);
+        if slots.is_none() && awake.is_none() {
             return Ok(topology);
         }
-        let awake = self.words(path, &awake, topology.nnz())?;
-        let coordinates: Vec<(u32, u32)> =
-            topology.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
-        Topology::with_resting(rows, cols, block, &coordinates, |slot| awake[slot] == 0)
+        // Block by block, row by row: its slot, where it is, and whether it rests.
+        let slots = slots.unwrap_or_else(|| (0..nnz as u32).collect());
+        let mut blocks = vec![None; nnz];
+        for (at, (slot, (row, col))) in slots.into_iter().zip(topology.coordinates()).enumerate() {
+            match blocks.get_mut(slot as usize) {
+                Some(block @ None) => *block = Some(((row as u32, col as u32), at)),
+                _ => return Err(bad(format!("{name}.slots has {slot} twice, or past its {nnz} blocks"))),
+            }
+        }
+        let (coordinates, places): (Vec<_>, Vec<_>) = blocks.into_iter().flatten().unzip();
+        let rests = |slot: usize| awake.as_ref().is_some_and(|awake| awake[places[slot]] == 0);
+        Topology::with_resting(rows, cols, block, &coordinates, rests)
+    }
+
+    /// The patterns of the layers, those that are sparse, validated.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::topology`].
+    pub fn topologies(&self, path: &Path) -> Result<Vec<Option<Topology>>> {
+        let config = &self.settings.model;
+        let topology = |layer: LayerShape| {
+            let name = format!("{}.weight", layer.name);
+            let topology = || self.topology(path, &name, layer.sides, config.block());
+            layer.sparse.then(topology).transpose()
+        };
+        config.layers().into_iter().map(topology).collect()
     }
 
     /// The network with its parameters, and room for `batch` rows.
@@ -207,19 +238,19 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] if something of it is missing or of another shape, [`Error::OutOfMemory`].
     pub fn network(&self, gpu: &Gpu, path: &Path, batch: usize) -> Result<Box<dyn Network>> {
-        let config = &self.settings.model;
-        let topology = |layer: LayerShape| {
-            let name = format!("{}.weight", layer.name);
-            let topology = || self.topology(path, &name, layer.sides, config.block());
-            layer.sparse.then(topology).transpose()
-        };
-        let topologies = config.layers().into_iter().map(topology).collect::<Result<Vec<_>>>()?;
+        let topologies = self.topologies(path)?;
         // What is drawn here is overwritten.
+        let config = &self.settings.model;
         let network = config.build(gpu, batch, &topologies, FanIn::All, self.settings.precision)?;
         for parameter in network.parameters() {
-            let sparse = parameter.weight_of.is_some_and(|layer| topologies[layer].is_some());
-            let name = if sparse { format!("{}.values", parameter.name) } else { parameter.name };
-            gpu.write(parameter.values, self.get(path, &name, parameter.values.shape())?)?;
+            let shape = parameter.values.shape();
+            match parameter.weight_of.and_then(|layer| topologies[layer].as_ref()) {
+                Some(topology) => {
+                    let values = self.get(path, &format!("{}.values", parameter.name), shape)?;
+                    gpu.write(parameter.values, &topology.in_slot_order(values))?;
+                }
+                None => gpu.write(parameter.values, self.get(path, &parameter.name, shape)?)?,
+            }
         }
         for (name, tensor) in network.state() {
             match tensor.dtype() {

@@ -120,11 +120,14 @@ impl Trainer {
         if waits {
             self.gpu.finish()?;
         }
-        self.evolution.operated += started.elapsed();
+        let alone = started.elapsed();
         // At the end of an epoch a method may also have changed its mind about what it records.
         if self.evolution.reshaped || waits {
             self.plan()?;
         }
+        // The plans that a run begins with are none of its doing.
+        let begins = matches!(moment, Moment::Start { .. });
+        self.evolution.operated += if begins { alone } else { started.elapsed() };
         Ok(())
     }
 }

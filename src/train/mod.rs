@@ -1,21 +1,27 @@
 //! The step, the loop, evaluation, checkpoints, the run folder and its report.
 
+mod batch;
 mod checkpoint;
+mod events;
 mod evolution;
+mod log;
 mod optimizer;
 mod plans;
 pub mod report;
+mod resume;
 mod run_folder;
 mod sample;
 mod schedule;
 mod settings;
 mod trainer;
+mod tuning;
 
 pub use checkpoint::{Checkpoint, Position, TensorData};
+pub use events::{Evaluation, Event, Flow, Scaling, Summary};
 pub use optimizer::{OptimizerKind, OptimizerState};
 pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};
-pub use trainer::{Evaluation, Event, Flow, Scaling, Summary, Trainer};
+pub use trainer::Trainer;

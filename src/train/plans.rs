@@ -190,7 +190,7 @@ impl Trainer {
     fn scorable_rows(&self) -> usize {
         let sparse = self.model.layers().into_iter().filter(|layer| layer.weight().sparse().is_some());
         let widest = sparse.flat_map(Projection::sides).max().unwrap_or(1);
-        let row = (widest * size_of::<f32>()) as u64;
+        let row = widest as u64 * self.settings.precision.dtype().size();
         let fitting = self.gpu.limits().max_storage_buffer_binding_size / row;
         // The products take four rows at a time.
         (fitting as usize / 4 * 4).max(4)

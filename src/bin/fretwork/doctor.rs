@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     bar.enable_steady_tick(Duration::from_millis(200));
 
     let wrong = AtomicUsize::new(0);
-    check::share_out(&check::by_kernel(&table), &gpu, open, |gpu, checks| {
+    check::share_out(&check::by_kernel(&table), gpu.compilers(), open, |gpu, checks| {
         for check in checks {
             bar.set_message(check.name.clone());
             // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.

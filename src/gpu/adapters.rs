@@ -1,0 +1,131 @@
+//! What there is to choose from, and what it can do.
+
+/// One adapter, not opened.
+#[derive(Debug, Clone)]
+pub struct AdapterSummary {
+    /// Name, kind, backend, driver.
+    pub info: wgpu::AdapterInfo,
+    /// Optional features it has.
+    pub features: wgpu::Features,
+    /// What a device on it may be given.
+    pub limits: wgpu::Limits,
+    /// The cooperative matrices that kernels would use.
+    pub matrices: Option<Matrices>,
+}
+
+/// What there is to choose from, best first.
+pub fn list_adapters() -> Vec<AdapterSummary> {
+    let summary = |adapter: &wgpu::Adapter| AdapterSummary {
+        info: adapter.get_info(),
+        features: adapter.features(),
+        limits: adapter.limits(),
+        matrices: Matrices::of(adapter),
+    };
+    adapters().iter().map(summary).collect()
+}
+
+/// Every adapter that can compute, best first.
+pub(super) fn adapters() -> Vec<wgpu::Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
+    adapters.retain(|adapter| {
+        adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+    });
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// The cooperative matrices of a device that kernels can use: f16 times f16 into f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrices {
+    /// 16 or 8: matrices are square.
+    pub side: u32,
+    /// The most invocations that a subgroup, which works on one together, may have.
+    pub lanes: u32,
+}
+
+impl Matrices {
+    /// The largest that an adapter has, of what WGSL can say: squares of 16 or 8, f16 into f32 without saturation.
+    pub(super) fn of(adapter: &wgpu::Adapter) -> Option<Self> {
+        let needed = wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+        let info = adapter.get_info();
+        let lanes = info.subgroup_max_size;
+        // A workgroup has up to four subgroups, and by WebGPU's default limits up to 256 invocations. lavapipe 26.2.6 crashes on
+        // any store of a matrix by sixteen, and opens no device with matrices for four.
+        let most = if info.device_type == wgpu::DeviceType::Cpu { 8 } else { 64 };
+        if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
+            return None;
+        }
+        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self { side, lanes })
+    }
+}
+
+/// The side of the largest matrices that WGSL can say and sums can be trusted to.
+fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |config: &&wgpu::CooperativeMatrixProperties| {
+        let sides = [config.m_size, config.n_size, config.k_size];
+        [[8; 3], [16; 3]].contains(&sides)
+            && (config.ab_type, config.cr_type) == (F16, F32)
+            && !config.saturating_accumulation
+    };
+    configs.iter().filter(usable).map(|config| config.m_size).max()
+}
+
+/// The token without which wgpu hands out nothing experimental.
+#[expect(unsafe_code, reason = "wgpu asks for it, since experimental features may be unsound")]
+pub(super) fn experimental() -> wgpu::ExperimentalFeatures {
+    // SAFETY: Of experimental features only cooperative matrices are asked for, and in the adapter's own configurations; they
+    // are loaded from and stored to workgroup memory alone, within arrays that hold whole matrices.
+    unsafe { wgpu::ExperimentalFeatures::enabled() }
+}
+
+#[cfg(test)]
+mod tests {
+    use wgpu::CooperativeScalarType::{self, F16, F32, I32};
+
+    use super::largest_side;
+
+    fn config(
+        [m_size, n_size, k_size]: [u32; 3],
+        ab_type: CooperativeScalarType,
+        cr_type: CooperativeScalarType,
+        saturating_accumulation: bool,
+    ) -> wgpu::CooperativeMatrixProperties {
+        wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation,
+        }
+    }
+
+    #[test]
+    fn only_matrices_that_shaders_can_say_are_used() {
+        let unusable = [
+            config([16, 8, 8], F16, F32, false),
+            config([8, 16, 16], F16, F32, false),
+            config([16, 16, 8], F16, F32, false),
+            config([16; 3], F16, F16, false),
+            config([16; 3], F32, F32, false),
+            config([16; 3], I32, I32, false),
+            config([16; 3], F16, F32, true),
+            config([32; 3], F16, F32, false),
+        ];
+        assert_eq!(largest_side(&unusable), None);
+        assert_eq!(largest_side(&[]), None);
+        let both = [config([8; 3], F16, F32, false), unusable[3], config([16; 3], F16, F32, false)];
+        assert_eq!(largest_side(&both), Some(16));
+        assert_eq!(largest_side(&both[..2]), Some(8));
+    }
+}

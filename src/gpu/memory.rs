@@ -1,0 +1,177 @@
+//! Tensors: made, filled, read back and accounted for.
+
+use std::sync::Arc;
+
+use super::account::{Bytes, Class};
+use super::buffer::{Owned, size_class};
+use super::context::Gpu;
+use super::readback::Pending;
+use super::recorder::PARAMS_CLASS;
+use super::tensor::{Element, Tensor, byte_size};
+use crate::{Error, Result};
+
+impl Gpu {
+    /// A tensor with unspecified contents.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], or [`Error::Limit`] for a size no buffer of this device may have.
+    pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
+        let bytes = byte_size(shape, T::DTYPE)?;
+        let limit = self.inner.limits.max_buffer_size;
+        let mut size = size_class(class, bytes);
+        if size > limit {
+            // What is rounded up for the next user must not keep this one out.
+            size = bytes.next_multiple_of(16);
+        }
+        if size > limit {
+            let what = "the size of a buffer in bytes";
+            return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let reused = if class.is_pooled() { self.inner.store.reuse(size) } else { None };
+        let raw = match reused {
+            Some(raw) => raw,
+            None => self.create_buffer(label, size, usage).or_else(|_| {
+                // Idle buffers may be what is in the way.
+                self.inner.store.clear();
+                self.create_buffer(label, size, usage)
+            })?,
+        };
+        Ok(Tensor::owned(Owned::new(raw, class, Arc::clone(&self.inner.store)), shape, T::DTYPE))
+    }
+
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`].
+    pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.alloc::<T>(class, label, shape)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.clear_buffer(tensor.buffer(), 0, None);
+        self.submit([encoder.finish()])?;
+        Ok(tensor)
+    }
+
+    /// A tensor with `values`.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`], and [`Error::Argument`] if the shape holds another number of elements.
+    pub fn upload<T: Element>(
+        &self,
+        class: Class,
+        label: &str,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<Tensor> {
+        let tensor = self.alloc::<T>(class, label, shape)?;
+        self.write(&tensor, values)?;
+        Ok(tensor)
+    }
+
+    /// Overwrites a tensor, after everything submitted so far and before anything submitted later.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if type or number of elements differ, or if `tensor` begins or ends amid four bytes, as an odd
+    /// number of halves does, and is not the end of a buffer of this library's.
+    pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) -> Result<()> {
+        if tensor.dtype() != T::DTYPE || tensor.len() != values.len() {
+            let found = format!("{} of {:?}", values.len(), T::DTYPE);
+            return Err(Error::argument("Gpu::write", "values", format!("{tensor:?}"), found));
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        let bytes: &[u8] = bytemuck::cast_slice(values);
+        let unit = wgpu::COPY_BUFFER_ALIGNMENT;
+        let ragged = !tensor.bytes().is_multiple_of(unit);
+        if !tensor.offset().is_multiple_of(unit) || ragged && !tensor.ends_its_buffer() {
+            let wanted = format!("of a multiple of {unit} bytes, at such an offset");
+            return Err(Error::argument("Gpu::write", "tensor", wanted, format!("{tensor:?}")));
+        }
+        self.guarded("write", || {
+            if ragged {
+                let mut padded = bytes.to_vec();
+                padded.resize(bytes.len().next_multiple_of(unit as usize), 0);
+                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), &padded);
+            } else {
+                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytes);
+            }
+        })
+    }
+
+    /// Starts to copy a tensor back to the host.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the type differs, [`Error::OutOfMemory`].
+    pub fn read<T: Element>(&self, tensor: &Tensor) -> Result<Pending<T>> {
+        if tensor.dtype() != T::DTYPE {
+            let found = format!("{:?}", tensor.dtype());
+            return Err(Error::argument("Gpu::read", "tensor", format!("of {:?}", T::DTYPE), found));
+        }
+        let size =
+            tensor.bytes().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT).max(wgpu::COPY_BUFFER_ALIGNMENT);
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.create_buffer("read-back", size, usage)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        if !tensor.is_empty() {
+            encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
+        }
+        let submission = self.submit([encoder.finish()])?;
+        Ok(Pending::new(self, staging, submission, tensor.len()))
+    }
+
+    /// A buffer for uniforms, filled.
+    pub(super) fn uniform(&self, label: &str, bytes: &[u8]) -> Result<Owned> {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        // Their own usage keeps them out of the pool, so their size need not be one of its classes.
+        let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
+        self.inner.queue.write_buffer(&raw, 0, bytes);
+        Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
+    }
+
+    /// A small tensor that kernels read as a uniform.
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`].
+    pub(crate) fn uniform_words(&self, label: &str, words: &[u32]) -> Result<Tensor> {
+        let owned = self.uniform(label, bytemuck::cast_slice(words))?;
+        Ok(Tensor::owned(owned, &[words.len()], u32::DTYPE))
+    }
+
+    pub(super) fn create_buffer(
+        &self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<wgpu::Buffer> {
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        self.guarded(label, || self.inner.device.create_buffer(&descriptor)).map_err(|error| match error {
+            Error::OutOfMemory { label, .. } => Error::OutOfMemory { label, bytes: size },
+            other => other,
+        })
+    }
+
+    /// Bytes in use, by class.
+    pub fn bytes(&self) -> Bytes {
+        self.inner.store.ledger.now()
+    }
+
+    /// The most bytes that were in use at one time.
+    pub fn peak_bytes(&self) -> u64 {
+        self.inner.store.ledger.peak()
+    }
+
+    /// Bytes that are kept for reuse and used by nothing.
+    pub fn idle_bytes(&self) -> u64 {
+        self.inner.store.idle_bytes()
+    }
+
+    /// Frees what is kept for reuse, and takes back a peak: what came and went since is of no account to a run.
+    pub(crate) fn forget_since(&self, peak: u64) {
+        self.inner.store.clear();
+        self.inner.store.ledger.set_peak(peak);
+    }
+}

@@ -1,0 +1,116 @@
+//! What a run tells whoever watches it, and what is known at its end.
+
+use super::LoadRecord;
+use super::report::number_or_nan;
+use crate::gpu::Bytes;
+
+/// What a run tells whoever watches it.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A kernel is about to be measured.
+    Tuning {
+        /// Kernels that are done.
+        done: usize,
+        /// Kernels that there are to measure.
+        of: usize,
+        /// The one that is next.
+        shape: String,
+    },
+    /// Something that is no error, but should be known.
+    Notice(String),
+    /// Steps were done.
+    Progress {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Steps of this epoch that are submitted.
+        step: u64,
+        /// Steps of this epoch.
+        steps: u64,
+        /// Mean loss over the epoch's rows, as far as it has come back from the device.
+        loss: Option<f64>,
+        /// Training accuracy over the same rows.
+        accuracy: Option<f64>,
+    },
+    /// An epoch is over and the network was tested.
+    Epoch {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Steps done in the whole run.
+        step: u64,
+        /// Over the epoch's rows.
+        train: Evaluation,
+        /// Over the test rows.
+        test: Evaluation,
+        /// Steps a second in this epoch, without the test.
+        steps_per_second: f64,
+        /// What passed through each mixture of experts in this epoch.
+        loads: Vec<LoadRecord>,
+        /// How gradients are scaled, where they are.
+        scaling: Option<Scaling>,
+    },
+}
+
+/// What the watcher wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// Stop after this step, keeping what has been done.
+    Stop,
+}
+
+/// Loss and accuracy over some rows.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Evaluation {
+    /// Mean cross-entropy.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub loss: f64,
+    /// The share of rows whose largest logit is their label's.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub accuracy: f64,
+}
+
+/// How the gradients of a run in half precision are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Scaling {
+    /// What they are multiplied by.
+    pub loss_scale: f32,
+    /// Steps of the whole run that changed nothing, because a gradient was too large for f16.
+    pub skipped: u32,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Summary {
+    /// Whether it came to its end, rather than being stopped.
+    pub finished: bool,
+    /// Accuracy on the test rows.
+    pub test_accuracy: f64,
+    /// Mean loss over the test rows.
+    pub test_loss: f64,
+    /// Mean loss over the rows of the last epoch that was trained.
+    pub train_loss: f64,
+    /// Steps done in the whole run.
+    pub steps: u64,
+    /// Seconds of training by this process, tests included.
+    pub seconds: f64,
+    /// Milliseconds of a step, tests not included.
+    pub step_ms: f64,
+    /// Milliseconds, all together, in which the method had the network to itself, before the first step, between steps or at the
+    /// end of an epoch, and in which steps were recorded anew for it. An update that is part of a step is not among them, and of
+    /// one between two steps it is what the host did.
+    pub operating_ms: f64,
+    /// Stored parameters.
+    pub params_present: usize,
+    /// What they would be with every block present.
+    pub params_dense: usize,
+    /// Bytes on the device, by class.
+    pub bytes: Bytes,
+    /// The most bytes there were at one time.
+    pub peak_bytes: u64,
+    /// Times the host waited for the device between two tests.
+    pub blocking_waits: u64,
+    /// How gradients were scaled, where they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+}

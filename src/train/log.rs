@@ -1,0 +1,79 @@
+//! What the log says of a network in the middle of a run.
+
+use super::report::{self, LayerRecord, LoadRecord};
+use super::{Scaling, Trainer};
+use crate::gpu::Tensor;
+use crate::methods::Clock;
+use crate::nn::Load;
+use crate::reference::{LossScaleState, bits};
+use crate::{Error, Result};
+
+impl Trainer {
+    /// What passed through mixtures of experts since this was last asked. Waits for the device.
+    pub(super) fn take_loads(&self) -> Result<Vec<LoadRecord>> {
+        let take = |tensor: &Tensor| -> Result<Vec<u32>> {
+            let words = self.gpu.read::<u32>(tensor)?.wait()?;
+            self.gpu.write(tensor, &vec![0u32; words.len()])?;
+            Ok(words)
+        };
+        let record = |load: Load<'_>| {
+            Ok(LoadRecord { name: load.name, taken: take(load.taken)?, dropped: take(load.dropped)? })
+        };
+        self.model.loads().into_iter().map(record).collect()
+    }
+
+    /// How gradients are scaled, where they are. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where no scale is small enough for them, [`Error::DeviceLost`].
+    pub(super) fn scaling(&self) -> Result<Option<Scaling>> {
+        let Some(scale) = self.batch.room.step.scale() else { return Ok(None) };
+        let state = scale.read(&self.gpu)?;
+        if state.scale <= LossScaleState::LEAST {
+            let step = self.position.step.saturating_sub(1);
+            return Err(Error::NotFinite { step, layer: "every layer".to_owned(), quantity: "the gradient" });
+        }
+        Ok(Some(Scaling { loss_scale: state.scale, skipped: state.skipped }))
+    }
+
+    /// The patterns as they are, for the log. Waits for the device.
+    pub(super) fn layer_records(&self) -> Result<Vec<LayerRecord>> {
+        let (method, updates) = (&self.evolution.method, &self.settings.method.updates);
+        let clock = self.clock();
+        let due = |&step: &u64| method.share(updates, Clock { step, ..clock }).is_some();
+        let updates =
+            if self.plans.update.is_some() { (0..clock.step).filter(due).count() as u64 } else { 0 };
+        let mut records = Vec::new();
+        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
+            let Some(weight) = layer.weight().sparse() else { continue };
+            let (gpu, pattern) = (&self.gpu, weight.pattern());
+            let (topology, places) = (pattern.topology(gpu)?, pattern.places());
+            let (visited, churn) = match workspace {
+                Some(workspace) => {
+                    let visited = gpu.read::<u32>(workspace.visited())?.wait()?;
+                    let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
+                    (visited.iter().map(|word| word.count_ones()).sum(), churn)
+                }
+                None => (pattern.nnz() as u32, 0),
+            };
+            let awake = topology.awake();
+            let set = |member: &dyn Fn(usize) -> bool| {
+                let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
+                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
+            };
+            records.push(LayerRecord {
+                name: layer.name().to_owned(),
+                row_blocks: pattern.row_blocks(),
+                col_blocks: pattern.col_blocks(),
+                block: pattern.block(),
+                nnz: pattern.nnz(),
+                updates,
+                churn: churn.into(),
+                visited: f64::from(visited) / places as f64,
+                pattern: set(&|_| true),
+                resting: awake.contains(&false).then(|| set(&|slot| !awake[slot])),
+            });
+        }
+        Ok(records)
+    }
+}

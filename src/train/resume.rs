@@ -1,0 +1,154 @@
+//! What is kept of a run, and how it goes on from there.
+
+use std::path::Path;
+
+use super::{Checkpoint, OptimizerState, Trainer};
+use crate::data::Dataset;
+use crate::gpu::{DType, Gpu};
+use crate::methods::{Method, Static};
+use crate::sparse::Topology;
+use crate::{Error, Result};
+
+impl Trainer {
+    /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint is not one of these settings.
+    pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
+        let method = checkpoint.settings.build_method();
+        Self::resume_with_method(gpu, checkpoint, path, data, method)
+    }
+
+    /// The same for a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds what it
+    /// remembers, and not the method.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`], and what the method has to object.
+    pub fn resume_with_method(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        data: Dataset,
+        method: Box<dyn Method>,
+    ) -> Result<Self> {
+        let settings = checkpoint.settings.clone();
+        settings.validate()?;
+        let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
+        settings.model.expect_data(&data).map_err(bad)?;
+        let model = checkpoint.network(gpu, path, settings.batch)?;
+        let optimizer = OptimizerState::new(
+            gpu,
+            settings.optimizer,
+            settings.momentum,
+            settings.weight_decay,
+            &model.parameters(),
+        )?;
+        let topologies = checkpoint.topologies(path)?;
+        for (parameter, parts) in model.parameters().iter().zip(optimizer.parts()) {
+            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
+            for (part, tensor) in parts {
+                let name = format!("optimizer.{}.{part}", parameter.name);
+                let values = checkpoint.get(path, &name, tensor.shape())?;
+                match topology {
+                    Some(topology) => gpu.write(tensor, &topology.in_slot_order(values))?,
+                    None => gpu.write(tensor, values)?,
+                }
+            }
+        }
+        let position = checkpoint.position;
+        let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
+        trainer.recall(checkpoint, path, &topologies)?;
+        trainer.plan()?;
+        Ok(trainer)
+    }
+
+    /// The run as it stands. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let memory = self.evolution.method.memory();
+        let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
+        let layers = self.model.layers();
+        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
+            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
+            let workspace = parameter.weight_of.and_then(|layer| self.evolution.workspaces[layer].as_ref());
+            let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
+            let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
+            match &topology {
+                Some(topology) => checkpoint.put_sparse(&parameter.name, topology, &values),
+                None => checkpoint.put(&parameter.name, parameter.values.shape(), values),
+            }
+            if let (Some(topology), Some(workspace)) = (&topology, workspace) {
+                let born = self.gpu.read::<u32>(workspace.born())?.wait()?;
+                checkpoint.put_words(&format!("{}.born", parameter.name), &topology.in_row_order(&born));
+            }
+            for (part, tensor) in parts {
+                let values = self.gpu.read::<f32>(tensor)?.wait()?;
+                let values =
+                    topology.as_ref().map_or(values.clone(), |topology| topology.in_row_order(&values));
+                checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
+            }
+        }
+        for (name, tensor) in self.model.state() {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
+            }
+        }
+        if let Some(scale) = self.batch.room.step.scale() {
+            checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
+        }
+        checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
+            match tensor.dtype() {
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(&tensor)?.wait()?),
+            }
+        }
+        Ok(checkpoint)
+    }
+
+    /// Takes up what the method remembers.
+    fn recall(
+        &mut self,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        topologies: &[Option<Topology>],
+    ) -> Result<()> {
+        let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
+        let result = method.recall(&checkpoint.memory, self);
+        self.evolution.method = method;
+        result?;
+        if let Some(scale) = self.batch.room.step.scale() {
+            let words = checkpoint.words(path, "loss_scale", scale.tensor().len())?;
+            self.gpu.write(scale.tensor(), &words)?;
+        }
+        self.evolution.grown = checkpoint.words(path, "method.grown", 1)?[0] != 0;
+        let layers = self.model.layers().into_iter().zip(topologies);
+        for ((layer, topology), workspace) in layers.zip(&self.evolution.workspaces) {
+            if let (Some(topology), Some(workspace)) = (topology, workspace) {
+                let name = format!("{}.weight.born", layer.name());
+                let born = checkpoint.words(path, &name, workspace.born().len())?;
+                self.gpu.write(workspace.born(), &topology.in_slot_order(&born))?;
+            }
+        }
+        for (name, tensor) in self.evolution.tensors(&*self.model) {
+            match tensor.dtype() {
+                DType::U32 => {
+                    let words = checkpoint.words(path, &name, tensor.len())?;
+                    // A pattern from outside is validated before a kernel reads it.
+                    if name.ends_with(".pattern") {
+                        Topology::from_packed(&words).map_err(|error| Error::Checkpoint {
+                            path: path.to_owned(),
+                            reason: format!("{name}: {error}"),
+                        })?;
+                    }
+                    self.gpu.write(&tensor, &words)?;
+                }
+                _ => self.gpu.write(&tensor, checkpoint.get(path, &name, tensor.shape())?)?,
+            }
+        }
+        Ok(())
+    }
+}
