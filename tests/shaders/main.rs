@@ -6,10 +6,12 @@ mod translate;
 mod uniformity;
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
 
 use fretwork::Error;
+use fretwork::check::share_out;
 use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
 use fretwork::sparse::BLOCKS;
@@ -318,23 +320,18 @@ fn every_permutation_keeps_the_rules_and_translates() {
     let spirv_val = translate::SpirvVal::find();
     let keys = permutations();
     let count = keys.len();
-    // Each thread takes the next permutation that nobody has; what is wrong is told in their order.
-    let next = AtomicUsize::new(0);
-    let inspect = || -> Vec<(usize, String)> {
-        let mut wrong = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(key) = keys.get(at) else { return wrong };
-            if let Err(why) = keep_the_rules(&sources, key, &spirv_val) {
-                wrong.push((at, format!("{}: {why}", key.label())));
-            }
-        }
-    };
+    let wrong = Mutex::new(Vec::new());
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let mut wrong: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(inspect)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let jobs: Vec<_> = keys.iter().enumerate().collect();
+    let inspect = |(): &(), &(at, key): &(usize, &Key)| -> Result<(), Infallible> {
+        if let Err(why) = keep_the_rules(&sources, key, &spirv_val) {
+            wrong.lock().unwrap().push((at, format!("{}: {why}", key.label())));
+        }
+        Ok(())
+    };
+    share_out(&jobs, threads, || Ok(()), inspect).unwrap();
+    // Told in the order of the permutations.
+    let mut wrong = wrong.into_inner().unwrap();
     wrong.sort();
     let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
     let used: BTreeSet<_> = keys.iter().flat_map(|key| key.flags.iter().copied()).collect();
