@@ -599,7 +599,7 @@ fn growth_is_scored_by_what_fits() {
     let [whole, split] = devices();
     // A row of 320 has 1280 bytes; the sixteenth of a batch would be 24 rows.
     let fitting = SMALL as usize / 1280 / 4 * 4;
-    assert_eq!((fitting, rigl(None).method.score_rows(360)), (12, 24));
+    assert_eq!((fitting, rigl(None).method.score_rows(360, usize::MAX)), (12, 24));
     let loss = trained(&split, rigl(None)).2;
     assert!(loss.to_bits() == trained(&whole, rigl(Some(fitting))).2.to_bits());
     assert!(loss.to_bits() != trained(&whole, rigl(None)).2.to_bits(), "the rows make no difference");

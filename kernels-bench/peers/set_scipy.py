@@ -92,6 +92,12 @@ def csr_at(keys, values, shape):
     return sparse.csr_array((values, columns.astype(np.int32), indptr.astype(np.int32)), shape=shape)
 
 
+def keys_of(matrix):
+    """The flat positions of a CSR matrix's entries, in their order."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return rows * matrix.shape[1] + matrix.indices
+
+
 class Layer:
     def __init__(self, n_in, n_out, epsilon, rng):
         size = n_in * n_out
@@ -141,7 +147,7 @@ class Layer:
             if count:
                 keep[at[np.argpartition(np.abs(w.data[at]), count - 1)[:count]]] = False
         grown = w.nnz - np.count_nonzero(keep)
-        keys = np.repeat(np.arange(n_out), np.diff(w.indptr)) * n_in + w.indices
+        keys = keys_of(w)
         kept = keys[keep]  # sorted, as CSR rows and columns are
         # The r-th empty position lies behind every kept one that has at most r empty positions before it.
         rank = rng.choice(n_out * n_in - len(kept), grown, replace=False)
@@ -175,12 +181,9 @@ class PublishedLayer(Layer):
 
     def evolve(self, zeta, rng):
         """A sum of matrices drops what is 0, so there may be less momentum than there are weights, or more."""
-        self.weights, velocity = self.weights.tocsr(), self.velocity.tocoo()
-        self.weights.sort_indices()
+        self.weights, velocity = self.weights.tocsr(), self.velocity.tocsr()
         self.velocity = np.zeros(self.weights.nnz, F32)
-        keys = np.repeat(np.arange(self.weights.shape[0]), np.diff(self.weights.indptr)) * self.weights.shape[1]
-        keys += self.weights.indices
-        momentum = velocity.row * np.int64(self.weights.shape[1]) + velocity.col
+        keys, momentum = keys_of(self.weights), keys_of(velocity)
         at, there = np.searchsorted(keys, momentum), np.isin(momentum, keys)
         self.velocity[at[there]] = velocity.data[there]
         super().evolve(zeta, rng)

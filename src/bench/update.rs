@@ -3,7 +3,7 @@
 use std::iter;
 
 use super::step::{NEVER, RUN, Run, title};
-use super::{Bench, Cell, Findings, Grid, Part, Row, Subject, Table, contest};
+use super::{Bench, Cell, Entry, Findings, Grid, Part, Row, Subject, Table, contest};
 use crate::Result;
 use crate::methods::{Kind, MethodConfig, Updates};
 
@@ -121,19 +121,19 @@ fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
         run.go_on()?;
         run.go_on()?;
         let trainer = run.trainer.borrow();
-        let plans = [Some(trainer.step_plan()), trainer.update_plan(), trainer.observe_plan()];
-        let mut times = [const { Vec::new() }; 3];
-        for _ in 0..bench.sizes.rounds.max(1) * bench.sizes.steps.max(1) as usize {
-            for (times, plan) in times.iter_mut().zip(plans) {
-                if let Some(plan) = plan {
-                    times.push(bench.timer.time(plan)?);
-                }
-            }
-        }
-        let [step, update, look] = times.map(|mut times| {
-            times.sort_unstable();
-            times.get(times.len() / 2).map_or(0.0, |median| median.as_secs_f64() * 1e3)
-        });
+        let plans = [
+            ("step", Some(trainer.step_plan())),
+            ("update", trainer.update_plan()),
+            ("look", trainer.observe_plan()),
+        ];
+        let entry = |(name, plan): (&str, Option<_>)| {
+            let (name, part, run) = (name.to_owned(), Part::Rival, bench.timed(plan?));
+            Some(Entry { name, part, operations: 1.0, bytes: None, times: 1, run })
+        };
+        // Single plans are soon done.
+        let rounds = bench.sizes.rounds * bench.sizes.steps as usize;
+        let table = contest(name.to_owned(), rounds, plans.into_iter().filter_map(entry).collect())?;
+        let [step, update, look] = plans.map(|(name, _)| table.row(name).map_or(0.0, Row::median) * 1e3);
         let replaced = if kind.updates().replace_steps() { step } else { 0.0 };
         let looks = method.observe_every().map_or(0.0, |every| 100.0 / every as f64 * (look - step));
         let more = update - replaced + looks;

@@ -45,10 +45,10 @@ pub struct Gpu {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    pub(super) limits: wgpu::Limits,
+    limits: wgpu::Limits,
     matrices: Option<Matrices>,
     /// Asked for once, because the system reads files to answer.
     threads: u32,

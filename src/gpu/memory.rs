@@ -17,7 +17,7 @@ impl Gpu {
     /// [`Error::OutOfMemory`], or [`Error::Limit`] for a size no buffer of this device may have.
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = byte_size(shape, T::DTYPE)?;
-        let limit = self.inner.limits.max_buffer_size;
+        let limit = self.limits().max_buffer_size;
         let mut size = size_class(class, bytes);
         if size > limit {
             // What is rounded up for the next user must not keep this one out.
@@ -46,8 +46,7 @@ impl Gpu {
     /// As [`Gpu::alloc`].
     pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.alloc::<T>(class, label, shape)?;
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.clear_buffer(tensor.buffer(), 0, None);
         self.submit([encoder.finish()])?;
         Ok(tensor)
@@ -93,9 +92,9 @@ impl Gpu {
             if ragged {
                 let mut padded = bytes.to_vec();
                 padded.resize(bytes.len().next_multiple_of(unit as usize), 0);
-                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), &padded);
+                self.queue().write_buffer(tensor.buffer(), tensor.offset(), &padded);
             } else {
-                self.inner.queue.write_buffer(tensor.buffer(), tensor.offset(), bytes);
+                self.queue().write_buffer(tensor.buffer(), tensor.offset(), bytes);
             }
         })
     }
@@ -113,8 +112,7 @@ impl Gpu {
             tensor.bytes().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT).max(wgpu::COPY_BUFFER_ALIGNMENT);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.create_buffer("read-back", size, usage)?;
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         if !tensor.is_empty() {
             encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
         }
@@ -127,7 +125,7 @@ impl Gpu {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         // Their own usage keeps them out of the pool, so their size need not be one of its classes.
         let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
-        self.inner.queue.write_buffer(&raw, 0, bytes);
+        self.queue().write_buffer(&raw, 0, bytes);
         Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
     }
 
@@ -148,7 +146,7 @@ impl Gpu {
     ) -> Result<wgpu::Buffer> {
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        self.guarded(label, || self.inner.device.create_buffer(&descriptor)).map_err(|error| match error {
+        self.guarded(label, || self.device().create_buffer(&descriptor)).map_err(|error| match error {
             Error::OutOfMemory { label, .. } => Error::OutOfMemory { label, bytes: size },
             other => other,
         })

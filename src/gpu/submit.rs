@@ -13,8 +13,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`], or what the graphics layer has to object.
     pub fn run(&self, plan: &Plan) -> Result<wgpu::SubmissionIndex> {
-        let mut encoder =
-            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         plan.encode(&mut encoder);
         self.submit([encoder.finish()])
     }
@@ -27,7 +26,7 @@ impl Gpu {
         &self,
         commands: impl IntoIterator<Item = wgpu::CommandBuffer>,
     ) -> Result<wgpu::SubmissionIndex> {
-        let submission = self.guarded("submit", || self.inner.queue.submit(commands))?;
+        let submission = self.guarded("submit", || self.queue().submit(commands))?;
         self.healthy()?;
         Ok(submission)
     }
@@ -37,7 +36,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`].
     pub fn poll(&self) -> Result<()> {
-        self.inner.device.poll(wgpu::PollType::Poll).map_err(|error| self.lost(&error.to_string()))?;
+        self.device().poll(wgpu::PollType::Poll).map_err(|error| self.lost(&error.to_string()))?;
         self.healthy()
     }
 
@@ -66,7 +65,7 @@ impl Gpu {
 
     fn wait_on(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let wait = wgpu::PollType::Wait { submission_index, timeout: None };
-        self.inner.device.poll(wait).map_err(|error| self.lost(&error.to_string()))?;
+        self.device().poll(wait).map_err(|error| self.lost(&error.to_string()))?;
         self.healthy()
     }
 
@@ -78,7 +77,7 @@ impl Gpu {
     /// Runs graphics calls inside error scopes, so that what they object to becomes an [`Error`].
     pub(super) fn guarded<R>(&self, label: &str, calls: impl FnOnce() -> R) -> Result<R> {
         self.healthy()?;
-        let device = &self.inner.device;
+        let device = self.device();
         let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);

@@ -148,10 +148,11 @@ impl MethodConfig {
         }
     }
 
-    /// How many rows of a batch of `batch` rows growth is scored by.
-    pub fn score_rows(&self, batch: usize) -> usize {
+    /// How many rows of a batch of `batch` rows growth is scored by, where a binding has room for `fitting`.
+    pub fn score_rows(&self, batch: usize, fitting: usize) -> usize {
         // The products take four rows at a time.
-        self.score_rows.unwrap_or(batch.div_ceil(16).next_multiple_of(4)).min(batch)
+        let usual = || batch.div_ceil(16).next_multiple_of(4).min((fitting / 4 * 4).max(4));
+        self.score_rows.unwrap_or_else(usual).min(batch)
     }
 
     /// Refuses what makes no sense, each by name.

@@ -233,24 +233,40 @@ impl Checkpoint {
         config.layers().into_iter().map(topology).collect()
     }
 
-    /// The network with its parameters, and room for `batch` rows.
+    /// What belongs to the elements of a parameter, of a known shape; where it is a weight of this pattern, in slot order.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::get`].
+    pub(super) fn in_slots(
+        &self,
+        path: &Path,
+        name: &str,
+        shape: &[usize],
+        topology: Option<&Topology>,
+    ) -> Result<Cow<'_, [f32]>> {
+        let values = self.get(path, name, shape)?;
+        Ok(topology.map_or(Cow::Borrowed(values), |topology| topology.in_slot_order(values).into()))
+    }
+
+    /// The network with its parameters and these patterns, its [own](Checkpoint::topologies), and room for `batch` rows.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if something of it is missing or of another shape, [`Error::OutOfMemory`].
-    pub fn network(&self, gpu: &Gpu, path: &Path, batch: usize) -> Result<Box<dyn Network>> {
-        let topologies = self.topologies(path)?;
+    pub fn network(
+        &self,
+        gpu: &Gpu,
+        path: &Path,
+        topologies: &[Option<Topology>],
+        batch: usize,
+    ) -> Result<Box<dyn Network>> {
         // What is drawn here is overwritten.
         let config = &self.settings.model;
-        let network = config.build(gpu, batch, &topologies, FanIn::All, self.settings.precision)?;
+        let network = config.build(gpu, batch, topologies, FanIn::All, self.settings.precision)?;
         for parameter in network.parameters() {
-            let shape = parameter.values.shape();
-            match parameter.weight_of.and_then(|layer| topologies[layer].as_ref()) {
-                Some(topology) => {
-                    let values = self.get(path, &format!("{}.values", parameter.name), shape)?;
-                    gpu.write(parameter.values, &topology.in_slot_order(values))?;
-                }
-                None => gpu.write(parameter.values, self.get(path, &parameter.name, shape)?)?,
-            }
+            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
+            let name = if topology.is_some() { format!("{}.values", parameter.name) } else { parameter.name };
+            let values = self.in_slots(path, &name, parameter.values.shape(), topology)?;
+            gpu.write(parameter.values, &values)?;
         }
         for (name, tensor) in network.state() {
             match tensor.dtype() {

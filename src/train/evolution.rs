@@ -103,8 +103,9 @@ impl Evolution {
 impl Trainer {
     /// Lets the method operate, and brings the plans up to date with what it has done.
     pub(super) fn operate(&mut self, moment: Moment) -> Result<()> {
-        if self.evolution.method.is_static() && !matches!(moment, Moment::Start { .. }) {
-            return Ok(());
+        let begins = matches!(moment, Moment::Start { .. });
+        if self.evolution.method.is_static() {
+            return if begins { self.plan() } else { Ok(()) };
         }
         // Steps that are on their way are none of the method's time, but within an epoch the host does not wait for them.
         let waits = !matches!(moment, Moment::Update { .. });
@@ -126,7 +127,6 @@ impl Trainer {
             self.plan()?;
         }
         // The plans that a run begins with are none of its doing.
-        let begins = matches!(moment, Moment::Start { .. });
         self.evolution.operated += if begins { alone } else { started.elapsed() };
         Ok(())
     }

@@ -177,10 +177,7 @@ impl Trainer {
     fn score_rows(&self) -> [usize; 2] {
         let (method, batch) = (&self.settings.method, self.settings.batch);
         let labels = self.batch.labels_per_row();
-        let mut rows = method.score_rows(batch * labels);
-        if method.score_rows.is_none() {
-            rows = rows.min(self.scorable_rows());
-        }
+        let rows = method.score_rows(batch * labels, self.scorable_rows());
         let last = rows.min(((self.data.train.rows() - 1) % batch + 1) * labels);
         if method.updates.replace_steps() { [rows, last] } else { [last; 2] }
     }
@@ -191,9 +188,7 @@ impl Trainer {
         let sparse = self.model.layers().into_iter().filter(|layer| layer.weight().sparse().is_some());
         let widest = sparse.flat_map(Projection::sides).max().unwrap_or(1);
         let row = widest as u64 * self.settings.precision.dtype().size();
-        let fitting = self.gpu.limits().max_storage_buffer_binding_size / row;
-        // The products take four rows at a time.
-        (fitting as usize / 4 * 4).max(4)
+        (self.gpu.limits().max_storage_buffer_binding_size / row) as usize
     }
 
     /// A layer as the method sees it, if it is sparse.

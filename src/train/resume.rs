@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, OptimizerState, Trainer};
+use super::{Checkpoint, Trainer};
 use crate::data::Dataset;
 use crate::gpu::{DType, Gpu};
 use crate::methods::{Method, Static};
@@ -35,28 +35,9 @@ impl Trainer {
         settings.validate()?;
         let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
         settings.model.expect_data(&data).map_err(bad)?;
-        let model = checkpoint.network(gpu, path, settings.batch)?;
-        let optimizer = OptimizerState::new(
-            gpu,
-            settings.optimizer,
-            settings.momentum,
-            settings.weight_decay,
-            &model.parameters(),
-        )?;
         let topologies = checkpoint.topologies(path)?;
-        for (parameter, parts) in model.parameters().iter().zip(optimizer.parts()) {
-            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
-            for (part, tensor) in parts {
-                let name = format!("optimizer.{}.{part}", parameter.name);
-                let values = checkpoint.get(path, &name, tensor.shape())?;
-                match topology {
-                    Some(topology) => gpu.write(tensor, &topology.in_slot_order(values))?,
-                    None => gpu.write(tensor, values)?,
-                }
-            }
-        }
-        let position = checkpoint.position;
-        let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
+        let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
+        let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, method)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;
         Ok(trainer)
@@ -84,9 +65,10 @@ impl Trainer {
                 checkpoint.put_words(&format!("{}.born", parameter.name), &topology.in_row_order(&born));
             }
             for (part, tensor) in parts {
-                let values = self.gpu.read::<f32>(tensor)?.wait()?;
-                let values =
-                    topology.as_ref().map_or(values.clone(), |topology| topology.in_row_order(&values));
+                let mut values = self.gpu.read::<f32>(tensor)?.wait()?;
+                if let Some(topology) = &topology {
+                    values = topology.in_row_order(&values);
+                }
                 checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
             }
         }
@@ -109,13 +91,20 @@ impl Trainer {
         Ok(checkpoint)
     }
 
-    /// Takes up what the method remembers.
+    /// Takes up what optimizer and method remember.
     fn recall(
         &mut self,
         checkpoint: &Checkpoint,
         path: &Path,
         topologies: &[Option<Topology>],
     ) -> Result<()> {
+        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
+            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
+            for (part, tensor) in parts {
+                let name = format!("optimizer.{}.{part}", parameter.name);
+                self.gpu.write(tensor, &checkpoint.in_slots(path, &name, tensor.shape(), topology)?)?;
+            }
+        }
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;

@@ -47,7 +47,8 @@ impl Sampler {
                 return bad("prompt", format!("the model does not know '{}'", byte.escape_ascii()));
             }
         };
-        let network = checkpoint.network(gpu, &folder.checkpoint_path(), 1)?;
+        let path = folder.checkpoint_path();
+        let network = checkpoint.network(gpu, &path, &checkpoint.topologies(&path)?, 1)?;
         gpu.run(&record_refresh(gpu, &*network)?)?;
         let mut rec = Recorder::new(gpu);
         network.forward(&mut rec, None)?;

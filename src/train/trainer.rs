@@ -74,6 +74,22 @@ impl Trainer {
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
+        let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
+        let mut trainer = Self::assemble(gpu, settings, data, model, position, method)?;
+        let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
+        trainer.operate(Moment::Start { epochs })?;
+        Ok(trainer)
+    }
+
+    /// A run at this position, with an optimizer that remembers nothing and no plans yet.
+    pub(super) fn assemble(
+        gpu: &Gpu,
+        settings: Settings,
+        data: Dataset,
+        model: Box<dyn Network>,
+        position: Position,
+        method: Box<dyn Method>,
+    ) -> Result<Self> {
         let optimizer = OptimizerState::new(
             gpu,
             settings.optimizer,
@@ -81,22 +97,6 @@ impl Trainer {
             settings.weight_decay,
             &model.parameters(),
         )?;
-        let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
-        let mut trainer = Self::assemble(gpu, settings, data, model, optimizer, position, method)?;
-        let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
-        trainer.operate(Moment::Start { epochs })?;
-        Ok(trainer)
-    }
-
-    pub(super) fn assemble(
-        gpu: &Gpu,
-        settings: Settings,
-        data: Dataset,
-        model: Box<dyn Network>,
-        optimizer: OptimizerState,
-        position: Position,
-        method: Box<dyn Method>,
-    ) -> Result<Self> {
         let batch = Batch::new(gpu, &*model, &settings)?;
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
