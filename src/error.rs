@@ -12,9 +12,18 @@ pub enum Error {
     /// No adapter matches, or there is none at all.
     #[error("{}", no_adapter(.wanted.as_deref(), .found))]
     NoAdapter {
-        /// The name that was asked for, if one was.
+        /// The name or index that was asked for, if one was.
         wanted: Option<String>,
-        /// The adapters there are.
+        /// The adapters there are, each with its index.
+        found: Vec<String>,
+    },
+
+    /// A name that fits several adapters.
+    #[error("{wanted:?} fits several adapters; give the index of one: {}", .found.join(", "))]
+    ManyAdapters {
+        /// The name that was asked for.
+        wanted: String,
+        /// The adapters there are, each with its index.
         found: Vec<String>,
     },
 
@@ -186,6 +195,9 @@ fn no_adapter(wanted: Option<&str>, found: &[String]) -> String {
                         apt-get install mesa-vulkan-drivers libvulkan1)";
     match (wanted, found.is_empty()) {
         (_, true) => format!("no adapter found: {HINT}"),
+        (Some(index), false) if index.parse::<usize>().is_ok() => {
+            format!("no adapter has the index {index}; there are: {}", found.join(", "))
+        }
         (Some(name), false) => format!("no adapter is called {name:?}; there are: {}", found.join(", ")),
         (None, false) => format!("no usable adapter among: {}", found.join(", ")),
     }

@@ -173,6 +173,24 @@ fn unknown_events_and_empty_lines_are_passed_over() {
     assert!(page(&folder_of(&log)).contains("test, epoch 1: 0.5000"));
 }
 
+/// A run was killed while it wrote its last line. Up to its end the line is no record.
+#[test]
+fn a_torn_last_line_is_left_out() {
+    let [first, second] = [0, 1].map(|index| {
+        serde_json::to_string(&epoch(index, 0.5, vec![layer("layers.0", [4, 9], &[0, 35])])).unwrap()
+    });
+    let wanted = page(&folder_of(&format!("{first}\n")));
+    for end in [1, 20, second.len() / 2, second.len() - 1] {
+        assert_eq!(page_body(&page(&folder_of(&format!("{first}\n{}", &second[..end])))), page_body(&wanted));
+    }
+    assert!(page(&folder_of(&format!("{first}\n{second}"))).contains("test, epoch 2: 0.5000"));
+}
+
+/// A page without the name of its folder.
+fn page_body(page: &str) -> &str {
+    &page[page.find("</header>").unwrap()..]
+}
+
 #[test]
 fn damaged_lines_are_refused_by_name() {
     let good = serde_json::to_string(&epoch(0, 0.5, vec![])).unwrap();

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fretwork::Error;
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Fingerprint, Source};
 use fretwork::gpu::{Gpu, Options, Variant};
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
@@ -106,7 +106,7 @@ fn one_seed_gives_the_same_bits_whether_stopped_or_not_and_in_every_variant() {
             })
             .unwrap();
         assert!(!stopped.finished && stopped.steps == 27);
-        drop(trainer);
+        drop((trainer, run_folder));
         let run_folder = RunFolder::open(folder.path()).unwrap();
         let checkpoint = run_folder.load().unwrap();
         let path = run_folder.checkpoint_path();
@@ -228,6 +228,38 @@ fn a_checkpoint_of_weights_that_are_not_finite_is_not_written() {
     let result = trainer.run(Some(&run_folder), &mut onward);
     assert!(matches!(result, Err(Error::NotFinite { .. })), "{result:?}");
     assert!(!run_folder.checkpoint_path().exists());
+}
+
+/// An epoch is in the log before the checkpoint says that it is done, so that it cannot vanish from the report.
+#[test]
+fn an_epoch_is_logged_before_its_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let run_folder = RunFolder::create(folder.path()).unwrap();
+    // No file can be renamed to it, so no checkpoint is ever written.
+    std::fs::create_dir(run_folder.checkpoint_path()).unwrap();
+    let mut trainer = Trainer::new(&gpu(), lively(OptimizerKind::Sgd), digits()).unwrap();
+    let result = trainer.run(Some(&run_folder), &mut onward);
+    assert!(matches!(result, Err(Error::Io { .. })), "{result:?}");
+    let log = std::fs::read_to_string(run_folder.log_path()).unwrap();
+    assert!(log.ends_with('\n') && log.contains("{\"event\":\"epoch\",\"epoch\":0,"), "{log}");
+}
+
+/// Data of another fingerprint is refused, with both; classes and widths are the same.
+#[test]
+fn changed_data_is_refused() {
+    let trainer = Trainer::new(&gpu(), lively(OptimizerKind::Sgd), digits()).unwrap();
+    let mut checkpoint = trainer.checkpoint().unwrap();
+    let wanted = checkpoint.fingerprint.unwrap();
+    let fewer = || digits().first([Some(3822), None]).unwrap();
+    let found = Fingerprint::of(&fewer());
+    let resume =
+        |checkpoint: &Checkpoint| Trainer::resume(&gpu(), checkpoint, Path::new("here"), fewer()).map(|_| ());
+    let said = resume(&checkpoint).unwrap_err().to_string();
+    let wanted =
+        format!("checkpoint here: the run is of data with the fingerprint {wanted}, but digits has {found}");
+    assert!(said.starts_with(&wanted), "{said}");
+    checkpoint.fingerprint = None;
+    resume(&checkpoint).unwrap();
 }
 
 /// Whatever byte of a checkpoint is flipped, it is refused, or was of no consequence.

@@ -2,6 +2,7 @@
 
 mod csv;
 mod digits;
+mod fingerprint;
 mod idx;
 mod rows;
 mod table;
@@ -11,6 +12,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+pub use fingerprint::Fingerprint;
 pub use rows::{Input, Rows};
 pub use table::{Features, Table, epoch_order};
 pub use text::{Text, encode};
@@ -47,6 +49,31 @@ pub enum Source {
     Csv(PathBuf),
     /// A text, or a folder of them.
     Text(PathBuf),
+}
+
+impl Source {
+    /// The same source from whatever folder a program is started in: its path is absolute.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the path is not UTF-8, since a checkpoint keeps it as text; [`Error::Io`] if the current folder is
+    /// gone.
+    pub fn absolute(&self) -> Result<Self> {
+        let whole = |path: &Path| {
+            let whole = std::path::absolute(path).map_err(Error::io(path))?;
+            let reason = || format!("{} is not UTF-8; choose a path that is", whole.display());
+            if whole.to_str().is_some() {
+                Ok(whole)
+            } else {
+                Err(Error::Config { option: "data", reason: reason() })
+            }
+        };
+        Ok(match self {
+            Self::Digits | Self::FashionMnist | Self::Mnist => self.clone(),
+            Self::Idx(path) => Self::Idx(whole(path)?),
+            Self::Csv(path) => Self::Csv(whole(path)?),
+            Self::Text(path) => Self::Text(whole(path)?),
+        })
+    }
 }
 
 impl FromStr for Source {

@@ -48,6 +48,11 @@ impl Table {
         self.width
     }
 
+    /// The features, row after row.
+    pub(super) fn features(&self) -> &Features {
+        &self.features
+    }
+
     /// The label of each row.
     pub fn labels(&self) -> &[u32] {
         &self.labels

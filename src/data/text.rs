@@ -82,6 +82,11 @@ impl Text {
         self.context
     }
 
+    /// The numbers of the characters of all windows and of the last label.
+    pub(super) fn ids(&self) -> &[u8] {
+        &self.ids[..=self.rows * self.context]
+    }
+
     /// Forgets all but the first windows.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.rows = rows;

@@ -1,4 +1,6 @@
-//! What there is to choose from, and what it can do.
+//! Adapters: their list, the choice of one, and their cooperative matrices.
+
+use crate::{Error, Result};
 
 /// One adapter, not opened.
 #[derive(Debug, Clone)]
@@ -13,7 +15,7 @@ pub struct AdapterSummary {
     pub matrices: Option<Matrices>,
 }
 
-/// What there is to choose from, best first.
+/// The adapters that can compute, best first. Their places here are the indices that [`Options::adapter`](super::Options) takes.
 pub fn list_adapters() -> Vec<AdapterSummary> {
     let summary = |adapter: &wgpu::Adapter| AdapterSummary {
         info: adapter.get_info(),
@@ -39,6 +41,32 @@ pub(super) fn adapters() -> Vec<wgpu::Adapter> {
         wgpu::DeviceType::Cpu => 4,
     });
     adapters
+}
+
+/// The place of the wanted adapter in a list of names, best first: the first where none is wanted.
+///
+/// A number is a place in the list. A name in full, in any case, comes before a part of one.
+///
+/// # Errors
+/// [`Error::NoAdapter`], or [`Error::ManyAdapters`] where a name fits several; both list what there is.
+pub(super) fn choose(names: &[String], wanted: Option<&str>) -> Result<usize> {
+    let found = || names.iter().enumerate().map(|(index, name)| format!("{index}: {name}")).collect();
+    let none = || Error::NoAdapter { wanted: wanted.map(str::to_owned), found: found() };
+    let Some(text) = wanted else { return if names.is_empty() { Err(none()) } else { Ok(0) } };
+    if let Ok(index) = text.parse::<usize>() {
+        return if index < names.len() { Ok(index) } else { Err(none()) };
+    }
+    let text = text.to_lowercase();
+    let fits = |fit: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..names.len()).filter(|&index| fit(&names[index].to_lowercase())).collect()
+    };
+    let whole = fits(&|name| name == text);
+    let fitting = if whole.is_empty() { fits(&|name| name.contains(&text)) } else { whole };
+    match fitting[..] {
+        [] => Err(none()),
+        [index] => Ok(index),
+        _ => Err(Error::ManyAdapters { wanted: wanted.unwrap_or_default().to_owned(), found: found() }),
+    }
 }
 
 /// The cooperative matrices of a device that kernels can use: f16 times f16 into f32.
@@ -92,7 +120,8 @@ pub(super) fn experimental() -> wgpu::ExperimentalFeatures {
 mod tests {
     use wgpu::CooperativeScalarType::{self, F16, F32, I32};
 
-    use super::largest_side;
+    use super::{choose, largest_side};
+    use crate::Error;
 
     fn config(
         [m_size, n_size, k_size]: [u32; 3],
@@ -108,6 +137,30 @@ mod tests {
             cr_type,
             saturating_accumulation,
         }
+    }
+
+    /// Two equal GPUs, a name that is the beginning of another, and one with digits in it.
+    #[test]
+    fn an_adapter_is_chosen_by_index_or_by_a_name_that_fits_one() {
+        let names = ["Radeon RX 580", "Radeon RX 580", "Arc", "Arc Pro", "llvmpipe (LLVM 15.0.6, 256 bits)"];
+        let names = names.map(str::to_owned);
+        let index = |wanted: Option<&str>| choose(&names, wanted).unwrap();
+        assert_eq!(index(None), 0);
+        assert_eq!((0..5).map(|at: usize| index(Some(&at.to_string()))).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!([index(Some("arc")), index(Some("ARC PRO")), index(Some("LLVM 15"))], [2, 3, 4]);
+
+        let error = choose(&names, Some("radeon")).unwrap_err();
+        assert!(matches!(&error, Error::ManyAdapters { wanted, .. } if wanted == "radeon"), "{error:?}");
+        let listed =
+            "0: Radeon RX 580, 1: Radeon RX 580, 2: Arc, 3: Arc Pro, 4: llvmpipe (LLVM 15.0.6, 256 bits)";
+        assert!(error.to_string().ends_with(listed), "{error}");
+        for wanted in ["5", "580", "Voodoo", "-1"] {
+            let error = choose(&names, Some(wanted)).unwrap_err();
+            assert!(matches!(&error, Error::NoAdapter { .. }), "{error:?}");
+            assert!(error.to_string().contains(wanted) && error.to_string().ends_with(listed), "{error}");
+        }
+        assert!(matches!(choose(&[], None), Err(Error::NoAdapter { wanted: None, .. })));
+        assert!(matches!(choose(&[], Some("0")), Err(Error::NoAdapter { .. })));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use super::adapters::{Matrices, adapters, experimental};
+use super::adapters::{Matrices, adapters, choose, experimental};
 use super::buffer::Store;
 use super::compose::Sources;
 use super::kernel::{Kernel, Registry};
@@ -15,8 +15,9 @@ use crate::{Error, Result};
 /// How to choose an adapter and what to do with it.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Part of the adapter's name, in any case. Without it the environment variable `FRETWORK_ADAPTER` is looked
-    /// at; without that the best adapter is taken: discrete, then integrated, virtual, software.
+    /// The adapter's place in [`list_adapters`](super::list_adapters), or its name or a part of it, in any case. Without it the
+    /// environment variable `FRETWORK_ADAPTER` is looked at; without that the best adapter is taken: discrete, then integrated,
+    /// virtual, software.
     pub adapter: Option<String>,
     /// Compile shaders with bounds checks. Up to twice as slow; for tests and for chasing driver bugs.
     pub checked_shaders: bool,
@@ -65,7 +66,7 @@ impl Gpu {
     /// Opens the adapter that `options` ask for.
     ///
     /// # Errors
-    /// [`Error::NoAdapter`] with the names there are, [`Error::NoDevice`] with the driver's reason.
+    /// [`Error::NoAdapter`] or [`Error::ManyAdapters`] with the names there are, [`Error::NoDevice`] with the driver's reason.
     pub fn request(mut options: Options) -> Result<Self> {
         let wanted = options.adapter.clone().or_else(|| std::env::var("FRETWORK_ADAPTER").ok());
         if let (None, Ok(name)) = (options.variant, std::env::var("FRETWORK_VARIANT")) {
@@ -74,13 +75,9 @@ impl Gpu {
         if let Some(folder) = std::env::var_os("FRETWORK_SHADERS") {
             options.sources = Sources::read(folder.as_ref())?;
         }
-        let mut adapters = adapters();
-        let found: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
-        if let Some(wanted) = &wanted {
-            let wanted = wanted.to_lowercase();
-            adapters.retain(|adapter| adapter.get_info().name.to_lowercase().contains(&wanted));
-        }
-        let Some(adapter) = adapters.first() else { return Err(Error::NoAdapter { wanted, found }) };
+        let adapters = adapters();
+        let names: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
+        let adapter = &adapters[choose(&names, wanted.as_deref())?];
 
         let info = adapter.get_info();
         let mut limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };

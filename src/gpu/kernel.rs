@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::Gpu;
@@ -18,6 +18,8 @@ pub(crate) struct Kernel {
     pub(super) reflection: Reflection,
     pipeline_layout: wgpu::PipelineLayout,
     state: Mutex<State>,
+    /// Whether it was dispatched to be compiled, which some drivers do no earlier.
+    pub(super) has_run: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl Kernel {
             (layout, pipeline_layout)
         })?;
         let state = Mutex::new(State::Source(composed.wgsl));
-        Ok(Self { label, layout, reflection, pipeline_layout, state })
+        Ok(Self { label, layout, reflection, pipeline_layout, state, has_run: AtomicBool::new(false) })
     }
 
     /// The pipeline, compiled at its first use.

@@ -6,6 +6,7 @@
 mod account;
 mod adapters;
 mod buffer;
+mod compile;
 mod compose;
 mod context;
 mod kernel;
@@ -21,6 +22,7 @@ mod tuner;
 
 pub use account::{Bytes, Class};
 pub use adapters::{AdapterSummary, Matrices, list_adapters};
+pub use compile::Compiling;
 pub use compose::{Composed, Sources};
 pub use context::{Gpu, Options};
 pub use key::{Choice, FLAGS, Key, Tiling, Variant};

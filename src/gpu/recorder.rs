@@ -243,13 +243,7 @@ fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: 
         entries: &entries,
     });
     let tensors = recorded.tensors.into_iter().map(|(_, tensor)| tensor).collect();
-    Dispatch {
-        label: recorded.kernel.label.clone(),
-        pipeline,
-        group,
-        workgroups: recorded.workgroups,
-        _tensors: tensors,
-    }
+    Dispatch { kernel: recorded.kernel, pipeline, group, workgroups: recorded.workgroups, _tensors: tensors }
 }
 
 /// A recording that can be replayed: pipelines, bind groups and workgroup counts are made. It holds on to its
@@ -261,8 +255,8 @@ pub struct Plan {
 }
 
 #[derive(Debug)]
-struct Dispatch {
-    label: String,
+pub(super) struct Dispatch {
+    pub(super) kernel: Arc<Kernel>,
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     workgroups: [u32; 2],
@@ -316,13 +310,25 @@ impl Plan {
 
     /// The labels of the kernels in the order they run.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
-        self.dispatches.iter().map(|dispatch| dispatch.label.as_str())
+        self.dispatches.iter().map(|dispatch| dispatch.kernel.label.as_str())
+    }
+
+    pub(super) fn dispatches(&self) -> &[Dispatch] {
+        &self.dispatches
     }
 }
 
 impl Dispatch {
     fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y] = self.workgroups;
+        self.encode_grid(pass, self.workgroups);
+    }
+
+    /// Encodes the pipeline and its bindings with no workgroup.
+    pub(super) fn encode_empty(&self, pass: &mut wgpu::ComputePass<'_>) {
+        self.encode_grid(pass, [0, 0]);
+    }
+
+    fn encode_grid(&self, pass: &mut wgpu::ComputePass<'_>, [x, y]: [u32; 2]) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(x, y, 1);

@@ -82,6 +82,40 @@ impl Kind {
         }
     }
 
+    /// Whether the method divides a run into phases, at whose ends the number of blocks changes: a run that is under way cannot
+    /// be made longer.
+    pub fn has_phases(self) -> bool {
+        matches!(self, Self::Magnitude | Self::Gap | Self::SupTickets | Self::Scl | Self::EarlyCrop)
+    }
+
+    /// Whether updates are due by the schedule of [`Updates`], or the method has its own times.
+    pub fn has_updates(self) -> bool {
+        self.exchanges() || matches!(self, Self::Magnitude)
+    }
+
+    /// Whether updates exchange a share of the blocks.
+    pub fn exchanges(self) -> bool {
+        match self {
+            Self::Set | Self::SetPublished | Self::Rigl | Self::Snfs | Self::TopKast => true,
+            Self::CtreSeq | Self::CtreSim | Self::SupTickets | Self::Importance => true,
+            Self::Static | Self::Magnitude | Self::Gap | Self::Scl => false,
+            Self::Snip | Self::SynFlow | Self::SbpSr | Self::EarlyCrop => false,
+        }
+    }
+
+    /// Whether growth is decided by gradients or activations of some rows of a batch.
+    pub fn scores_rows(self) -> bool {
+        matches!(self, Self::Rigl | Self::Snfs | Self::CtreSeq | Self::CtreSim | Self::SupTickets)
+    }
+
+    /// Whether blocks of all layers may compete in pruning.
+    pub fn has_scope(self) -> bool {
+        matches!(
+            self,
+            Self::SupTickets | Self::Scl | Self::Snip | Self::SynFlow | Self::SbpSr | Self::EarlyCrop
+        )
+    }
+
     /// The schedule that the method was published with.
     pub fn updates(self) -> Updates {
         match self {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::Settings;
+use crate::data::Fingerprint;
 use crate::gpu::{DType, Gpu};
 use crate::nn::{FanIn, LayerShape, Network};
 use crate::sparse::Topology;
@@ -86,6 +87,8 @@ pub struct Checkpoint {
     pub position: Position,
     /// What its method remembers.
     pub memory: Value,
+    /// The fingerprint of the data; none in a checkpoint of a version that took none.
+    pub fingerprint: Option<Fingerprint>,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -93,9 +96,9 @@ pub struct Checkpoint {
 const FORMAT: &str = "fretwork.checkpoint.1";
 
 impl Checkpoint {
-    /// A checkpoint with no tensors yet.
+    /// A checkpoint with no tensors and no fingerprint yet.
     pub fn new(settings: Settings, position: Position, memory: Value) -> Self {
-        Self { settings, position, memory, tensors: BTreeMap::new() }
+        Self { settings, position, memory, fingerprint: None, tensors: BTreeMap::new() }
     }
 
     /// Adds a dense tensor.
@@ -315,8 +318,8 @@ impl Checkpoint {
             };
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        let checkpoint =
-            Self { settings: header.settings, position: header.position, memory: header.memory, tensors };
+        let Header { settings, position, memory, fingerprint, .. } = header;
+        let checkpoint = Self { settings, position, memory, fingerprint, tensors };
         let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
         if checksum != header.checksum {
             return Err(bad(format!(
@@ -332,14 +335,18 @@ impl Checkpoint {
             settings: self.settings.clone(),
             position: self.position,
             memory: self.memory.clone(),
+            fingerprint: self.fingerprint,
             checksum: self.checksum()?,
         })
     }
 
-    /// CRC-32 over settings, position, memory, and every tensor's name, shape and bytes.
+    /// CRC-32 over settings, position, memory, fingerprint where there is one, and every tensor's name, shape and bytes.
     fn checksum(&self) -> serde_json::Result<u32> {
         let mut crc = flate2::Crc::new();
         crc.update(serde_json::to_string(&(&self.settings, self.position, &self.memory))?.as_bytes());
+        if let Some(fingerprint) = self.fingerprint {
+            crc.update(fingerprint.to_string().as_bytes());
+        }
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
             crc.update(format!("{:?}", tensor.shape).as_bytes());
@@ -354,5 +361,7 @@ struct Header {
     settings: Settings,
     position: Position,
     memory: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<Fingerprint>,
     checksum: u32,
 }

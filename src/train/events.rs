@@ -16,6 +16,15 @@ pub enum Event {
         /// The one that is next.
         shape: String,
     },
+    /// A kernel is about to be compiled.
+    Compiling {
+        /// Kernels that are compiled.
+        done: usize,
+        /// Kernels that there are to compile.
+        of: usize,
+        /// The next one.
+        kernel: String,
+    },
     /// Something that is no error, but should be known.
     Notice(String),
     /// Steps were done.
@@ -41,7 +50,7 @@ pub enum Event {
         train: Evaluation,
         /// Over the test rows.
         test: Evaluation,
-        /// Steps a second in this epoch, without the test.
+        /// Steps a second in this epoch, without compilation, tuning, the test and the method's operations between steps.
         steps_per_second: f64,
         /// What passed through each mixture of experts in this epoch.
         loads: Vec<LoadRecord>,
@@ -62,7 +71,7 @@ pub enum Flow {
 /// Loss and accuracy over some rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Mean cross-entropy.
+    /// Mean cross-entropy in nats, of a row or of a character.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// The share of rows whose largest logit is their label's.
@@ -86,15 +95,16 @@ pub struct Summary {
     pub finished: bool,
     /// Accuracy on the test rows.
     pub test_accuracy: f64,
-    /// Mean loss over the test rows.
+    /// Mean loss over the test rows, in nats.
     pub test_loss: f64,
-    /// Mean loss over the rows of the last epoch that was trained.
+    /// Mean loss over the rows of the last epoch that was trained; NaN where this process did no step.
     pub train_loss: f64,
     /// Steps done in the whole run.
     pub steps: u64,
     /// Seconds of training by this process, tests included.
     pub seconds: f64,
-    /// Milliseconds of a step, tests not included.
+    /// Milliseconds of a step, without compilation, tuning, tests and the method's operations between steps; NaN where this
+    /// process did no step.
     pub step_ms: f64,
     /// Milliseconds, all together, in which the method had the network to itself, before the first step, between steps or at the
     /// end of an epoch, and in which steps were recorded anew for it. An update that is part of a step is not among them, and of

@@ -4,6 +4,7 @@ mod batch;
 mod checkpoint;
 mod events;
 mod evolution;
+mod extend;
 mod log;
 mod optimizer;
 mod plans;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Checkpoint, Trainer};
-use crate::data::Dataset;
+use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
 use crate::methods::{Method, Static};
 use crate::sparse::Topology;
@@ -13,7 +13,7 @@ impl Trainer {
     /// A run from where a checkpoint left it. It goes on to the same bits as if it had never stopped.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] if the checkpoint is not one of these settings.
+    /// [`Error::Checkpoint`] if the checkpoint is not one of these settings, or the data has another fingerprint.
     pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
         let method = checkpoint.settings.build_method();
         Self::resume_with_method(gpu, checkpoint, path, data, method)
@@ -33,8 +33,16 @@ impl Trainer {
     ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
-        let bad = |error: Error| Error::Checkpoint { path: path.to_owned(), reason: error.to_string() };
-        settings.model.expect_data(&data).map_err(bad)?;
+        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        settings.model.expect_data(&data).map_err(|error| bad(error.to_string()))?;
+        let found = Fingerprint::of(&data);
+        if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
+            return Err(bad(format!(
+                "the run is of data with the fingerprint {wanted}, but {} has {found}: it was changed; bring it back as it \
+                 was, or begin a new run",
+                data.name
+            )));
+        }
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, method)?;
@@ -50,6 +58,7 @@ impl Trainer {
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
+        checkpoint.fingerprint = Some(self.fingerprint);
         let layers = self.model.layers();
         for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
             let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());

@@ -2,54 +2,79 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Checkpoint;
 use super::report::LogRecord;
-use crate::files::replace;
+use crate::files::{Acquired, Lock, remove_left_over, replace};
 use crate::{Error, Result};
 
-/// A folder with `checkpoint.safetensors` and `log.jsonl`.
+/// A folder with `checkpoint.safetensors` and `log.jsonl`. One that a run writes to is locked for as long as this and its clones
+/// live.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held by the writer, not by readers.
+    _lock: Option<Arc<Lock>>,
 }
 
 impl RunFolder {
-    /// A new folder for a new run. That it can be written to is tried at once, before a step is done.
+    /// A new folder for a new run. A file is written at once, so that a folder that cannot be written to is refused before the
+    /// first step.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is a run already, [`Error::Io`] if nothing can be written.
+    /// [`Error::Config`] if there is a run already or another process writes to the folder, [`Error::Io`] if nothing can be
+    /// written.
     pub fn create(path: &Path) -> Result<Self> {
-        Self::expect_vacant(path)?;
-        let folder = Self { path: path.to_owned() };
         std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        let folder = Self::locked(path, "out")?;
+        Self::expect_no_run(path)?;
         replace(&folder.log_path(), b"")?;
         Ok(folder)
     }
 
-    /// Refuses a folder that holds a run, and makes none.
+    /// Refuses a folder that holds a run or that another process writes to, and makes none.
     ///
     /// # Errors
     /// [`Error::Config`].
     pub fn expect_vacant(path: &Path) -> Result<()> {
-        if !(Self { path: path.to_owned() }).checkpoint_path().exists() {
+        if path.join(LOCK).is_file() {
+            lock(path, "out")?;
+        }
+        Self::expect_no_run(path)
+    }
+
+    fn expect_no_run(path: &Path) -> Result<()> {
+        if !Self::unlocked(path).checkpoint_path().exists() {
             return Ok(());
         }
         let reason = format!("{} holds a run already; resume it, or choose another folder", path.display());
         Err(Error::Config { option: "out", reason })
     }
 
-    /// The folder of a run that has a checkpoint.
+    /// The folder of a run that has a checkpoint, for going on with it.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is none.
+    /// [`Error::Config`] if there is none or another process writes to the folder.
     pub fn open(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
-        if !folder.checkpoint_path().is_file() {
+        if !Self::unlocked(path).checkpoint_path().is_file() {
             let reason = format!("{} has no checkpoint", path.display());
             return Err(Error::Config { option: "resume", reason });
         }
+        let folder = Self::locked(path, "resume")?;
         folder.mend_log()?;
+        Ok(folder)
+    }
+
+    fn unlocked(path: &Path) -> Self {
+        Self { path: path.to_owned(), _lock: None }
+    }
+
+    /// Locks a folder, and removes what killed writers left behind.
+    fn locked(path: &Path, option: &'static str) -> Result<Self> {
+        let folder = Self { path: path.to_owned(), _lock: Some(Arc::new(lock(path, option)?)) };
+        remove_left_over(&folder.checkpoint_path())?;
+        remove_left_over(&folder.log_path())?;
         Ok(folder)
     }
 
@@ -58,7 +83,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Config`] if there is neither.
     pub fn inspect(path: &Path) -> Result<Self> {
-        let folder = Self { path: path.to_owned() };
+        let folder = Self::unlocked(path);
         if !folder.checkpoint_path().is_file() && !folder.log_path().is_file() {
             let reason = format!("{} has neither a checkpoint nor a log", path.display());
             return Err(Error::Config { option: "report", reason });
@@ -105,8 +130,8 @@ impl RunFolder {
         replace(&path, &checkpoint.to_bytes(&path)?)
     }
 
-    /// Adds a line to the log. An event that was logged before a run was interrupted is logged again when the resumed run
-    /// gets there.
+    /// Adds a line to the log, on the disk when this returns. An event that was logged before a run was interrupted is logged
+    /// again when the resumed run gets there.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -115,7 +140,9 @@ impl RunFolder {
         let line = serde_json::to_string(record).map_err(|error| Error::io(&path)(error.into()))?;
         let mut file =
             std::fs::OpenOptions::new().append(true).create(true).open(&path).map_err(Error::io(&path))?;
-        file.write_all(format!("{line}\n").as_bytes()).map_err(Error::io(&path))
+        file.write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| file.sync_data())
+            .map_err(Error::io(&path))
     }
 
     /// Cuts off a line that was being written when a run was killed.
@@ -123,6 +150,29 @@ impl RunFolder {
         let path = self.log_path();
         let Ok(log) = std::fs::read(&path) else { return Ok(()) };
         let whole = log.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        if whole == log.len() { Ok(()) } else { replace(&path, &log[..whole]) }
+        if whole == log.len() {
+            return Ok(());
+        }
+        // Shortened in place: a full disk, which may have cut the line, has no space for a copy.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(Error::io(&path))?;
+        file.set_len(whole as u64).map_err(Error::io(&path))
+    }
+}
+
+/// The file whose lock guards a folder.
+const LOCK: &str = "lock";
+
+/// Locks a folder for its one writer.
+fn lock(path: &Path, option: &'static str) -> Result<Lock> {
+    match Lock::acquire(&path.join(LOCK))? {
+        Acquired::Held(lock) => Ok(lock),
+        Acquired::By(holder) => {
+            let holder = holder.map_or("another process".to_owned(), |number| format!("process {number}"));
+            let reason = format!(
+                "{holder} is writing to {}; wait for it, stop it, or choose another folder",
+                path.display()
+            );
+            Err(Error::Config { option, reason })
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::evolution::Evolution;
 use super::plans::Plans;
 use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
 use super::{Evaluation, Event, Flow, OptimizerState, Position, RunFolder, Settings, Summary};
-use crate::data::{Dataset, epoch_order};
+use crate::data::{Dataset, Fingerprint, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::methods::{Clock, Method, Moment};
 use crate::nn::Network;
@@ -29,6 +29,7 @@ pub struct Trainer {
     pub(super) gpu: Gpu,
     pub(super) settings: Settings,
     pub(super) data: Dataset,
+    pub(super) fingerprint: Fingerprint,
     pub(super) model: Box<dyn Network>,
     pub(super) optimizer: OptimizerState,
     pub(super) batch: Batch,
@@ -104,6 +105,7 @@ impl Trainer {
         Ok(Self {
             gpu: gpu.clone(),
             settings,
+            fingerprint: Fingerprint::of(&data),
             data,
             model,
             optimizer,
@@ -180,11 +182,13 @@ impl Trainer {
         while self.position.step < total && flow == Flow::Continue {
             let epoch = self.position.step / per_epoch;
             let until = total.min((epoch + 1) * per_epoch);
+            self.compile(watch)?;
             let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
+            let operated = self.evolution.operated;
             flow = self.train_until(epoch, until, watch)?;
             waits += self.gpu.blocking_waits() - waited;
             train = self.collect()?;
-            let elapsed = began.elapsed();
+            let elapsed = began.elapsed().saturating_sub(self.evolution.operated - operated);
             let done = self.position.step - at;
             (trained, steps_here) = (trained + elapsed, steps_here + done);
 
@@ -207,13 +211,16 @@ impl Trainer {
                     loads: loads.clone(),
                     scaling,
                 };
-                // The next epoch's totals start from nothing; so does a run resumed from here.
-                (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
-                self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+                // The next epoch's totals start from nothing; so does a run resumed from here. An epoch that the run's end cuts
+                // short is not over: it goes on where the run is extended.
+                if until.is_multiple_of(per_epoch) {
+                    (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
+                    self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+                }
                 let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
                 self.evolution.forget_churn(&self.gpu)?;
                 if let Some(folder) = folder {
-                    folder.save(&self.checkpoint()?)?;
+                    // Before the checkpoint: a run that is killed in between is resumed before this epoch and logs it again.
                     let step = self.position.step;
                     folder.log(&LogRecord::Epoch(EpochRecord {
                         epoch,
@@ -224,6 +231,7 @@ impl Trainer {
                         loads,
                         scaling,
                     }))?;
+                    folder.save(&self.checkpoint()?)?;
                 }
                 if watch(&event) == Flow::Stop {
                     flow = Flow::Stop;
@@ -247,7 +255,7 @@ impl Trainer {
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
-            step_ms: trained.as_secs_f64() * 1e3 / (steps_here.max(1) as f64),
+            step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
             operating_ms: self.evolution.operated.as_secs_f64() * 1e3,
             params_present: self.model.params_present(),
             params_dense: self.settings.model.params_dense(),

@@ -1,9 +1,9 @@
-//! Which kernels a run takes, where they are measured.
+//! The kernels of a run: their choice, where they are measured, and their compilation.
 
 use super::report::{KernelRecord, KernelsRecord, LogRecord};
 use super::{Event, Flow, RunFolder, Trainer};
 use crate::Result;
-use crate::gpu::{Gpu, Verdict, Workload};
+use crate::gpu::{Compiling, Gpu, Verdict, Workload};
 use crate::tune::{Progress, Tuner};
 
 impl Trainer {
@@ -44,6 +44,13 @@ impl Trainer {
             watch(&Event::Notice(notice));
         });
         Ok(())
+    }
+
+    /// Has the driver compile what the plans run, as far as it has not yet.
+    pub(super) fn compile(&self, watch: &mut dyn FnMut(&Event) -> Flow) -> Result<()> {
+        self.gpu.compile(self.plans.all(), &mut |Compiling { done, of, kernel }| {
+            watch(&Event::Compiling { done, of, kernel: kernel.to_owned() }) == Flow::Continue
+        })
     }
 
     /// Adds to the log what was chosen, if anything was.

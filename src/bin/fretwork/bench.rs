@@ -11,6 +11,7 @@ use crate::options::{BenchOptions, Float, What};
 use crate::output::line;
 
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
+    refuse_idle(options)?;
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     let mut bench = Bench::new(&gpu, sizes(&gpu, options)?)?;
     let mut report = Report::new(&gpu, &bench);
@@ -52,6 +53,22 @@ fn sizes(gpu: &Gpu, options: &BenchOptions) -> Result<Sizes> {
         sizes.batch = batch;
     }
     Ok(sizes)
+}
+
+/// Refuses options that have no effect on what is timed.
+fn refuse_idle(options: &BenchOptions) -> Result<()> {
+    let network = [What::Step, What::Update];
+    for (option, given, timed) in [
+        ("--rows", options.rows.is_some(), &[What::Matmul, What::Sparse][..]),
+        ("--hidden", options.hidden.is_some(), &network),
+        ("--batch", options.batch.is_some(), &network),
+        ("--dtype f16", options.dtype == Float::F16, &[What::Matmul, What::Sparse, What::Step, What::Update]),
+    ] {
+        let idle = given && options.what != What::All && !timed.contains(&options.what);
+        let timed: Vec<_> = timed.iter().map(|what| format!("{what:?}").to_lowercase()).collect();
+        ensure!(!idle, "{option} has no effect: it is for {} alone; leave it out", timed.join(", "));
+    }
+    Ok(())
 }
 
 fn subjects(what: What) -> Vec<Subject> {

@@ -20,8 +20,8 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     if adapters.is_empty() {
         return Err(Error::NoAdapter { wanted: None, found: Vec::new() }.into());
     }
-    for adapter in &adapters {
-        describe(adapter, options.json)?;
+    for (index, adapter) in adapters.iter().enumerate() {
+        describe(index, adapter, options.json)?;
     }
     if options.adapters {
         return Ok(ExitCode::SUCCESS);
@@ -105,13 +105,13 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
+fn describe(index: usize, adapter: &AdapterSummary, as_json: bool) -> Result<()> {
     let AdapterSummary { info, features, limits, matrices } = adapter;
     let driver = format!("{} {}", info.driver, info.driver_info);
     let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
     if as_json {
         return line(json!({
-            "event": "adapter", "name": info.name, "kind": format!("{:?}", info.device_type),
+            "event": "adapter", "index": index, "name": info.name, "kind": format!("{:?}", info.device_type),
             "backend": info.backend.to_string(), "driver": driver.trim(),
             "f16": features.contains(wgpu::Features::SHADER_F16),
             "cooperative_matrices": matrices.map(|matrices| matrices.side),
@@ -122,7 +122,7 @@ fn describe(adapter: &AdapterSummary, as_json: bool) -> Result<()> {
             "max_compute_invocations_per_workgroup": limits.max_compute_invocations_per_workgroup,
         }));
     }
-    line(format!("{} ({:?}, {})", info.name, info.device_type, info.backend))?;
+    line(format!("{index}: {} ({:?}, {})", info.name, info.device_type, info.backend))?;
     let rows = [
         ("driver", driver.trim().to_owned()),
         ("f16", has(wgpu::Features::SHADER_F16).to_owned()),

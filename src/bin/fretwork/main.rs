@@ -2,25 +2,30 @@
 
 mod bench;
 mod doctor;
+mod effect;
 mod options;
 mod output;
+mod progress;
 mod report;
 mod sample;
+mod settings;
 mod train;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
+use effect::Given;
 use options::{Command, Options};
 
 /// What a run that was interrupted exits with, as shells do for an interrupt.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let matches = Options::command().get_matches();
+    let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match &options.command {
-        Command::Train(train) => train::run(train),
+        Command::Train(train) => train::run(train, &Given::of(&matches)),
         Command::Report(report) => report::run(report),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),

@@ -35,6 +35,40 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) lm: Lm,
+    #[command(flatten)]
+    pub(crate) moe: Moe,
+    #[command(flatten)]
+    pub(crate) topologies: Topologies,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+impl Train {
+    /// The kind of network: the one that is asked for, or the one that suits the data.
+    pub(crate) fn model(&self) -> Model {
+        let text = matches!(self.data.data, Source::Text(_));
+        self.network.model.unwrap_or(if text { Model::Lm } else { Model::Mlp })
+    }
+
+    /// The method.
+    pub(crate) fn kind(&self) -> Kind {
+        self.topologies.method
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct Data {
     /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE | text:FILE
     #[arg(long, default_value = "digits")]
     pub(crate) data: Source,
@@ -44,6 +78,11 @@ pub(crate) struct Train {
     /// Test on so many rows, the first.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
     /// mlp | lm | moe-lm; by default a language model for a text, and a multi-layer perceptron for what else there is.
     #[arg(long)]
     pub(crate) model: Option<Model>,
@@ -51,6 +90,9 @@ pub(crate) struct Train {
     /// feed-forward network, by default four times its width, or of an expert, by default twice its width.
     #[arg(long, value_delimiter = ',')]
     pub(crate) hidden: Option<Vec<usize>>,
+    /// Store every layer densely.
+    #[arg(long)]
+    pub(crate) dense: bool,
     /// The share of blocks that are absent, in [0, 1).
     #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
@@ -63,6 +105,17 @@ pub(crate) struct Train {
     /// relu | gelu | silu | all-relu:SLOPE
     #[arg(long, default_value = "relu")]
     pub(crate) activation: Activation,
+    /// The share of hidden activations that is dropped in training.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) dropout: f32,
+    /// Where patterns, weights, order and dropout come from.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Precision")]
+pub(crate) struct Storage {
     /// What activations and the operands of products are stored as; weights and the optimizer's state are f32 in any case,
     /// and so is what stands between the products of a language model.
     #[arg(long, value_enum, default_value = "f32")]
@@ -73,13 +126,19 @@ pub(crate) struct Train {
     /// f16: what gradients are multiplied by at first, a power of two.
     #[arg(long, default_value_t = 65536.0, allow_negative_numbers = true, value_name = "SCALE")]
     pub(crate) loss_scale: f32,
-    /// Times through the training rows; by default 20 for the digits, 10 for a text, 5 for others.
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct Steps {
+    /// Times through the training rows, those of a resumed run included; by default 20 for the digits, 10 for a text, 5 for
+    /// others.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps, instead of epochs.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
-    /// Rows of a step, by default 128; windows of a text, by default 16.
+    /// Rows of a step, by default 128; windows of a text, by default 16. No more than there are to train on.
     #[arg(long)]
     pub(crate) batch: Option<usize>,
     /// End an epoch after so many steps, though it has not seen every row; of a text, by default, after 100.
@@ -100,14 +159,11 @@ pub(crate) struct Train {
     /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f32>,
-    /// The share of hidden activations that is dropped in training.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
-    pub(crate) dropout: f32,
-    /// Where patterns, weights, order and dropout come from.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) lm: Lm,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Topologies")]
+pub(crate) struct Topologies {
     /// How topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
     /// sup-tickets | gap | scl | magnitude | early-crop | snip | synflow | sbp-sr
     #[arg(long, default_value = "static")]
@@ -143,25 +199,28 @@ pub(crate) struct Train {
     /// Neuron-importance pruning: outgoing weights are lost too.
     #[arg(long)]
     pub(crate) prune_outgoing: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct Run {
     /// The run folder: checkpoint and log. Without it nothing is kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in this folder. Its own settings hold; options that determine a run are not read.
+    /// Go on with the run in this folder. Its own settings hold; --epochs or --steps make it longer, and other options that
+    /// determine a run are refused.
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub(crate) resume: Option<PathBuf>,
     /// Stop after so many steps of this process, as if interrupted; --resume goes on.
-    #[arg(long, value_name = "STEPS")]
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) stop_after: Option<u64>,
-    /// Part of the name of the adapter to use.
-    #[arg(long, value_name = "NAME")]
+    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
     /// Measure no kernels, and use none of the choices on disk; FRETWORK_TUNE=off does the same. Results are the same either
     /// way.
     #[arg(long)]
     pub(crate) no_tune: bool,
-    /// Store every layer densely.
-    #[arg(long)]
-    pub(crate) dense: bool,
     /// One JSON object a line instead of a progress bar.
     #[arg(long)]
     pub(crate) json: bool,
@@ -197,6 +256,11 @@ pub(crate) struct Lm {
     /// Blocks of attention and feed-forward network.
     #[arg(long, default_value_t = 2)]
     pub(crate) depth: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Mixtures of experts")]
+pub(crate) struct Moe {
     /// Experts: so many of the hidden units that --hidden says, or the hidden units of each, such as 64,64,128.
     #[arg(long, value_delimiter = ',', default_value = "8")]
     pub(crate) experts: Vec<usize>,
@@ -260,21 +324,21 @@ pub(crate) struct Sample {
     /// Where the draws come from.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Part of the name of the adapter to use.
-    #[arg(long, value_name = "NAME")]
+    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// Part of the name of the adapter to check.
-    #[arg(long, value_name = "NAME")]
+    /// The adapter to check: its index in the list of `doctor --adapters`, or its name or a part of it.
+    #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
     /// Check only kernels whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
     /// Only list the adapters; fails if there is none.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["adapter", "only"])]
     pub(crate) adapters: bool,
     /// One JSON object a line.
     #[arg(long)]
@@ -286,8 +350,8 @@ pub(crate) struct BenchOptions {
     /// What to time.
     #[arg(value_enum, default_value = "all")]
     pub(crate) what: What,
-    /// Part of the name of the adapter to use.
-    #[arg(long, value_name = "NAME")]
+    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
     /// What operands are stored in, of products, steps and updates; experts are timed in f32.
     #[arg(long, value_enum, default_value = "f32")]
@@ -309,7 +373,7 @@ pub(crate) struct BenchOptions {
     pub(crate) html: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
     /// Dense products against the textbook's kernel.
     Matmul,
@@ -323,4 +387,44 @@ pub(crate) enum What {
     Moe,
     /// All of it.
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use clap::CommandFactory as _;
+
+    use super::Options;
+
+    /// A heading that a group of options leaves behind would gather those that follow.
+    #[test]
+    fn every_option_of_train_stands_under_its_heading() {
+        let command = Options::command();
+        let train = command.find_subcommand("train").unwrap();
+        let heading = |id: &str| {
+            let argument = train.get_arguments().find(|argument| argument.get_id() == id).unwrap();
+            argument.get_help_heading().unwrap_or_else(|| panic!("{id} has no heading"))
+        };
+        train.get_arguments().for_each(|argument| {
+            heading(argument.get_id().as_str());
+        });
+        for (wanted, ids) in [
+            ("Data", &["data", "rows", "test_rows"][..]),
+            ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
+            ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
+            ("Training", &["epochs", "steps", "batch", "optimizer", "lr", "schedule"]),
+            ("Language models", &["context", "width", "heads", "depth"]),
+            ("Mixtures of experts", &["experts", "gate", "capacity", "shared"]),
+            ("Topologies", &["method", "update_every", "penalty", "scope", "prune_outgoing"]),
+            ("Run", &["out", "resume", "stop_after", "adapter", "no_tune", "json"]),
+        ] {
+            ids.iter().for_each(|id| assert_eq!(heading(id), wanted, "{id}"));
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Options::command().debug_assert();
+    }
 }

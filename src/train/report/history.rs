@@ -41,7 +41,8 @@ pub(super) struct State {
 }
 
 impl History {
-    /// Reads a log. One that is not there is one without a line.
+    /// Reads a log. One that is not there is one without a line. A last line without an end that is no record is one that was
+    /// being written when the run was killed, and is left out.
     ///
     /// # Errors
     /// [`Error::Data`] naming the line that is damaged, [`Error::Io`].
@@ -51,11 +52,16 @@ impl History {
             read => read.map_err(Error::io(path))?,
         };
         let mut history = Self::default();
-        for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let mut lines = bytes.split(|&byte| byte == b'\n').enumerate().peekable();
+        while let Some((index, line)) = lines.next() {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            history.add(line).map_err(|reason| Error::Data {
+            let record = match parse(line) {
+                Err(_) if lines.peek().is_none() => break,
+                record => record,
+            };
+            record.and_then(|record| history.add(record)).map_err(|reason| Error::Data {
                 path: path.to_owned(),
                 reason: format!("line {}: {reason}", index + 1),
             })?;
@@ -63,12 +69,7 @@ impl History {
         Ok(history)
     }
 
-    fn add(&mut self, line: &[u8]) -> Result<(), String> {
-        let record = serde_json::from_slice(line).map_err(|error| {
-            // The parser's own line is that of its input, which is always 1.
-            let text = error.to_string();
-            text.split(" at line ").next().unwrap_or_default().to_owned()
-        })?;
+    fn add(&mut self, record: LogRecord) -> Result<(), String> {
         let (done, layers) = match record {
             LogRecord::Start(start) => (0, start.layers),
             LogRecord::Epoch(mut epoch) => {
@@ -114,6 +115,15 @@ impl History {
             None => Ok(()),
         }
     }
+}
+
+/// A line's record, or the parser's complaint.
+fn parse(line: &[u8]) -> Result<LogRecord, String> {
+    serde_json::from_slice(line).map_err(|error| {
+        // The parser's own line is that of its input, which is always 1.
+        let text = error.to_string();
+        text.split(" at line ").next().unwrap_or_default().to_owned()
+    })
 }
 
 impl Layer {

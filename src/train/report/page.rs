@@ -70,8 +70,8 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     }
     let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
     if let (Some((done, epoch)), true) = (history.epochs.last_key_value(), text) {
-        let bits = epoch.test.loss / std::f64::consts::LN_2;
-        tiles.push(("Bits per character", number(bits), format!("held-out text, epoch {done}")));
+        let note = format!("nats per character of held-out text, epoch {done}");
+        tiles.push(("Last test loss", number(epoch.test.loss), note));
     }
     if let Some((done, epoch)) = history.epochs.last_key_value() {
         tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
@@ -112,7 +112,7 @@ fn curves(history: &History) -> String {
     let charts = [
         (
             "Loss",
-            "mean cross-entropy",
+            "mean cross-entropy in nats",
             Chart {
                 title: "Loss",
                 unit: Unit::Number,
@@ -219,7 +219,7 @@ fn numbers(history: &History) -> String {
     });
     let mut tables = table(
         "Epochs",
-        &["epoch", "step", "train loss", "train accuracy", "test loss", "test accuracy"],
+        &["epoch", "step", "train loss, nats", "train accuracy", "test loss, nats", "test accuracy"],
         epochs.collect(),
     );
     for layer in &history.layers {

@@ -1,0 +1,280 @@
+//! Options without effect are refused: who gives one expects something of it.
+
+use anyhow::{Result, bail};
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use fretwork::methods::Kind;
+use fretwork::ops::gate::Gate;
+
+use crate::options::{Float, Model, Train};
+
+/// Options that have an effect only where something holds.
+struct Rule {
+    options: &'static [&'static str],
+    needs: &'static str,
+    holds: fn(&Train) -> bool,
+}
+
+/// Options that always have an effect on a new run.
+const ALWAYS: &[&str] = &[
+    "data",
+    "rows",
+    "test_rows",
+    "model",
+    "hidden",
+    "dense",
+    "block",
+    "activation",
+    "seed",
+    "dtype",
+    "epochs",
+    "steps",
+    "batch",
+    "epoch_steps",
+    "optimizer",
+    "lr",
+    "schedule",
+    "momentum",
+    "weight_decay",
+    "out",
+    "resume",
+    "stop_after",
+    "adapter",
+    "no_tune",
+    "json",
+];
+
+/// Options that have an effect on a run that is resumed.
+const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter", "no_tune", "json"];
+
+/// An option may stand in several rules. The first that does not hold is named.
+const RULES: &[Rule] = &[
+    Rule {
+        options: &["context", "width", "heads", "depth"],
+        needs: "a language model, --model lm or moe-lm",
+        holds: |train| train.model() != Model::Mlp,
+    },
+    Rule {
+        options: &[
+            "experts",
+            "gate",
+            "aux",
+            "importance",
+            "load",
+            "z_loss",
+            "bias_rate",
+            "capacity",
+            "overflow",
+            "gated",
+            "shared",
+        ],
+        needs: "--model moe-lm",
+        holds: |train| train.model() == Model::MoeLm,
+    },
+    Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
+    Rule {
+        options: &["load"],
+        needs: "a gate with noise, --gate noisy-top:K",
+        holds: |train| matches!(train.moe.gate, Gate::NoisyTopK { .. }),
+    },
+    Rule {
+        options: &["aux", "importance", "z_loss"],
+        needs: "a gate that learns, not one of hashes",
+        holds: |train| !matches!(train.moe.gate, Gate::Hash { .. }),
+    },
+    Rule {
+        options: &["hidden"],
+        needs: "experts by their number, since --experts has the hidden units of each",
+        holds: |train| train.model() != Model::MoeLm || train.moe.experts.len() == 1,
+    },
+    Rule { options: &["dropout"], needs: "--model mlp", holds: |train| train.model() == Model::Mlp },
+    Rule {
+        options: &["sparsity", "init", "method"],
+        needs: "sparse layers, without --dense",
+        holds: |train| !train.network.dense,
+    },
+    Rule {
+        options: &["stochastic_rounding", "loss_scale"],
+        needs: "--dtype f16",
+        holds: |train| train.storage.dtype == Float::F16,
+    },
+    Rule {
+        options: &["update_every", "update_from", "update_until"],
+        needs: "a --method that updates topologies in training",
+        holds: |train| train.kind().has_updates(),
+    },
+    Rule {
+        options: &["update_fraction"],
+        needs: "a --method that exchanges blocks",
+        holds: |train| train.kind().exchanges(),
+    },
+    Rule {
+        options: &["update_decay"],
+        needs: "a --method whose share of exchanged blocks may fall",
+        holds: |train| {
+            train.kind().exchanges() && !matches!(train.kind(), Kind::SetPublished | Kind::Importance)
+        },
+    },
+    Rule {
+        options: &["backward_sparsity"],
+        needs: "--method top-kast",
+        holds: |train| train.kind() == Kind::TopKast,
+    },
+    Rule {
+        options: &["penalty"],
+        needs: "--method top-kast or scl",
+        holds: |train| matches!(train.kind(), Kind::TopKast | Kind::Scl),
+    },
+    Rule {
+        options: &["score_rows"],
+        needs: "a --method that scores growth by gradients or activations",
+        holds: |train| train.kind().scores_rows(),
+    },
+    Rule {
+        options: &["scope"],
+        needs: "a --method in which blocks of all layers may compete",
+        holds: |train| train.kind().has_scope(),
+    },
+    Rule {
+        options: &["prune_outgoing"],
+        needs: "--method importance",
+        holds: |train| train.kind() == Kind::Importance,
+    },
+];
+
+/// The options of `train` that stand on the command line.
+pub(crate) struct Given(Vec<&'static str>);
+
+impl Given {
+    /// Those among the arguments of the program.
+    pub(crate) fn of(matches: &ArgMatches) -> Self {
+        let Some(train) = matches.subcommand_matches("train") else { return Self(Vec::new()) };
+        let known = RULES.iter().flat_map(|rule| rule.options).chain(ALWAYS).copied();
+        Self(known.filter(|id| train.value_source(id) == Some(ValueSource::CommandLine)).collect())
+    }
+}
+
+/// Refuses options that have no effect on a new run.
+pub(crate) fn refuse_idle(train: &Train, given: &Given) -> Result<()> {
+    for rule in RULES {
+        if let Some(option) = rule.options.iter().find(|option| given.0.contains(option))
+            && !(rule.holds)(train)
+        {
+            bail!("{} has no effect: it needs {}; leave it out", flag(option), rule.needs);
+        }
+    }
+    match &train.network.hidden {
+        Some(hidden) if hidden.len() > 1 && train.model() != Model::Mlp => {
+            bail!("hidden: {} widths, but the hidden layers of a language model have one", hidden.len())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses options that have no effect on a run that is resumed.
+pub(crate) fn refuse_settled(given: &Given) -> Result<()> {
+    match given.0.iter().find(|option| !RESUMED.contains(option)) {
+        Some(option) => {
+            bail!("{} has no effect with --resume: the run's own settings hold; leave it out", flag(option))
+        }
+        None => Ok(()),
+    }
+}
+
+fn flag(option: &str) -> String {
+    format!("--{}", option.replace('_', "-"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+    use crate::options::{Command, Options};
+
+    fn refusal(line: &str, refuse: fn(&Train, &Given) -> Result<()>) -> Option<String> {
+        let words = ["fretwork", "train"].into_iter().chain(line.split_whitespace());
+        let matches = Options::command().get_matches_from(words);
+        let given = Given::of(&matches);
+        let Command::Train(train) = Options::from_arg_matches(&matches).unwrap().command else {
+            panic!("not train")
+        };
+        refuse(&train, &given).err().map(|error| error.to_string())
+    }
+
+    /// An option that is added is a decision: in which runs does it have an effect?
+    #[test]
+    fn every_option_is_known_here() {
+        let command = Options::command();
+        let train = command.find_subcommand("train").unwrap();
+        let known: Vec<_> = RULES.iter().flat_map(|rule| rule.options).chain(ALWAYS).collect();
+        let ids: Vec<_> = train.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+        for id in &ids {
+            assert!(known.contains(&id), "{id} is in no rule");
+        }
+        for id in known.into_iter().chain(RESUMED) {
+            assert!(ids.contains(id), "{id} is no option");
+        }
+    }
+
+    #[test]
+    fn options_without_effect_are_refused_and_others_are_not() {
+        for (line, wanted) in [
+            ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
+            ("--width 64", "--width has no effect: it needs a language model"),
+            ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
+            ("--data text:a --dropout 0.1", "--dropout has no effect: it needs --model mlp"),
+            ("--data text:a --hidden 64,64", "hidden: 2 widths"),
+            ("--model moe-lm --hidden 64 --experts 64,32", "--hidden has no effect"),
+            ("--model moe-lm --overflow probability", "--overflow has no effect: it needs a --capacity"),
+            ("--model moe-lm --load 0.1", "--load has no effect: it needs a gate with noise"),
+            ("--model moe-lm --gate hash:1 --aux 0.1", "--aux has no effect: it needs a gate that learns"),
+            ("--dense --sparsity 0.5", "--sparsity has no effect: it needs sparse layers"),
+            ("--dense --method set", "--method has no effect"),
+            ("--loss-scale 2", "--loss-scale has no effect: it needs --dtype f16"),
+            ("--penalty 1", "--penalty has no effect: it needs --method top-kast or scl"),
+            ("--update-every 5", "--update-every has no effect"),
+            ("--method snip --update-until 0.5", "--update-until has no effect"),
+            ("--method magnitude --update-fraction 0.5", "--update-fraction has no effect"),
+            ("--method importance --update-decay linear", "--update-decay has no effect"),
+            ("--method set --score-rows 4", "--score-rows has no effect"),
+            ("--method rigl --scope layer", "--scope has no effect"),
+            ("--method rigl --backward-sparsity 0.5", "--backward-sparsity has no effect"),
+            ("--method set --prune-outgoing", "--prune-outgoing has no effect"),
+        ] {
+            let refused = refusal(line, refuse_idle).unwrap_or_else(|| panic!("{line} is not refused"));
+            assert!(refused.starts_with(wanted), "{line}: {refused}");
+        }
+        for line in [
+            "",
+            "--dense --hidden 64,64 --dropout 0.1",
+            "--data text:a --width 64 --hidden 64",
+            "--model moe-lm --experts 4 --hidden 64 --capacity 1 --overflow probability",
+            "--model moe-lm --gate noisy-top:2 --load 0.1 --aux 0.1",
+            "--method rigl --update-every 5 --update-fraction 0.1 --update-decay linear --score-rows 4",
+            "--method magnitude --update-every 5 --update-from 0.1",
+            "--method top-kast --backward-sparsity 0.5 --penalty 0.1",
+            "--method snip --scope layer --sparsity 0.5 --init er",
+            "--method importance --prune-outgoing --update-fraction 0.1",
+            "--dtype f16 --loss-scale 2 --stochastic-rounding",
+        ] {
+            assert_eq!(refusal(line, refuse_idle), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_resumed_run_has_its_own_settings() {
+        let refuse = |_: &Train, given: &Given| refuse_settled(given);
+        for option in ["--seed 1", "--lr 0.1", "--dense", "--data digits", "--batch 4"] {
+            let refused = refusal(&format!("--resume run {option}"), refuse).unwrap();
+            let name = option.split(' ').next().unwrap();
+            assert!(refused.starts_with(&format!("{name} has no effect with --resume")), "{refused}");
+        }
+        assert_eq!(
+            refusal("--resume run --epochs 4 --stop-after 3 --adapter 0 --no-tune --json", refuse),
+            None
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! Progress of a run: bars on a terminal, lines elsewhere, or JSON.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use fretwork::train::{Event, Flow};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use serde_json::json;
+
+use crate::output::line;
+
+/// Shows a run's progress, and stops it where asked to.
+pub(crate) struct Watcher {
+    json: bool,
+    /// Whether there is a terminal for bars.
+    terminal: bool,
+    stop_after: Option<u64>,
+    steps: u64,
+    interrupted: Arc<AtomicBool>,
+    bar: Option<ProgressBar>,
+    /// While kernels are compiled or measured.
+    kernels: Option<ProgressBar>,
+    /// The error of the standard output, if it is gone.
+    said: Result<()>,
+}
+
+impl Watcher {
+    /// A watcher that stops the run after so many steps, or when it is interrupted.
+    pub(crate) fn new(json: bool, stop_after: Option<u64>, interrupted: Arc<AtomicBool>) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { json, terminal, stop_after, steps: 0, interrupted, bar: None, kernels: None, said: Ok(()) }
+    }
+
+    /// Takes down what is shown, at the end.
+    ///
+    /// # Errors
+    /// The first error of the standard output.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.end_kernels();
+        self.said
+    }
+
+    pub(crate) fn see(&mut self, event: &Event) -> Flow {
+        if !matches!(event, Event::Tuning { .. } | Event::Compiling { .. }) {
+            self.end_kernels();
+        }
+        match event {
+            Event::Compiling { done, of, kernel } => self.show_kernel("compiling", *done, *of, kernel),
+            Event::Tuning { done, of, shape } => self.show_kernel("tuning", *done, *of, shape),
+            Event::Notice(notice) if self.json => {
+                self.said = line(json!({ "event": "notice", "text": notice }));
+            }
+            Event::Notice(notice) => {
+                let say = || eprintln!("note: {notice}");
+                self.bar.as_ref().map_or_else(say, |bar| bar.suspend(say));
+            }
+            &Event::Progress { epoch, step, steps, loss, accuracy } => {
+                self.steps += 1;
+                if !self.json && self.terminal {
+                    let bar = self.bar.get_or_insert_with(|| epoch_bar(epoch, steps));
+                    bar.set_position(step);
+                    if let (Some(loss), Some(accuracy)) = (loss, accuracy) {
+                        bar.set_message(format!("loss {loss:.3} nats acc {accuracy:.3}"));
+                    }
+                }
+            }
+            Event::Epoch { epoch, step, train, test, steps_per_second, loads, scaling } => {
+                if self.json {
+                    let event = json!({
+                        "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test, "loss_unit": "nats",
+                        "steps_per_second": steps_per_second, "loads": loads, "scaling": scaling,
+                    });
+                    self.said = line(event);
+                } else if let Some(bar) = self.bar.take() {
+                    bar.finish_with_message(format!(
+                        "loss {:.3} nats acc {:.3} test {:.3} nats acc {:.3}",
+                        train.loss, train.accuracy, test.loss, test.accuracy
+                    ));
+                } else {
+                    eprintln!(
+                        "epoch {}: train loss {:.4} nats, accuracy {:.4}; test loss {:.4} nats, accuracy {:.4}; {}",
+                        epoch + 1,
+                        train.loss,
+                        train.accuracy,
+                        test.loss,
+                        test.accuracy,
+                        pace(*steps_per_second)
+                    );
+                }
+            }
+        }
+        let enough = self.stop_after.is_some_and(|most| self.steps >= most);
+        let stop = enough || self.interrupted.load(Ordering::Relaxed) || self.said.is_err();
+        if stop { Flow::Stop } else { Flow::Continue }
+    }
+
+    /// A line that says which kernel is being compiled or measured; without a terminal, that some are.
+    fn show_kernel(&mut self, doing: &str, done: usize, of: usize, kernel: &str) {
+        if self.json {
+            return;
+        }
+        if !self.terminal {
+            if done == 0 {
+                eprintln!("{doing} {of} kernels");
+            }
+            return;
+        }
+        // A run is tuned and then compiled: each has a bar of its own.
+        if done == 0 {
+            self.end_kernels();
+        }
+        let bar = self.kernels.get_or_insert_with(|| kernel_bar(doing, of));
+        bar.set_position(done as u64 + 1);
+        bar.set_message(kernel.to_owned());
+    }
+
+    fn end_kernels(&mut self) {
+        if let Some(bar) = self.kernels.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn kernel_bar(doing: &str, of: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {pos} of {len} kernels  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(of as u64).with_style(style).with_prefix(doing.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// A line of at most 80 columns, so that an ordinary terminal shows all of it.
+fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("epoch {prefix:>3} {bar:8} {pos:>4}/{len} {rate}  {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // Nothing is lost where a rate cannot be shown.
+            let _ = out.write_str(&pace(state.per_sec()));
+        });
+    let bar = ProgressBar::new(steps).with_style(style).with_prefix((epoch + 1).to_string());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Steps a second; seconds of a step where that is less than one.
+fn pace(per_second: f64) -> String {
+    if per_second >= 1.0 || per_second <= 0.0 {
+        format!("{per_second:.0} steps/s")
+    } else {
+        format!("{:.1} s/step", 1.0 / per_second)
+    }
+}
+
+/// Milliseconds in the unit that suits them.
+pub(crate) fn duration(milliseconds: f64) -> String {
+    if milliseconds < 1000.0 {
+        format!("{milliseconds:.2} ms")
+    } else {
+        format!("{:.2} s", milliseconds / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_steps_are_told_in_seconds() {
+        assert_eq!(
+            [250.4, 1.0, 0.4, 0.01, 0.0].map(pace),
+            ["250 steps/s", "1 steps/s", "2.5 s/step", "100.0 s/step", "0 steps/s"]
+        );
+        assert_eq!(
+            [0.5, 999.0, 1000.0, 12_345.0].map(duration),
+            ["0.50 ms", "999.00 ms", "1.00 s", "12.35 s"]
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! The settings of a new run, from the options of `train`.
+
+use fretwork::data::{Dataset, Source};
+use fretwork::methods::{MethodConfig, Updates};
+use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
+use fretwork::ops::gate::Balance;
+use fretwork::train::{Length, OptimizerKind, Settings};
+
+use crate::options::{Float, Model, Train};
+
+/// The settings, and what was made of options that ask for more than there is.
+pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Settings, Vec<String>)> {
+    let Train { data: rows, steps, .. } = options;
+    let (rate, decay) = match steps.optimizer {
+        OptimizerKind::AdamW => (0.004, 0.01),
+        _ => (0.1, 0.0005),
+    };
+    let text = matches!(rows.data, Source::Text(_));
+    let epochs = match rows.data {
+        Source::Digits => 20,
+        Source::Text(_) => 10,
+        _ => 5,
+    };
+    let batch = steps.batch.unwrap_or(if text { 16 } else { 128 });
+    let mut settings = Settings {
+        data: rows.data.absolute()?.to_string(),
+        first_rows: [rows.rows, rows.test_rows],
+        model: model(options, data),
+        precision: precision(options),
+        method: method(options),
+        length: match steps.steps {
+            Some(steps) => Length::Steps(steps),
+            None => Length::Epochs(steps.epochs.unwrap_or(epochs)),
+        },
+        batch,
+        epoch_steps: steps.epoch_steps.or(text.then_some(100)),
+        optimizer: steps.optimizer,
+        learning_rate: steps.lr.unwrap_or(rate),
+        schedule: steps.schedule,
+        momentum: steps.momentum,
+        weight_decay: steps.weight_decay.unwrap_or(decay),
+    };
+    let notices = fit(&mut settings, options, data);
+    Ok((settings, notices))
+}
+
+/// Cuts sizes to what the data has.
+fn fit(settings: &mut Settings, options: &Train, data: &Dataset) -> Vec<String> {
+    let mut notices = Vec::new();
+    let rows = data.train.rows();
+    if settings.batch > rows {
+        notices.push(format!(
+            "a step has {rows} rows, all that there are to train on, instead of the {} of a batch; more would be padding",
+            settings.batch
+        ));
+        settings.batch = rows;
+    }
+    let whole = rows.div_ceil(settings.batch.max(1)) as u64;
+    if let Some(steps) = options.steps.epoch_steps.filter(|&steps| steps > whole) {
+        notices.push(format!(
+            "an epoch has {whole} steps, in which every row is seen, instead of the {steps} of --epoch-steps"
+        ));
+    }
+    let labels = settings.batch * if settings.model.context() > 0 { settings.model.context() } else { 1 };
+    if let Some(scored) = settings.method.score_rows.filter(|&scored| scored > labels) {
+        notices.push(format!(
+            "growth is scored by all {labels} rows of a batch instead of the {scored} of --score-rows"
+        ));
+    }
+    notices
+}
+
+fn precision(options: &Train) -> Precision {
+    let storage = &options.storage;
+    match storage.dtype {
+        Float::F32 => Precision::F32,
+        Float::F16 => Precision::F16(Half {
+            stochastic: storage.stochastic_rounding,
+            loss_scale: storage.loss_scale,
+            ..Half::default()
+        }),
+    }
+}
+
+fn model(options: &Train, data: &Dataset) -> ModelConfig {
+    let Train { network, lm, .. } = options;
+    let sparsity = (!network.dense).then_some(network.sparsity);
+    let (block, density, activation, seed) = (network.block, network.init, network.activation, network.seed);
+    match options.model() {
+        Model::Mlp => ModelConfig::Mlp(MlpConfig {
+            inputs: data.width(),
+            hidden: network.hidden.clone().unwrap_or_else(|| vec![512, 512]),
+            classes: data.classes,
+            block,
+            sparsity,
+            density,
+            activation,
+            dropout: network.dropout,
+            seed,
+        }),
+        kind => ModelConfig::Lm(LmConfig {
+            vocabulary: data.vocabulary.clone(),
+            context: lm.context,
+            width: lm.width,
+            heads: lm.heads,
+            depth: lm.depth,
+            hidden: network.hidden.as_ref().map_or(4 * lm.width, |hidden| hidden[0]),
+            experts: (kind == Model::MoeLm).then(|| experts(options)),
+            activation,
+            block,
+            sparsity,
+            density,
+            seed,
+        }),
+    }
+}
+
+fn experts(options: &Train) -> MoeConfig {
+    let Train { network, lm, moe, .. } = options;
+    let hidden = network.hidden.as_ref().map_or(2 * lm.width, |hidden| hidden[0]);
+    MoeConfig {
+        experts: match moe.experts[..] {
+            [count] => vec![hidden; count],
+            _ => moe.experts.clone(),
+        },
+        gate: moe.gate,
+        balance: Balance { aux: moe.aux, importance: moe.importance, load: moe.load, z: moe.z_loss },
+        bias_rate: moe.bias_rate,
+        capacity: moe.capacity,
+        overflow: moe.overflow,
+        gated: moe.gated,
+        shared: moe.shared,
+    }
+}
+
+fn method(options: &Train) -> MethodConfig {
+    let given = &options.topologies;
+    let published = MethodConfig::new(given.method, options.network.sparsity);
+    let updates = published.updates;
+    MethodConfig {
+        updates: Updates {
+            every: given.update_every.unwrap_or(updates.every),
+            from: given.update_from.unwrap_or(updates.from),
+            until: given.update_until.unwrap_or(updates.until),
+            fraction: given.update_fraction.unwrap_or(updates.fraction),
+            decay: given.update_decay.unwrap_or(updates.decay),
+        },
+        backward_sparsity: given.backward_sparsity.unwrap_or(published.backward_sparsity),
+        penalty: given.penalty.unwrap_or(published.penalty),
+        score_rows: given.score_rows,
+        prune_outgoing: given.prune_outgoing,
+        scope: given.scope,
+        ..published
+    }
+}
