@@ -197,7 +197,8 @@ fn folders_that_cannot_be_written() {
     }
 }
 
-/// A disk that fills up after the first checkpoint: a second does not fit beside it, and the first stays whole.
+/// A disk that fills up after the first checkpoint: a second does not fit beside it, and the first stays whole; a run that goes on
+/// with more space has every epoch in its log.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_the_last_checkpoint() {
@@ -211,6 +212,9 @@ fn a_full_disk_leaves_the_last_checkpoint() {
          code=$?
          cp disk/run/checkpoint.safetensors after
          ls -A disk/run >left
+         mount -o remount,size=1m disk
+         {program} train --json --resume disk/run >/dev/null || exit 78
+         cp disk/run/log.jsonl log
          exit $code",
         program = env!("CARGO_BIN_EXE_fretwork"),
     );
@@ -231,7 +235,14 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     );
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
     assert!(read("before") == read("after"), "the checkpoint changed");
-    assert_eq!(String::from_utf8(read("left")).unwrap(), "checkpoint.safetensors\nlog.jsonl\n");
+    assert_eq!(String::from_utf8(read("left")).unwrap(), "checkpoint.safetensors\nlock\nlog.jsonl\n");
+    // Where there is space again the run goes on, and no epoch is missing from its log.
+    let log = String::from_utf8(read("log")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut epochs: Vec<_> =
+        lines.filter(|line| line["event"] == "epoch").map(|line| line["epoch"].as_u64().unwrap()).collect();
+    epochs.dedup();
+    assert_eq!(epochs, [0, 1, 2]);
 }
 
 #[test]
