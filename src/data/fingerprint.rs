@@ -44,8 +44,6 @@ impl fmt::Display for Fingerprint {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use super::super::{Table, Text};
     use super::*;
 

@@ -58,8 +58,6 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use super::*;
     use crate::methods::{Kind, MethodConfig};
     use crate::nn::{MlpConfig, Precision};

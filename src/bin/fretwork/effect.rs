@@ -187,8 +187,6 @@ fn flag(option: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use clap::{CommandFactory as _, FromArgMatches as _};
 
     use super::*;

@@ -391,8 +391,6 @@ pub(crate) enum What {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use clap::CommandFactory as _;
 
     use super::Options;
