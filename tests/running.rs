@@ -169,7 +169,7 @@ fn steps_are_timed_alone_and_told_in_lines() {
     assert!(lines[0].starts_with("compiling ") && lines[0].ends_with(" kernels"), "{said}");
     for (line, epoch) in lines[1..].iter().zip(1..) {
         let parts = [&format!("epoch {epoch}: train loss "), " nats, accuracy ", "; test loss ", " steps/s"];
-        assert!(parts.iter().all(|part| line.contains(part.as_ref() as &str)), "{line}");
+        assert!(parts.iter().all(|part| line.contains(*part)), "{line}");
     }
     assert_eq!(lines.len(), 3, "{said}");
     let row = |name: &str| table.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
