@@ -11,7 +11,7 @@ use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
 use fretwork::methods::{Kind, Method, MethodConfig, Site};
 use fretwork::nn::{MlpConfig, Precision};
-use fretwork::ops::{Activation, Fresh, ProductScore, ValueScore};
+use fretwork::ops::{Activation, ProductScore, ValueScore};
 use fretwork::sparse::Density;
 use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 
@@ -24,7 +24,7 @@ impl Method for LargestWeight {
         site.drop_smallest(rec)?;
         site.score_gradient(rec, ProductScore::Sum)?;
         site.grow_largest(rec)?;
-        site.swap(rec, Fresh::Zero, None)
+        site.swap_from_zero(rec)
     }
 }
 

@@ -65,7 +65,12 @@ impl Key {
 
     /// A generator that walks this key's counters from 0 up.
     pub fn walk(self) -> Walk {
-        Walk { key: self, next: 0, spare: None }
+        self.walk_from(0)
+    }
+
+    /// A generator that walks this key's counters from `counter` up.
+    pub fn walk_from(self, counter: u64) -> Walk {
+        Walk { key: self, next: counter, spare: None }
     }
 }
 

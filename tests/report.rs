@@ -23,6 +23,8 @@ fn layer(name: &str, [row_blocks, col_blocks]: [usize; 2], places: &[usize]) -> 
         nnz: places.len(),
         updates: 0,
         churn: 0,
+        empty_rows: 0,
+        empty_cols: 0,
         visited: 0.25,
         pattern: set(places, row_blocks * col_blocks),
         resting: None,
@@ -44,6 +46,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         layers,
         loads: vec![],
         scaling: None,
+        notices: vec![],
     })
 }
 
@@ -270,6 +273,7 @@ fn page_of_nothing_finite() -> String {
         layers: vec![layer],
         loads: vec![],
         scaling: None,
+        notices: vec![],
     })]))
 }
 
@@ -287,6 +291,7 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
                 layers: vec![],
                 loads: vec![],
                 scaling: None,
+                notices: vec![],
             })
         });
         page(&folder(&lines));

@@ -1,8 +1,10 @@
-// New values for the blocks that come with the next step: 0, or uniform within +- limit. A draw depends on the block's place
-// in the grid and not on its slot. An invocation is a row of a block.
+// New values for the blocks that come with the next step: 0, or uniform within +- limit; where reviving, the latter only in rows of
+// blocks that are silent. A draw depends on the block's place in the grid and not on its slot. An invocation is a row of a block.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 import package::common::topology::slot_place;
+@if(reviving)
+import package::common::topology::slot_row;
 import package::constants::BLOCK;
 @if(uniform)
 import package::common::random::{threefry, unit};
@@ -22,6 +24,8 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> born: array<u32>;
+// 1 for rows of blocks that pass no gradient on.
+@if(reviving) @group(0) @binding(2) var<storage, read> silent: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -35,12 +39,16 @@ fn main(
     if row >= params.rows || born[slot] != now.index + 1u {
         return;
     }
+    @if(reviving)
+    let limit = select(0.0, params.limit, silent[slot_row(slot)] == 1u);
+    @if(!reviving && uniform)
+    let limit = params.limit;
     for (var quad = 0u; quad < BLOCK / 4u; quad++) {
         var value = vec4<f32>();
         @if(uniform) {
             let element = (slot_place(slot) * BLOCK + row % BLOCK) * BLOCK + quad * 4u;
             value = (2.0 * vec4<f32>(draw(element), draw(element + 1u), draw(element + 2u), draw(element + 3u)) - 1.0)
-                * params.limit;
+                * limit;
         }
         values[row * (BLOCK / 4u) + quad] = value;
     }

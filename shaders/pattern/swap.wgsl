@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> map: array<u32>;
 // The step with which each slot's block came.
 @group(0) @binding(4) var<storage, read_write> born: array<u32>;
-// How many blocks have been new so far.
+// How many blocks have been new so far, and how many exchanges there were.
 @group(0) @binding(5) var<storage, read_write> churn: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -75,5 +75,6 @@ fn main(@builtin(local_invocation_index) local: u32) {
     }
     if local == 0u {
         churn[0] += min(leavers, entrants);
+        churn[1] += min(1u, min(leavers, entrants));
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.bits.count.f32.add", |gpu| count(gpu, true)),
         Check::new("fretwork.bits.present.f32", present),
         Check::new("fretwork.blocks.births.f32", births),
+        Check::new("fretwork.pattern.empty.f32", empty_lines),
         Check::new("fretwork.pattern.slots.f32", slots),
         Check::new("fretwork.pattern.index.f32.resting", index_with_resting),
     ];
@@ -64,11 +65,13 @@ pub(super) fn table() -> Vec<Check> {
             }
         }
         table.push(Check::new(format!("fretwork.pattern.swap.f32 b{block}"), move |gpu| swap(gpu, block)));
-        for uniform in [false, true] {
-            let suffix = if uniform { ".uniform" } else { "" };
+        for (suffix, uniform, reviving) in
+            [("", false, false), (".uniform", true, false), (".reviving.uniform", true, true)]
+        {
             let name = format!("fretwork.blocks.renew.f32.b{block}{suffix}");
-            table.push(Check::new(name, move |gpu| renew(gpu, block, uniform)));
+            table.push(Check::new(name, move |gpu| renew(gpu, block, uniform, reviving)));
         }
+        table.push(Check::new(format!("fretwork.score.silent.f32.b{block}"), move |gpu| silent(gpu, block)));
         for decay in [false, true] {
             let name = if decay { "decay" } else { "rest" };
             let name = format!("fretwork.blocks.{name}.f32.b{block}");
@@ -399,7 +402,7 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let mut marks = None;
     let found = thrice(gpu, |rec| {
         let pattern = Pattern::upload(gpu, &old)?;
-        let (map, churn) = (words(gpu, &[7; PLACES])?, words(gpu, &[100])?);
+        let (map, churn) = (words(gpu, &[7; PLACES])?, words(gpu, &[100, 7])?);
         let born = words(gpu, &vec![2; old.nnz()])?;
         let swap =
             Swap { dropped: &dropped, grown: &grown, map: &map, born: &born, churn: &churn, step: &step };
@@ -418,7 +421,7 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let born: Vec<u32> = fresh.into_iter().map(|fresh| if fresh { STEP + 1 } else { 2 }).collect();
     let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &born);
     let Verdict::Right(_) = verdict else { return Ok(verdict) };
-    Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[114]))
+    Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[114, 8]))
 }
 
 const STEP: u32 = 6;
@@ -427,15 +430,25 @@ fn at_step(gpu: &Gpu) -> Result<Step> {
     Step::new(gpu, StepValues { index: STEP, ..StepValues::default() })
 }
 
-fn renew(gpu: &Gpu, block: usize, uniform: bool) -> Result<Verdict> {
+/// Key of the draws for new blocks.
+const RENEWED: Key = Key([0x1012, 3]);
+
+fn renew(gpu: &Gpu, block: usize, uniform: bool, reviving: bool) -> Result<Verdict> {
     let topology = topology(block, 1012)?;
     let pattern = Pattern::upload(gpu, &topology)?;
     let mut walk = operands(1012);
     let old = numbers(&mut walk, topology.elements(), 1.0);
     let fresh: Vec<bool> = (0..topology.nnz()).map(|_| walk.below(3) == 0).collect();
-    let key = Key::new(3, Stream::Check(1012));
     let mut wanted = old.clone();
-    reference::renew_blocks(&topology, &mut wanted, &fresh, uniform.then_some((0.25, key, STEP)));
+    let silent: Vec<u32> = (0..GRID[0] as u32).map(|row| row % 2).collect();
+    let drawn = uniform.then_some((0.25, RENEWED, STEP));
+    reference::renew_blocks(&topology, &mut wanted, &fresh, drawn, reviving.then_some(&silent));
+    let silent = words(gpu, &silent)?;
+    let with = match (uniform, reviving) {
+        (false, _) => Fresh::Zero,
+        (true, false) => Fresh::Uniform { limit: 0.25, key: RENEWED },
+        (true, true) => Fresh::Reviving { silent: &silent, limit: 0.25, key: RENEWED },
+    };
     // Others came with some step before, or with the one that would follow the next.
     let births: Vec<u32> = fresh
         .iter()
@@ -443,11 +456,43 @@ fn renew(gpu: &Gpu, block: usize, uniform: bool) -> Result<Verdict> {
         .collect();
     let born = words(gpu, &births)?;
     let step = at_step(gpu)?;
-    let with = if uniform { Fresh::Uniform { limit: 0.25, key } } else { Fresh::Zero };
     let found = thrice(gpu, |rec| {
         let values = place(gpu, &[topology.nnz(), block, block], &old)?;
         ops::renew_blocks(rec, &pattern, &values, &born, with, &step)?;
         Ok(values)
+    })?;
+    Ok(exact(found, &wanted))
+}
+
+/// A pattern of which few lines have a block.
+fn empty_lines(gpu: &Gpu) -> Result<Verdict> {
+    let [rows, cols] = [300, 70].map(|blocks| blocks * 8);
+    let topology = sparse::random(rows, cols, 8, 90, Key::new(13, Stream::Check(1020)))?;
+    let [row, col] = reference::empty_lines(&topology);
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let found = thrice(gpu, |rec| {
+        let out = gpu.upload(Class::Scratch, "check", &[3, 2], &[7u32; 6])?;
+        ops::empty_lines(rec, &pattern, &out, 1)?;
+        Ok(out)
+    })?;
+    Ok(exact(found, &[7, 7, row, col, 7, 7]))
+}
+
+/// Columns of one element that is not 0, in the first row and in the last, and columns of none.
+fn silent(gpu: &Gpu, block: usize) -> Result<Verdict> {
+    const ROWS: usize = 5;
+    let width = GRID[0] * block;
+    let mut dy = vec![0.0; ROWS * width];
+    dy[block - 1] = 1e-30;
+    dy[(ROWS - 1) * width + 2 * block] = -1.0;
+    dy[width] = -0.0;
+    let mut wanted = vec![7; GRID[0]];
+    reference::score_silent(&dy, block, &mut wanted);
+    let dy = place(gpu, &[ROWS, width], &dy)?;
+    let found = thrice(gpu, |rec| {
+        let out = words(gpu, &[7; GRID[0]])?;
+        ops::score_silent(rec, &dy, block, &out)?;
+        Ok(out)
     })?;
     Ok(exact(found, &wanted))
 }

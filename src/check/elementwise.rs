@@ -25,6 +25,7 @@ pub(super) fn table() -> Vec<Check> {
     }
     table.push(Check::new("fretwork.activation.forward.f32(relu) of what is not finite", not_finite));
     table.push(Check::new("fretwork.finite.scan.f32", finite));
+    table.push(Check::new("fretwork.finite.activity.f32", activity));
     table.push(Check::new("fretwork.loss.softmax.f32", softmax));
     table.push(Check::new("fretwork.loss.mse.f32", mse));
     table.push(Check::new("fretwork.mask.apply.f32", mask));
@@ -160,6 +161,33 @@ fn finite(gpu: &Gpu) -> Result<Verdict> {
         let status = gpu.upload(Class::Scratch, "check", &[4], &[0u32; 4])?;
         for (word, x) in tensors.iter().enumerate() {
             ops::finite(rec, x, &status, word, 1 << word)?;
+        }
+        Ok(status)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact::<u32>(&found, &wanted)))
+}
+
+fn activity(gpu: &Gpu) -> Result<Verdict> {
+    const WIDTH: usize = 125;
+    let row = numbers(&mut operands(905), WIDTH, 1.0);
+    // Zeros of both signs, one row again and again, and one element in another row that differs.
+    let zeros: Vec<f32> = (0..8 * WIDTH).map(|i| if i % 2 == 0 { 0.0 } else { -0.0 }).collect();
+    let equal = row.repeat(8);
+    let mut other = equal.clone();
+    other[7 * WIDTH + 60] += 1.0;
+    let mut single = zeros.clone();
+    single[3 * WIDTH] = 1e-30;
+    let cases = [zeros, equal, other, single];
+    let mut wanted = vec![0; cases.len()];
+    let mut tensors = Vec::new();
+    for (word, x) in cases.iter().enumerate() {
+        reference::activity(x, WIDTH, &mut wanted, word);
+        tensors.push(place(gpu, &[8, WIDTH], x)?);
+    }
+    let found = thrice(gpu, |rec| {
+        let status = gpu.upload(Class::Scratch, "check", &[cases.len()], &[0u32; 4])?;
+        for (word, x) in tensors.iter().enumerate() {
+            ops::activity(rec, x, &status, word)?;
         }
         Ok(status)
     })?;

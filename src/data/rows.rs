@@ -1,5 +1,7 @@
 //! Rows of any kind of data, and the batch on the host that they fill.
 
+use std::collections::BTreeMap;
+
 use super::{Table, Text};
 
 /// Rows to train on, or to test on.
@@ -27,6 +29,18 @@ impl Rows {
             Self::Table(table) => table.rows(),
             Self::Text(text) => text.rows(),
         }
+    }
+
+    /// The share of labels that the most frequent label has: the accuracy of always answering with it.
+    pub fn majority(&self) -> f64 {
+        let mut counts = BTreeMap::<u32, usize>::new();
+        let mut count = |label: u32| *counts.entry(label).or_default() += 1;
+        match self {
+            Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
+            Self::Text(text) => text.ids()[1..].iter().for_each(|&id| count(id.into())),
+        }
+        let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
+        most as f64 / all.max(1) as f64
     }
 
     /// Forgets all but the first.

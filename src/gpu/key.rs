@@ -250,8 +250,9 @@ pub const FLAGS: &[&str] = &[
     "only",
     // Attention: an invocation owns several rows.
     "several",
-    // Random numbers: uniform floats rather than raw bits.
+    // Random numbers: uniform floats rather than raw bits; only in rows of blocks that pass no gradient on.
     "uniform",
+    "reviving",
 ];
 
 impl Key {

@@ -66,9 +66,10 @@ pub trait Method: fmt::Debug + Send {
     }
 
     /// How many blocks an update exchanges, in a layer that stores `stored` blocks of which `present` have a part in it, when
-    /// the schedule's share is `share`.
+    /// the schedule's share is `share`: at least one while that is above 0, and never all, so that a layer of one block keeps it.
     fn quota(&self, stored: usize, _present: usize, share: f64) -> usize {
-        (stored as f64 * share) as usize
+        let least = usize::from(share > 0.0);
+        ((stored as f64 * share) as usize).max(least).min(stored.saturating_sub(1))
     }
 
     /// Records an update of one layer. Where it is recorded nothing, the topology stays.

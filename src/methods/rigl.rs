@@ -3,7 +3,7 @@
 use super::{Method, Site};
 use crate::Result;
 use crate::gpu::Recorder;
-use crate::ops::{Fresh, ProductScore, ValueScore};
+use crate::ops::{ProductScore, ValueScore};
 
 /// Drops the blocks of the smallest magnitude and grows those whose gradient would be largest, from 0. A block that is
 /// dropped and grown at once keeps its weights.
@@ -16,6 +16,6 @@ impl Method for Rigl {
         site.drop_smallest(rec)?;
         site.score_gradient(rec, ProductScore::Abs)?;
         site.grow_largest(rec)?;
-        site.swap(rec, Fresh::Zero, None)
+        site.swap_from_zero(rec)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Method, Site};
 use crate::Result;
 use crate::gpu::Recorder;
-use crate::ops::{self, Fresh, SetOp, ValueScore};
+use crate::ops::{self, SetOp, ValueScore};
 
 /// Drops the blocks of the smallest magnitude and grows random ones, from 0: SET as RigL's authors compare with it.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ impl Method for Set {
         site.drop_smallest(rec)?;
         site.score_randomly(rec)?;
         site.grow_largest(rec)?;
-        site.swap(rec, Fresh::Zero, None)
+        site.swap_from_zero(rec)
     }
 }
 

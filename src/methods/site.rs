@@ -42,7 +42,7 @@ impl Workspace {
             grown: set()?,
             born: gpu.zeros::<u32>(Class::Scratch, "births", &[pattern.nnz()])?,
             wanted: word()?,
-            churn: word()?,
+            churn: gpu.zeros::<u32>(Class::Scratch, "count", &[2])?,
             visited: set()?,
         })
     }
@@ -71,7 +71,7 @@ impl Workspace {
         &self.born
     }
 
-    /// How many blocks have been new since the host last set it to 0: a word.
+    /// Two words: how many blocks have been new since the host last set it to 0, and how many updates of the run exchanged any.
     pub fn churn(&self) -> &Tensor {
         &self.churn
     }
@@ -110,8 +110,10 @@ pub struct Site<'a> {
     /// How many rows of the batch, the first, growth is scored by. None of them pads an update's batch; where one pads that of
     /// an observation, its gradients are 0.
     pub score_rows: usize,
-    /// Where the layer's random draws come from.
+    /// Key of the layer's random growth.
     pub key: random::Key,
+    /// Key of the weights of the layer's new blocks.
+    pub regrowth: random::Key,
     /// Room to work in.
     pub workspace: &'a Workspace,
 }
@@ -256,8 +258,22 @@ impl Site<'_> {
     }
 
     /// New weights within +- `limit`, drawn for this layer from the run's seed.
-    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
+    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh<'static> {
         Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.layer as u32)) }
+    }
+
+    /// Records the exchange as [`Site::swap`] does, with new weights of 0, as RigL has them. Where a row of blocks passes no gradient
+    /// on, weights of 0 would never change, as units behind a ReLU that is never active: there they are drawn, uniformly within
+    /// `sqrt(6 / inputs)` (He et al. 2015).
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn swap_from_zero(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let pattern = self.pattern();
+        let silent = rec.gpu().alloc::<u32>(Class::Scratch, "silent rows", &[pattern.row_blocks()])?;
+        ops::score_silent(rec, &self.scored(self.dy)?, pattern.block(), &silent)?;
+        let limit = (6.0 / pattern.cols() as f32).sqrt();
+        self.swap(rec, Fresh::Reviving { silent: &silent, limit, key: self.regrowth }, None)
     }
 
     /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's
@@ -266,7 +282,7 @@ impl Site<'_> {
     ///
     /// # Errors
     /// As the operations.
-    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh, awake: Option<&Tensor>) -> Result<()> {
+    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh<'_>, awake: Option<&Tensor>) -> Result<()> {
         let Workspace { scores, dropped, grown, born, churn, visited, .. } = self.workspace;
         // Selection is over, so the scores' place is free for the map.
         let map = scores.reinterpret(DType::U32)?;

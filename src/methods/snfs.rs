@@ -4,7 +4,7 @@
 use super::{Method, Site};
 use crate::Result;
 use crate::gpu::Recorder;
-use crate::ops::{self, Fresh, ProductScore, ValueScore};
+use crate::ops::{self, ProductScore, ValueScore};
 
 /// RigL with gradients smoothed over steps. A smoothed dense gradient would be a dense shadow; what is smoothed is the one
 /// number per block, and it is looked at every few steps.
@@ -37,6 +37,6 @@ impl Method for Snfs {
             None => site.score_gradient(rec, ProductScore::Abs)?,
         }
         site.grow_largest(rec)?;
-        site.swap(rec, Fresh::Zero, None)
+        site.swap_from_zero(rec)
     }
 }

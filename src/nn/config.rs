@@ -6,7 +6,7 @@ use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network, Precision};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
-use crate::sparse::{self, Density, Grid, Topology};
+use crate::sparse::{self, Density, Draw, Grid, Topology};
 use crate::{Error, Result};
 
 /// A layer to be.
@@ -20,6 +20,9 @@ pub struct LayerShape {
     pub sparse: bool,
     /// Whether a bias follows.
     pub bias: bool,
+    /// The hidden units that rows and columns of the weight stand for, by a number of the network's: layers that write and read the
+    /// same units share it. `None` for units that are written and read in any case: features, classes, a residual stream.
+    pub units: [Option<usize>; 2],
 }
 
 /// What network to make.
@@ -138,18 +141,21 @@ impl ModelConfig {
         counts(&self.layers(), self.block(), self.density(), sparsity)
     }
 
-    /// A random initial pattern for each layer, `None` where it is dense.
+    /// A random initial pattern for each layer, [connected](sparse::connected) to those of the others; `None` where it is dense.
     ///
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        let pattern = |(number, (layer, nnz)): (usize, (LayerShape, usize))| {
-            let key = Key::new(self.seed(), Stream::Pattern(number as u32));
-            let [rows, cols] = layer.sides;
-            layer.sparse.then(|| sparse::random(rows, cols, self.block(), nnz, key)).transpose()
-        };
-        let counts = self.counts(sparsity)?;
-        self.layers().into_iter().zip(counts).enumerate().map(pattern).collect()
+        let (layers, counts, block) = (self.layers(), self.counts(sparsity)?, self.block());
+        let sparse = layers.iter().zip(counts).enumerate().filter(|(_, (layer, _))| layer.sparse);
+        let draws: Vec<Draw> = sparse
+            .map(|(number, (layer, nnz))| {
+                let key = Key::new(self.seed(), Stream::Pattern(number as u32));
+                Draw { sides: layer.sides, block, nnz, units: layer.units, key }
+            })
+            .collect();
+        let mut drawn = sparse::connected(&draws)?.into_iter();
+        Ok(layers.iter().map(|layer| if layer.sparse { drawn.next() } else { None }).collect())
     }
 
     /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.

@@ -19,13 +19,22 @@ pub struct FeedForward {
 }
 
 impl FeedForward {
-    /// What its layers will be.
-    pub(super) fn layers(name: &str, width: usize, hidden: usize, sparse: bool) -> [LayerShape; 2] {
-        [("up", [hidden, width]), ("down", [width, hidden])].map(|(part, sides)| LayerShape {
+    /// Shapes of its two layers; `units` is the number of its hidden units.
+    pub(super) fn layers(
+        name: &str,
+        width: usize,
+        hidden: usize,
+        sparse: bool,
+        units: usize,
+    ) -> [LayerShape; 2] {
+        let up = ("up", [hidden, width], [Some(units), None]);
+        let down = ("down", [width, hidden], [None, Some(units)]);
+        [up, down].map(|(part, sides, units)| LayerShape {
             name: format!("{name}.{part}"),
             sides,
             sparse,
             bias: true,
+            units,
         })
     }
 

@@ -48,6 +48,7 @@ impl MlpConfig {
             sides: [pair[1], pair[0]],
             sparse: self.sparsity.is_some() && layer < self.hidden.len(),
             bias: true,
+            units: [(layer < self.hidden.len()).then_some(layer), layer.checked_sub(1)],
         };
         widths.windows(2).enumerate().map(shape).collect()
     }
@@ -298,6 +299,12 @@ impl Network for Mlp {
             after(rec, Passage { layer: index, x, y, dy })?;
         }
         Ok(())
+    }
+
+    fn activations(&self) -> Vec<(String, &Tensor)> {
+        let hidden = self.layers.iter().zip(&self.buffers.hidden);
+        let hidden = hidden.map(|(layer, y)| (layer.projection().name().to_owned(), y));
+        hidden.chain([("logits".to_owned(), &self.buffers.logits)]).collect()
     }
 
     fn stages(&self) -> Vec<String> {

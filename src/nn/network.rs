@@ -100,6 +100,12 @@ pub trait Network: fmt::Debug + Send {
         self.backward_with(rec, step, &mut |_, _| Ok(()))
     }
 
+    /// Outputs of layers on the way to the logits, by the layer's name: `[rows, width]` after the activation. A test looks whether
+    /// any of them carries no signal. The logits come last.
+    fn activations(&self) -> Vec<(String, &Tensor)> {
+        vec![("logits".to_owned(), self.logits())]
+    }
+
     /// What is scanned for NaN and infinity, in the order that signals pass.
     fn stages(&self) -> Vec<String>;
 

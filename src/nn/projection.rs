@@ -84,7 +84,9 @@ impl Projection {
         let [outputs, inputs] = sides;
         let elements = topology.map_or(outputs * inputs, Topology::elements);
         let fan_in = match init.fan_in {
-            FanIn::Present => elements as f64 / outputs as f64,
+            FanIn::Present => {
+                elements as f64 / topology.map_or(outputs, Topology::written_rows).max(1) as f64
+            }
             FanIn::All => inputs as f64,
         };
         let values = init.draw(fan_in, elements);

@@ -9,9 +9,19 @@ use crate::{Error, Result};
 
 /// What the values of new blocks are.
 #[derive(Debug, Clone, Copy)]
-pub enum Fresh {
+pub enum Fresh<'a> {
     /// 0.
     Zero,
+    /// 0, but uniform within +- a limit in [silent](super::score_silent) rows of blocks: where units pass no gradient on, as behind a
+    /// ReLU without any input, weights of 0 would stay 0.
+    Reviving {
+        /// `u32[row_blocks]`: 1 for silent rows of blocks, 0 for others.
+        silent: &'a Tensor,
+        /// The limit.
+        limit: f32,
+        /// Key of the draws; the step is part of each.
+        key: random::Key,
+    },
     /// Uniform within +- a limit.
     Uniform {
         /// The limit.
@@ -31,14 +41,20 @@ pub fn renew_blocks(
     pattern: &Pattern,
     values: &Tensor,
     born: &Tensor,
-    with: Fresh,
+    with: Fresh<'_>,
     step: &Step,
 ) -> Result<()> {
     let op = "blocks.renew";
     values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
     born.expect_shape(op, "born", &[pattern.nnz()])?;
-    let uniform = matches!(with, Fresh::Uniform { .. });
-    let key = Key::new("blocks", "renew").block(pattern.block()).with("uniform", uniform);
+    let drawn = match with {
+        Fresh::Zero => None,
+        Fresh::Reviving { limit, key, .. } | Fresh::Uniform { limit, key } => Some((limit, key)),
+    };
+    let key = Key::new("blocks", "renew")
+        .block(pattern.block())
+        .with("uniform", drawn.is_some())
+        .with("reviving", matches!(with, Fresh::Reviving { .. }));
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
         let rows = window.count * pattern.block();
@@ -48,12 +64,16 @@ pub fn renew_blocks(
             .tensor("now", step.tensor())
             .size(op, "rows", rows)?
             .size(op, "first", window.start)?;
-        if let Fresh::Uniform { limit, key: random } = with {
+        if let Some((limit, random)) = drawn {
             args = args
                 .tensor("topology", pattern.packed())
                 .f32("limit", limit)
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
+        }
+        if let Fresh::Reviving { silent, .. } = with {
+            silent.expect_shape(op, "silent", &[pattern.row_blocks()])?;
+            args = args.tensor("silent", silent);
         }
         rec.dispatch(&key, &args, elementwise(rows))?;
     }

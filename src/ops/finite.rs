@@ -1,4 +1,5 @@
-//! NaN and infinity, noticed on the device: `shaders/finite/`, twin [`reference::finite`](crate::reference::finite).
+//! Signals that are not finite, or that carry nothing, noticed on the device: `shaders/finite/`, twins
+//! [`reference::finite`](crate::reference::finite) and [`reference::activity`](crate::reference::activity).
 
 use super::float_type;
 use super::windows::Windows;
@@ -28,6 +29,32 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
             &args,
             (window.count as u64).div_ceil(64 * 16),
         )?;
+    }
+    Ok(())
+}
+
+/// Records a scan of `x[rows, width]`: in word `word` of `status`, bit 0 is raised if any element is not 0, bit 1 if any row differs
+/// from the first. `x` may be f16.
+///
+/// # Errors
+/// [`Error::Argument`] if `x` is no matrix or `status` has no such word.
+pub fn activity(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize) -> Result<()> {
+    let op = "finite.activity";
+    let [rows, width] = x.matrix(op, "x")?;
+    if word >= status.len() {
+        return Err(Error::argument(op, "word", format!("below {}", status.len()), word));
+    }
+    for window in Windows::new(rec.gpu(), rows).over(x).cut() {
+        let x = window.of(x)?;
+        let args = Args::new()
+            .tensor("x", &x)
+            .tensor("status", status)
+            .size(op, "n", window.count * width)?
+            .size(op, "width", width)?
+            .size(op, "word", word)?;
+        // An invocation looks at 16 elements.
+        let groups = ((window.count * width) as u64).div_ceil(64 * 16);
+        rec.dispatch(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
     }
     Ok(())
 }

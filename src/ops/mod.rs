@@ -56,19 +56,20 @@ pub use embed::{embed_gather, embed_scatter};
 pub use epilogue::{Dropping, Epilogue};
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
-pub use finite::finite;
+pub use finite::{activity, finite};
 pub use loss::{mse, softmax_cross_entropy};
 pub use mask::mask;
 pub(crate) use matmul::{heuristic, stand_in, usual};
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
-pub use pattern::{ABSENT, Swap, fill_pattern, index_pattern, map_pattern, swap_pattern};
+pub use pattern::{ABSENT, Swap, empty_lines, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
 pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
 pub use score::{
-    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_values,
+    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_silent,
+    score_values,
 };
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;

@@ -20,6 +20,19 @@ pub fn map_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor) -> R
     rec.dispatch(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
 }
 
+/// Records the numbers of rows and of columns of blocks in which no block is active, into `out[layer]`; `out` is `u32[layers, 2]`.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) if `out` has no such row.
+pub fn empty_lines(rec: &mut Recorder<'_>, pattern: &Pattern, out: &Tensor, layer: usize) -> Result<()> {
+    let op = "pattern.empty";
+    let [layers, _] = out.matrix(op, "out")?;
+    out.expect_shape(op, "out", &[layers.max(layer + 1), 2])?;
+    let args =
+        Args::new().tensor("out", out).tensor("topology", pattern.packed()).size(op, "layer", layer)?;
+    rec.dispatch(&Key::new("pattern", "empty"), &args, 1)
+}
+
 /// What [`swap_pattern`] works on, all on the device.
 #[derive(Debug, Clone, Copy)]
 pub struct Swap<'a> {
@@ -35,7 +48,7 @@ pub struct Swap<'a> {
     pub born: &'a Tensor,
     /// The step that is being done.
     pub step: &'a Step,
-    /// One word, to which the number of new blocks is added.
+    /// Two words: the number of new blocks is added to the first, and 1 to the second if there is any.
     pub churn: &'a Tensor,
 }
 
@@ -55,6 +68,7 @@ pub fn swap_pattern(
     swap.dropped.expect_shape(op, "dropped", &set)?;
     swap.grown.expect_shape(op, "grown", &set)?;
     swap.born.expect_shape(op, "born", &[pattern.nnz()])?;
+    swap.churn.expect_shape(op, "churn", &[2])?;
     map_pattern(rec, pattern, swap.map)?;
     let args = Args::new()
         .tensor("dropped", swap.dropped)

@@ -5,7 +5,7 @@
 
 use super::matmul::{Product, Scalar, Sizes, heuristic, operand_flags, stand_in};
 use super::windows::Windows;
-use super::{Epilogue, Transpose, elementwise};
+use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
 use crate::reference::{ProductScore, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
@@ -60,6 +60,24 @@ pub fn score_values(
         rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
     }
     Ok(())
+}
+
+/// Records which rows of blocks pass no gradient on: `silent` (`u32[row_blocks]`) becomes 1 where all of the `block` columns of
+/// `dy[rows, row_blocks * block]` are 0, and 0 elsewhere. `dy` may be f16; it must fit one binding.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit.
+pub fn score_silent(rec: &mut Recorder<'_>, dy: &Tensor, block: usize, silent: &Tensor) -> Result<()> {
+    let op = "score.silent";
+    let [rows, _] = dy.matrix(op, "dy")?;
+    dy.expect_shape(op, "dy", &[rows, silent.len() * block])?;
+    let args = Args::new()
+        .tensor("dy", dy)
+        .tensor("silent", silent)
+        .size(op, "row_blocks", silent.len())?
+        .size(op, "rows", rows)?;
+    let key = Key::new("score", "silent").block(block).dtype(float_type(dy));
+    rec.dispatch(&key, &args, elementwise(silent.len()))
 }
 
 /// Records one number per block of `lhs^T * rhs`, for every block there could be: for `lhs[rows, m]` the gradient of a

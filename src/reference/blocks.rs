@@ -3,15 +3,19 @@
 use crate::random::{Key, unit};
 use crate::sparse::Topology;
 
-/// New values for fresh slots: 0, or uniform within +- a limit, drawn at the element's place in the grid and the step.
+/// New values for fresh slots: 0, or uniform within +- a limit, drawn at the element's place in the grid and the step; where there
+/// are `silent` rows of blocks, the latter only in these.
 pub fn renew_blocks(
     topology: &Topology,
     values: &mut [f32],
     fresh: &[bool],
     uniform: Option<(f32, Key, u32)>,
+    silent: Option<&[u32]>,
 ) {
     let area = topology.block() * topology.block();
     for (slot, place) in topology.places().enumerate().filter(|&(slot, _)| fresh[slot]) {
+        let row = place / topology.col_blocks();
+        let uniform = uniform.filter(|_| silent.is_none_or(|silent| silent[row] == 1));
         for within in 0..area {
             values[slot * area + within] = uniform.map_or(0.0, |(limit, key, step)| {
                 let element = (place as u32).wrapping_mul(area as u32).wrapping_add(within as u32);

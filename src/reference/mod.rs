@@ -51,18 +51,19 @@ pub use embed::{TOKENS, embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
-pub use finite::finite;
+pub use finite::{activity, finite};
 pub use loss::{IGNORED, mse, softmax_cross_entropy};
 pub use mask::mask;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
-pub use pattern::{fill_pattern, swap_pattern};
+pub use pattern::{empty_lines, fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{CHUNK, column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
 pub use scale::{LossScaleState, decide_scale, scale_gradient};
 pub use score::{
-    ProductScore, ValueScore, score_connect, score_exclude, score_exclude_stored, score_product, score_values,
+    ProductScore, ValueScore, score_connect, score_exclude, score_exclude_stored, score_product,
+    score_silent, score_values,
 };
 pub use sdd::sdd;
 pub use sds::sds;

@@ -32,6 +32,13 @@ pub fn swap_pattern(
     Ok((of_places(topology, &places, awake)?, fresh))
 }
 
+/// Numbers of rows and of columns of blocks in which no block is active.
+pub fn empty_lines(topology: &Topology) -> [u32; 2] {
+    let rows = (0..topology.row_blocks()).filter(|&row| topology.row(row).len() == 0).count();
+    let cols = (0..topology.col_blocks()).filter(|&col| topology.col(col).len() == 0).count();
+    [rows as u32, cols as u32]
+}
+
 /// The pattern whose slots hold the members of a set, in the order of the grid.
 ///
 /// # Errors

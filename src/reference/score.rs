@@ -41,6 +41,15 @@ pub enum ProductScore {
     Cosine,
 }
 
+/// Whether each row of blocks passes no gradient on: all of `dy[rows, row_blocks * block]` in its columns is 0.
+pub fn score_silent(dy: &[f32], block: usize, silent: &mut [u32]) {
+    let width = silent.len() * block;
+    for (row, silent) in silent.iter_mut().enumerate() {
+        let columns = row * block..(row + 1) * block;
+        *silent = dy.chunks(width).all(|dy| dy[columns.clone()].iter().all(|&dy| dy == 0.0)).into();
+    }
+}
+
 /// One number per stored block, to its place; other places keep what they hold.
 pub fn score_values(
     topology: &Topology,

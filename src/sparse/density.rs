@@ -1,10 +1,8 @@
-//! How many blocks each layer keeps, and which, at the start.
+//! How many blocks each layer keeps at the start.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::Topology;
-use crate::random::Key;
 use crate::{Error, Result};
 
 /// How the blocks that are kept are shared out among layers.
@@ -51,11 +49,11 @@ impl fmt::Display for Density {
 pub type Grid = [usize; 2];
 
 impl Density {
-    /// The number of blocks that each layer keeps. Uniformly a layer of `N` blocks keeps `N - floor(sparsity * N)`;
-    /// the other two keep `N - floor(sparsity * N)` of all blocks together, exactly.
+    /// The number of blocks that each layer keeps, at least one. Uniformly a layer of `N` blocks keeps
+    /// `N - floor(sparsity * N)`; the other two keep `N - floor(sparsity * N)` of all blocks together, exactly.
     ///
     /// # Errors
-    /// [`Error::Config`] if `sparsity` is not in `[0, 1)` or a layer is left with no block.
+    /// [`Error::Config`] if `sparsity` is not in `[0, 1)`, or keeps fewer blocks than there are layers.
     pub fn allocate(self, layers: &[Grid], sparsity: f64) -> Result<Vec<usize>> {
         if !(0.0..1.0).contains(&sparsity) {
             let reason = format!("{sparsity} is not in [0, 1)");
@@ -63,27 +61,23 @@ impl Density {
         }
         let sizes: Vec<usize> = layers.iter().map(|[rows, cols]| rows * cols).collect();
         let keep = |blocks: usize| blocks - (sparsity * blocks as f64).floor() as usize;
-        let kept = match self {
-            Self::Uniform => sizes.iter().map(|&size| keep(size)).collect(),
-            Self::Er => {
-                let factor = solve(layers, &sizes, keep(sizes.iter().sum()));
-                share(layers, &sizes, keep(sizes.iter().sum()), factor)
-            }
-            Self::Erk => {
-                let factor = freeze(layers, &sizes, keep(sizes.iter().sum()));
-                share(layers, &sizes, keep(sizes.iter().sum()), factor)
-            }
+        let total: usize = sizes.iter().sum();
+        let budget = keep(total);
+        let factor = match self {
+            Self::Uniform => return Ok(sizes.iter().map(|&size| keep(size).max(1)).collect()),
+            Self::Er => solve(layers, &sizes, budget),
+            Self::Erk => freeze(layers, &sizes, budget),
         };
-        match kept.iter().position(|&blocks| blocks == 0) {
-            Some(layer) => Err(Error::Config {
-                option: "sparsity",
-                reason: format!(
-                    "{sparsity} leaves layer {layer} ({} x {} blocks) with no block",
-                    layers[layer][0], layers[layer][1]
-                ),
-            }),
-            None => Ok(kept),
+        if budget < layers.len() {
+            // Rounded down, so that the sparsity that is named keeps enough.
+            let most = ((total - layers.len()) as f64 / total as f64 * 1e4).floor() / 1e4;
+            let reason = format!(
+                "{sparsity} keeps {budget} of {total} blocks, but each of {} sparse layers needs one; at most {most} does",
+                layers.len()
+            );
+            return Err(Error::Config { option: "sparsity", reason });
         }
+        Ok(reserve(share(layers, &sizes, budget, factor)))
     }
 }
 
@@ -142,30 +136,39 @@ fn share(layers: &[Grid], sizes: &[usize], budget: usize, factor: f64) -> Vec<us
     kept
 }
 
-/// A topology of exactly `nnz` blocks, drawn without replacement.
-///
-/// # Errors
-/// [`Error::Topology`] if there are not that many blocks, or the block does not divide a side.
-pub fn random(rows: usize, cols: usize, block: usize, nnz: usize, key: Key) -> Result<Topology> {
-    // An empty topology checks the sides, and no more than the drawn blocks is ever stored.
-    let [row_blocks, col_blocks] = {
-        let empty = Topology::from_coordinates(rows, cols, block, &[])?;
-        [empty.row_blocks(), empty.col_blocks()]
-    };
-    let total = u32::try_from(row_blocks * col_blocks).map_err(|_| Error::Topology {
-        reason: format!("{row_blocks} x {col_blocks} blocks to draw from"),
-    })?;
-    if nnz > total as usize {
-        let reason = format!("{nnz} blocks, but a matrix of {rows} x {cols} has {total}");
-        return Err(Error::Topology { reason });
-    }
-    // Selection sampling: each block is taken with the probability that makes the count come out, in row order.
-    let mut walk = key.walk();
-    let mut coordinates = Vec::with_capacity(nnz);
-    for seen in 0..total {
-        if (walk.below(total - seen) as usize) < nnz - coordinates.len() {
-            coordinates.push((seen / col_blocks as u32, seen % col_blocks as u32));
+/// Gives each layer that rounding left without a block one of the largest layer's.
+fn reserve(mut kept: Vec<usize>) -> Vec<usize> {
+    while let Some(empty) = kept.iter().position(|&blocks| blocks == 0) {
+        if let Some(largest) = kept.iter_mut().max().filter(|largest| **largest > 1) {
+            *largest -= 1;
+            kept[empty] = 1;
+        } else {
+            break;
         }
     }
-    Topology::from_coordinates(rows, cols, block, &coordinates)
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_layer_keeps_a_block() {
+        // 16 inputs, 16 and 4,096 units in blocks of 16: the first layer is a single block.
+        let kept = Density::Erk.allocate(&[[1, 1], [256, 1]], 0.9).unwrap();
+        assert_eq!(kept, [1, 25]);
+        assert_eq!(Density::Er.allocate(&[[1, 1], [256, 1]], 0.9).unwrap(), [1, 25]);
+        assert_eq!(Density::Uniform.allocate(&[[1, 1], [256, 1]], 0.99).unwrap(), [1, 3]);
+        assert_eq!(Density::Erk.allocate(&[[1, 1], [1, 1], [20, 20]], 0.99).unwrap(), [1, 1, 3]);
+    }
+
+    #[test]
+    fn fewer_blocks_than_layers_are_refused_with_a_sparsity_that_keeps_enough() {
+        let grids = [[2, 2]; 3];
+        let refused = Density::Erk.allocate(&grids, 0.9).unwrap_err().to_string();
+        assert!(refused.contains("keeps 2 of 12 blocks"), "{refused}");
+        assert!(refused.contains("at most 0.75 does"), "{refused}");
+        assert_eq!(Density::Erk.allocate(&grids, 0.75).unwrap(), [1, 1, 1]);
+    }
 }

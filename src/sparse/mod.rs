@@ -2,12 +2,14 @@
 
 mod density;
 mod device;
+mod initial;
 mod mask;
 mod routing;
 mod topology;
 
-pub use density::{Density, Grid, random};
+pub use density::{Density, Grid};
 pub use device::{BlockMatrix, Pattern, upload_mask};
+pub use initial::{Draw, connected, connects, random};
 pub use mask::BlockMask;
 pub use routing::{MOST_EXPERTS, Routing, RoutingBounds, RoutingShape};
 pub use topology::{BLOCKS, Topology};

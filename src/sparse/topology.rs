@@ -315,6 +315,11 @@ impl Topology {
         self.nnz() as f64 / (self.row_blocks * self.col_blocks) as f64
     }
 
+    /// Rows of the matrix in which at least one block is active.
+    pub fn written_rows(&self) -> usize {
+        self.row_ptr.windows(2).filter(|pair| pair[0] < pair[1]).count() * self.block
+    }
+
     /// Which slots have a part in the matrix, in slot order: those that do not rest.
     pub fn awake(&self) -> Vec<bool> {
         let mut awake = vec![false; self.nnz()];

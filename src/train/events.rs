@@ -1,7 +1,7 @@
 //! What a run tells whoever watches it, and what is known at its end.
 
-use super::LoadRecord;
 use super::report::number_or_nan;
+use super::{EmptyLines, LoadRecord};
 use crate::gpu::Bytes;
 
 /// What a run tells whoever watches it.
@@ -123,4 +123,8 @@ pub struct Summary {
     /// How gradients were scaled, where they were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// Sparse layers with rows or columns of blocks in which no block is active.
+    pub empty_lines: Vec<EmptyLines>,
+    /// Signs that the run is useless.
+    pub notices: Vec<String>,
 }

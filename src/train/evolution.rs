@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Static, Surgery, Workspace};
-use crate::nn::{ModelConfig, Network};
+use crate::nn::{ModelConfig, Network, Projection};
 use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
@@ -84,7 +84,23 @@ impl Evolution {
 
     /// Counts new blocks from 0 again.
     pub(super) fn forget_churn(&self, gpu: &Gpu) -> Result<()> {
-        self.workspaces.iter().flatten().try_for_each(|workspace| gpu.write(workspace.churn(), &[0]))
+        let forget = |workspace: &Workspace| gpu.write(&workspace.churn().rows(0, 1)?, &[0]);
+        self.workspaces.iter().flatten().try_for_each(forget)
+    }
+
+    /// A note for each sparse layer in which no update of this method can ever change anything.
+    pub(super) fn idle_layers(&self, model: &dyn Network) -> Vec<String> {
+        let idle = |(layer, workspace): (&Projection, &Option<Workspace>)| {
+            let pattern = layer.weight().sparse()?.pattern();
+            workspace.as_ref()?;
+            let reason = match pattern.nnz() {
+                1 => "has a single block, which updates leave",
+                all if all == pattern.places() => "has every block there can be",
+                _ => return None,
+            };
+            Some(format!("{} {reason}: its topology cannot change", layer.name()))
+        };
+        model.layers().into_iter().zip(&self.workspaces).filter_map(idle).collect()
     }
 
     /// Tells the device how many blocks the next update exchanges.

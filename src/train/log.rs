@@ -3,9 +3,8 @@
 use super::report::{self, LayerRecord, LoadRecord};
 use super::{Scaling, Trainer};
 use crate::gpu::Tensor;
-use crate::methods::Clock;
 use crate::nn::Load;
-use crate::reference::{LossScaleState, bits};
+use crate::reference::{self, LossScaleState, bits};
 use crate::{Error, Result};
 
 impl Trainer {
@@ -38,24 +37,20 @@ impl Trainer {
 
     /// The patterns as they are, for the log. Waits for the device.
     pub(super) fn layer_records(&self) -> Result<Vec<LayerRecord>> {
-        let (method, updates) = (&self.evolution.method, &self.settings.method.updates);
-        let clock = self.clock();
-        let due = |&step: &u64| method.share(updates, Clock { step, ..clock }).is_some();
-        let updates =
-            if self.plans.update.is_some() { (0..clock.step).filter(due).count() as u64 } else { 0 };
         let mut records = Vec::new();
         for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
             let Some(weight) = layer.weight().sparse() else { continue };
             let (gpu, pattern) = (&self.gpu, weight.pattern());
             let (topology, places) = (pattern.topology(gpu)?, pattern.places());
-            let (visited, churn) = match workspace {
+            let (visited, churn, updates) = match workspace {
                 Some(workspace) => {
                     let visited = gpu.read::<u32>(workspace.visited())?.wait()?;
-                    let churn = gpu.read::<u32>(workspace.churn())?.wait()?[0];
-                    (visited.iter().map(|word| word.count_ones()).sum(), churn)
+                    let counts = gpu.read::<u32>(workspace.churn())?.wait()?;
+                    (visited.iter().map(|word| word.count_ones()).sum(), counts[0], counts[1])
                 }
-                None => (pattern.nnz() as u32, 0),
+                None => (pattern.nnz() as u32, 0, 0),
             };
+            let [empty_rows, empty_cols] = reference::empty_lines(&topology);
             let awake = topology.awake();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
@@ -67,8 +62,10 @@ impl Trainer {
                 col_blocks: pattern.col_blocks(),
                 block: pattern.block(),
                 nnz: pattern.nnz(),
-                updates,
+                updates: updates.into(),
                 churn: churn.into(),
+                empty_rows,
+                empty_cols,
                 visited: f64::from(visited) / places as f64,
                 pattern: set(&|_| true),
                 resting: awake.contains(&false).then(|| set(&|slot| !awake[slot])),

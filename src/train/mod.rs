@@ -5,6 +5,7 @@ mod checkpoint;
 mod events;
 mod evolution;
 mod extend;
+mod health;
 mod log;
 mod optimizer;
 mod plans;
@@ -19,6 +20,7 @@ mod tuning;
 
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use events::{Evaluation, Event, Flow, Scaling, Summary};
+pub use health::EmptyLines;
 pub use optimizer::{OptimizerKind, OptimizerState};
 pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;

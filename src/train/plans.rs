@@ -5,6 +5,7 @@ use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
 use crate::nn::{Half, Network, Passage, Projection};
 use crate::ops::{self, LossScale, Step, StepValues};
+use crate::random::{Key, Stream};
 
 use super::Trainer;
 
@@ -19,12 +20,17 @@ pub(super) struct Room {
     pub(super) totals: Tensor,
     /// A word per stage; see [`Network::scan`].
     pub(super) status: Tensor,
+    /// A word per tensor of [`Network::activations`]; see [`ops::activity`].
+    pub(super) activity: Tensor,
+    /// Empty rows and columns of blocks, `[sparse layers, 2]`.
+    pub(super) empty: Tensor,
 }
 
 impl Room {
     /// Room for what the loss makes of the network's logits. Gradients are scaled where the network is of half precision.
     pub(super) fn new(gpu: &Gpu, model: &dyn Network, half: Option<Half>) -> Result<Self> {
         let rows = model.logits().shape()[0];
+        let sparse = model.layers().iter().filter(|layer| layer.weight().sparse().is_some()).count();
         let step = Step::new(gpu, StepValues::default())?;
         let step = match half {
             Some(half) => step.with_scale(LossScale::new(gpu, half.loss_scale)?),
@@ -36,6 +42,8 @@ impl Room {
             report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
             status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
+            activity: gpu.zeros::<u32>(Class::Scratch, "activity", &[model.activations().len()])?,
+            empty: gpu.zeros::<u32>(Class::Scratch, "empty lines", &[sparse.max(1), 2])?,
         })
     }
 
@@ -64,7 +72,9 @@ pub(super) struct Plans {
     pub(super) last_update: Option<Plan>,
     /// What is due before a test: that products see the weights as they are.
     pub(super) refresh: Plan,
-    /// Forward and loss alone.
+    /// The numbers of empty rows and columns of blocks.
+    pub(super) empty: Plan,
+    /// Forward and loss, and whether layers pass signals on.
     pub(super) test: Plan,
 }
 
@@ -99,7 +109,8 @@ impl Trainer {
         };
         let refresh = record_refresh(&self.gpu, &*self.model)?;
         let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
-        Ok(Plans { train, reported, observe, update, last_update, refresh, test })
+        let empty = self.record_empty()?;
+        Ok(Plans { train, reported, observe, update, last_update, refresh, empty, test })
     }
 
     /// Records an update at each sparse layer, if the method has any, with growth scored by so many rows. Where it follows a
@@ -206,6 +217,7 @@ impl Trainer {
             step: &self.batch.room.step,
             score_rows,
             key: self.evolution.keys[layer],
+            regrowth: Key::new(self.settings.model.seed(), Stream::Regrowth(layer as u32)),
             workspace: self.evolution.workspaces[layer].as_ref()?,
         })
     }
@@ -218,12 +230,15 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &dyn Network) -> Result<Plan> {
     rec.finish()
 }
 
-/// Records forward and loss alone.
+/// Records forward pass and loss, and the scans of what comes out of layers.
 fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.forward(&mut rec, None)?;
     room.loss(&mut rec, model, true)?;
     model.scan(&mut rec, &room.status)?;
+    for (word, (_, activation)) in model.activations().into_iter().enumerate() {
+        ops::activity(&mut rec, activation, &room.activity, word)?;
+    }
     rec.finish()
 }
 
@@ -245,6 +260,7 @@ impl Plans {
             update: None,
             last_update: None,
             refresh: nothing()?,
+            empty: nothing()?,
             test: nothing()?,
         })
     }

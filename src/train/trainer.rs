@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::Batch;
 use super::evolution::Evolution;
+use super::health::Signs;
 use super::plans::Plans;
 use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
 use super::{Evaluation, Event, Flow, OptimizerState, Position, RunFolder, Settings, Summary};
@@ -36,6 +37,8 @@ pub struct Trainer {
     pub(super) plans: Plans,
     pub(super) evolution: Evolution,
     pub(super) position: Position,
+    /// Of the last test.
+    pub(super) signs: Signs,
     /// What runs for each product of a step, where it was measured.
     pub(super) tuned: Vec<KernelRecord>,
     pub(super) tuner: Option<Tuner>,
@@ -113,6 +116,7 @@ impl Trainer {
             plans,
             evolution,
             position,
+            signs: Signs::default(),
             tuned: Vec::new(),
             tuner: None,
         })
@@ -178,6 +182,10 @@ impl Trainer {
         if let Some(folder) = folder {
             self.log_kernels(folder)?;
         }
+        let mut told = Vec::new();
+        if self.plans.update.is_some() {
+            self.tell(self.evolution.idle_layers(&*self.model), &mut told, watch);
+        }
 
         while self.position.step < total && flow == Flow::Continue {
             let epoch = self.position.step / per_epoch;
@@ -202,6 +210,10 @@ impl Trainer {
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
                 let (loads, scaling) = (self.take_loads()?, self.scaling()?);
+                if until == total {
+                    self.signs.notices.extend(self.judge(train, evaluation));
+                }
+                self.tell(self.signs.notices.clone(), &mut told, watch);
                 let event = Event::Epoch {
                     epoch,
                     step: self.position.step,
@@ -230,6 +242,7 @@ impl Trainer {
                         layers,
                         loads,
                         scaling,
+                        notices: self.signs.notices.clone(),
                     }))?;
                     folder.save(&self.checkpoint()?)?;
                 }
@@ -248,6 +261,11 @@ impl Trainer {
             Some(test) => test,
             None => self.evaluate()?,
         };
+        let mut notices = self.signs.notices.clone();
+        notices.extend(
+            self.judge(train, test).into_iter().filter(|notice| !self.signs.notices.contains(notice)),
+        );
+        self.tell(notices.clone(), &mut told, watch);
         Ok(Summary {
             finished: self.position.step >= total,
             test_accuracy: test.accuracy,
@@ -263,7 +281,19 @@ impl Trainer {
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
             scaling: self.scaling()?,
+            empty_lines: self.signs.empty.clone(),
+            notices,
         })
+    }
+
+    /// Passes on what has not been told in this process.
+    fn tell(&self, notices: Vec<String>, told: &mut Vec<String>, watch: &mut dyn FnMut(&Event) -> Flow) {
+        for notice in notices {
+            if !told.contains(&notice) {
+                watch(&Event::Notice(notice.clone()));
+                told.push(notice);
+            }
+        }
     }
 
     /// Submits steps of one epoch. The host never waits for a result here: reports arrive when they do.
@@ -399,8 +429,10 @@ impl Trainer {
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let before = [self.position.loss_sum, self.position.hits];
         self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+        self.gpu.write(&self.batch.room.activity, &vec![0u32; self.batch.room.activity.len()])?;
         let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
-        let mut in_flight = VecDeque::from([self.gpu.run(&self.plans.refresh)?]);
+        let mut in_flight =
+            VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
         for members in rows.chunks(self.settings.batch) {
             self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
             in_flight.push_back(self.gpu.run(&self.plans.test)?);
@@ -414,6 +446,7 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.room.totals, &before)?;
+        self.signs = self.read_signs()?;
         let count = (rows.len() * self.batch.labels_per_row()) as f64;
         Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
     }

@@ -79,6 +79,7 @@ impl Bench {
             step: &self.step,
             score_rows: ROWS,
             key: Key::new(9, GROWTH),
+            regrowth: Key::new(9, Stream::Regrowth(0)),
             workspace: &self.workspace,
         }
     }

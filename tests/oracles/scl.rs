@@ -87,6 +87,7 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
             step: &step,
             score_rows: 1,
             key: Key::new(1, Stream::Growth(0)),
+            regrowth: Key::new(1, Stream::Regrowth(0)),
             workspace: &workspace,
         };
         run(gpu, |rec| method.each_step(rec, &site));

@@ -77,6 +77,7 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
         step: &step,
         score_rows: 1,
         key: key(layer),
+        regrowth: key(layer),
         workspace: &workspace,
     };
     run(gpu, |rec| method.update(rec, &site));

@@ -136,7 +136,8 @@ fn permutations() -> Vec<Key> {
             ("fill", "words"),
             ("norm", "forward"),
         ])
-        .chain([("pattern", "place"), ("pattern", "scan"), ("pattern", "slots"), ("pattern", "swap")])
+        .chain([("pattern", "empty"), ("pattern", "place"), ("pattern", "scan"), ("pattern", "slots")])
+        .chain([("finite", "activity"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("score", "exclude")])
         .chain([("textbook", "matmul")])
     {
@@ -158,7 +159,10 @@ fn permutations() -> Vec<Key> {
         kinds.extend(["positive", "negative", "times"].map(|flag| signed.clone().with(flag, true)));
         kinds.push(values);
         keys.extend(switch(kinds, "window"));
-        keys.extend(switch(vec![key("blocks", "renew")], "uniform"));
+        let renew = key("blocks", "renew");
+        keys.push(renew.clone().with("uniform", true).with("reviving", true));
+        keys.extend(switch(vec![renew], "uniform"));
+        keys.extend([key("score", "silent"), key("score", "silent").dtype(DType::F16)]);
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
         keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
         let births = masked_or_quads(key("optimizer", "adamw").with("births", true));
@@ -215,6 +219,7 @@ fn permutations() -> Vec<Key> {
     let halves = |family, name| Key::new(family, name).dtype(DType::F16);
     keys.extend([
         halves("finite", "scan"),
+        halves("finite", "activity"),
         halves("reduce", "norms"),
         halves("reduce", "sum"),
         halves("reduce", "sum").with("quads", true),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use fretwork::data::Dataset;
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{Event, Length, RunFolder, Summary, Trainer};
+use fretwork::train::{EmptyLines, Event, Length, RunFolder, Summary, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::json;
 
@@ -172,6 +172,11 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
             ("loss scale", format!("{}, {} steps skipped", scaling.loss_scale, scaling.skipped))
         }),
     );
+    rows.extend(summary.empty_lines.iter().map(|lines| {
+        let EmptyLines { layer, rows, cols, of: [all_rows, all_cols] } = lines;
+        let lines = format!("{layer} {rows} of {all_rows} rows, {cols} of {all_cols} columns");
+        ("lines without a block", lines)
+    }));
     line("")?;
     rows.iter().try_for_each(|(name, value)| line(format!("{name:<24} {value}")))
 }

@@ -86,16 +86,24 @@ impl LmConfig {
                     sides,
                     sparse,
                     bias: true,
+                    units: [None; 2],
                 });
             }
             let feed = format!("{name}.feed");
             match &self.experts {
-                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse)),
-                Some(experts) => layers.extend(experts.layers(&feed, width, sparse)),
+                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse, 2 * block)),
+                // The number after is that of the shared expert's units.
+                Some(experts) => layers.extend(experts.layers(&feed, width, sparse, 2 * block)),
             }
         }
         let sides = [self.vocabulary.len(), width];
-        layers.push(LayerShape { name: "head".to_owned(), sides, sparse: false, bias: true });
+        layers.push(LayerShape {
+            name: "head".to_owned(),
+            sides,
+            sparse: false,
+            bias: true,
+            units: [None; 2],
+        });
         layers
     }
 

@@ -94,9 +94,15 @@ impl MoeConfig {
         ((balanced * f64::from(self.capacity)).ceil() as usize).max(1)
     }
 
-    /// What its layers will be: the router, the spread of its noise, the experts' layers one behind the other, and the shared
-    /// expert.
-    pub(in crate::nn) fn layers(&self, name: &str, width: usize, sparse: bool) -> Vec<LayerShape> {
+    /// Shapes of its layers: the router, the spread of its noise, the experts' layers one behind the other, and the shared expert.
+    /// `units` is the number of the experts' hidden units; the next one is that of the shared expert's.
+    pub(in crate::nn) fn layers(
+        &self,
+        name: &str,
+        width: usize,
+        sparse: bool,
+        units: usize,
+    ) -> Vec<LayerShape> {
         let count = self.experts.len();
         let hidden: usize = self.experts.iter().sum();
         let parts = [
@@ -114,11 +120,18 @@ impl MoeConfig {
                     sides: [rows, width],
                     sparse,
                     bias: false,
+                    units: [sparse.then_some(units), None],
                 });
             }
         }
         if self.shared > 0 {
-            layers.extend(FeedForward::layers(&format!("{name}.shared"), width, self.shared, sparse));
+            layers.extend(FeedForward::layers(
+                &format!("{name}.shared"),
+                width,
+                self.shared,
+                sparse,
+                units + 1,
+            ));
         }
         layers
     }

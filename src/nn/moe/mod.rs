@@ -125,7 +125,7 @@ impl Moe {
         if width == 0 {
             return Err(Error::argument("moe", "width", "1 at least", width));
         }
-        let layers = config.layers("moe", width, false);
+        let layers = config.layers("moe", width, false, 0);
         let topologies = vec![None; layers.len()];
         let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed, Precision::F32)?;
         let key = Key::new(seed, Stream::Gate(0));

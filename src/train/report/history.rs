@@ -134,6 +134,18 @@ impl Layer {
 }
 
 impl State {
+    /// Numbers of rows and of columns of the grid in which no block is active.
+    pub(super) fn empty_lines(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
+        let (mut row_active, mut col_active) = (vec![false; rows], vec![false; cols]);
+        for place in 0..rows * cols {
+            if (self.present[place / 32] & !self.resting[place / 32]) >> (place % 32) & 1 == 1 {
+                row_active[place / cols] = true;
+                col_active[place % cols] = true;
+            }
+        }
+        [row_active, col_active].map(|lines| lines.into_iter().filter(|active| !active).count())
+    }
+
     fn new(record: &LayerRecord) -> Result<Self, String> {
         if !BLOCKS.contains(&record.block) {
             return Err(format!("block {} is none of {BLOCKS:?}", record.block));

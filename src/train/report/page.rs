@@ -14,6 +14,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
         None => folder.to_owned(),
     };
     let mut body = header(folder, &title, checkpoint, history);
+    body += &notices(history);
     body += &tiles(checkpoint, history);
     if history.epochs.is_empty() {
         body += "<p class=\"notice\">The log has no epoch yet, so there are no curves to show.</p>\n";
@@ -57,6 +58,16 @@ fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &
         escape(title),
         escape(&method)
     )
+}
+
+/// Signs of the last epoch that the run is useless.
+fn notices(history: &History) -> String {
+    let Some((_, epoch)) = history.epochs.last_key_value() else { return String::new() };
+    if epoch.notices.is_empty() {
+        return String::new();
+    }
+    let items: String = epoch.notices.iter().map(|notice| format!("<li>{}</li>\n", escape(notice))).collect();
+    format!("<section><h2>This run looks useless</h2>\n<ul class=\"notice\">\n{items}</ul></section>\n")
 }
 
 /// The numbers that are looked for first. What is not known has no tile.
@@ -235,12 +246,25 @@ fn numbers(history: &History) -> String {
                     state.churn.to_string(),
                     if done == 0 { "–".to_owned() } else { percent(churn(done, state)) },
                     percent(state.visited),
+                    state.empty_lines(layer.grid)[0].to_string(),
+                    state.empty_lines(layer.grid)[1].to_string(),
                 ],
             )
         });
         tables += &table(
             &escape(&layer.name),
-            &["epoch", "blocks", "density", "resting", "updates", "new blocks", "churn", "visited"],
+            &[
+                "epoch",
+                "blocks",
+                "density",
+                "resting",
+                "updates",
+                "new blocks",
+                "churn",
+                "visited",
+                "empty rows",
+                "empty columns",
+            ],
             states.collect(),
         );
     }

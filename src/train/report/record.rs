@@ -80,6 +80,9 @@ pub struct EpochRecord {
     /// How gradients are scaled, where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// Signs that the run is useless, as of this epoch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
 }
 
 /// What passed through a mixture of experts in an epoch.
@@ -106,9 +109,15 @@ pub struct LayerRecord {
     pub block: usize,
     /// Stored blocks.
     pub nnz: usize,
-    /// Times the pattern was changed so far.
+    /// Updates so far that exchanged at least one block.
     #[serde(default)]
     pub updates: u64,
+    /// Rows of blocks without an active block: outputs that are their bias alone.
+    #[serde(default)]
+    pub empty_rows: u32,
+    /// Columns of blocks without an active block: inputs that are not read.
+    #[serde(default)]
+    pub empty_cols: u32,
     /// Blocks that came in since the line before.
     #[serde(default)]
     pub churn: u64,
