@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod evaluate;
 mod events;
 mod evolution;
 mod extend;

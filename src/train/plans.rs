@@ -245,9 +245,9 @@ fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
 impl Plans {
     /// Those that there are.
     pub(super) fn all(&self) -> impl Iterator<Item = &Plan> {
-        let Self { train, reported, observe, update, last_update, refresh, test } = self;
+        let Self { train, reported, observe, update, last_update, refresh, empty, test } = self;
         let optional = [observe, update, last_update].into_iter().flatten();
-        [train, reported, refresh, test].into_iter().chain(optional)
+        [train, reported, refresh, empty, test].into_iter().chain(optional)
     }
 
     /// Plans that do nothing, until the real ones are recorded.

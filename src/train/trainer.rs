@@ -19,7 +19,7 @@ use crate::{Error, Result};
 
 /// Steps that may be in flight. Enough to keep a device busy while the host writes the next batch, and few enough that
 /// progress is up to date and an interrupt is heard.
-const IN_FLIGHT: usize = 4;
+pub(super) const IN_FLIGHT: usize = 4;
 
 /// Reports of progress within an epoch, or thereabouts. Each scans what a step has made.
 const REPORTS: u64 = 20;
@@ -421,38 +421,8 @@ impl Trainer {
         Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
     }
 
-    /// Loss and accuracy over the test rows. Waits for the device. A checkpoint is written only after this has seen the
-    /// weights at work, so that one with weights that are not finite never replaces a good one.
-    ///
-    /// # Errors
-    /// [`Error::NotFinite`] naming the layer, [`Error::DeviceLost`].
-    pub fn evaluate(&mut self) -> Result<Evaluation> {
-        let before = [self.position.loss_sum, self.position.hits];
-        self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
-        self.gpu.write(&self.batch.room.activity, &vec![0u32; self.batch.room.activity.len()])?;
-        let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
-        let mut in_flight =
-            VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
-        for members in rows.chunks(self.settings.batch) {
-            self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
-            in_flight.push_back(self.gpu.run(&self.plans.test)?);
-            if in_flight.len() > IN_FLIGHT
-                && let Some(oldest) = in_flight.pop_front()
-            {
-                self.gpu.pace(oldest)?;
-            }
-        }
-        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
-        self.check(&status, self.position.step.saturating_sub(1))?;
-        self.gpu.write(&self.batch.room.totals, &before)?;
-        self.signs = self.read_signs()?;
-        let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
-    }
-
     /// Names the first layer, from the input on, in which something is not finite.
-    fn check(&self, status: &[u32], step: u64) -> Result<()> {
+    pub(super) fn check(&self, status: &[u32], step: u64) -> Result<()> {
         let layer = |index: usize| self.model.stages()[index].clone();
         if let Some(index) = status.iter().position(|word| word & 1 != 0) {
             return Err(Error::NotFinite { step, layer: layer(index), quantity: "the output" });

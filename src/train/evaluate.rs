@@ -1,0 +1,40 @@
+//! The test of a network in a run.
+
+use std::collections::VecDeque;
+
+use super::trainer::IN_FLIGHT;
+use super::{Evaluation, Trainer};
+use crate::Result;
+use crate::ops::StepValues;
+
+impl Trainer {
+    /// Loss and accuracy over the test rows. Waits for the device. A checkpoint is written only after this has seen the
+    /// weights at work, so that one with weights that are not finite never replaces a good one.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`](crate::Error::NotFinite) naming the layer, [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub fn evaluate(&mut self) -> Result<Evaluation> {
+        let before = [self.position.loss_sum, self.position.hits];
+        self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+        self.gpu.write(&self.batch.room.activity, &vec![0u32; self.batch.room.activity.len()])?;
+        let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
+        let mut in_flight =
+            VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
+        for members in rows.chunks(self.settings.batch) {
+            self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
+            in_flight.push_back(self.gpu.run(&self.plans.test)?);
+            if in_flight.len() > IN_FLIGHT
+                && let Some(oldest) = in_flight.pop_front()
+            {
+                self.gpu.pace(oldest)?;
+            }
+        }
+        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
+        self.check(&status, self.position.step.saturating_sub(1))?;
+        self.gpu.write(&self.batch.room.totals, &before)?;
+        self.signs = self.read_signs()?;
+        let count = (rows.len() * self.batch.labels_per_row()) as f64;
+        Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
+    }
+}
