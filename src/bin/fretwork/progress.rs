@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use fretwork::train::{Event, Flow};
+use fretwork::train::{Evaluation, Event, Flow};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
@@ -75,10 +75,7 @@ impl Watcher {
                     });
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
-                    bar.finish_with_message(format!(
-                        "loss {:.3} nats acc {:.3} test {:.3} nats acc {:.3}",
-                        train.loss, train.accuracy, test.loss, test.accuracy
-                    ));
+                    bar.finish_with_message(outcome(train, test));
                 } else {
                     eprintln!(
                         "epoch {}: train loss {:.4} nats, accuracy {:.4}; test loss {:.4} nats, accuracy {:.4}; {}",
@@ -87,7 +84,7 @@ impl Watcher {
                         train.accuracy,
                         test.loss,
                         test.accuracy,
-                        pace(*steps_per_second)
+                        pace(*steps_per_second, " steps")
                     );
                 }
             }
@@ -124,6 +121,15 @@ impl Watcher {
     }
 }
 
+/// A line that says what is being waited for, on a terminal, for as long as it takes.
+pub(crate) fn while_waiting<T>(json: bool, doing: &'static str, work: impl FnOnce() -> T) -> T {
+    let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner().with_message(doing) };
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let result = work();
+    bar.finish_and_clear();
+    result
+}
+
 fn kernel_bar(doing: &str, of: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {pos} of {len} kernels  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -134,23 +140,29 @@ fn kernel_bar(doing: &str, of: usize) -> ProgressBar {
 
 /// A line of at most 80 columns, so that an ordinary terminal shows all of it.
 fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("epoch {prefix:>3} {bar:8} {pos:>4}/{len} {rate}  {msg}")
+    let style = ProgressStyle::with_template("epoch {prefix:>3} {bar:6} {pos:>4}/{len} {rate}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
             // Nothing is lost where a rate cannot be shown.
-            let _ = out.write_str(&pace(state.per_sec()));
+            let _ = out.write_str(&pace(state.per_sec(), ""));
         });
     let bar = ProgressBar::new(steps).with_style(style).with_prefix((epoch + 1).to_string());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
-/// Steps a second; seconds of a step where that is less than one.
-fn pace(per_second: f64) -> String {
+/// The end of an epoch's line: 42 columns, where losses are below 10.
+fn outcome(train: &Evaluation, test: &Evaluation) -> String {
+    format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy)
+}
+
+/// Steps a second, under this name; seconds of a step where that is less than one.
+fn pace(per_second: f64, steps: &str) -> String {
+    let seconds = 1.0 / per_second;
     if per_second >= 1.0 || per_second <= 0.0 {
-        format!("{per_second:.0} steps/s")
+        format!("{per_second:.0}{steps}/s")
     } else {
-        format!("{:.1} s/step", 1.0 / per_second)
+        format!("{seconds:.*} s/step", usize::from(seconds < 10.0))
     }
 }
 
@@ -169,13 +181,20 @@ mod tests {
 
     #[test]
     fn slow_steps_are_told_in_seconds() {
-        assert_eq!(
-            [250.4, 1.0, 0.4, 0.01, 0.0].map(pace),
-            ["250 steps/s", "1 steps/s", "2.5 s/step", "100.0 s/step", "0 steps/s"]
-        );
+        let wanted = ["250 steps/s", "1 steps/s", "2.5 s/step", "100 s/step", "0 steps/s"];
+        assert_eq!([250.4, 1.0, 0.4, 0.01, 0.0].map(|rate| pace(rate, " steps")), wanted);
         assert_eq!(
             [0.5, 999.0, 1000.0, 12_345.0].map(duration),
             ["0.50 ms", "999.00 ms", "1.00 s", "12.35 s"]
         );
+    }
+
+    #[test]
+    fn a_line_fits_a_terminal_of_eighty_columns() {
+        let [train, test] = [9.87, 8.76].map(|loss| Evaluation { loss, accuracy: 0.987 });
+        let outcome = outcome(&train, &test);
+        assert_eq!(outcome, "loss 9.870 nats, test 8.760 nats acc 0.987");
+        let before = format!("epoch   1 ====== 1234/1234 {}  ", pace(1234.0, ""));
+        assert!(before.len() + outcome.len() <= 80);
     }
 }

@@ -17,7 +17,7 @@ use crate::INTERRUPTED;
 use crate::effect::{Given, refuse_idle, refuse_settled};
 use crate::options::{Run, Train};
 use crate::output::line;
-use crate::progress::{Watcher, duration};
+use crate::progress::{Watcher, duration, while_waiting};
 use crate::settings::settings;
 
 /// A run before its first step here.
@@ -87,7 +87,8 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     refuse_idle(options, given)?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;
-    let trainer = Trainer::new(&gpu, settings, data)?;
+    // A method that prunes at the start has kernels compiled for it here.
+    let trainer = while_waiting(run.json, "preparing the network", || Trainer::new(&gpu, settings, data))?;
     let folder = run.out.as_deref().map(RunFolder::create).transpose()?;
     Ok(Begun { trainer, folder, gpu, tuner, notices })
 }
@@ -118,7 +119,9 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
         ));
     }
     let (gpu, tuner) = open(&options.run)?;
-    let trainer = Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)?;
+    let trainer = while_waiting(options.run.json, "preparing the network", || {
+        Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)
+    })?;
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
