@@ -390,3 +390,25 @@ fn json_keeps_its_promise() {
     }
     assert_eq!(done["event"], "done");
 }
+
+/// A single expert needs no gate that chooses two, and gates that train no router are refused.
+#[test]
+fn gates_fit_the_experts_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("text.txt");
+    std::fs::write(&path, "the quick brown fox jumps over the lazy dog. ".repeat(40)).unwrap();
+    let data = format!("text:{}", path.display());
+    let small = ["--model", "moe-lm", "--width", "32", "--hidden", "32", "--depth", "1", "--context", "8"];
+    let run = ["--dense", "--rows", "8", "--test-rows", "4", "--batch", "4", "--steps", "1", "--data", &data];
+    let with = |more: &[&str]| train(&[&small[..], &run, more].concat());
+    let output = with(&["--experts", "1"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_refused(
+        with(&["--experts", "1", "--gate", "gshard"]),
+        "gate: gshard makes 2 choices of 1 experts",
+    );
+    assert_refused(
+        with(&["--experts", "4", "--gate", "softmax-top:1:renormalised", "--aux", "0"]),
+        "gate: softmax-top:1:renormalised gives every token's one expert the weight 1",
+    );
+}

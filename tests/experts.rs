@@ -9,6 +9,7 @@ mod activation;
 use activation::activate;
 use fretwork::Error;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
+use fretwork::ops::gate::{self, Overflow};
 use fretwork::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::sparse::{self, BlockMatrix, Pattern, Routing, RoutingShape, Topology};
@@ -17,6 +18,8 @@ use fretwork::sparse::{self, BlockMatrix, Pattern, Routing, RoutingShape, Topolo
 #[derive(Debug, Clone)]
 struct Layer {
     shape: RoutingShape,
+    /// Tokens that an expert takes at most, the first; 0 for no limit.
+    capacity: usize,
     /// Columns of the input and of the output.
     d: usize,
     activation: Activation,
@@ -57,8 +60,7 @@ fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
 impl Layer {
     fn new(number: u32, widths: &[usize], block: usize, capacity: usize, gated: bool) -> Self {
         let mut walk = Key::new(5, Stream::Check(2100 + number)).walk();
-        let shape =
-            RoutingShape { tokens: 29, choices: 2, block, widths: widths.to_vec(), capacity, most: None };
+        let shape = RoutingShape { tokens: 29, choices: 2, block, widths: widths.to_vec(), most: None };
         let (n, d, hidden) = (shape.assignments(), 20, shape.hidden());
         // Two different experts a token, the last one of them all for nobody, and some choices that are absent.
         let used = widths.len() as u32 - 1;
@@ -69,6 +71,7 @@ impl Layer {
             experts.extend([first, if token % 7 == 3 { ABSENT } else { second }]);
         }
         Self {
+            capacity,
             d,
             activation: Activation::Gelu,
             experts,
@@ -143,7 +146,14 @@ impl Layer {
         let waits = gpu.blocking_waits();
         let mut rec = Recorder::new(gpu);
         let rec = &mut rec;
-        ops::route(rec, &experts, None, &routing).unwrap();
+        let kept = (self.capacity > 0).then(|| {
+            let quota = vec![self.capacity as u32; shape.experts()];
+            let quota = gpu.upload(Class::Scratch, "test", &[1, shape.experts()], &quota).unwrap();
+            let kept = gpu.alloc::<u32>(Class::Scratch, "test", &[1, shape.experts(), 1]).unwrap();
+            gate::keep(rec, &experts, &weights, Overflow::Position, &quota, &kept).unwrap();
+            kept
+        });
+        ops::route(rec, &experts, kept.as_ref(), &routing).unwrap();
         w1.forward(rec, &x, &routing, &pre);
         if let (Some(weight), Some(up)) = (&up_weight, &up) {
             weight.forward(rec, &x, &routing, up);
@@ -251,20 +261,17 @@ impl Twin {
         Self { layer: layer.clone(), values }
     }
 
-    /// Whether each choice finds room: first choices before second ones.
+    /// Whether each choice is below the capacity: the choices of a token come before those of the next.
     fn kept(&self) -> Vec<bool> {
-        let Layer { shape, experts, .. } = &self.layer;
-        let mut room = vec![if shape.capacity == 0 { usize::MAX } else { shape.capacity }; shape.experts()];
+        let Layer { shape, capacity, experts, .. } = &self.layer;
+        let mut left = vec![if *capacity == 0 { usize::MAX } else { *capacity }; shape.experts()];
         let mut kept = vec![false; experts.len()];
-        for choice in 0..shape.choices {
-            for token in 0..shape.tokens {
-                let at = token * shape.choices + choice;
-                if let Some(room) = room.get_mut(experts[at] as usize)
-                    && *room > 0
-                {
-                    *room -= 1;
-                    kept[at] = true;
-                }
+        for (at, kept) in kept.iter_mut().enumerate() {
+            if let Some(left) = left.get_mut(experts[at] as usize)
+                && *left > 0
+            {
+                *left -= 1;
+                *kept = true;
             }
         }
         kept
@@ -494,7 +501,7 @@ fn wrong_layers_are_seen() {
     });
     objects("one matrix's gradient for the other's", &|wrong| std::mem::swap(&mut wrong.dw1, &mut wrong.dw2));
     // The same layer, dropless, is another.
-    let dropless = Layer { shape: RoutingShape { capacity: 0, ..layer.shape.clone() }, ..layer.clone() };
+    let dropless = Layer { capacity: 0, ..layer.clone() };
     assert!(Twin::new(&dropless).worst(&right) > TOLERANCE);
 }
 

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "lm/capacity.rs"]
+mod capacity;
+#[path = "lm/causal.rs"]
+mod causal;
 mod small_lm;
 
 use std::path::Path;

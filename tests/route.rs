@@ -10,11 +10,17 @@ use fretwork::reference::{self, Routes};
 use fretwork::sparse::{BLOCKS, Pattern, Routing, RoutingShape, Topology};
 
 /// The tables that a device has made.
-fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>) -> Result<Routes, Error> {
+fn routed(
+    gpu: &Gpu,
+    shape: &RoutingShape,
+    experts: &[u32],
+    kept: Option<(&[u32], usize)>,
+) -> Result<Routes, Error> {
     let routing = Routing::new(gpu, shape.clone())?;
     let upload = |shape: &[usize], words: &[u32]| gpu.upload(Class::Scratch, "test", shape, words);
     let experts = upload(&[shape.tokens, shape.choices], experts)?;
-    let kept = kept.map(|kept| upload(&[shape.experts(), shape.tokens.div_ceil(32)], kept)).transpose()?;
+    let sides = |groups: usize| [groups, shape.experts(), (shape.tokens / groups).div_ceil(32)];
+    let kept = kept.map(|(kept, groups)| upload(&sides(groups), kept)).transpose()?;
     // Whatever was there before must not show.
     let mut tables =
         vec![routing.counts(), routing.dropped(), routing.first_tile(), routing.rows(), routing.tokens()];
@@ -38,7 +44,12 @@ fn routed(gpu: &Gpu, shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>
 }
 
 /// Says what is wrong with tables, from what they are for and from nothing else.
-fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &Routes) -> Result<(), String> {
+fn judge(
+    shape: &RoutingShape,
+    experts: &[u32],
+    kept: Option<(&[u32], usize)>,
+    tables: &Routes,
+) -> Result<(), String> {
     let (b, k) = (shape.block, shape.choices);
     let ensure = |good: bool, why: &str| if good { Ok(()) } else { Err(why.to_owned()) };
     let mut holders = vec![0; tables.rows.len()];
@@ -66,11 +77,12 @@ fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &R
         let all = wanting.len();
         wanting.sort_by_key(|&assignment| (assignment % k, assignment / k));
         wanting.retain(|&a| {
-            kept.is_none_or(|kept| {
-                kept[expert * shape.tokens.div_ceil(32) + a / k / 32] >> (a / k % 32) & 1 == 1
+            kept.is_none_or(|(kept, groups)| {
+                let group = shape.tokens / groups;
+                let bits = kept.chunks(group.div_ceil(32)).nth(a / k / group * shape.experts() + expert);
+                bits.unwrap()[a / k % group / 32] >> (a / k % group % 32) & 1 == 1
             })
         });
-        wanting.truncate(if shape.capacity == 0 { usize::MAX } else { shape.capacity });
         let tiles = tables.first_tile[expert] as usize..tables.first_tile[expert + 1] as usize;
         ensure(tables.counts[expert] as usize == wanting.len(), "a wrong count")?;
         ensure(tables.dropped[expert] as usize == all - wanting.len(), "a wrong number of dropped choices")?;
@@ -90,8 +102,8 @@ fn judge(shape: &RoutingShape, experts: &[u32], kept: Option<&[u32]>, tables: &R
     ensure(topology.coordinates().eq(blocks), "other blocks")
 }
 
-/// A random case: sizes, choices and perhaps a set of those kept.
-fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32>>) {
+/// A random case: sizes, choices and perhaps a set of those kept, of so many groups.
+fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<(Vec<u32>, usize)>) {
     let experts = [1, 2, 7, 8, 64, 512][walk.below(6) as usize];
     let block = BLOCKS[walk.below(BLOCKS.len() as u32) as usize];
     let shape = RoutingShape {
@@ -99,7 +111,6 @@ fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32
         choices: 1 + walk.below(4) as usize,
         block,
         widths: (0..experts).map(|_| block * (1 + walk.below(3) as usize)).collect(),
-        capacity: [0, 0, 1, 7, 16, 33][walk.below(6) as usize],
         most: None,
     };
     let favourite = walk.below(experts as u32);
@@ -114,7 +125,11 @@ fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Vec<u32
         })
         .collect();
     let kept = (walk.below(3) == 0).then(|| {
-        (0..shape.experts() * shape.tokens.div_ceil(32)).map(|_| walk.bits() | walk.bits()).collect()
+        let all: Vec<usize> =
+            (1..=shape.tokens).filter(|&groups| shape.tokens.is_multiple_of(groups)).collect();
+        let groups = all[walk.below(all.len() as u32) as usize];
+        let words = groups * shape.experts() * (shape.tokens / groups).div_ceil(32);
+        ((0..words).map(|_| walk.bits() | walk.bits()).collect(), groups)
     });
     (shape, chosen, kept)
 }
@@ -131,20 +146,17 @@ fn a_thousand_tables() {
     let mut lost = 0;
     for number in 0..1000 {
         let (shape, experts, kept) = case(&mut walk, number);
-        let tables = routed(&gpu, &shape, &experts, kept.as_deref()).unwrap();
+        let kept = kept.as_ref().map(|(kept, groups)| (kept.as_slice(), *groups));
+        let tables = routed(&gpu, &shape, &experts, kept).unwrap();
         let experts = known(&shape, &experts);
-        if let Err(why) = judge(&shape, &experts, kept.as_deref(), &tables) {
+        if let Err(why) = judge(&shape, &experts, kept, &tables) {
             panic!("{number}: {why}: {shape:?}");
         }
-        assert_eq!(
-            tables,
-            reference::route(&experts, kept.as_deref(), &shape).unwrap(),
-            "{number}: {shape:?}"
-        );
+        assert_eq!(tables, reference::route(&experts, kept, &shape).unwrap(), "{number}: {shape:?}");
         let assigned = experts.iter().filter(|&&expert| expert != ABSENT).count();
         let dropped = tables.dropped.iter().sum::<u32>() as usize;
         assert_eq!(tables.counts.iter().sum::<u32>() as usize + dropped, assigned);
-        if shape.capacity == 0 && kept.is_none() {
+        if kept.is_none() {
             assert_eq!(dropped, 0, "dropless, and a token is lost");
         }
         lost += dropped;
@@ -157,18 +169,11 @@ fn a_thousand_tables() {
 fn a_large_batch() {
     let gpu = Gpu::request(Options::default()).unwrap();
     let mut walk = Key::new(2, Stream::Check(2001)).walk();
-    let shape = RoutingShape {
-        tokens: 150_001,
-        choices: 2,
-        block: 64,
-        widths: vec![64; 33],
-        capacity: 10_000,
-        most: None,
-    };
+    let shape = RoutingShape { tokens: 150_001, choices: 2, block: 64, widths: vec![64; 33], most: None };
     let experts: Vec<u32> = (0..shape.assignments()).map(|_| walk.below(33).min(walk.below(33))).collect();
     let tables = routed(&gpu, &shape, &experts, None).unwrap();
     assert_eq!(judge(&shape, &experts, None, &tables), Ok(()));
-    assert!(tables.dropped[0] > 0 && tables.dropped[32] == 0);
+    assert!(tables.counts[0] > 10_000 && tables.dropped.iter().all(|&dropped| dropped == 0));
 }
 
 /// A promise that few choices are not absent makes room smaller. What breaks it is dropped, and nothing else is touched.
@@ -181,12 +186,9 @@ fn a_promise_broken_does_no_harm() {
         let most = 1 + walk.below(shape.assignments() as u32) as usize;
         let shape = RoutingShape { most: Some(most), ..shape };
         let experts = known(&shape, &experts);
-        let tables = routed(&gpu, &shape, &experts, kept.as_deref()).unwrap();
-        assert_eq!(
-            tables,
-            reference::route(&experts, kept.as_deref(), &shape).unwrap(),
-            "{number}: {shape:?}"
-        );
+        let kept = kept.as_ref().map(|(kept, groups)| (kept.as_slice(), *groups));
+        let tables = routed(&gpu, &shape, &experts, kept).unwrap();
+        assert_eq!(tables, reference::route(&experts, kept, &shape).unwrap(), "{number}: {shape:?}");
         let sum = |table: &[u32]| table.iter().sum::<u32>() as usize;
         assert_eq!(
             sum(&tables.counts) + sum(&tables.dropped),
@@ -195,8 +197,8 @@ fn a_promise_broken_does_no_harm() {
         // Kept, it costs nothing.
         let mut fewer = experts;
         fewer.iter_mut().skip(most).for_each(|expert| *expert = ABSENT);
-        let tables = routed(&gpu, &shape, &fewer, kept.as_deref()).unwrap();
-        assert_eq!(judge(&shape, &fewer, kept.as_deref(), &tables), Ok(()), "{number}: {shape:?}");
+        let tables = routed(&gpu, &shape, &fewer, kept).unwrap();
+        assert_eq!(judge(&shape, &fewer, kept, &tables), Ok(()), "{number}: {shape:?}");
     }
 }
 
@@ -204,16 +206,17 @@ fn a_promise_broken_does_no_harm() {
 #[test]
 fn the_oracle_objects() {
     let mut walk = Key::new(4, Stream::Check(2003)).walk();
-    let shape =
-        RoutingShape { tokens: 60, choices: 2, block: 8, widths: vec![16, 8, 24], capacity: 30, most: None };
+    let shape = RoutingShape { tokens: 60, choices: 2, block: 8, widths: vec![16, 8, 24], most: None };
     let experts: Vec<u32> = (0..120).map(|_| walk.below(3)).collect();
-    let right = reference::route(&experts, None, &shape).unwrap();
-    assert_eq!(judge(&shape, &experts, None, &right), Ok(()));
+    let bits: Vec<u32> = (0..6).map(|_| walk.bits() | walk.bits()).collect();
+    let kept = Some((bits.as_slice(), 2));
+    let right = reference::route(&experts, kept, &shape).unwrap();
+    assert_eq!(judge(&shape, &experts, kept, &right), Ok(()));
     assert!(right.dropped.iter().sum::<u32>() > 0);
     let objects = |why: &str, spoil: &dyn Fn(&mut Routes)| {
         let mut wrong = right.clone();
         spoil(&mut wrong);
-        assert!(judge(&shape, &experts, None, &wrong).is_err(), "{why}");
+        assert!(judge(&shape, &experts, kept, &wrong).is_err(), "{why}");
     };
     objects("two rows in each other's place", &|wrong| {
         wrong.rows.swap(0, 1);
@@ -250,20 +253,22 @@ fn the_oracle_objects() {
 #[test]
 fn broken_kernels_are_noticed() {
     let mut walk = Key::new(5, Stream::Check(2004)).walk();
-    let shape =
-        RoutingShape { tokens: 90, choices: 2, block: 8, widths: vec![16, 8, 24], capacity: 50, most: None };
+    let shape = RoutingShape { tokens: 90, choices: 2, block: 8, widths: vec![16, 8, 24], most: None };
     let experts: Vec<u32> = (0..180).map(|_| walk.below(3)).collect();
-    let kept: Vec<u32> = (0..9).map(|_| walk.bits() | walk.bits()).collect();
-    let judged = |sources: Sources, kept: Option<&[u32]>| {
+    let bits: Vec<u32> = (0..12).map(|_| walk.bits() | walk.bits()).collect();
+    let kept = Some((bits.as_slice(), 2));
+    let judged = |sources: Sources, kept: Option<(&[u32], usize)>| {
         // With bounds checks, since there is no saying where such kernels write.
         let options = Options { sources, checked_shaders: true, ..Options::default() };
         let tables = routed(&Gpu::request(options).unwrap(), &shape, &experts, kept);
         // Some contradict each other so that there is no topology.
         tables.map_err(|error| error.to_string()).and_then(|tables| judge(&shape, &experts, kept, &tables))
     };
-    assert_eq!(judged(Sources::default(), Some(&kept)), Ok(()));
+    assert_eq!(judged(Sources::default(), kept), Ok(()));
     for (file, from, to) in [
-        ("route/walk", "((word >> (at.token % 32u)) & 1u) == 1u", "true"),
+        ("route/walk", "((word >> (place % 32u)) & 1u) == 1u", "true"),
+        ("route/walk", "at.token % params.group", "at.token"),
+        ("route/walk", "(at.token / params.group) * params.experts + expert", "expert"),
         ("route/walk", "first / params.tokens, first % params.tokens", "0u, first % params.tokens"),
         ("route/count", "table[counter]++", "table[counter] += 2u"),
         ("route/scan", "before += sums[i]", "before = sums[i]"),
@@ -276,7 +281,7 @@ fn broken_kernels_are_noticed() {
     ] {
         let mut sources = Sources::default();
         sources.patch(file, from, to).unwrap();
-        assert!(judged(sources, Some(&kept)).is_err(), "{file}: {from:?} became {to:?}, and nobody noticed");
+        assert!(judged(sources, kept).is_err(), "{file}: {from:?} became {to:?}, and nobody noticed");
     }
 }
 
@@ -300,8 +305,7 @@ fn a_forged_pattern_with_room_is_refused() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    let shape =
-        RoutingShape { tokens: 10, choices: 2, block: 8, widths: vec![16, 8], capacity: 0, most: None };
+    let shape = RoutingShape { tokens: 10, choices: 2, block: 8, widths: vec![16, 8], most: None };
     let routing = Routing::new(&gpu, shape.clone()).unwrap();
     let words = |shape: &[usize]| gpu.zeros::<u32>(Class::Scratch, "test", shape).unwrap();
     let floats = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "test", shape).unwrap();
@@ -313,7 +317,9 @@ fn shapes_that_do_not_fit_are_refused() {
     };
     refused(ops::route(&mut rec, &words(&[2, 10]), None, &routing), "experts");
     refused(ops::route(&mut rec, &floats(&[10, 2]), None, &routing), "experts");
-    refused(ops::route(&mut rec, &words(&[10, 2]), Some(&words(&[2])), &routing), "kept");
+    for kept in [&[][..], &[2], &[2, 1], &[1, 2, 2], &[0, 2, 1], &[3, 2, 1], &[2, 3, 1]] {
+        refused(ops::route(&mut rec, &words(&[10, 2]), Some(&words(kept)), &routing), "kept");
+    }
     let (x, y) = (floats(&[rows, 12]), floats(&[10, 12]));
     refused(ops::combine(&mut rec, &x, &routing, None, &floats(&[9, 12]), false), "y");
     refused(ops::combine(&mut rec, &floats(&[rows, 8]), &routing, None, &y, false), "x");

@@ -353,7 +353,7 @@ fn gathered_products_slot_by_slot() {
     let devices = devices();
     for (variant, block) in fitting() {
         let widths = vec![2 * block, block, 3 * block];
-        let shape = RoutingShape { tokens: 150, choices: 2, block, widths, capacity: 0, most: None };
+        let shape = RoutingShape { tokens: 150, choices: 2, block, widths, most: None };
         let outcome = devices.each_ref().map(|gpu| {
             let gpu = &gpu.with_variant(Some(variant));
             let mut draws = Draws::new(gpu);

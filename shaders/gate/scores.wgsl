@@ -1,5 +1,8 @@
 // The scores by which an expert selects among tokens, one token an invocation. They are bits of floats: the sign bit marks what
 // takes no part, and of the others the bits ascend with the values.
+//
+// A row is a token and a column an expert. Of weights, where experts select in each group of tokens by itself, a row has the
+// tokens of all groups at that place, and a column is a group's expert.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
 
@@ -8,6 +11,9 @@ struct Params {
     experts: u32,
     @if(favour || only)
     choices: u32,
+    // Tokens of a group.
+    @if(only)
+    group: u32,
 }
 
 @if(!only) @group(0) @binding(0) var<storage, read> probs: array<u32>;
@@ -21,6 +27,17 @@ const NO_PART = 0x80000000u;
 // Puts any probability above all that are without it: those are at most 1, whose bits are 0x3F800000.
 const FAVOUR = 0x40000000u;
 
+// Where the scores of a token begin.
+fn first_score(token: u32) -> u32 {
+    @if(!only) {
+        return token * params.experts;
+    }
+    @if(only) {
+        let groups = params.tokens / params.group;
+        return ((token % params.group) * groups + token / params.group) * params.experts;
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
@@ -32,6 +49,7 @@ fn main(
         return;
     }
     let row = token * params.experts;
+    let to = first_score(token);
     for (var expert = 0u; expert < params.experts; expert++) {
         var score = NO_PART;
         @if(!only) {
@@ -39,7 +57,7 @@ fn main(
                 score = probs[row + expert];
             }
         }
-        scores[row + expert] = score;
+        scores[to + expert] = score;
     }
     @if(favour || only) {
         for (var choice = 0u; choice < params.choices; choice++) {
@@ -47,10 +65,10 @@ fn main(
             let expert = experts[i];
             if expert < params.experts {
                 @if(favour) {
-                    scores[row + expert] = probs[row + expert] + FAVOUR;
+                    scores[to + expert] = probs[row + expert] + FAVOUR;
                 }
                 @if(only) {
-                    scores[row + expert] = weights[i];
+                    scores[to + expert] = weights[i];
                 }
             }
         }

@@ -1,12 +1,11 @@
-// What each expert keeps of the assignments that want it, and the tiles and slots that it gets for them: the first expert
-// first, as long as there is room.
+// How many of its assignments each expert gets, and the tiles and slots for them: the first expert first, as long as there is
+// room.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::topology::{NNZ, ROW_PTR, COL_PTR};
 
 struct Params {
     experts: u32,
     block: u32,
-    capacity: u32,
     // The room there is.
     row_blocks: u32,
     col_blocks: u32,
@@ -42,7 +41,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         var wanted = 0u;
         var width = 0u;
         if is_one {
-            wanted = min(kept[expert], params.capacity);
+            wanted = kept[expert];
             width = first_column[expert + 1u] - first_column[expert];
         }
         var tiles = (wanted + params.block - 1u) / params.block;

@@ -11,10 +11,13 @@ struct Params {
     chunks: u32,
     // Rows of a tile.
     block: u32,
+    // Tokens of a group.
+    @if(kept)
+    group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> experts: array<u32>;
-// A bit per token for each expert, in whole words; a choice whose bit is 0 has no rank.
+// A bit per token, group by group and expert by expert in whole words; a choice whose bit is 0 has no rank.
 @if(kept) @group(0) @binding(1) var<storage, read> kept: array<u32>;
 // A word per expert and chunk.
 @group(0) @binding(2) var<storage, read_write> table: array<u32>;
@@ -51,7 +54,9 @@ fn counter(at: Walk, chunk: u32) -> u32 {
         if expert >= params.experts {
             return ABSENT;
         }
-        let word = kept[expert * ((params.tokens + 31u) / 32u) + at.token / 32u];
-        return select(ABSENT, expert * params.chunks + chunk, ((word >> (at.token % 32u)) & 1u) == 1u);
+        let owner = (at.token / params.group) * params.experts + expert;
+        let place = at.token % params.group;
+        let word = kept[owner * ((params.group + 31u) / 32u) + place / 32u];
+        return select(ABSENT, expert * params.chunks + chunk, ((word >> (place % 32u)) & 1u) == 1u);
     }
 }

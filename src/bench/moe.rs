@@ -221,7 +221,7 @@ impl Layer {
         let mut walk = Key::new(1, Stream::Check(u32::from(even))).walk();
         let mut x = noise(&mut walk, tokens * sizes.width);
         let dy = noise(&mut walk, tokens * sizes.width);
-        let moe = Moe::new(gpu, &sizes.config(), ACTIVATION, sizes.block, matrix, 1)?;
+        let moe = Moe::new(gpu, &sizes.config(), ACTIVATION, sizes.block, [1, tokens, sizes.width], 1)?;
         if even {
             // The first columns say how much a token wants which expert, and the router reads them off. A token has its
             // choices one behind the other, and tokens have no order.

@@ -6,7 +6,7 @@ use crate::gpu::{Class, Element, Gpu, Recorder, Tensor};
 use crate::ops::gate::{Draw, Grads, Inputs, Outputs, Results};
 use crate::ops::{self, ABSENT, Quota, Step, StepValues};
 use crate::random::{Key, Stream};
-use crate::reference::gate::{self, Balance, Gate, Rule, Token, Weights};
+use crate::reference::gate::{self, Balance, Gate, Overflow, Rule, Token, Weights};
 use crate::reference::{self, Extreme, bound::UNIT};
 
 /// More than one chunk of tokens and one workgroup, and a whole number of neither.
@@ -20,7 +20,9 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.gate.count.f32", count),
         Check::new("fretwork.gate.bias.f32", bias),
         Check::new("fretwork.gate.tally.f32", tally),
-        Check::new("fretwork.gate.scores.f32.only", keep_probable),
+        Check::new("fretwork.gate.scores.f32.only", |gpu| keep(gpu, Overflow::Probability)),
+        Check::new("fretwork.gate.first.f32", |gpu| keep(gpu, Overflow::Position)),
+        Check::new("fretwork.gate.quota.f32", quota),
         Check::new("fretwork.select.radix.f32 by columns", columns),
     ];
     for valid in [false, true] {
@@ -252,7 +254,8 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
     let keys = if bias.is_some() { probs } else { logits };
     let bias = bias.map(Vec::as_slice);
     let mut scores = vec![f32::NAN; TOKENS * EXPERTS];
-    let mut quota = vec![gate.capacity(TOKENS, EXPERTS) as u32; EXPERTS];
+    let by_count: Vec<u32> = (0..=TOKENS).map(|count| gate.capacity(count, EXPERTS) as u32).collect();
+    let mut quota = vec![77; EXPERTS];
     match gate {
         Gate::TopK { k, tile: Some(tile), .. } => {
             let mut chosen = vec![77; TOKENS * k];
@@ -260,7 +263,10 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
             gate::count(&chosen, &mut quota, tile as u32);
             gate::scores(probs, tokens, &mut scores, Rule::Favour(&chosen));
         }
-        Gate::ExpertChoice { .. } => gate::scores(probs, tokens, &mut scores, Rule::Probs),
+        Gate::ExpertChoice { .. } => {
+            gate::quota(tokens, &by_count, &mut quota);
+            gate::scores(probs, tokens, &mut scores, Rule::Probs);
+        }
         _ => {
             gate::choose(keys, bias, tokens, &mut experts);
             return experts;
@@ -447,19 +453,44 @@ fn bias(gpu: &Gpu) -> Result<Verdict> {
     Ok(all(verdicts))
 }
 
-fn keep_probable(gpu: &Gpu) -> Result<Verdict> {
+/// Three groups, each of more than one word and not of whole words, and experts of different quotas.
+fn keep(gpu: &Gpu, overflow: Overflow) -> Result<Verdict> {
+    const GROUPS: usize = 3;
+    const GROUP: usize = TOKENS / GROUPS;
     let (experts, weights) = some_choices(1103, 2);
     let tokens = vec![Token { lse: 0.0, square: 0.0, counts: 1.0, total: 1.0 }; TOKENS];
     let mut scores = vec![f32::NAN; TOKENS * EXPERTS];
     let probs = vec![0.0; TOKENS * EXPERTS];
-    gate::scores(&probs, &tokens, &mut scores, Rule::Only(&experts, &weights));
-    let wanted = reference::select_columns(&scores, &[9; EXPERTS], Extreme::Largest);
+    gate::scores(&probs, &tokens, &mut scores, Rule::Only(&experts, &weights, GROUP));
+    let quota: Vec<u32> = (0..GROUPS * EXPERTS).map(|i| [9, 0, 4, 1000][i % 4]).collect();
+    let wanted = match overflow {
+        Overflow::Probability => reference::select_columns(&scores, &quota, Extreme::Largest),
+        Overflow::Position => gate::first(&scores, &quota),
+    };
     let experts = gpu.upload(Class::Scratch, "check", &[TOKENS, 2], &experts)?;
     let weights = place(gpu, &[TOKENS, 2], &weights)?;
+    let quota = gpu.upload(Class::Scratch, "check", &[GROUPS, EXPERTS], &quota)?;
     let found = thrice::<u32>(gpu, |rec| {
-        let kept = poisoned_words(gpu, &[EXPERTS, TOKENS.div_ceil(32)])?;
-        ops::gate::keep_probable(rec, &experts, &weights, 9, &kept)?;
+        let kept = poisoned_words(gpu, &[GROUPS, EXPERTS, GROUP.div_ceil(32)])?;
+        ops::gate::keep(rec, &experts, &weights, overflow, &quota, &kept)?;
         Ok(kept)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
+}
+
+fn quota(gpu: &Gpu) -> Result<Verdict> {
+    let counts = |token: usize| if token.is_multiple_of(3) { 0.0 } else { 1.0 };
+    let tokens: Vec<Token> =
+        (0..TOKENS).map(|token| Token { lse: 0.0, square: 0.0, counts: counts(token), total: 1.0 }).collect();
+    let by_count: Vec<u32> = (0..=TOKENS as u32).map(|count| 3 * count + 1).collect();
+    let mut wanted = vec![0; EXPERTS];
+    gate::quota(&tokens, &by_count, &mut wanted);
+    let tokens = place(gpu, &[TOKENS, 4], bytemuck::cast_slice(&tokens))?;
+    let by_count = words(gpu, &by_count)?;
+    let found = thrice::<u32>(gpu, |rec| {
+        let quota = poisoned_words(gpu, &[EXPERTS])?;
+        ops::gate::quota(rec, &tokens, &by_count, &quota)?;
+        Ok(quota)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }

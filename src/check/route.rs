@@ -14,9 +14,9 @@ const COLUMNS: [usize; 2] = [36, 37];
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = Vec::new();
-    for (name, kept, capacity) in [("", false, 0), (" capacity", false, 20), (".kept", true, 0)] {
+    for (name, groups) in [("", None), (".kept", Some(1)), (".kept 3 groups", Some(3))] {
         let name = format!("fretwork.route.tables.f32{name}");
-        table.push(Check::new(name, move |gpu| tables(gpu, kept, capacity)));
+        table.push(Check::new(name, move |gpu| tables(gpu, groups)));
     }
     table.push(Check::new("fretwork.route.values.f32", values));
     for weighted in [false, true] {
@@ -58,10 +58,10 @@ pub(super) fn table() -> Vec<Check> {
 }
 
 /// 90 tokens that choose among experts of three widths, one of them chosen by nobody; some choices are absent.
-fn case(block: usize, capacity: usize) -> (RoutingShape, Vec<u32>, Walk) {
+fn case(block: usize) -> (RoutingShape, Vec<u32>, Walk) {
     let mut walk = operands(1100);
     let widths = [2, 1, 3, 1, 2, 1].map(|blocks| blocks * block).to_vec();
-    let shape = RoutingShape { tokens: 90, choices: 2, block, widths, capacity, most: None };
+    let shape = RoutingShape { tokens: 90, choices: 2, block, widths, most: None };
     let experts = (0..shape.assignments()).map(|_| [0, 1, 2, 2, 3, 5, ABSENT][walk.below(7) as usize]);
     let experts = experts.collect();
     (shape, experts, walk)
@@ -69,7 +69,7 @@ fn case(block: usize, capacity: usize) -> (RoutingShape, Vec<u32>, Walk) {
 
 /// The tables on the device, and their twin.
 fn routed(gpu: &Gpu, block: usize) -> Result<(Routing, Routes, Walk)> {
-    let (shape, experts, walk) = case(block, 0);
+    let (shape, experts, walk) = case(block);
     let twin = reference::route(&experts, None, &shape)?;
     let routing = Routing::new(gpu, shape)?;
     let shape = routing.shape();
@@ -80,14 +80,19 @@ fn routed(gpu: &Gpu, block: usize) -> Result<(Routing, Routes, Walk)> {
     Ok((routing, twin, walk))
 }
 
-fn tables(gpu: &Gpu, kept: bool, capacity: usize) -> Result<Verdict> {
-    let (shape, experts, mut walk) = case(16, capacity);
-    let kept: Option<Vec<u32>> =
-        kept.then(|| (0..shape.experts() * shape.tokens.div_ceil(32)).map(|_| walk.bits()).collect());
-    let wanted = reference::route(&experts, kept.as_deref(), &shape)?;
+/// With groups, half of the assignments are kept.
+fn tables(gpu: &Gpu, groups: Option<usize>) -> Result<Verdict> {
+    let (shape, experts, mut walk) = case(16);
+    let kept = groups.map(|groups| {
+        let sides = [groups, shape.experts(), (shape.tokens / groups).div_ceil(32)];
+        let bits: Vec<u32> = (0..sides.iter().product()).map(|_| walk.bits()).collect();
+        (sides, bits)
+    });
+    let twin = kept.as_ref().map(|(sides, bits)| (bits.as_slice(), sides[0]));
+    let wanted = reference::route(&experts, twin, &shape)?;
     let experts = gpu.upload(Class::Scratch, "check", &[shape.tokens, shape.choices], &experts)?;
-    let sides = [shape.experts(), shape.tokens.div_ceil(32)];
-    let kept = kept.map(|kept| gpu.upload(Class::Scratch, "check", &sides, &kept)).transpose()?;
+    let upload = |(sides, bits): ([usize; 3], Vec<u32>)| gpu.upload(Class::Scratch, "check", &sides, &bits);
+    let kept = kept.map(upload).transpose()?;
     let mut tables = None;
     let found = thrice::<u32>(gpu, |rec| {
         let routing = tables.insert(Routing::new(gpu, shape.clone())?);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, Network, Precision};
+use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, MoeConfig, Network, Precision};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
@@ -44,6 +44,14 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => config.validate(),
             Self::Lm(config) => config.validate(),
+        }
+    }
+
+    /// What is no error but should be known before training.
+    pub fn notices(&self) -> Vec<String> {
+        match self {
+            Self::Mlp(_) => Vec::new(),
+            Self::Lm(config) => config.experts.as_ref().map_or(Vec::new(), MoeConfig::notices),
         }
     }
 

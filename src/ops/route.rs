@@ -1,21 +1,21 @@
 //! Routing tables: `shaders/route/`, twins in [`reference::route`](crate::reference::route).
 
 use super::elementwise;
-use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
-use crate::sparse::Routing;
+use crate::sparse::{Routing, RoutingShape};
+use crate::{Error, Result};
 
 /// Records that `routing` becomes the tables of `experts`, `u32[tokens, choices]`: the expert of each choice, or
 /// [`ABSENT`](super::ABSENT) for none, as which a number that no expert has counts too.
 ///
-/// An expert's tokens have the order of first choices before second ones, and so on, and of tokens among equals. Those past
-/// its capacity are dropped. With `kept` (`u32[experts, tokens / 32]`, in whole words), choices whose bit is 0 are
-/// dropped before anything else: see [`gate::keep_probable`](super::gate::keep_probable).
-/// There are no atomics: whatever a token is given depends on the choices alone.
+/// An expert's rows have the order of first choices before second ones, and so on, and of tokens among equals. The order
+/// decides nothing: a token gets the same bits in any row. With `kept` (`u32[groups, experts, words]`), choices whose bit is 0
+/// are dropped: see [`gate::keep`](super::gate::keep). There are no atomics: whatever a token is given depends on the choices
+/// alone.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
-/// [`Error::Limit`](crate::Error::Limit) where they do not fit the device.
+/// [`Error::Argument`] where shapes do not fit,
+/// [`Error::Limit`] where they do not fit the device.
 pub fn route(
     rec: &mut Recorder<'_>,
     experts: &Tensor,
@@ -25,9 +25,7 @@ pub fn route(
     let op = "route";
     let shape = routing.shape();
     experts.expect_shape(op, "experts", &[shape.tokens, shape.choices])?;
-    if let Some(kept) = kept {
-        kept.expect_shape(op, "kept", &[shape.experts(), shape.tokens.div_ceil(32)])?;
-    }
+    let kept = kept.map(|bits| Kept::new(op, bits, shape)).transpose()?;
     let scratch = &routing.scratch;
     count(rec, experts, None, routing, &scratch.chosen)?;
     let mut of_those_kept = &scratch.chosen;
@@ -48,7 +46,6 @@ pub fn route(
         .tensor("dropped", routing.dropped())
         .size(op, "experts", shape.experts())?
         .size(op, "block", shape.block)?
-        .u32("capacity", shape.limit())
         .size(op, "row_blocks", bounds.tiles)?
         .size(op, "col_blocks", pattern.col_blocks())?
         .size(op, "slots", bounds.slots)?;
@@ -80,7 +77,7 @@ pub fn route(
 /// assignments, by [`Routing::places`].
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+/// [`Error::Argument`] where shapes do not fit.
 pub fn route_values(rec: &mut Recorder<'_>, x: &Tensor, index: &Tensor, out: &Tensor) -> Result<()> {
     let op = "route.values";
     let flat = out.reshape(&[out.len()])?;
@@ -94,11 +91,32 @@ pub fn route_values(rec: &mut Recorder<'_>, x: &Tensor, index: &Tensor, out: &Te
     rec.dispatch(&Key::new("route", "values"), &args, elementwise(index.len()))
 }
 
+/// The assignments that are kept.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    bits: &'a Tensor,
+    /// Tokens of a group.
+    group: usize,
+}
+
+impl<'a> Kept<'a> {
+    fn new(op: &str, bits: &'a Tensor, shape: &RoutingShape) -> Result<Self> {
+        let groups = bits.shape().first().copied().unwrap_or(0);
+        if groups == 0 || !shape.tokens.is_multiple_of(groups) {
+            let wanted = format!("of groups that {} tokens can be divided into", shape.tokens);
+            return Err(Error::argument(op, "kept", wanted, groups));
+        }
+        let group = shape.tokens / groups;
+        bits.expect_shape(op, "kept", &[groups, shape.experts(), group.div_ceil(32)])?;
+        Ok(Self { bits, group })
+    }
+}
+
 /// Counts assignments by expert and chunk, then adds them up over the chunks.
 fn count(
     rec: &mut Recorder<'_>,
     experts: &Tensor,
-    kept: Option<&Tensor>,
+    kept: Option<Kept<'_>>,
     routing: &Routing,
     totals: &Tensor,
 ) -> Result<()> {
@@ -115,11 +133,11 @@ fn count(
 }
 
 /// What a kernel binds that walks along the assignments.
-fn walk<'a>(experts: &'a Tensor, kept: Option<&'a Tensor>, routing: &'a Routing) -> Result<Args<'a>> {
+fn walk<'a>(experts: &'a Tensor, kept: Option<Kept<'a>>, routing: &'a Routing) -> Result<Args<'a>> {
     let (op, shape, table) = ("route", routing.shape(), &routing.scratch.table);
     let mut args = Args::new().tensor("experts", experts).tensor("table", table);
-    if let Some(kept) = kept {
-        args = args.tensor("kept", kept);
+    if let Some(Kept { bits, group }) = kept {
+        args = args.tensor("kept", bits).size(op, "group", group)?;
     }
     args.size(op, "tokens", shape.tokens)?
         .size(op, "choices", shape.choices)?

@@ -25,15 +25,14 @@ pub struct Routes {
     pub topology: Topology,
 }
 
-/// The tables of `experts[tokens, choices]`; with `kept`, a bit per token for each expert in whole words, choices whose bit
-/// is 0 are dropped.
+/// The tables of `experts[tokens, choices]`; with `kept`, a bit per token, for each of these groups of tokens and each expert in
+/// whole words, choices whose bit is 0 are dropped.
 ///
 /// # Errors
 /// As [`RoutingShape::bounds`].
-pub fn route(experts: &[u32], kept: Option<&[u32]>, shape: &RoutingShape) -> Result<Routes> {
+pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShape) -> Result<Routes> {
     let bounds = shape.bounds()?;
     let b = shape.block;
-    let capacity = if shape.capacity == 0 { usize::MAX } else { shape.capacity };
     let mut wanted = vec![Vec::new(); shape.experts()];
     let mut chosen = vec![0; shape.experts()];
     for choice in 0..shape.choices {
@@ -44,10 +43,12 @@ pub fn route(experts: &[u32], kept: Option<&[u32]>, shape: &RoutingShape) -> Res
                 continue;
             }
             chosen[expert] += 1;
-            let stays = kept.is_none_or(|kept| {
-                kept[expert * shape.tokens.div_ceil(32) + token / 32] >> (token % 32) & 1 == 1
+            let stays = kept.is_none_or(|(kept, groups)| {
+                let group = shape.tokens / groups;
+                let (set, place) = (token / group * shape.experts() + expert, token % group);
+                kept[set * group.div_ceil(32) + place / 32] >> (place % 32) & 1 == 1
             });
-            if stays && wanted[expert].len() < capacity {
+            if stays {
                 wanted[expert].push(assignment);
             }
         }
@@ -64,7 +65,7 @@ pub fn route(experts: &[u32], kept: Option<&[u32]>, shape: &RoutingShape) -> Res
         let width = columns[expert + 1] - columns[expert];
         let needs = assignments.len().div_ceil(b);
         let tiles = needs.min(tiles_left).min(slots_left / width as usize);
-        // Nobody comes after one that there is not enough room for.
+        // Experts after one that finds too little room get none.
         (tiles_left, slots_left) =
             if tiles < needs { (0, 0) } else { (tiles_left - tiles, slots_left - tiles * width as usize) };
         let first = bounds.tiles.min(first_tile[expert]);

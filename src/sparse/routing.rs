@@ -5,10 +5,6 @@ use super::{Pattern, Topology};
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::{Error, Result};
 
-/// No expert, no row, no assignment: what a routing table holds where there is none. It is also
-/// [`ops::ABSENT`](crate::ops::ABSENT).
-const ABSENT: u32 = u32::MAX;
-
 /// The most experts there are kernels for.
 pub const MOST_EXPERTS: usize = 512;
 
@@ -26,8 +22,6 @@ pub struct RoutingShape {
     pub block: usize,
     /// Hidden units of each expert, multiples of `block`.
     pub widths: Vec<usize>,
-    /// Tokens that an expert takes at most; 0 for no limit.
-    pub capacity: usize,
     /// Choices that are not absent, over all tokens, at most: less room is needed where many are. What is beyond it is
     /// dropped, from the last expert on. Without it, as many as there are.
     pub most: Option<usize>,
@@ -56,11 +50,6 @@ impl RoutingShape {
     /// Hidden units of all experts.
     pub fn hidden(&self) -> usize {
         self.widths.iter().sum()
-    }
-
-    /// The capacity, as kernels compare with it.
-    pub(crate) fn limit(&self) -> u32 {
-        if self.capacity == 0 { ABSENT } else { self.capacity.min(MOST_ASSIGNMENTS) as u32 }
     }
 
     /// The first column of blocks of each expert, and behind them the number of all.
@@ -116,7 +105,6 @@ impl RoutingShape {
     }
 
     fn room(&self, assignments: usize) -> RoutingBounds {
-        let limit = if self.capacity == 0 { usize::MAX } else { self.capacity.div_ceil(self.block) };
         let mut widths: Vec<usize> = self.widths.iter().map(|width| width / self.block).collect();
         widths.sort_unstable_by(|a, b| b.cmp(a));
         let widest = widths[0];
@@ -126,10 +114,8 @@ impl RoutingShape {
         for (experts, width) in (1..=assignments).zip(widths) {
             let whole = (assignments - experts) / self.block;
             columns += width;
-            let tiles = experts.saturating_add(whole).min(limit.saturating_mul(experts));
-            let slots = columns.saturating_add(whole.saturating_mul(widest));
-            bounds.tiles = bounds.tiles.max(tiles);
-            bounds.slots = bounds.slots.max(slots.min(limit.saturating_mul(columns)));
+            bounds.tiles = bounds.tiles.max(experts.saturating_add(whole));
+            bounds.slots = bounds.slots.max(columns.saturating_add(whole.saturating_mul(widest)));
         }
         bounds
     }
@@ -230,7 +216,8 @@ impl Routing {
         &self.counts
     }
 
-    /// `u32[experts]`: choices of each expert that it does not have, for want of room or because they were not kept.
+    /// `u32[experts]`: choices of each expert that it does not have, because they were not kept or broke the promise of
+    /// [`RoutingShape::most`].
     pub fn dropped(&self) -> &Tensor {
         &self.dropped
     }
@@ -277,16 +264,15 @@ mod tests {
     /// The worst that can happen, by trying everything.
     #[test]
     fn bounds_are_reached_and_never_passed() {
-        for (assignments, widths, capacity) in [
-            (1, vec![8, 16, 24], 0),
-            (5, vec![8, 64], 0),
-            (20, vec![8, 16], 0),
-            (20, vec![24, 8, 8], 9),
-            (40, vec![64, 8], 0),
-            (40, vec![8, 8, 8], 17),
+        for (assignments, widths) in [
+            (1, vec![8, 16, 24]),
+            (5, vec![8, 64]),
+            (20, vec![8, 16]),
+            (20, vec![24, 8, 8]),
+            (40, vec![64, 8]),
+            (40, vec![8, 8, 8]),
         ] {
-            let shape =
-                RoutingShape { tokens: assignments, choices: 1, block: 8, widths, capacity, most: None };
+            let shape = RoutingShape { tokens: assignments, choices: 1, block: 8, widths, most: None };
             let bounds = shape.bounds().unwrap();
             let (mut tiles, mut slots) = (0, 0);
             let experts = shape.experts() as u32;
@@ -297,9 +283,8 @@ mod tests {
                 if counts.iter().sum::<usize>() > assignments {
                     continue;
                 }
-                let of = |n: usize| if capacity == 0 { n } else { n.min(capacity) }.div_ceil(8);
-                tiles = tiles.max(counts.iter().map(|&n| of(n)).sum());
-                slots = slots.max(counts.iter().zip(&shape.widths).map(|(&n, w)| of(n) * w / 8).sum());
+                tiles = tiles.max(counts.iter().map(|n| n.div_ceil(8)).sum());
+                slots = slots.max(counts.iter().zip(&shape.widths).map(|(n, w)| n.div_ceil(8) * w / 8).sum());
             }
             assert_eq!(bounds.tiles, tiles, "{shape:?}");
             assert!(bounds.slots >= slots && bounds.slots <= slots * 3 / 2, "{shape:?}: {bounds:?}, {slots}");
@@ -308,8 +293,7 @@ mod tests {
 
     #[test]
     fn sizes_that_make_no_sense() {
-        let good =
-            RoutingShape { tokens: 4, choices: 2, block: 8, widths: vec![8, 16], capacity: 0, most: None };
+        let good = RoutingShape { tokens: 4, choices: 2, block: 8, widths: vec![8, 16], most: None };
         assert!(good.bounds().is_ok());
         for bad in [
             RoutingShape { tokens: 0, ..good.clone() },

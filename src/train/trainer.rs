@@ -176,6 +176,9 @@ impl Trainer {
         let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
         let mut test = None;
         let mut flow = Flow::Continue;
+        for notice in self.settings.model.notices() {
+            watch(&Event::Notice(notice));
+        }
         if let (Some(folder), 0) = (folder, self.position.step) {
             folder.log(&LogRecord::Start(StartRecord { step: 0, layers: self.layer_records()? }))?;
         }

@@ -5,6 +5,7 @@
 
 mod choices;
 mod gradients;
+mod keep;
 mod refusals;
 mod truth;
 
@@ -179,7 +180,7 @@ fn twin(setup: &Setup) -> Found {
         chosen
     };
     let mut scores = vec![f32::NAN; all];
-    let mut quota = vec![gate.capacity(count, experts) as u32; experts];
+    let mut quota = vec![77; experts];
     let mut chosen = match gate {
         Gate::TopK { k, tile: Some(tile), .. } => {
             let chosen = choose(k);
@@ -188,6 +189,8 @@ fn twin(setup: &Setup) -> Found {
             vec![77; all]
         }
         Gate::ExpertChoice { .. } => {
+            let by_count: Vec<u32> = (0..=count).map(|count| gate.capacity(count, experts) as u32).collect();
+            twins::quota(&tokens, &by_count, &mut quota);
             twins::scores(&probs, &tokens, &mut scores, twins::Rule::Probs);
             vec![77; all]
         }

@@ -1,7 +1,7 @@
 //! What makes no sense, is refused by name before anything is recorded; what is not finite does no harm.
 
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
-use fretwork::ops::gate::{self, ABSENT, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
+use fretwork::ops::gate::{self, ABSENT, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
 use fretwork::ops::{self, Step, StepValues};
 use fretwork::reference::IGNORED;
 
@@ -106,10 +106,20 @@ fn what_does_not_fit() {
     let error =
         gate::backward(&mut rec, gate, inputs, out, &room.matrix, None, grads).unwrap_err().to_string();
     assert!(error.contains("weights_grad should be of shape [8, 2]"), "{error}");
-    let kept = gpu.alloc::<u32>(Class::Scratch, "kept", &[4, 1]).unwrap();
-    let error =
-        gate::keep_probable(&mut rec, &room.experts, &room.weights, 0, &kept).unwrap_err().to_string();
-    assert!(error.contains("capacity should be from 1"), "{error}");
+    let words = |shape: &[usize]| gpu.alloc::<u32>(Class::Scratch, "words", shape).unwrap();
+    let mut refused = |quota: &[usize], kept: &[usize], wanted: &str| {
+        let (quota, kept) = (words(quota), words(kept));
+        let error = gate::keep(&mut rec, &room.experts, &room.weights, Overflow::Position, &quota, &kept);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+    };
+    refused(&[4], &[1, 4, 1], "quota should be a matrix");
+    refused(&[3, 4], &[3, 4, 1], "quota should be of groups that 8 tokens can be divided into");
+    refused(&[0, 4], &[0, 4, 1], "quota should be of groups that 8 tokens can be divided into");
+    refused(&[2, 513], &[2, 513, 1], "quota should be of 1 to 512 experts");
+    refused(&[2, 4], &[1, 4, 1], "kept should be of shape [2, 4, 1]");
+    let error = gate::quota(&mut rec, &room.tokens, &words(&[8]), &words(&[4])).unwrap_err().to_string();
+    assert!(error.contains("by_count should be of shape [9]"), "{error}");
     let error = gate::rebalance(&mut rec, &counts, &losses, 0.1).unwrap_err().to_string();
     assert!(error.contains("counts should be of shape [5]"), "{error}");
     let ids = &room.words;

@@ -193,7 +193,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(heads.last().cloned());
     }
     let gate = |name| Key::new("gate", name);
-    keys.extend(["assign", "bias", "count", "load", "losses", "noise", "tally"].map(gate));
+    keys.extend(["assign", "bias", "count", "first", "load", "losses", "noise", "quota", "tally"].map(gate));
     keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
     keys.extend(switch(vec![gate("choose")], "bias"));
     keys.extend(switch(vec![gate("hash")], "valid"));

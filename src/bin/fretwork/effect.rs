@@ -75,12 +75,12 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["load"],
         needs: "a gate with noise, --gate noisy-top:K",
-        holds: |train| matches!(train.moe.gate, Gate::NoisyTopK { .. }),
+        holds: |train| matches!(train.moe.gate(), Gate::NoisyTopK { .. }),
     },
     Rule {
         options: &["aux", "importance", "z_loss"],
         needs: "a gate that learns, not one of hashes",
-        holds: |train| !matches!(train.moe.gate, Gate::Hash { .. }),
+        holds: |train| !matches!(train.moe.gate(), Gate::Hash { .. }),
     },
     Rule {
         options: &["hidden"],

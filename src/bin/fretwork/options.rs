@@ -7,7 +7,7 @@ use fretwork::data::Source;
 use fretwork::methods::{Decay, Every, Kind, Scope};
 use fretwork::nn::Overflow;
 use fretwork::ops::Activation;
-use fretwork::ops::gate::Gate;
+use fretwork::ops::gate::{Gate, Score, Weights};
 use fretwork::sparse::Density;
 use fretwork::train::{OptimizerKind, Schedule};
 
@@ -265,9 +265,10 @@ pub(crate) struct Moe {
     #[arg(long, value_delimiter = ',', default_value = "8")]
     pub(crate) experts: Vec<usize>,
     /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
-    /// gshard | gshard:random | hash:K | expert-choice:FACTOR
-    #[arg(long, default_value = "softmax-top:2:renormalised")]
-    pub(crate) gate: Gate,
+    /// gshard | gshard:random | hash:K | expert-choice:FACTOR; by default softmax-top:2:renormalised, and softmax-top:1 of a
+    /// single expert
+    #[arg(long)]
+    pub(crate) gate: Option<Gate>,
     /// Balance by GShard's and Switch's auxiliary loss, with this coefficient.
     #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     pub(crate) aux: f32,
@@ -283,10 +284,10 @@ pub(crate) struct Moe {
     /// Balance without a loss: how far a step moves each expert's bias.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) bias_rate: f32,
-    /// How many times the tokens that it would have in balance an expert has room for; 0 for all.
+    /// How many times its share in balance of a window's tokens an expert takes in training, rounded up; 0 for no limit.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) capacity: f32,
-    /// Who is dropped where there is no room: position | probability
+    /// Which tokens are dropped beyond the capacity: position (the last) | probability (those of the least weight)
     #[arg(long, default_value = "position")]
     pub(crate) overflow: Overflow,
     /// Experts whose hidden units are gated (GLU).
@@ -295,6 +296,17 @@ pub(crate) struct Moe {
     /// Hidden units of an expert that every token goes to.
     #[arg(long, value_name = "UNITS", default_value_t = 0)]
     pub(crate) shared: usize,
+}
+
+impl Moe {
+    /// The gate that was given, or one that fits: a single expert leaves no second choice.
+    pub(crate) fn gate(&self) -> Gate {
+        let (k, weights) = match self.experts[..] {
+            [1] => (1, Weights::Probs),
+            _ => (2, Weights::Renormalised),
+        };
+        self.gate.unwrap_or(Gate::TopK { k, score: Score::Softmax, weights, tile: None })
+    }
 }
 
 #[derive(Debug, Args)]

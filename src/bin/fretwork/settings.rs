@@ -123,7 +123,7 @@ fn experts(options: &Train) -> MoeConfig {
             [count] => vec![hidden; count],
             _ => moe.experts.clone(),
         },
-        gate: moe.gate,
+        gate: moe.gate(),
         balance: Balance { aux: moe.aux, importance: moe.importance, load: moe.load, z: moe.z_loss },
         bias_rate: moe.bias_rate,
         capacity: moe.capacity,

@@ -92,7 +92,8 @@ impl Block {
                 }
                 Some(experts) => {
                     let key = Key::new(config.seed, Stream::Gate(number as u32));
-                    let (activation, block, sizes) = (config.activation, config.block, [rows, width]);
+                    let (activation, block) = (config.activation, config.block);
+                    let sizes = [rows / config.context, config.context, width];
                     let moe = Moe::within(builder, experts, activation, block, sizes, added, key)?;
                     Feed::Experts(Box::new(moe))
                 }

@@ -1,36 +1,10 @@
 //! What mixture of experts to make.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::nn::{FeedForward, LayerShape};
-use crate::ops::gate::{Balance, Gate};
+use crate::ops::gate::{Balance, Gate, Overflow, Score};
 use crate::{Error, Result};
-
-/// Who is dropped where an expert has no room for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Overflow {
-    /// Those that come last: all first choices come before all second ones, and tokens in their order.
-    Position,
-    /// Those with the smallest weights.
-    Probability,
-}
-
-impl FromStr for Overflow {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "position" => Ok(Self::Position),
-            "probability" => Ok(Self::Probability),
-            other => Err(Error::Config {
-                option: "overflow",
-                reason: format!("{other:?} is neither position nor probability"),
-            }),
-        }
-    }
-}
 
 /// What mixture of experts to make.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -43,10 +17,10 @@ pub struct MoeConfig {
     pub balance: Balance,
     /// How far a step moves the bias that keeps experts in balance without a loss; 0 for no such bias.
     pub bias_rate: f32,
-    /// How many times the tokens that it would have in balance an expert has room for; 0 for no limit, so that no token is
-    /// ever dropped.
+    /// How many times its share in balance an expert takes in training, see [`MoeConfig::expert_capacity`]; 0 for no limit.
+    /// Outside of training nothing is dropped.
     pub capacity: f32,
-    /// Who is dropped where there is a limit.
+    /// Which assignments are dropped where there is a limit.
     pub overflow: Overflow,
     /// Whether hidden units are gated: `activation(x * G^T) * (x * U^T)` (Shazeer 2020).
     pub gated: bool,
@@ -76,22 +50,100 @@ impl MoeConfig {
         if !(self.bias_rate.is_finite() && self.bias_rate >= 0.0) {
             return bad("bias-rate", format!("{} is not a number from 0 up", self.bias_rate));
         }
+        if self.gate.weighs_nothing() && !self.balance_trains() {
+            return bad("gate", self.untrained());
+        }
         if self.bias_rate > 0.0 && !matches!(self.gate, Gate::TopK { .. }) {
             return bad("bias-rate", format!("a bias is for top-k gates, and this one is {}", self.gate));
         }
         Ok(())
     }
 
-    /// Tokens that an expert has room for, of so many; 0 for no limit.
-    pub fn room(&self, tokens: usize) -> usize {
+    /// Tokens that an expert takes at most of a group of so many in training; 0 for no limit. It is the share that each expert
+    /// has in balance, times the capacity, rounded up: of `k` choices a token `capacity * tokens * k / experts`, and that
+    /// rounded up to whole tiles where the gate fills tiles; where experts choose, `capacity` times what the gate lets them take.
+    ///
+    /// A group is a sequence, and padding at its end counts, because a token's place must not depend on where its sequence
+    /// ends. Where the gate itself is [not causal](Gate::is_causal), a group is those tokens of the batch that count.
+    pub fn expert_capacity(&self, tokens: usize) -> usize {
         if self.capacity == 0.0 {
             return 0;
         }
         let experts = self.experts.len();
-        // A token has room for a choice of every expert where experts choose, but not on average.
-        let choices = if self.gate.by_expert() { 1 } else { self.gate.choices(experts) };
-        let balanced = (tokens * choices) as f64 / experts as f64;
-        ((balanced * f64::from(self.capacity)).ceil() as usize).max(1)
+        let share = match self.gate {
+            Gate::ExpertChoice { .. } => self.gate.capacity(tokens, experts) as f64,
+            gate => tokens as f64 * gate.chosen(experts) as f64 / experts as f64,
+        };
+        // 1.1 in single precision is a little more than 1.1, which must not be a token more.
+        let exact = 1.0 - f64::from(f32::EPSILON) / 2.0;
+        let most = ((share * f64::from(self.capacity) * exact).ceil() as usize).max(1);
+        match self.gate {
+            Gate::TopK { tile: Some(tile), .. } => most.checked_next_multiple_of(tile).unwrap_or(most),
+            _ => most,
+        }
+    }
+
+    /// Whether a token's experts depend on nothing but tokens before it in its own sequence, and itself: in training, or outside
+    /// of it. A language model of a mixture that is not causal sees what it should predict.
+    pub fn is_causal(&self, training: bool) -> bool {
+        let gate = if training { self.gate } else { self.gate.evaluated() };
+        // Hashed choices all have one weight, and of equals the first stay.
+        let compares = self.overflow == Overflow::Probability && !matches!(gate, Gate::Hash { .. });
+        gate.is_causal() && !(training && self.capacity > 0.0 && compares)
+    }
+
+    /// What is no error but should be known: that it is not causal, that its weights train no router, and that a loss has no
+    /// gradient.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        if !self.is_causal(true) {
+            let (gate, how) = match self.gate {
+                Gate::ExpertChoice { .. } => {
+                    (self.gate.to_string(), "compares the tokens of the whole batch")
+                }
+                gate if !gate.is_causal() => (gate.to_string(), "rounds to tiles over the whole batch"),
+                gate => {
+                    (format!("{gate} with overflow probability"), "drops by weight over the whole window")
+                }
+            };
+            let tests = match self.is_causal(false) {
+                true => "tests and samples leave that out and are causal",
+                false => "tests do so, too, and their loss is better than that of text that is still to come",
+            };
+            notices.push(format!(
+                "{gate} is not causal in training: it {how}, so a character's experts depend on later ones; {tests}"
+            ));
+        }
+        if self.gate.weighs_nothing() {
+            notices.push(format!("{}; losses of balance alone train it", self.untrained()));
+        }
+        if self.balance.load != 0.0 && !self.load_trains() {
+            notices.push(format!("load has no gradient with {}: it is for noisy gates", self.gate));
+        }
+        notices
+    }
+
+    /// Whether losses of balance have a gradient by the router's logits where the weights have none.
+    fn balance_trains(&self) -> bool {
+        self.experts.len() > 1
+            && (self.balance.aux != 0.0 || (self.balance.load != 0.0 && self.load_trains()))
+    }
+
+    /// Whether the load has a gradient: it goes by the noise, and needs an expert that is not chosen.
+    fn load_trains(&self) -> bool {
+        matches!(self.gate, Gate::NoisyTopK { k } if k < self.experts.len())
+    }
+
+    fn untrained(&self) -> String {
+        let instead = match self.gate.score() {
+            Score::Softmax => "softmax-top:1",
+            Score::Sigmoid => "sigmoid-top:1",
+        };
+        format!(
+            "{} gives every token's one expert the weight 1, so the output trains no router; {instead} weighs it by its \
+             probability",
+            self.gate
+        )
     }
 
     /// Shapes of its layers: the router, the spread of its noise, the experts' layers one behind the other, and the shared expert.

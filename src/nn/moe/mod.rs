@@ -1,9 +1,11 @@
 //! A mixture of experts: each token passes those that a gate chooses for it.
 
+mod capacity;
 mod config;
 mod experts;
 
-pub use config::{MoeConfig, Overflow};
+pub use crate::ops::gate::Overflow;
+pub use config::MoeConfig;
 
 use super::builder::Builder;
 use super::{After, FanIn, FeedForward, Linear, Load, Operand, Parameter, Precision, Projection};
@@ -13,6 +15,7 @@ use crate::ops::{self, Activation, Epilogue, Step};
 use crate::random::{Key, Stream};
 use crate::sparse::{Routing, RoutingShape};
 use crate::{Error, Result};
+use capacity::Capacity;
 use experts::Experts;
 
 /// The mixture, with room for what passes through.
@@ -28,8 +31,7 @@ pub struct Moe {
     chosen: Tensor,
     weights: Tensor,
     weights_grad: Tensor,
-    /// Choices that stay, where those of small weight are dropped.
-    kept: Option<Tensor>,
+    capacity: Option<Capacity>,
     routing: Routing,
     /// A part of the input's gradient, `[tokens, width]`.
     part: Tensor,
@@ -108,7 +110,7 @@ impl Router {
 }
 
 impl Moe {
-    /// A mixture with no network around it, of dense layers, with room for `[tokens, width]`.
+    /// A mixture with no network around it, of dense layers, with buffers for `[sequences, tokens of a sequence, width]`.
     ///
     /// # Errors
     /// [`Error::Config`] where the config makes no sense, [`Error::Argument`] for sizes that make none,
@@ -118,10 +120,11 @@ impl Moe {
         config: &MoeConfig,
         activation: Activation,
         block: usize,
-        [tokens, width]: [usize; 2],
+        sizes: [usize; 3],
         seed: u64,
     ) -> Result<Self> {
         config.validate(block)?;
+        let [.., width] = sizes;
         if width == 0 {
             return Err(Error::argument("moe", "width", "1 at least", width));
         }
@@ -129,44 +132,35 @@ impl Moe {
         let topologies = vec![None; layers.len()];
         let mut builder = Builder::new(gpu, layers, &topologies, FanIn::Present, seed, Precision::F32)?;
         let key = Key::new(seed, Stream::Gate(0));
-        Self::within(&mut builder, config, activation, block, [tokens, width], 1.0, key)
+        Self::within(&mut builder, config, activation, block, sizes, 1.0, key)
     }
 
-    /// The mixture of a network's next layers, and room for `tokens` tokens. What it gives has this variance.
+    /// The mixture of a network's next layers, and buffers for `[sequences, tokens of a sequence, width]`. Its output has this
+    /// variance.
     pub(super) fn within(
         builder: &mut Builder<'_>,
         config: &MoeConfig,
         activation: Activation,
         block: usize,
-        [tokens, width]: [usize; 2],
+        [sequences, sequence, width]: [usize; 3],
         variance: f64,
         key: Key,
     ) -> Result<Self> {
         let gpu = builder.gpu();
+        let tokens = sequences.saturating_mul(sequence);
         let count = config.experts.len();
         let choices = config.gate.choices(count);
         // Where experts choose, no more choices are made than they have room for together.
         let most = matches!(config.gate, Gate::ExpertChoice { .. })
             .then(|| count * config.gate.capacity(tokens, count));
-        let routing = Routing::new(
-            gpu,
-            RoutingShape {
-                tokens,
-                choices,
-                block,
-                widths: config.experts.clone(),
-                capacity: config.room(tokens),
-                most,
-            },
-        )?;
+        let routing =
+            Routing::new(gpu, RoutingShape { tokens, choices, block, widths: config.experts.clone(), most })?;
         let hashed = matches!(config.gate, Gate::Hash { .. });
         let router = (!hashed).then(|| Router::new(builder, config, tokens)).transpose()?;
         let experts = Experts::new(builder, &routing, config.gated, activation, variance)?;
         let shared = (config.shared > 0)
             .then(|| FeedForward::new(builder, activation, tokens, variance))
             .transpose()?;
-        let kept = || gpu.alloc::<u32>(Class::Scratch, "kept", &[count, tokens.div_ceil(32)]);
-        let by_weight = config.overflow == Overflow::Probability && config.capacity > 0.0;
         Ok(Self {
             config: config.clone(),
             key,
@@ -176,7 +170,7 @@ impl Moe {
             chosen: gpu.alloc::<u32>(Class::Activations, "choices", &[tokens, choices])?,
             weights: gpu.alloc::<f32>(Class::Activations, "weights", &[tokens, choices])?,
             weights_grad: gpu.alloc::<f32>(Class::Activations, "gradient", &[tokens, choices])?,
-            kept: by_weight.then(kept).transpose()?,
+            capacity: Capacity::new(gpu, config, [sequences, sequence])?,
             routing,
             part: gpu.alloc::<f32>(Class::Activations, "gradient", &[tokens, width])?,
             load: gpu.zeros::<u32>(Class::Scratch, "load", &[count])?,
@@ -230,6 +224,11 @@ impl Moe {
         self.projections().into_iter().take(count).map(Projection::parameter).chain(shared).collect()
     }
 
+    /// The gate of a pass; of training where there is a step.
+    fn gate(&self, step: Option<&Step>) -> Gate {
+        if step.is_some() { self.config.gate } else { self.config.gate.evaluated() }
+    }
+
     fn inputs<'a>(&'a self, router: &'a Router, ids: &'a Tensor, step: Option<&'a Step>) -> Inputs<'a> {
         Inputs {
             logits: &router.logits,
@@ -252,7 +251,7 @@ impl Moe {
 
     /// Records `out[tokens, width]`, in f32, of `x[tokens, width]`, in the network's precision. `ids[tokens]` are the tokens'
     /// identities, of which those that pad are [ignored](crate::reference::IGNORED). With a `step`, as in training: what the
-    /// gate draws is drawn for that step, and loads are counted.
+    /// gate draws is drawn for that step, experts have their capacity, and loads are counted. Without one nothing is dropped.
     ///
     /// # Errors
     /// As the operations.
@@ -271,7 +270,7 @@ impl Moe {
                     noise.spread_of.forward(rec, x, &noise.spread, Epilogue::None)?;
                 }
                 let (inputs, outputs) = (self.inputs(router, ids, step), self.outputs(router));
-                gate::forward(rec, self.config.gate, inputs, outputs)?;
+                gate::forward(rec, self.gate(step), inputs, outputs)?;
                 if step.is_some() {
                     let Router { losses, counts, slopes, .. } = router;
                     let results = Results { losses, counts, slopes };
@@ -283,10 +282,14 @@ impl Moe {
             }
         }
         let routing = &self.routing;
-        if let Some(kept) = &self.kept {
-            gate::keep_probable(rec, &self.chosen, &self.weights, routing.shape().capacity, kept)?;
-        }
-        ops::route(rec, &self.chosen, self.kept.as_ref(), routing)?;
+        let kept = match &self.capacity {
+            Some(capacity) if step.is_some() => {
+                let tokens = self.router.as_ref().map(|router| &router.tokens);
+                Some(capacity.keep(rec, [&self.chosen, &self.weights], tokens)?)
+            }
+            _ => None,
+        };
+        ops::route(rec, &self.chosen, kept, routing)?;
         if step.is_some() {
             gate::tally(rec, routing.counts(), &self.load)?;
             gate::tally(rec, routing.dropped(), &self.dropped)?;
@@ -329,7 +332,7 @@ impl Moe {
         };
         gate::backward(
             rec,
-            self.config.gate,
+            self.gate(step),
             self.inputs(router, ids, step),
             self.outputs(router),
             grads,

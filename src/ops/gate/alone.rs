@@ -1,10 +1,8 @@
-//! What stands beside gates of logits: hashes, counts, a bias that balances, and who stays when room is scarce.
+//! What stands beside gates of logits: hashes, counts, and a bias that balances.
 
 use super::{Gate, MOST_EXPERTS, floats, words};
-use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::ops::select::{Quota, select_columns};
-use crate::ops::{elementwise, fill};
-use crate::reference::Extreme;
+use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::ops::elementwise;
 use crate::{Error, Result, random};
 
 /// Records the choices of a [`Gate::Hash`] among `count` experts: `experts[tokens, k]` and `weights[tokens, k]` by the identities
@@ -98,46 +96,6 @@ pub fn rebalance(rec: &mut Recorder<'_>, counts: &Tensor, bias: &Tensor, rate: f
         .size(op, "experts", count)?
         .f32("rate", rate);
     rec.dispatch(&Key::new("gate", "bias"), &args, elementwise(count))
-}
-
-/// Records which choices stay where an expert has room for `capacity` tokens: those of largest weight, of equals those of the
-/// first tokens. `kept` (`u32[experts, tokens / 32]`, in whole words) gets a bit per token, expert by expert.
-///
-/// # Errors
-/// [`Error::Argument`] where shapes do not fit or there is no room, [`Error::OutOfMemory`].
-pub fn keep_probable(
-    rec: &mut Recorder<'_>,
-    experts: &Tensor,
-    weights: &Tensor,
-    capacity: usize,
-    kept: &Tensor,
-) -> Result<()> {
-    let op = "gate.keep_probable";
-    let [tokens, choices] = experts.matrix(op, "experts")?;
-    words(op, "experts", experts, &[tokens, choices])?;
-    floats(op, "weights", weights, &[tokens, choices])?;
-    let [count, _] = kept.matrix(op, "kept")?;
-    words(op, "kept", kept, &[count, tokens.div_ceil(32)])?;
-    if !(1..=MOST_EXPERTS).contains(&count) {
-        return Err(Error::argument(op, "kept", format!("of 1 to {MOST_EXPERTS} experts"), count));
-    }
-    let room = u32::try_from(capacity).unwrap_or(0);
-    if room == 0 {
-        return Err(Error::argument(op, "capacity", "from 1 to below 2^32", capacity));
-    }
-    let scores = rec.gpu().alloc::<f32>(Class::Scratch, "scores", &[tokens, count])?;
-    let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[count])?;
-    let (weights, bits) = (weights.reinterpret(DType::U32)?, scores.reinterpret(DType::U32)?);
-    let args = Args::new()
-        .tensor("experts", experts)
-        .tensor("weights", &weights)
-        .tensor("scores", &bits)
-        .size(op, "tokens", tokens)?
-        .size(op, "experts", count)?
-        .size(op, "choices", choices)?;
-    rec.dispatch(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
-    fill(rec, &quota, room)?;
-    select_columns(rec, &scores, Quota::Count(&quota), Extreme::Largest, kept)
 }
 
 /// The number of experts that a vector has a word for.

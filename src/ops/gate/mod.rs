@@ -12,17 +12,19 @@
 
 mod alone;
 mod backward;
+mod keep;
 mod losses;
 
-pub use alone::{count, hash, keep_probable, rebalance, tally};
+pub use alone::{count, hash, rebalance, tally};
 pub use backward::{Grads, backward};
+pub use keep::{keep, quota};
 pub use losses::{Results, losses};
 
 pub use super::pattern::ABSENT;
-pub use crate::reference::gate::{Balance, Gate, MOST_EXPERTS, Score, Weights};
+pub use crate::reference::gate::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 
 use super::select::{Quota, select_columns};
-use super::{Step, elementwise, fill};
+use super::{Step, elementwise};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::reference::Extreme;
 use crate::{Error, Result, random};
@@ -168,15 +170,19 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
         }
         Gate::ExpertChoice { .. } => {
             let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[checked.experts])?;
-            let capacity = gate.capacity(checked.tokens, checked.experts);
-            let capacity =
-                u32::try_from(capacity).map_err(|_| Error::argument(op, "tokens", "below 2^32", capacity))?;
-            fill(rec, &quota, capacity)?;
+            let by_count = quotas(rec, checked.tokens, |tokens| gate.capacity(tokens, checked.experts))?;
+            keep::quota(rec, out.tokens, &by_count, &quota)?;
             take(rec, &checked, None, &quota, &out)?;
         }
         _ => choose(rec, &checked, inputs.bias, &out, out.experts)?,
     }
     weigh(rec, gate, &checked, inputs.draw, &out)
+}
+
+/// A quota for each number of tokens that may count, on the device.
+fn quotas(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
+    let words: Vec<u32> = (0..=tokens).map(|count| u32::try_from(of(count)).unwrap_or(u32::MAX)).collect();
+    rec.gpu().upload(Class::Scratch, "quotas by tokens", &[words.len()], &words)
 }
 
 fn probs(

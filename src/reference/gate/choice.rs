@@ -104,30 +104,55 @@ pub enum Rule<'a> {
     Probs,
     /// Those who chose it first, then the others, both by their probabilities.
     Favour(&'a [u32]),
-    /// Those who chose it, by the weights of their choices.
-    Only(&'a [u32], &'a [f32]),
+    /// Those who chose it, by the weights of their choices, in each group of so many tokens by itself.
+    Only(&'a [u32], &'a [f32], usize),
 }
 
-/// The scores by which experts select among tokens. A negative score takes no part: that of a token that does not count, or
-/// did not choose where only choices do.
+/// The scores by which experts select among tokens, `[tokens, experts]`; of weights `[tokens of a group, groups * experts]`. A
+/// negative score takes no part: that of a token that does not count, or did not choose where only choices do.
 pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_>) {
     let count = probs.len() / tokens.len();
-    for (at, score) in scores.iter_mut().enumerate() {
+    for at in 0..probs.len() {
         let (t, e) = (at / count, at % count);
         let place = |experts: &[u32]| {
             let choices = experts.len() / tokens.len();
             (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32)
         };
         let plain = if tokens[t].counts > 0.0 { probs[at] } else { -0.0 };
-        *score = match rule {
+        let to = match rule {
+            Rule::Only(.., group) => ((t % group) * (tokens.len() / group) + t / group) * count + e,
+            _ => at,
+        };
+        scores[to] = match rule {
             Rule::Probs => plain,
             // The exponent is raised by 128, which keeps the order and is above all that is at most 1.
             Rule::Favour(experts) => {
                 place(experts).map_or(plain, |_| f32::from_bits(probs[at].to_bits() + 0x4000_0000))
             }
-            Rule::Only(experts, weights) => place(experts).map_or(-0.0, |i| weights[i]),
+            Rule::Only(experts, weights, _) => place(experts).map_or(-0.0, |i| weights[i]),
         };
     }
+}
+
+/// The first rows of each column of `scores[n, columns]` that take part, `quota[column]` of them: a bit per row, column by column
+/// in whole words.
+pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
+    let columns = quota.len();
+    let rows = scores.len() / columns;
+    let mut first = vec![0; columns * rows.div_ceil(32)];
+    for (column, &most) in quota.iter().enumerate() {
+        let part = (0..rows).filter(|row| scores[row * columns + column].is_sign_positive());
+        for row in part.take(most as usize) {
+            first[column * rows.div_ceil(32) + row / 32] |= 1 << (row % 32);
+        }
+    }
+    first
+}
+
+/// Each quota becomes word `n` of `by_count` for `n` tokens that count.
+pub fn quota(tokens: &[Token], by_count: &[u32], quota: &mut [u32]) {
+    let counting = tokens.iter().filter(|token| token.counts > 0.0).count();
+    quota.fill(by_count[counting]);
 }
 
 /// A place for every expert, from what each took: a bit per token, in whole words.

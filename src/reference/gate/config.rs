@@ -68,7 +68,7 @@ pub enum Gate {
     /// Zhou et al. 2022: each expert takes the tokens of largest probability, of equals the first: [`Gate::capacity`] of them,
     /// or all that count if they are fewer. Weights are the probabilities of a softmax.
     ExpertChoice {
-        /// How many experts a token has on average, padding counted as tokens.
+        /// How many experts a token has on average. Padding is no token.
         factor: f32,
     },
 }
@@ -109,6 +109,34 @@ impl Gate {
             Self::GShard { .. } => Weights::Renormalised,
             Self::Hash { .. } | Self::ExpertChoice { .. } => Weights::Probs,
         }
+    }
+
+    /// Whether a token's experts depend on the token alone: its logits, and what is drawn for its place. Experts that choose
+    /// compare all tokens of a batch, later ones too, and so does rounding to tiles of more than one token.
+    pub fn is_causal(self) -> bool {
+        match self {
+            Self::ExpertChoice { .. } => false,
+            Self::TopK { tile, .. } => tile.is_none_or(|tile| tile == 1),
+            _ => true,
+        }
+    }
+
+    /// The gate outside of training. Token rounding fills tiles for speed and is left out: a token goes to the experts that it
+    /// chose. Places of choices are those of training.
+    #[must_use]
+    pub fn evaluated(self) -> Self {
+        match self {
+            Self::TopK { k, score, weights, tile: Some(_) } => {
+                Self::TopK { k, score, weights, tile: Some(1) }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether every token's one choice has the weight 1, whatever the logits are, so that weights hand no gradient to them.
+    pub fn weighs_nothing(self) -> bool {
+        let learned = matches!(self, Self::TopK { k: 1, .. } | Self::NoisyTopK { k: 1 });
+        learned && self.weights() != Weights::Probs
     }
 
     /// How many of `tokens` an expert takes, where experts choose: `factor * tokens / experts` rounded up, one at least and all
@@ -215,6 +243,31 @@ fn top_k(score: Score, rest: &str) -> Option<Gate> {
         (None, None) => Some(Gate::TopK { k, score, weights, tile: None }),
         (Some(Some(tile)), None) => Some(Gate::TopK { k, score, weights, tile: Some(tile) }),
         _ => None,
+    }
+}
+
+/// Which assignments are dropped in training where an expert has more than its capacity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overflow {
+    /// Those of the last tokens: the tokens of a group queue in their order.
+    Position,
+    /// Those of the smallest weights in the group, of equals the last.
+    Probability,
+}
+
+impl FromStr for Overflow {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "position" => Ok(Self::Position),
+            "probability" => Ok(Self::Probability),
+            other => Err(Error::Config {
+                option: "overflow",
+                reason: format!("{other:?} is neither position nor probability"),
+            }),
+        }
     }
 }
 

@@ -10,8 +10,10 @@ mod loss;
 mod normal;
 
 pub use backward::{backward, noise_backward};
-pub use choice::{Rule, assign, choose, count, hash, noise, probs, rebalance, scores, tally, weigh};
-pub use config::{Balance, Gate, MOST_EXPERTS, Score, Weights};
+pub use choice::{
+    Rule, assign, choose, count, first, hash, noise, probs, quota, rebalance, scores, tally, weigh,
+};
+pub use config::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};
 

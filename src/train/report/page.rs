@@ -16,6 +16,9 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     let mut body = header(folder, &title, checkpoint, history);
     body += &notices(history);
     body += &tiles(checkpoint, history);
+    let notices = checkpoint.map(|checkpoint| checkpoint.settings.model.notices()).unwrap_or_default();
+    body +=
+        &notices.iter().map(|text| format!("<p class=\"notice\">{}</p>\n", escape(text))).collect::<String>();
     if history.epochs.is_empty() {
         body += "<p class=\"notice\">The log has no epoch yet, so there are no curves to show.</p>\n";
     } else {
