@@ -102,8 +102,11 @@ fn judge(
     ensure(topology.coordinates().eq(blocks), "other blocks")
 }
 
-/// A random case: sizes, choices and perhaps a set of those kept, of so many groups.
-fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<(Vec<u32>, usize)>) {
+/// The bits of assignments that are kept, and the groups of tokens that they are of.
+type Kept = (Vec<u32>, usize);
+
+/// A random case: sizes, choices and perhaps a set of those kept.
+fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Kept>) {
     let experts = [1, 2, 7, 8, 64, 512][walk.below(6) as usize];
     let block = BLOCKS[walk.below(BLOCKS.len() as u32) as usize];
     let shape = RoutingShape {

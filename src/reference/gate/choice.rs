@@ -112,13 +112,13 @@ pub enum Rule<'a> {
 /// negative score takes no part: that of a token that does not count, or did not choose where only choices do.
 pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_>) {
     let count = probs.len() / tokens.len();
-    for at in 0..probs.len() {
+    for (at, &prob) in probs.iter().enumerate() {
         let (t, e) = (at / count, at % count);
         let place = |experts: &[u32]| {
             let choices = experts.len() / tokens.len();
             (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32)
         };
-        let plain = if tokens[t].counts > 0.0 { probs[at] } else { -0.0 };
+        let plain = if tokens[t].counts > 0.0 { prob } else { -0.0 };
         let to = match rule {
             Rule::Only(.., group) => ((t % group) * (tokens.len() / group) + t / group) * count + e,
             _ => at,
@@ -127,7 +127,7 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
             Rule::Probs => plain,
             // The exponent is raised by 128, which keeps the order and is above all that is at most 1.
             Rule::Favour(experts) => {
-                place(experts).map_or(plain, |_| f32::from_bits(probs[at].to_bits() + 0x4000_0000))
+                place(experts).map_or(plain, |_| f32::from_bits(prob.to_bits() + 0x4000_0000))
             }
             Rule::Only(experts, weights, _) => place(experts).map_or(-0.0, |i| weights[i]),
         };
