@@ -44,7 +44,7 @@ fn options_that_make_no_sense() {
         (&["--sparsity", "NaN"], "sparsity: NaN is not in [0, 1)"),
         (
             &["--sparsity", "0.9999", "--init", "erk", "--hidden", "16,4096"],
-            "layer 0 (1 x 4 blocks) with no block",
+            "keeps 1 of 260 blocks, but each of 2 sparse layers needs one; at most 0.9923 does",
         ),
         (&["--dropout", "1"], "dropout: 1 is not in [0, 1)"),
         (&["--batch", "0"], "batch: 0 rows"),
