@@ -85,12 +85,15 @@ proptest! {
         let grids: Vec<[usize; 2]> = layers.iter().map(|&(rows, cols)| [rows, cols]).collect();
         let sizes: Vec<usize> = layers.iter().map(|&(rows, cols)| rows * cols).collect();
         let keep = |size: usize| size - (sparsity * size as f64).floor() as usize;
-        if let Ok(kept) = Density::Uniform.allocate(&grids, sparsity) {
-            prop_assert_eq!(kept, sizes.iter().map(|&size| keep(size)).collect::<Vec<_>>());
-        }
+        let kept = Density::Uniform.allocate(&grids, sparsity).unwrap();
+        prop_assert_eq!(kept, sizes.iter().map(|&size| keep(size)).collect::<Vec<_>>());
+        let budget = keep(sizes.iter().sum());
         for density in [Density::Er, Density::Erk] {
-            if let Ok(kept) = density.allocate(&grids, sparsity) {
-                prop_assert_eq!(kept.iter().sum::<usize>(), keep(sizes.iter().sum()));
+            let allocated = density.allocate(&grids, sparsity);
+            // Refused only where there are fewer blocks than layers.
+            prop_assert_eq!(allocated.is_ok(), budget >= grids.len());
+            if let Ok(kept) = allocated {
+                prop_assert_eq!(kept.iter().sum::<usize>(), budget);
                 prop_assert!(kept.iter().zip(&sizes).all(|(kept, size)| kept <= size && *kept > 0));
             }
         }
@@ -131,8 +134,10 @@ fn densities_that_make_no_sense_are_refused() {
         let error = Density::Uniform.allocate(&[[4, 4]], sparsity).unwrap_err().to_string();
         assert!(error.contains("sparsity") && error.contains("not in [0, 1)"), "{error}");
     }
-    let error = Density::Erk.allocate(&[[1, 1], [100, 100]], 0.9999).unwrap_err().to_string();
-    assert!(error.contains("layer 0 (1 x 1 blocks) with no block"), "{error}");
+    // A block is reserved for the small layer.
+    assert_eq!(Density::Erk.allocate(&[[1, 1], [100, 100]], 0.9999).unwrap(), [1, 1]);
+    let error = Density::Erk.allocate(&[[1, 1], [100, 100]], 0.99995).unwrap_err().to_string();
+    assert!(error.contains("keeps 1 of 10001 blocks, but each of 2 sparse layers needs one"), "{error}");
 }
 
 /// Worked by hand: budget 20 of 4 + 100 blocks. Layer 0 (2 x 2) would get 20 * 4 / 24 = 3.33 of its 4; layer 1 (10 x 10)
