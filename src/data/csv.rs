@@ -1,7 +1,7 @@
 //! Tables of numbers: the last column is the label, a whole number from 0; a first row of names is skipped.
 //!
 //! Every fifth row of a shuffle is for testing. Features are standardised: less the training rows' mean, over their
-//! standard deviation; a column that never changes becomes 0.
+//! standard deviation; a column that is constant in the training rows becomes 0.
 
 use std::path::Path;
 
@@ -29,7 +29,9 @@ pub(super) fn load(path: &Path, seed: u64) -> Result<(Table, Table)> {
             let count = train.len() as f64;
             let mean = train.iter().map(|&row| rows[row][column]).sum::<f64>() / count;
             let variance = train.iter().map(|&row| (rows[row][column] - mean).powi(2)).sum::<f64>() / count;
-            (mean, if variance > 0.0 { 1.0 / variance.sqrt() } else { 0.0 })
+            // The mean of equal numbers is rounded, so their variance need not be 0.
+            let constant = train.iter().all(|&row| rows[row][column] == rows[train[0]][column]);
+            (mean, if constant || variance == 0.0 { 0.0 } else { 1.0 / variance.sqrt() })
         })
         .collect();
     let table = |part: &[usize]| {
@@ -89,4 +91,25 @@ fn parse(path: &Path) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
         return Err(bad(1, "there are no rows".to_owned()));
     }
     Ok((rows, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nine times 0.1 over 9 is not 0.1.
+    #[test]
+    fn a_constant_column_is_zero() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let rows: String = (0..45).map(|row| format!("0.1,{row},{}\n", row % 2)).collect();
+        std::fs::write(file.path(), rows).unwrap();
+        let (train, test) = load(file.path(), 1).unwrap();
+        for table in [train, test] {
+            let places: Vec<u32> = (0..table.rows() as u32).collect();
+            let (mut features, mut labels) = (vec![9.0; 2 * places.len()], vec![0; places.len()]);
+            table.fill(&places, 2, &mut features, &mut labels);
+            assert!(features.chunks(2).all(|row| row[0] == 0.0), "{features:?}");
+            assert!(features.chunks(2).any(|row| row[1] != 0.0));
+        }
+    }
 }
