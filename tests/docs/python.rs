@@ -196,7 +196,7 @@ fn language_models_can_be_computed_elsewhere() {
         "--model moe-lm --sparsity 0.4 --hidden 16 --experts 4 --gate sigmoid-top:2:renormalised",
         "--model moe-lm --dense --hidden 16 --experts 4 --gate noisy-top:2 --importance 0.01",
         "--model moe-lm --dense --hidden 16 --experts 4 --gate gshard:random",
-        "--model moe-lm --dense --hidden 16 --experts 5 --gate hash:2 --aux 0",
+        "--model moe-lm --dense --hidden 16 --experts 5 --gate hash:2",
     ] {
         let done = programs.folder.train(&format!(
             "--data text:text.txt --width 32 --heads 2 --depth 2 --context 12 --block 8 --batch 7 --steps 12 --lr 0.01 {options}"
