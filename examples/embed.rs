@@ -12,7 +12,7 @@
 //! `cargo run --release --example embed`
 
 use anyhow::{Context as _, Result, ensure};
-use fretwork::gpu::{DType, Gpu, Recorder, Tensor};
+use fretwork::gpu::{DType, Gpu, LossFlag, Recorder, Tensor};
 use fretwork::ops::{self, Epilogue, Sgd, Step, StepValues, Transpose};
 use fretwork::random::{Key, Stream};
 use fretwork::reference;
@@ -56,8 +56,12 @@ pub(crate) fn run() -> Result<f32> {
 
     let packed = topology.packed();
     let values_shape = [topology.nnz(), BLOCK, BLOCK];
+    // Fretwork works on what it is given. It is told when the device is lost, since wgpu tells nobody but the owner.
+    let lost = LossFlag::default();
+    device.set_device_lost_callback(lost.callback());
+    let gpu = Gpu::adopt(device.clone(), queue.clone(), adapter.get_info(), Some(lost));
     let floats = |label: &str, values: &[f32], shape: &[usize]| {
-        Tensor::view(&buffer(label, bytemuck::cast_slice(values)), 0, shape, DType::F32)
+        Tensor::view(&gpu, &buffer(label, bytemuck::cast_slice(values)), 0, shape, DType::F32)
     };
     let x_tensor = floats("x", &x, &[ROWS, INPUTS])?;
     let dy_tensor = floats("dy", &dy, &[ROWS, OUTPUTS])?;
@@ -65,15 +69,13 @@ pub(crate) fn run() -> Result<f32> {
     let w_tensor = floats("W", &w, &values_shape)?;
     let dw_tensor = floats("dW", &vec![0.0; topology.elements()], &values_shape)?;
     let velocity_tensor = floats("velocity", &velocity, &values_shape)?;
-    let packed_tensor =
-        Tensor::view(&buffer("topology", bytemuck::cast_slice(&packed)), 0, &[packed.len()], DType::U32)?;
+    let packed_buffer = buffer("topology", bytemuck::cast_slice(&packed));
+    let packed_tensor = Tensor::view(&gpu, &packed_buffer, 0, &[packed.len()], DType::U32)?;
 
-    // Fretwork works on what it is given.
-    let gpu = Gpu::adopt(device.clone(), queue.clone(), adapter.get_info());
     let pattern = Pattern::adopt(&topology, packed_tensor)?;
     let w_matrix = BlockMatrix::adopt(pattern.clone(), w_tensor.clone())?;
     let dw_matrix = BlockMatrix::adopt(pattern, dw_tensor.clone())?;
-    let step = Step::new(&gpu, StepValues { learning_rate: RATE, ..StepValues::default() })?;
+    let step = Step::new(&gpu, StepValues { learning_rate: RATE, ..StepValues::forward(0) })?;
     let sgd = Sgd { momentum: 0.9, nesterov: false, weight_decay: 0.0 };
 
     let mut recorder = Recorder::new(&gpu);

@@ -35,7 +35,7 @@ fn every_dispatch_is_valid_without_a_driver() {
         .expect("noop is enabled");
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))
         .expect("noop has devices");
-    let gpu = Gpu::adopt(device, queue, adapter.get_info());
+    let gpu = Gpu::adopt(device, queue, adapter.get_info(), None);
     let mut wrong = 0;
     // It has no half precision and no subgroups.
     for check in check::table().iter().filter(|check| check.applies_to(&gpu)) {

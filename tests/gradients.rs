@@ -124,7 +124,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     }
     let label_tensor = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(Class::Scratch, "report", &[ROWS, 2]).unwrap();
-    let values = StepValues { index: INDEX, row_scale: 1.0 / (ROWS - 1) as f32, ..StepValues::default() };
+    let values = StepValues::backward(INDEX, 1.0 / (ROWS - 1) as f32);
     let step = Step::new(gpu, values).unwrap();
 
     let mut rec = Recorder::new(gpu);

@@ -9,7 +9,7 @@ use fretwork::gpu::{Class, DType, Element, Gpu, Options, Recorder, Tensor, Varia
 use fretwork::ops::{self, Activation, Epilogue, Rounding, Step, StepValues, Transpose};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::{self, bound::compare, bound::gamma, oracle};
-use fretwork::sparse::{self, BlockMatrix, Pattern};
+use fretwork::sparse::{self, BlockMatrix, Pattern, Topology};
 use half::f16;
 use halves::gpu;
 
@@ -80,7 +80,7 @@ fn types_that_do_not_fit_are_refused_by_name() {
         ops::dense(rec, &half, &float, &out, nn, Epilogue::None),
         "dense: rhs should be of F16, like lhs, but is of F32",
     );
-    let pattern = Pattern::upload(&gpu, &sparse::Topology::full(16, 16, 16).unwrap()).unwrap();
+    let pattern = Pattern::upload(&gpu, &Topology::full(16, 16, 16).unwrap()).unwrap();
     let weight = BlockMatrix::alloc(&gpu, Class::Scratch, "w", &pattern).unwrap();
     assert_says(
         ops::dds(rec, &half, &weight, &out, nn, Epilogue::None),
@@ -106,6 +106,49 @@ fn types_that_do_not_fit_are_refused_by_name() {
         "out should be of F16, but is of F32",
     );
     assert!(rec.is_empty());
+}
+
+/// Products of two block-sparse matrices read halves, too, and have the bits of their twins on the same numbers.
+#[test]
+fn two_sparse_matrices_of_halves() {
+    let Some(gpu) = gpu() else { return };
+    let draw = |rows, cols, nnz, pattern| {
+        sparse::random(rows, cols, 8, nnz, Key::new(7, Stream::Pattern(pattern))).unwrap()
+    };
+    let (hidden, weight) = (draw(16, 32, 5, 0), draw(32, 24, 7, 1));
+    let matrix = |case, topology: &Topology| {
+        let values = halves(case, topology.elements(), 1.0);
+        let pattern = Pattern::upload(&gpu, topology).unwrap();
+        let tensor = place(&gpu, &[topology.nnz(), 8, 8], &values);
+        (floats(&values), BlockMatrix::adopt(pattern, tensor).unwrap())
+    };
+    let ((h, hidden_matrix), (w, weight_matrix)) = (matrix(60, &hidden), matrix(61, &weight));
+
+    let out = zeros::<f32>(&gpu, &[16, 24]);
+    let mut wanted = vec![f32::NAN; 16 * 24];
+    reference::dss(&hidden, &h, &weight, &w, &mut wanted);
+    let found: Vec<f32> = run(&gpu, &out, |rec| ops::dss(rec, &hidden_matrix, &weight_matrix, &out).unwrap());
+    assert_eq!(wanted, found);
+
+    // The blocks that a [16, 32] matrix has of x[16, 24] * W^T.
+    let x = halves(62, 16 * 24, 1.0);
+    let dense = place(&gpu, &[16, 24], &x);
+    let pattern = hidden_matrix.pattern().clone();
+    let out = BlockMatrix::alloc(&gpu, Class::Scratch, "out", &pattern).unwrap();
+    let mut wanted = vec![f32::NAN; hidden.elements()];
+    reference::sds(&floats(&x), &weight, &w, &hidden, &mut wanted);
+    let found: Vec<f32> =
+        run(&gpu, out.values(), |rec| ops::sds(rec, &dense, None, &weight_matrix, &out).unwrap());
+    assert_eq!(wanted, found);
+
+    // Those that W has of hidden^T * x, rounded to halves.
+    let pattern = weight_matrix.pattern().clone();
+    let out = BlockMatrix::alloc_of::<f16>(&gpu, Class::Scratch, "out", &pattern).unwrap();
+    let mut wanted = vec![f32::NAN; weight.elements()];
+    reference::ssd(&hidden, &h, &floats(&x), &weight, &mut wanted);
+    let found: Vec<f16> =
+        run(&gpu, out.values(), |rec| ops::ssd(rec, &hidden_matrix, &dense, None, &out).unwrap());
+    assert_eq!(wanted.iter().map(|&sum| f16::from_f32(sum)).collect::<Vec<_>>(), found);
 }
 
 /// An odd number of halves is written and read as it is, and what lies behind a view of some stays what it was.
@@ -208,7 +251,7 @@ fn stochastic_rounding_is_even_handed() {
     const COUNT: usize = 100_000;
     // A third of the way from 1 to the next f16.
     let x = 1.0 + 1.0 / 3072.0;
-    let step = Step::new(&gpu, StepValues { index: 3, ..StepValues::default() }).unwrap();
+    let step = Step::new(&gpu, StepValues::forward(3)).unwrap();
     let (from, out) = (place(&gpu, &[COUNT], &vec![x; COUNT]), zeros::<f16>(&gpu, &[COUNT]));
     let key = Key::new(1, Stream::Check(2));
     let found: Vec<f16> = run(&gpu, &out, |rec| {
@@ -270,7 +313,7 @@ fn windows_change_no_bits() {
             .into_iter()
             .map(|gpu| {
                 let gpu = &gpu.with_variant(Some(variant));
-                let step = Step::new(gpu, StepValues { index: 3, ..StepValues::default() }).unwrap();
+                let step = Step::new(gpu, StepValues::forward(3)).unwrap();
                 let (a, b) = (place(gpu, &[m, k], &lhs), place(gpu, &[n, k], &rhs));
                 let out = zeros::<f16>(gpu, &[m, n]);
                 let product: Vec<f16> = run(gpu, &out, |rec| {

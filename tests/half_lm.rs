@@ -32,7 +32,7 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     spread(gpu, &*model, &mut walk, |x| f16::from_f32(x).to_f32());
     let labels = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(Class::Scratch, "report", &[ROWS, 2]).unwrap();
-    let values = StepValues { index: 2, row_scale: 1.0 / ROWS as f32, ..StepValues::default() };
+    let values = StepValues::backward(2, 1.0 / ROWS as f32);
     let step = Step::new(gpu, values).unwrap();
     let (step, scale) = match precision.half() {
         None => (step, 1.0),

@@ -205,7 +205,7 @@ fn deep_gradients(gpu: &Gpu, precision: Precision) -> Vec<Vec<f32>> {
     let mut walk = Key::new(9, Stream::Check(0)).walk();
     let x: Vec<f32> = (0..ROWS * 64).map(|_| f16::from_f32(walk.uniform()).to_f32()).collect();
     let labels: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
-    let step = Step::new(gpu, StepValues { row_scale: 1.0 / ROWS as f32, ..StepValues::default() }).unwrap();
+    let step = Step::new(gpu, StepValues::backward(0, 1.0 / ROWS as f32)).unwrap();
     let (step, scale) = match precision {
         Precision::F32 => {
             gpu.write(model.input(), &x).unwrap();

@@ -206,7 +206,7 @@ impl Piece {
         let [qkv, dqkv] = [(); 2].map(|()| alloc(&[TOKENS, 3 * WIDTH]));
         let [lse, delta] = [(); 2].map(|()| alloc(&[TOKENS, NUMBER]));
         let [scale, report] = [(); 2].map(|()| alloc(&[TOKENS]));
-        let step = Step::new(gpu, StepValues { row_scale: 1.0, ..StepValues::default() }).unwrap();
+        let step = Step::new(gpu, StepValues::backward(0, 1.0)).unwrap();
         let attention = Attention { qkv: &qkv, out: &out, lse: &lse, context: CONTEXT };
 
         let mut recording = Recorder::new(gpu);

@@ -51,7 +51,7 @@ impl Bench {
         let labels = gpu.upload(Class::Scratch, "labels", &[rows], &labels).unwrap();
         let report = gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2]).unwrap();
         let row_scale = 1.0 / (rows - 4) as f32;
-        let step = Step::new(&gpu, StepValues { index: 2, row_scale, ..StepValues::default() }).unwrap();
+        let step = Step::new(&gpu, StepValues::backward(2, row_scale)).unwrap();
         spread(&gpu, &*model, &mut walk, |x| x);
         let plan = |backward: bool| {
             let mut rec = Recorder::new(&gpu);
@@ -148,8 +148,7 @@ fn a_wrong_gradient_is_found() {
     let mut bench = Bench::new(config(Some(experts("softmax-top:2:renormalised")), None));
     // A loss that is weighed otherwise than the gradient: a plan with another scale of rows.
     let mut rec = Recorder::new(&bench.gpu);
-    let step =
-        Step::new(&bench.gpu, StepValues { index: 2, row_scale: 0.05, ..StepValues::default() }).unwrap();
+    let step = Step::new(&bench.gpu, StepValues::backward(2, 0.05)).unwrap();
     let labels = bench.gpu.zeros::<u32>(Class::Scratch, "labels", &[BATCH * CONTEXT]).unwrap();
     bench.model.forward(&mut rec, Some(&step)).unwrap();
     let (logits, grad) = (bench.model.logits(), bench.model.logits_grad());

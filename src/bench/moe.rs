@@ -245,7 +245,7 @@ impl Layer {
         let upload = |label: &str, values: &[f32]| gpu.upload(Class::Activations, label, &matrix, values);
         Ok(Self {
             moe,
-            step: Step::new(gpu, StepValues::default())?,
+            step: Step::new(gpu, StepValues::forward(0))?,
             ids: gpu.zeros::<u32>(Class::Activations, "ids", &[tokens])?,
             x: upload("x", &x)?,
             y: upload("y", &vec![f32::NAN; x.len()])?,

@@ -194,7 +194,7 @@ fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
         reference::rest_blocks(&topology, &mut wanted, &awake);
     }
     let awake = words(gpu, &awake)?;
-    let step = Step::new(gpu, StepValues { learning_rate: 0.05, ..StepValues::default() })?;
+    let step = Step::new(gpu, StepValues { learning_rate: 0.05, ..StepValues::forward(0) })?;
     let found = thrice(gpu, |rec| {
         let values = place(gpu, &[topology.nnz(), block, block], &old)?;
         if decay {
@@ -427,7 +427,7 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
 const STEP: u32 = 6;
 
 fn at_step(gpu: &Gpu) -> Result<Step> {
-    Step::new(gpu, StepValues { index: STEP, ..StepValues::default() })
+    Step::new(gpu, StepValues::forward(STEP))
 }
 
 /// Key of the draws for new blocks.

@@ -70,7 +70,7 @@ fn key() -> Key {
 }
 
 fn step(gpu: &Gpu) -> Result<Step> {
-    Step::new(gpu, StepValues { index: INDEX, ..StepValues::default() })
+    Step::new(gpu, StepValues::forward(INDEX))
 }
 
 fn words(gpu: &Gpu, words: &[u32]) -> Result<Tensor> {

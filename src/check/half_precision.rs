@@ -51,7 +51,7 @@ pub(super) fn table() -> Vec<Check> {
 }
 
 fn step(gpu: &Gpu) -> Result<Step> {
-    Step::new(gpu, StepValues { index: INDEX, ..StepValues::default() })
+    Step::new(gpu, StepValues::forward(INDEX))
 }
 
 /// Of every magnitude, and where rounding is hard: halfway between two, at the ends of the range, and what is no number.
@@ -346,7 +346,7 @@ fn scaled(
 ) -> Result<()> {
     let [fine, broken] = gradients(gpu)?;
     let scale = LossScale::new(gpu, SCALE)?;
-    let step = Step::new(gpu, StepValues { index: INDEX, learning_rate: 0.05, ..StepValues::default() })?;
+    let step = Step::new(gpu, StepValues { index: INDEX, learning_rate: 0.05, ..StepValues::forward(0) })?;
     let step = step.with_scale(scale.clone());
     for grads in [&fine, &fine, &broken] {
         ops::watch_gradient(rec, grads, &scale)?;

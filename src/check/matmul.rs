@@ -411,7 +411,7 @@ impl Case {
         }
 
         // The kernel.
-        let step = Step::new(gpu, StepValues { index, ..StepValues::default() })?;
+        let step = Step::new(gpu, StepValues::forward(index))?;
         let bias_tensor = place(gpu, &[n], &bias)?;
         let pre_tensor = place_as(gpu, result, &[m, n], &given_pre)?;
         let dropping = |rate: f32| (rate > 0.0).then(|| Dropping { dropout: dropout(rate), step: &step });

@@ -26,6 +26,7 @@ impl Gpu {
     /// Nothing is computed. Holds the host back for each, so that the watcher hears of it in time; a run compiles what is left.
     ///
     /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for plans of another device,
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), or what the graphics layer has to object.
     pub fn compile<'a>(
         &self,
@@ -33,20 +34,24 @@ impl Gpu {
         watch: &mut dyn FnMut(Compiling<'_>) -> bool,
     ) -> Result<()> {
         let mut waiting: Vec<&Dispatch> = Vec::new();
-        for dispatch in plans.into_iter().flat_map(Plan::dispatches) {
-            let known = waiting.iter().any(|known| Arc::ptr_eq(&known.kernel, &dispatch.kernel));
-            if !known && !dispatch.kernel.has_run.load(Ordering::Relaxed) {
-                waiting.push(dispatch);
+        for plan in plans {
+            self.expect_own("Gpu::compile", "plans", plan.device())?;
+            for dispatch in plan.dispatches() {
+                let known = waiting.iter().any(|known| Arc::ptr_eq(&known.kernel, &dispatch.kernel));
+                if !known && !dispatch.kernel.has_run.load(Ordering::Relaxed) {
+                    waiting.push(dispatch);
+                }
             }
         }
         for (done, dispatch) in waiting.iter().enumerate() {
             if !watch(Compiling { done, of: waiting.len(), kernel: &dispatch.kernel.label }) {
                 break;
             }
-            let mut encoder =
-                self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            dispatch.encode_empty(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
-            self.pace(self.submit([encoder.finish()])?)?;
+            let commands = self.encode("compile", |encoder| {
+                let pass = &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                dispatch.encode_empty(pass);
+            })?;
+            self.pace(self.submit([commands])?)?;
             dispatch.kernel.has_run.store(true, Ordering::Relaxed);
         }
         Ok(())

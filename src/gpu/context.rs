@@ -1,14 +1,15 @@
 //! The device: chosen or adopted, with everything that belongs to it.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::adapters::{Matrices, adapters, choose, experimental};
 use super::buffer::Store;
 use super::compose::Sources;
 use super::kernel::{Kernel, Registry};
 use super::key::{Choice, Key, Variant};
-use super::submit::note_loss;
+use super::loss::LossFlag;
 use super::tuner::{ShapeClass, Table, Verdict, Workload};
 use crate::{Error, Result};
 
@@ -44,8 +45,26 @@ pub struct Gpu {
     forced: Option<Choice>,
 }
 
+/// Which device something belongs to. wgpu's own ids begin anew with every instance, so they tell no two devices apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeviceId(u64);
+
+impl DeviceId {
+    fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "device {}", self.0)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
+    id: DeviceId,
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
@@ -58,7 +77,9 @@ pub(super) struct Inner {
     registry: Registry,
     table: Table,
     pub(super) store: Arc<Store>,
-    pub(super) lost: Arc<Mutex<Option<String>>>,
+    pub(super) lost: LossFlag,
+    /// Whether somebody sets the flag when the device is lost.
+    pub(super) watched: bool,
     pub(super) blocking_waits: AtomicU64,
 }
 
@@ -109,23 +130,29 @@ impl Gpu {
         }))
         .map_err(|error| Error::NoDevice { adapter: info.name.clone(), reason: error.to_string() })?;
 
-        let gpu = Self::assemble(device, queue, info, matrices, options);
         // The device is ours alone, so we may listen to it. What escapes the error scopes would otherwise panic.
-        let lost = Arc::clone(&gpu.inner.lost);
-        gpu.inner.device.set_device_lost_callback(move |reason, message| {
-            note_loss(&lost, format!("{reason:?}: {message}"));
-        });
-        let lost = Arc::clone(&gpu.inner.lost);
-        gpu.inner.device.on_uncaptured_error(Arc::new(move |error| note_loss(&lost, error.to_string())));
-        Ok(gpu)
+        let lost = LossFlag::default();
+        device.set_device_lost_callback(lost.callback());
+        let flag = lost.clone();
+        device.on_uncaptured_error(Arc::new(move |error| flag.set(error.to_string())));
+        Ok(Self::assemble(device, queue, info, matrices, Some(lost), options))
     }
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
     /// and limits, and nothing here ever waits for it, save [`Pending::wait`](super::Pending::wait), [`Gpu::pace`] and
     /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
     /// adapter has.
-    pub fn adopt(device: wgpu::Device, queue: wgpu::Queue, info: wgpu::AdapterInfo) -> Self {
-        Self::assemble(device, queue, info, None, Options::default())
+    ///
+    /// wgpu reports the loss of a device to its owner alone, who [passes it on](LossFlag) as `lost`: from then on every call
+    /// returns [`Error::DeviceLost`]. Without the flag the next read or wait finds out, and what comes before it is lost
+    /// unnoticed.
+    pub fn adopt(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: wgpu::AdapterInfo,
+        lost: Option<LossFlag>,
+    ) -> Self {
+        Self::assemble(device, queue, info, None, lost, Options::default())
     }
 
     fn assemble(
@@ -133,6 +160,7 @@ impl Gpu {
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
         matrices: Option<Matrices>,
+        lost: Option<LossFlag>,
         options: Options,
     ) -> Self {
         let threads = match std::thread::available_parallelism() {
@@ -141,6 +169,7 @@ impl Gpu {
             _ => 1,
         };
         let inner = Inner {
+            id: DeviceId::new(),
             matrices,
             threads,
             limits: device.limits(),
@@ -152,10 +181,24 @@ impl Gpu {
             registry: Registry::default(),
             table: Table::default(),
             store: Arc::default(),
-            lost: Arc::default(),
+            watched: lost.is_some(),
+            lost: lost.unwrap_or_default(),
             blocking_waits: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner), forced: options.variant }
+    }
+
+    pub(super) fn id(&self) -> DeviceId {
+        self.inner.id
+    }
+
+    /// Refuses what belongs to another device, in the name of `op` and `argument`.
+    pub(crate) fn expect_own(&self, op: &str, argument: &'static str, device: DeviceId) -> Result<()> {
+        if device == self.id() {
+            return Ok(());
+        }
+        let wanted = format!("on {} ({})", self.id(), self.info().name);
+        Err(Error::argument(op, argument, wanted, format!("on {device}: tensors and plans cannot be mixed")))
     }
 
     /// The device.

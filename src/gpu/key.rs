@@ -124,6 +124,9 @@ impl Tiling {
     /// a matrix. A workgroup has up to four parts of 2 x 2 matrices, and keeps to one row or column of blocks.
     pub fn new(family: &str, matrices: Matrices, block: Option<u32>) -> Option<Self> {
         let Matrices { side, lanes } = matrices;
+        if ![8, 16].contains(&side) {
+            return None;
+        }
         let most = 4 * side;
         let block = block.unwrap_or(most);
         if block < side {
@@ -276,7 +279,8 @@ impl Key {
     /// The same with a block size.
     #[must_use]
     pub fn block(mut self, block: usize) -> Self {
-        self.block = Some(u32::try_from(block).expect("block sizes are small"));
+        // No shader composes with a block that has so many.
+        self.block = Some(u32::try_from(block).unwrap_or(u32::MAX));
         self
     }
 

@@ -7,27 +7,21 @@ use super::buffer::{Owned, size_class};
 use super::context::Gpu;
 use super::readback::Pending;
 use super::recorder::PARAMS_CLASS;
-use super::tensor::{Element, Tensor, byte_size};
+use super::tensor::{DType, Element, Tensor, byte_size};
 use crate::{Error, Result};
 
 impl Gpu {
     /// A tensor with unspecified contents.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`], or [`Error::Limit`] for a size no buffer of this device may have.
+    /// [`Error::OutOfMemory`], [`Error::Argument`] for a size that overflows, or [`Error::Limit`] for one that no buffer of
+    /// this device may have.
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
-        let bytes = byte_size(shape, T::DTYPE)?;
-        let limit = self.limits().max_buffer_size;
-        let mut size = size_class(class, bytes);
-        if size > limit {
-            // What is rounded up for the next user must not keep this one out.
-            size = bytes.next_multiple_of(16);
-        }
-        if size > limit {
-            let what = "the size of a buffer in bytes";
-            return Err(Error::Limit { label: label.to_owned(), what, value: size, limit });
-        }
+        let bytes = self.expect_buffer(label, shape, T::DTYPE)?;
+        // What is rounded up for the next user must not keep this one out.
+        let size = size_class(class, bytes).min(self.limits().max_buffer_size);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.healthy()?;
         let reused = if class.is_pooled() { self.inner.store.reuse(size) } else { None };
         let raw = match reused {
             Some(raw) => raw,
@@ -37,7 +31,20 @@ impl Gpu {
                 self.create_buffer(label, size, usage)
             })?,
         };
-        Ok(Tensor::owned(Owned::new(raw, class, Arc::clone(&self.inner.store)), shape, T::DTYPE))
+        let owned = Owned::new(raw, class, Arc::clone(&self.inner.store));
+        Ok(Tensor::owned(self.id(), owned, shape, T::DTYPE))
+    }
+
+    /// Bytes of a shape in whole vectors of 16 bytes, refused where no buffer of this device may have so many.
+    pub(crate) fn expect_buffer(&self, label: &str, shape: &[usize], dtype: DType) -> Result<u64> {
+        let bytes = byte_size(shape, dtype)?.max(1);
+        let limit = self.limits().max_buffer_size;
+        bytes.checked_next_multiple_of(16).filter(|&size| size <= limit).ok_or_else(|| Error::Limit {
+            label: label.to_owned(),
+            what: "the size of a buffer in bytes",
+            value: bytes,
+            limit,
+        })
     }
 
     /// A tensor of zeros.
@@ -46,9 +53,7 @@ impl Gpu {
     /// As [`Gpu::alloc`].
     pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.alloc::<T>(class, label, shape)?;
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.clear_buffer(tensor.buffer(), 0, None);
-        self.submit([encoder.finish()])?;
+        self.submit([self.encode(label, |encoder| encoder.clear_buffer(tensor.buffer(), 0, None))?])?;
         Ok(tensor)
     }
 
@@ -63,6 +68,10 @@ impl Gpu {
         shape: &[usize],
         values: &[T],
     ) -> Result<Tensor> {
+        if byte_size(shape, T::DTYPE)? != size_of_val(values) as u64 {
+            let wanted = format!("as many as the shape {shape:?} holds");
+            return Err(Error::argument(label, "values", wanted, values.len()));
+        }
         let tensor = self.alloc::<T>(class, label, shape)?;
         self.write(&tensor, values)?;
         Ok(tensor)
@@ -71,13 +80,18 @@ impl Gpu {
     /// Overwrites a tensor, after everything submitted so far and before anything submitted later.
     ///
     /// # Errors
-    /// [`Error::Argument`] if type or number of elements differ, or if `tensor` begins or ends amid four bytes, as an odd
-    /// number of halves does, and is not the end of a buffer of this library's.
+    /// [`Error::Argument`] if the tensor is on another device, type or number of elements differ, its buffer has no
+    /// `COPY_DST` usage, or if it begins or ends amid four bytes, as an odd number of halves does, and is not the end of a
+    /// buffer of this library's.
     pub fn write<T: Element>(&self, tensor: &Tensor, values: &[T]) -> Result<()> {
+        let op = "Gpu::write";
+        self.expect_own(op, "tensor", tensor.device())?;
         if tensor.dtype() != T::DTYPE || tensor.len() != values.len() {
             let found = format!("{} of {:?}", values.len(), T::DTYPE);
-            return Err(Error::argument("Gpu::write", "values", format!("{tensor:?}"), found));
+            return Err(Error::argument(op, "values", format!("{tensor:?}"), found));
         }
+        tensor.expect_usage(op, "tensor", wgpu::BufferUsages::COPY_DST)?;
+        self.healthy()?;
         if values.is_empty() {
             return Ok(());
         }
@@ -86,7 +100,7 @@ impl Gpu {
         let ragged = !tensor.bytes().is_multiple_of(unit);
         if !tensor.offset().is_multiple_of(unit) || ragged && !tensor.ends_its_buffer() {
             let wanted = format!("of a multiple of {unit} bytes, at such an offset");
-            return Err(Error::argument("Gpu::write", "tensor", wanted, format!("{tensor:?}")));
+            return Err(Error::argument(op, "tensor", wanted, format!("{tensor:?}")));
         }
         self.guarded("write", || {
             if ragged {
@@ -102,22 +116,30 @@ impl Gpu {
     /// Starts to copy a tensor back to the host.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the type differs, [`Error::OutOfMemory`].
+    /// [`Error::Argument`] if the tensor is on another device, the type differs, its buffer has no `COPY_SRC` usage, or if
+    /// it begins amid four bytes, or ends amid the last four of its buffer; [`Error::OutOfMemory`].
     pub fn read<T: Element>(&self, tensor: &Tensor) -> Result<Pending<T>> {
-        if tensor.dtype() != T::DTYPE {
-            let found = format!("{:?}", tensor.dtype());
-            return Err(Error::argument("Gpu::read", "tensor", format!("of {:?}", T::DTYPE), found));
+        let op = "Gpu::read";
+        self.expect_own(op, "tensor", tensor.device())?;
+        tensor.expect_dtype(op, "tensor", T::DTYPE)?;
+        tensor.expect_usage(op, "tensor", wgpu::BufferUsages::COPY_SRC)?;
+        let unit = wgpu::COPY_BUFFER_ALIGNMENT;
+        let size = tensor.bytes().next_multiple_of(unit);
+        let fits = tensor.offset().is_multiple_of(unit) && tensor.offset() + size <= tensor.buffer().size();
+        if !tensor.is_empty() && !fits {
+            let wanted = format!("at an offset of a multiple of {unit} bytes, with as many behind it");
+            return Err(Error::argument(op, "tensor", wanted, format!("{tensor:?}")));
         }
-        let size =
-            tensor.bytes().next_multiple_of(wgpu::COPY_BUFFER_ALIGNMENT).max(wgpu::COPY_BUFFER_ALIGNMENT);
+        self.alive()?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.create_buffer("read-back", size, usage)?;
-        let mut encoder = self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        if !tensor.is_empty() {
-            encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
-        }
-        let submission = self.submit([encoder.finish()])?;
-        Ok(Pending::new(self, staging, submission, tensor.len()))
+        let staging = self.create_buffer("read-back", size.max(unit), usage)?;
+        let commands = self.encode("read-back", |encoder| {
+            if !tensor.is_empty() {
+                encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), &staging, 0, size);
+            }
+        })?;
+        let submission = self.submit([commands])?;
+        Pending::new(self, staging, submission, tensor.len())
     }
 
     /// A buffer for uniforms, filled.
@@ -125,7 +147,7 @@ impl Gpu {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         // Their own usage keeps them out of the pool, so their size need not be one of its classes.
         let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
-        self.queue().write_buffer(&raw, 0, bytes);
+        self.guarded(label, || self.queue().write_buffer(&raw, 0, bytes))?;
         Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
     }
 
@@ -135,7 +157,7 @@ impl Gpu {
     /// As [`Gpu::alloc`].
     pub(crate) fn uniform_words(&self, label: &str, words: &[u32]) -> Result<Tensor> {
         let owned = self.uniform(label, bytemuck::cast_slice(words))?;
-        Ok(Tensor::owned(owned, &[words.len()], u32::DTYPE))
+        Ok(Tensor::owned(self.id(), owned, &[words.len()], u32::DTYPE))
     }
 
     pub(super) fn create_buffer(

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::mpsc;
 
 use super::Gpu;
+use super::submit::Submission;
 use super::tensor::Element;
 use crate::{Error, Result};
 
@@ -15,7 +16,7 @@ pub struct Pending<T> {
     arrival: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
     /// What arrived, once it has.
     arrived: Option<Result<(), wgpu::BufferAsyncError>>,
-    submission: wgpu::SubmissionIndex,
+    submission: Submission,
     elements: usize,
     element: PhantomData<T>,
 }
@@ -24,15 +25,18 @@ impl<T: Element> Pending<T> {
     pub(super) fn new(
         gpu: &Gpu,
         staging: wgpu::Buffer,
-        submission: wgpu::SubmissionIndex,
+        submission: Submission,
         elements: usize,
-    ) -> Self {
+    ) -> Result<Self> {
         let (sender, arrival) = mpsc::channel();
-        staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-            // The receiver is gone when nobody wants the result any more.
-            let _ = sender.send(result);
-        });
-        Self { gpu: gpu.clone(), staging, arrival, arrived: None, submission, elements, element: PhantomData }
+        gpu.guarded("read-back", || {
+            staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+                // The receiver is gone when nobody wants the result any more.
+                let _ = sender.send(result);
+            });
+        })?;
+        let element = PhantomData;
+        Ok(Self { gpu: gpu.clone(), staging, arrival, arrived: None, submission, elements, element })
     }
 
     /// Whether the values have arrived; never waits.
@@ -45,9 +49,7 @@ impl<T: Element> Pending<T> {
             match self.arrival.try_recv() {
                 Ok(result) => self.arrived = Some(result),
                 Err(mpsc::TryRecvError::Empty) => return Ok(false),
-                Err(mpsc::TryRecvError::Disconnected) => {
-                    return Err(self.gpu.lost("a read-back was dropped"));
-                }
+                Err(mpsc::TryRecvError::Disconnected) => return Err(self.dropped()),
             }
         }
         Ok(true)
@@ -63,10 +65,10 @@ impl<T: Element> Pending<T> {
             Some(result) => result,
             None => {
                 self.gpu.wait_for(self.submission.clone())?;
-                self.arrival.recv().map_err(|_| self.gpu.lost("a read-back was dropped"))?
+                self.arrival.recv().map_err(|_| self.dropped())?
             }
         };
-        result.map_err(|error| self.gpu.lost(&error.to_string()))?;
+        result.map_err(|_| self.dropped())?;
         let bytes = self.elements * size_of::<T>();
         let mut values = vec![T::zeroed(); self.elements];
         let view = self
@@ -76,5 +78,11 @@ impl<T: Element> Pending<T> {
             .map_err(|error| Error::Rejected { label: "read-back".to_owned(), message: error.to_string() })?;
         bytemuck::cast_slice_mut::<T, u8>(&mut values).copy_from_slice(&view[..bytes]);
         Ok(values)
+    }
+
+    /// Why the values do not arrive: because the device is lost, in all cases that are known.
+    fn dropped(&self) -> Error {
+        let reason = || Error::DeviceLost { reason: "a read-back was dropped".to_owned() };
+        self.gpu.ask().err().unwrap_or_else(reason)
     }
 }

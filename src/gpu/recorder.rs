@@ -7,6 +7,7 @@ use naga::ScalarKind;
 use super::Gpu;
 use super::account::Class;
 use super::buffer::Owned;
+use super::context::DeviceId;
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
 use super::reflect::Access;
@@ -91,9 +92,18 @@ impl<'g> Recorder<'g> {
         self.gpu
     }
 
-    /// Records a dispatch of `workgroups` workgroups. Everything that can be wrong with it is found here.
+    /// Records a dispatch of `workgroups` workgroups; none, where there is no work. Validates names, devices, types, sizes,
+    /// offsets and aliasing of all bindings.
     pub(crate) fn dispatch(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
+        let foreign = args.tensors.iter().find(|(_, tensor)| tensor.device() != self.gpu.id());
+        if let Some((name, tensor)) = foreign {
+            self.gpu.expect_own(&key.label(), name, tensor.device())?;
+        }
         let kernel = self.gpu.kernel(key)?;
+        // Tensors without elements cannot be bound.
+        if workgroups == 0 {
+            return Ok(());
+        }
         let tensors = self.bind(&kernel, args)?;
         let params = self.place_params(&kernel, args)?;
         let workgroups =
@@ -136,6 +146,15 @@ impl<'g> Recorder<'g> {
             if tensor.offset() % u64::from(alignment) != 0 {
                 let wanted = format!("at an offset that is a multiple of {alignment} bytes");
                 return Err(Error::argument(label, name, wanted, format!("at byte {}", tensor.offset())));
+            }
+            let usage = match binding.access {
+                Access::Uniform => wgpu::BufferUsages::UNIFORM,
+                Access::Read | Access::Write => wgpu::BufferUsages::STORAGE,
+            };
+            tensor.expect_usage(label, name, usage)?;
+            if tensor.offset() + tensor.bound_bytes() > tensor.buffer().size() {
+                let wanted = "of whole multiples of 4 bytes, or with more of its buffer behind it";
+                return Err(Error::argument(label, name, wanted, format!("{tensor:?}, its buffer's end")));
             }
             if tensor.bytes() > largest {
                 return Err(Error::Limit {
@@ -210,7 +229,7 @@ impl<'g> Recorder<'g> {
             let bind = |(recorded, pipeline)| bind(gpu, recorded, pipeline, params.as_ref());
             self.dispatches.into_iter().zip(pipelines).map(bind).collect()
         })?;
-        Ok(Plan { dispatches, _params: params })
+        Ok(Plan { device: gpu.id(), dispatches, _params: params })
     }
 }
 
@@ -250,6 +269,7 @@ fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: 
 /// tensors.
 #[derive(Debug)]
 pub struct Plan {
+    device: DeviceId,
     dispatches: Vec<Dispatch>,
     _params: Option<Owned>,
 }
@@ -264,8 +284,13 @@ pub(super) struct Dispatch {
 }
 
 impl Plan {
+    /// The device that it was recorded for.
+    pub(super) fn device(&self) -> DeviceId {
+        self.device
+    }
+
     /// Appends the dispatches to a caller's encoder, in one compute pass. Nothing is allocated, submitted or
-    /// waited for.
+    /// waited for. The encoder is of the device that the plan was recorded for.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_stamped(encoder, None);
     }
@@ -338,7 +363,7 @@ impl Dispatch {
 /// Folds a long grid into two dimensions; the shaders unfold it in `workgroup_index`.
 fn fold(label: &str, workgroups: u64, most: u32) -> Result<[u32; 2]> {
     let most = u64::from(most);
-    let rows = workgroups.div_ceil(most).max(1);
+    let rows = workgroups.div_ceil(most.max(1)).max(1);
     if rows > most {
         return Err(Error::Limit {
             label: label.to_owned(),
@@ -369,5 +394,6 @@ mod tests {
             assert!(u64::from(x) * u64::from(y) < workgroups + u64::from(y).max(2));
         }
         assert!(matches!(fold("test", 50, 7), Err(Error::Limit { value: 50, limit: 49, .. })));
+        assert!(matches!(fold("test", 1, 0), Err(Error::Limit { value: 1, limit: 0, .. })));
     }
 }

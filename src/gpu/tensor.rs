@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Owned;
+use super::context::{DeviceId, Gpu};
 use crate::{Error, Result};
 
 /// The type of a tensor's elements.
@@ -61,6 +62,7 @@ impl Element for u32 {
 /// A row-major view of a slice of a device buffer. Cloning it copies no data.
 #[derive(Clone)]
 pub struct Tensor {
+    device: DeviceId,
     storage: Storage,
     offset: u64,
     shape: Vec<usize>,
@@ -75,19 +77,28 @@ enum Storage {
 }
 
 impl Tensor {
-    pub(super) fn owned(buffer: Owned, shape: &[usize], dtype: DType) -> Self {
+    pub(super) fn owned(device: DeviceId, buffer: Owned, shape: &[usize], dtype: DType) -> Self {
         let used = shape.iter().product::<usize>() as u64 * dtype.size();
-        Self { storage: Storage::Owned(Arc::new(buffer), used), offset: 0, shape: shape.to_vec(), dtype }
+        let storage = Storage::Owned(Arc::new(buffer), used);
+        Self { device, storage, offset: 0, shape: shape.to_vec(), dtype }
     }
 
-    /// A view of a caller's buffer, from `offset` bytes on. The buffer needs `STORAGE` usage, and `COPY_DST`
-    /// or `COPY_SRC` where it is written from or read back to the host.
+    /// A view of a caller's buffer on the device of `gpu`, from `offset` bytes on. The buffer needs `STORAGE` usage, and
+    /// `COPY_DST` or `COPY_SRC` where it is written from or read back to the host. A buffer of another device is found by
+    /// wgpu, where both are of one [`wgpu::Instance`]; of two instances nobody finds it.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the view leaves the buffer, the shape overflows, or `offset` is not a
-    /// multiple of the element size. Whether `offset` suits the device is checked where the view is used.
-    pub fn view(buffer: &wgpu::Buffer, offset: u64, shape: &[usize], dtype: DType) -> Result<Self> {
+    /// [`Error::Argument`] if the view leaves the buffer, the shape overflows, the buffer has no `STORAGE` usage, or
+    /// `offset` is not a multiple of the element size. Whether `offset` suits the device is checked where the view is used.
+    pub fn view(
+        gpu: &Gpu,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<Self> {
         let bytes = byte_size(shape, dtype)?;
+        expect_usage(buffer, "Tensor::view", "buffer", wgpu::BufferUsages::STORAGE)?;
         if !offset.is_multiple_of(dtype.size()) {
             return Err(Error::argument(
                 "Tensor::view",
@@ -104,7 +115,8 @@ impl Tensor {
                 format!("{shape:?}, {bytes} bytes"),
             ));
         }
-        Ok(Self { storage: Storage::Foreign(buffer.clone()), offset, shape: shape.to_vec(), dtype })
+        let storage = Storage::Foreign(buffer.clone());
+        Ok(Self { device: gpu.id(), storage, offset, shape: shape.to_vec(), dtype })
     }
 
     /// The same elements under another shape.
@@ -138,9 +150,13 @@ impl Tensor {
     /// `count` rows (slices of the first dimension) from `start` on, without a copy.
     ///
     /// # Errors
-    /// [`Error::Argument`] if the rows are not all there.
+    /// [`Error::Argument`] if the rows are not all there, or this is a scalar, which has no rows.
     pub fn rows(&self, start: usize, count: usize) -> Result<Self> {
-        let rows = self.shape.first().copied().unwrap_or(0);
+        let mut shape = self.shape.clone();
+        let Some(first) = shape.first_mut() else {
+            return Err(Error::argument("Tensor::rows", "self", "of one dimension at least", "a scalar"));
+        };
+        let rows = std::mem::replace(first, count);
         if start.checked_add(count).is_none_or(|end| end > rows) {
             return Err(Error::argument(
                 "Tensor::rows",
@@ -150,8 +166,6 @@ impl Tensor {
             ));
         }
         let row_bytes = self.bytes() / (rows as u64).max(1);
-        let mut shape = self.shape.clone();
-        shape[0] = count;
         Ok(Self { offset: self.offset + start as u64 * row_bytes, shape, ..self.clone() })
     }
 
@@ -183,6 +197,21 @@ impl Tensor {
     /// The size of the view as a binding, whose size is a multiple of four: an odd number of halves takes two bytes more.
     pub(super) fn bound_bytes(&self) -> u64 {
         self.bytes().next_multiple_of(4)
+    }
+
+    /// The device it is on.
+    pub(crate) fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Refuses a tensor whose buffer may not be used so, in the name of `op` and `argument`.
+    pub(super) fn expect_usage(
+        &self,
+        op: &str,
+        argument: &'static str,
+        usage: wgpu::BufferUsages,
+    ) -> Result<()> {
+        expect_usage(self.buffer(), op, argument, usage)
     }
 
     /// Whether nothing of this library's or a caller's lies right behind the view.
@@ -223,6 +252,15 @@ impl Tensor {
         Err(Error::argument(op, argument, format!("of {wanted:?}"), format!("of {:?}", self.dtype)))
     }
 
+    /// Refuses a tensor that is on another device than `other`, in the name of `op` and `argument`.
+    pub(crate) fn expect_beside(&self, op: &str, argument: &'static str, other: &Self) -> Result<()> {
+        let [found, wanted] = [self, other].map(|tensor| tensor.device);
+        if found == wanted {
+            return Ok(());
+        }
+        Err(Error::argument(op, argument, format!("on {wanted}"), format!("on {found}")))
+    }
+
     /// Refuses a tensor of another shape, in the name of `op` and `argument`.
     pub(crate) fn expect_shape(&self, op: &str, argument: &'static str, wanted: &[usize]) -> Result<()> {
         if self.shape == wanted {
@@ -243,10 +281,24 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// Bytes of a shape, refused when they overflow.
+/// Refuses a buffer that may not be used so, in the name of `op` and `argument`.
+fn expect_usage(
+    buffer: &wgpu::Buffer,
+    op: &str,
+    argument: &'static str,
+    usage: wgpu::BufferUsages,
+) -> Result<()> {
+    if buffer.usage().contains(usage) {
+        return Ok(());
+    }
+    Err(Error::argument(op, argument, format!("with usage {usage:?}"), format!("with {:?}", buffer.usage())))
+}
+
+/// Bytes of a shape, refused when they overflow. A product of any of its sides, a side of 0 left out, fits 64 bits, too.
 pub(super) fn byte_size(shape: &[usize], dtype: DType) -> Result<u64> {
-    shape
-        .iter()
-        .try_fold(dtype.size(), |bytes, &side| bytes.checked_mul(side as u64))
-        .ok_or_else(|| Error::argument("Tensor", "shape", "a size that fits 64 bits", format!("{shape:?}")))
+    let bytes = shape.iter().try_fold(dtype.size(), |bytes, &side| bytes.checked_mul(side.max(1) as u64));
+    match bytes {
+        Some(bytes) => Ok(if shape.contains(&0) { 0 } else { bytes }),
+        None => Err(Error::argument("Tensor", "shape", "a size that fits 64 bits", format!("{shape:?}"))),
+    }
 }

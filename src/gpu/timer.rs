@@ -54,15 +54,15 @@ impl Timer {
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost), or what the graphics layer has to object.
     pub fn time(&self, plan: &Plan) -> Result<Duration> {
+        self.gpu.expect_own("Timer::time", "plan", plan.device())?;
         let Some(stamps) = &self.stamps else {
             let started = Instant::now();
             self.gpu.run(plan)?;
             self.gpu.finish()?;
             return Ok(started.elapsed());
         };
-        let mut encoder = encoder(&self.gpu);
-        plan.encode_stamped(&mut encoder, Some(stamps.around(0)));
-        let [took] = stamps.read(&self.gpu, encoder)?[..] else { return Ok(Duration::ZERO) };
+        let took = stamps.time(&self.gpu, |encoder| plan.encode_stamped(encoder, Some(stamps.around(0))))?;
+        let [took] = took[..] else { return Ok(Duration::ZERO) };
         Ok(took)
     }
 
@@ -72,18 +72,15 @@ impl Timer {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for more than 2048 dispatches, and as [`time`](Self::time).
     pub fn time_each(&self, plan: &Plan) -> Result<Option<Vec<Duration>>> {
+        self.gpu.expect_own("Timer::time_each", "plan", plan.device())?;
         if self.stamps.is_none() || plan.is_empty() {
             return Ok(self.stamps.as_ref().map(|_| Vec::new()));
         }
         let stamps = Stamps::new(&self.gpu, plan.len())?;
-        let mut encoder = encoder(&self.gpu);
-        plan.encode_each(&mut encoder, |dispatch| stamps.around(dispatch));
-        stamps.read(&self.gpu, encoder).map(Some)
+        stamps
+            .time(&self.gpu, |encoder| plan.encode_each(encoder, |dispatch| stamps.around(dispatch)))
+            .map(Some)
     }
-}
-
-fn encoder(gpu: &Gpu) -> wgpu::CommandEncoder {
-    gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
 }
 
 /// Room for the timestamps around passes.
@@ -124,15 +121,18 @@ impl Stamps {
         }
     }
 
-    /// Submits what the timestamps are around, and waits for it.
-    fn read(&self, gpu: &Gpu, mut encoder: wgpu::CommandEncoder) -> Result<Vec<Duration>> {
+    /// Submits the passes that `record` puts timestamps around, and waits for them.
+    fn time(&self, gpu: &Gpu, record: impl FnOnce(&mut wgpu::CommandEncoder)) -> Result<Vec<Duration>> {
         let bytes = self.passes as u64 * BYTES;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = gpu.create_buffer("timer", bytes, usage)?;
-        encoder.resolve_query_set(&self.set, 0..2 * self.passes as u32, &self.resolved, 0);
-        encoder.copy_buffer_to_buffer(&self.resolved, 0, &staging, 0, bytes);
-        let submission = gpu.submit([encoder.finish()])?;
-        let words = Pending::<u32>::new(gpu, staging, submission, 4 * self.passes).wait()?;
+        let commands = gpu.encode("timer", |encoder| {
+            record(encoder);
+            encoder.resolve_query_set(&self.set, 0..2 * self.passes as u32, &self.resolved, 0);
+            encoder.copy_buffer_to_buffer(&self.resolved, 0, &staging, 0, bytes);
+        })?;
+        let submission = gpu.submit([commands])?;
+        let words = Pending::<u32>::new(gpu, staging, submission, 4 * self.passes)?.wait()?;
         let period = f64::from(gpu.queue().get_timestamp_period());
         let stamp = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
         let took = words.chunks_exact(4).map(|pair| {

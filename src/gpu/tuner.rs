@@ -70,7 +70,7 @@ impl Workload {
     /// How many blocks there could be; 1 where nothing is sparse.
     pub fn places(&self) -> usize {
         let block = self.block.max(1);
-        self.sparse_sides().map_or(1, |[rows, cols]| ((rows / block) * (cols / block)).max(1))
+        self.sparse_sides().map_or(1, |[rows, cols]| (rows / block).saturating_mul(cols / block).max(1))
     }
 
     /// The share of blocks that are there.

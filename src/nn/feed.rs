@@ -1,7 +1,7 @@
 //! A feed-forward network of two layers, the part of a language model that experts may take the place of.
 
 use super::builder::Builder;
-use super::{After, LayerShape, Linear, Passage};
+use super::{Activated, After, LayerShape, Linear, Passage};
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::{Activation, Epilogue};
@@ -73,10 +73,9 @@ impl FeedForward {
     /// # Errors
     /// As the operations.
     pub fn forward(&self, rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
-        let (bias, activation) = (self.up.bias(), self.activation);
-        let epilogue = Epilogue::Forward { bias, activation, dropout: None, pre: self.pre.as_ref() };
-        self.up.forward(rec, x, &self.hidden, epilogue)?;
-        self.down.forward(rec, &self.hidden, out, Epilogue::Bias(self.down.bias()))
+        let then = Activated { activation: self.activation, dropout: None, pre: self.pre.as_ref() };
+        self.up.forward(rec, x, &self.hidden, Some(then))?;
+        self.down.forward(rec, &self.hidden, out, None)
     }
 
     // CONTRACT: `dy` is the gradient of the loss by the output `y`, whatever follows it, in the network's precision.

@@ -3,7 +3,18 @@
 use super::{Param, Parameter, Projection};
 use crate::Result;
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::ops::{self, Epilogue};
+use crate::ops::{self, Activation, Dropping, Epilogue};
+
+/// Activation and dropout behind a layer's sums and biases.
+#[derive(Debug, Clone, Copy)]
+pub struct Activated<'a> {
+    /// Activation.
+    pub activation: Activation,
+    /// Dropout after it.
+    pub dropout: Option<Dropping<'a>>,
+    /// Pre-activation `[rows, out]`, written for the backward pass; see [`Activation::shows_in_output`].
+    pub pre: Option<&'a Tensor>,
+}
 
 /// A projection, dense or block-sparse, and a bias.
 #[derive(Debug)]
@@ -23,7 +34,7 @@ impl Linear {
         Ok(Self { projection, bias: Param::new(gpu, name, &[outputs], &vec![0.0; outputs])? })
     }
 
-    /// Records `out[rows, out] = epilogue(x[rows, in] * W^T)`; the epilogue adds [`Linear::bias`].
+    /// Records `out[rows, out] = x[rows, in] * W^T + b`, then activation and dropout, if any.
     ///
     /// # Errors
     /// As the operation.
@@ -32,8 +43,15 @@ impl Linear {
         rec: &mut Recorder<'_>,
         x: &Tensor,
         out: &Tensor,
-        epilogue: Epilogue<'_>,
+        then: Option<Activated<'_>>,
     ) -> Result<()> {
+        let bias = self.bias();
+        let epilogue = match then {
+            None => Epilogue::Bias(bias),
+            Some(Activated { activation, dropout, pre }) => {
+                Epilogue::Forward { bias, activation, dropout, pre }
+            }
+        };
         self.projection.forward(rec, x, out, epilogue)
     }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use super::builder::Builder;
 use super::config::counts;
-use super::{After, FanIn, LayerShape, Linear, Network, Operand, Parameter, Passage, Precision, Projection};
+use super::{
+    Activated, After, FanIn, LayerShape, Linear, Network, Operand, Parameter, Passage, Precision, Projection,
+};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
 use crate::random::{Key, Stream};
@@ -261,15 +263,14 @@ impl Network for Mlp {
         let mut x = &buffers.input;
         for (index, layer) in self.layers.iter().enumerate() {
             if index == self.layers.len() - 1 {
-                return layer.forward(rec, x, &buffers.logits, Epilogue::Bias(layer.bias()));
+                return layer.forward(rec, x, &buffers.logits, None);
             }
-            let epilogue = Epilogue::Forward {
-                bias: layer.bias(),
+            let then = Activated {
                 activation: self.config.activation.at_layer(index),
                 dropout: self.dropping(index, step),
                 pre: buffers.pre[index].as_ref(),
             };
-            layer.forward(rec, x, &buffers.hidden[index], epilogue)?;
+            layer.forward(rec, x, &buffers.hidden[index], Some(then))?;
             x = &buffers.hidden[index];
         }
         Ok(())

@@ -16,7 +16,7 @@ mod projection;
 pub use builder::{FanIn, Init};
 pub use config::{LayerShape, ModelConfig};
 pub use feed::FeedForward;
-pub use linear::Linear;
+pub use linear::{Activated, Linear};
 pub use lm::{Lm, LmConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use moe::{Moe, MoeConfig, Overflow};

@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::{FanIn, Init, Parameter};
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::ops::{self, Epilogue, Rounding, Step, Transpose};
 use crate::random::Key;
 use crate::sparse::{BlockMatrix, Pattern, Topology};
@@ -82,6 +82,11 @@ impl Projection {
         init: Init,
     ) -> Result<Self> {
         let [outputs, inputs] = sides;
+        let shape = match topology {
+            None => sides.to_vec(),
+            Some(topology) => vec![topology.nnz(), topology.block(), topology.block()],
+        };
+        gpu.expect_buffer(name, &shape, DType::F32)?;
         let elements = topology.map_or(outputs * inputs, Topology::elements);
         let fan_in = match init.fan_in {
             FanIn::Present => {

@@ -98,8 +98,10 @@ impl<'a> Call<'a> {
         lse.expect_shape(op, "lse", &[tokens, heads])?;
         let packed = width.saturating_mul(3);
         qkv.expect_shape(op, "qkv", &[tokens, packed])?;
+        // The gradients of keys need no output, but it belongs to what they need.
+        out.expect_beside(op, "out", qkv)?;
         whole_sequences(op, tokens, context)?;
-        if !HEADS.iter().any(|head| heads.checked_mul(*head) == Some(width)) {
+        if heads == 0 || !HEADS.iter().any(|head| heads.checked_mul(*head) == Some(width)) {
             let wanted = format!("{heads} heads of one of {HEADS:?} columns");
             return Err(Error::argument(op, "width", wanted, format!("{width} columns")));
         }

@@ -85,9 +85,10 @@ pub fn experts_backward(
     }
     let block = pattern.block();
     let key = Key::new("experts", "backward").block(block).with("gated", on.up.is_some());
-    // Rows of a workgroup, as the shader has it.
+    // Rows of a workgroup, as the shader has it. Rows without blocks keep what they hold.
     let rows = block.min(256 / (block / 4));
-    rec.dispatch(&with_activation(key, activation), &args, (pattern.rows() / rows) as u64)
+    let workgroups = if pattern.nnz() == 0 { 0 } else { pattern.rows() / rows };
+    rec.dispatch(&with_activation(key, activation), &args, workgroups as u64)
 }
 
 fn slope(activation: Activation) -> f32 {

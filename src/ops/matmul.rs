@@ -1,8 +1,10 @@
 //! What the four matmul families share: `shaders/common/matmul.wgsl`.
 
+use half::f16;
+
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
-use crate::gpu::{Args, Choice, DType, Family, Gpu, Key, Recorder, Tensor, Tiling, Variant, Workload};
+use crate::gpu::{Args, Choice, Class, DType, Family, Gpu, Key, Recorder, Tensor, Tiling, Variant, Workload};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
@@ -23,7 +25,7 @@ impl Sizes {
             let wanted = format!("of {k} along the contraction, like lhs {lhs:?}");
             return Err(Error::argument(op, "rhs", wanted, format!("{rhs:?}, so {inner}")));
         }
-        if m * n * k == 0 {
+        if [m, n, k].contains(&0) {
             return Err(Error::argument(op, "lhs", "a product with no side 0", format!("{m} x {k} x {n}")));
         }
         Ok(Self { m, n, k })
@@ -160,6 +162,7 @@ impl Product<'_> {
         let (out, out_first) = rows(Place::Out, m).within(gpu, self.out)?;
         let mask = self.mask.map(|mask| slots.of_bits(mask, self.block_area())).transpose()?;
         let pre = self.epilogue.pre().map(|pre| m.within(gpu, pre)).transpose()?;
+        let (lhs, rhs) = (bindable(gpu, lhs)?, bindable(gpu, rhs)?);
         for (name, tensor) in [("lhs", &lhs), ("rhs", &rhs), ("out", &out)] {
             // The shaders index with 32 bits.
             if u32::try_from(tensor.len()).is_err() {
@@ -233,6 +236,16 @@ impl Product<'_> {
     }
 }
 
+/// The tensor, or one vector in the place of the values of a matrix without blocks: no binding is empty. Kernels walk along the
+/// blocks of the topology, so none reads it.
+fn bindable(gpu: &Gpu, values: Tensor) -> Result<Tensor> {
+    match values.dtype() {
+        DType::F32 if values.is_empty() => gpu.alloc::<f32>(Class::Scratch, "no blocks", &[4]),
+        DType::F16 if values.is_empty() => gpu.alloc::<f16>(Class::Scratch, "no blocks", &[4]),
+        _ => Ok(values),
+    }
+}
+
 /// What both operands are stored as: f16 if both are, else f32, and the recorder refuses what is neither.
 fn operand_type(op: &str, lhs: &Tensor, rhs: &Tensor) -> Result<DType> {
     let [left, right] = [lhs, rhs].map(Tensor::dtype);
@@ -286,6 +299,8 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
             variant if variant == forced.variant => forced,
             other => other.into(),
         },
+        // Without blocks there is nothing to measure.
+        (None, _) if work.block > 0 && work.nnz == 0 => usual(gpu, work),
         (None, _) => {
             let usual = usual(gpu, work);
             // A class of shapes may have some on either side of where cooperative matrices begin.

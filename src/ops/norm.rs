@@ -97,7 +97,11 @@ pub fn norm_gain(
     scale.expect_shape(op, "scale", &[rows])?;
     out.expect_shape(op, "out", &[columns])?;
     let chunks = rows.div_ceil(CHUNK);
-    if chunks <= 1 {
+    if chunks == 0 {
+        // A sum of no rows, whose order is none.
+        return column_sums(rec, grad, out, false);
+    }
+    if chunks == 1 {
         return gain(rec, grad, x, scale, out);
     }
     let partial = rec.gpu().alloc::<f32>(Class::Scratch, "partial sums", &[chunks, columns])?;

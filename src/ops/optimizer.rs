@@ -4,6 +4,7 @@
 use super::windows::Windows;
 use super::{Step, elementwise};
 use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::sparse::BLOCKS;
 use crate::{Error, Result};
 
 /// Stochastic gradient descent. The learning rate comes from the [`Step`].
@@ -102,8 +103,12 @@ pub fn adamw(
         settled.extend([("ln_beta_1", ln(settings.beta_1)), ("ln_beta_2", ln(settings.beta_2))]);
     }
     if let Some(born) = born {
-        let &[nnz, block, _] = values.shape() else {
-            return Err(Error::argument(op, "values", "blocks, as there are births", format!("{values:?}")));
+        let (nnz, block) = match *values.shape() {
+            [nnz, rows, columns] if rows == columns && BLOCKS.contains(&rows) => (nnz, rows),
+            _ => {
+                let wanted = format!("blocks of a side of {BLOCKS:?}, as there are births");
+                return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
+            }
         };
         born.expect_shape(op, "born", &[nnz])?;
         key = key.block(block);

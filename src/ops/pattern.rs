@@ -27,7 +27,7 @@ pub fn map_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor) -> R
 pub fn empty_lines(rec: &mut Recorder<'_>, pattern: &Pattern, out: &Tensor, layer: usize) -> Result<()> {
     let op = "pattern.empty";
     let [layers, _] = out.matrix(op, "out")?;
-    out.expect_shape(op, "out", &[layers.max(layer + 1), 2])?;
+    out.expect_shape(op, "out", &[layers.max(layer.saturating_add(1)), 2])?;
     let args =
         Args::new().tensor("out", out).tensor("topology", pattern.packed()).size(op, "layer", layer)?;
     rec.dispatch(&Key::new("pattern", "empty"), &args, 1)

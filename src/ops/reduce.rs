@@ -1,7 +1,7 @@
 //! Sums and norms of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
 
 use super::windows::Windows;
-use super::{elementwise, float_type};
+use super::{elementwise, fill, float_type};
 use crate::Result;
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::reference::CHUNK;
@@ -23,6 +23,10 @@ pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) 
     let op = OP;
     let [mut rows, columns] = x.matrix(op, "x")?;
     out.expect_shape(op, "out", &[columns])?;
+    if rows == 0 {
+        x.expect_beside(op, "x", out)?;
+        return if add { Ok(()) } else { fill(rec, out, 0) };
+    }
     let mut from = x.clone();
     while rows > CHUNK {
         let chunks = rows.div_ceil(CHUNK);
@@ -41,6 +45,10 @@ pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result
     let op = "reduce.norms";
     let [rows, columns] = x.matrix(op, "x")?;
     out.expect_shape(op, "out", &[columns])?;
+    if rows == 0 {
+        x.expect_beside(op, "x", out)?;
+        return fill(rec, out, 0);
+    }
     let args =
         Args::new().tensor("x", x).tensor("out", out).size(op, "rows", rows)?.size(op, "columns", columns)?;
     rec.dispatch(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))

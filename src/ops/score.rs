@@ -8,7 +8,7 @@ use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
 use crate::reference::{ProductScore, ValueScore};
-use crate::sparse::{BlockMatrix, Pattern};
+use crate::sparse::{BLOCKS, BlockMatrix, Pattern};
 use crate::{Error, Result};
 
 /// What no selection takes.
@@ -69,8 +69,12 @@ pub fn score_values(
 /// [`Error::Argument`] where shapes do not fit.
 pub fn score_silent(rec: &mut Recorder<'_>, dy: &Tensor, block: usize, silent: &Tensor) -> Result<()> {
     let op = "score.silent";
-    let [rows, _] = dy.matrix(op, "dy")?;
-    dy.expect_shape(op, "dy", &[rows, silent.len() * block])?;
+    let [rows, columns] = dy.matrix(op, "dy")?;
+    if !BLOCKS.contains(&block) || !columns.is_multiple_of(block) {
+        let wanted = format!("one of {BLOCKS:?} that divides {columns} columns");
+        return Err(Error::argument(op, "block", wanted, block));
+    }
+    silent.expect_shape(op, "silent", &[columns / block])?;
     let args = Args::new()
         .tensor("dy", dy)
         .tensor("silent", silent)
@@ -100,9 +104,9 @@ pub fn score_product(
     let op = "score.product";
     let transpose = Transpose::TN;
     let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
-    if !sizes.m.is_multiple_of(block) || !sizes.n.is_multiple_of(block) {
-        let found = format!("{} x {}", sizes.m, sizes.n);
-        return Err(Error::argument(op, "block", format!("a divisor of {found}"), block));
+    if !BLOCKS.contains(&block) || !sizes.m.is_multiple_of(block) || !sizes.n.is_multiple_of(block) {
+        let wanted = format!("one of {BLOCKS:?} that divides {} x {}", sizes.m, sizes.n);
+        return Err(Error::argument(op, "block", wanted, block));
     }
     scores.expect_shape(op, "scores", &[sizes.m / block * (sizes.n / block)])?;
     if scales.is_some() != (what == ProductScore::Cosine) {
@@ -201,7 +205,11 @@ pub fn score_connect(
     learning: Connect,
 ) -> Result<()> {
     let op = "score.connect";
-    grads.expect_shape(op, "grads", &[row_blocks * col_blocks])?;
+    if row_blocks.checked_mul(col_blocks) != Some(grads.len()) {
+        let wanted = format!("of a grid of {row_blocks} x {col_blocks} blocks");
+        return Err(Error::argument(op, "grads", wanted, format!("of shape {:?}", grads.shape())));
+    }
+    grads.expect_shape(op, "grads", &[grads.len()])?;
     connections.expect_shape(op, "connections", grads.shape())?;
     let args = Args::new()
         .tensor("grads", grads)

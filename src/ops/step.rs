@@ -17,13 +17,18 @@ pub struct StepValues {
     pub corrections: [f32; 2],
 }
 
-impl Default for StepValues {
-    fn default() -> Self {
-        Self { index: 0, learning_rate: 0.0, row_scale: 1.0, corrections: [1.0; 2] }
-    }
-}
-
 impl StepValues {
+    /// Values for a pass that makes no gradient and updates nothing. Whatever does so by mistake becomes NaN, which is seen,
+    /// where a learning rate of 0 or an average over one row would not be.
+    pub fn forward(index: u32) -> Self {
+        Self { index, learning_rate: f32::NAN, row_scale: f32::NAN, corrections: [f32::NAN; 2] }
+    }
+
+    /// Values for a pass that makes gradients, averaged by `row_scale`, and updates nothing. An update by mistake becomes NaN.
+    pub fn backward(index: u32, row_scale: f32) -> Self {
+        Self { row_scale, ..Self::forward(index) }
+    }
+
     /// In the shader's order; a uniform's size is a multiple of 16 bytes.
     fn words(&self) -> [u32; 8] {
         let [first, second] = self.corrections.map(f32::to_bits);

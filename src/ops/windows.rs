@@ -73,7 +73,7 @@ impl Windows {
     fn along(mut self, tensor: &Tensor, bits: u64) -> Self {
         let bits = bits.max(1);
         self.needed |= tensor.bytes() > self.largest;
-        self.most = self.most.min((self.largest * 8 / bits) as usize);
+        self.most = self.most.min((self.largest.saturating_mul(8) / bits) as usize);
         self.by(self.alignment as usize * 8 / common_divisor(self.alignment as usize * 8, bits as usize))
     }
 
@@ -143,7 +143,7 @@ impl Window {
     /// and the element of it with which the window begins.
     pub(super) fn within(self, gpu: &Gpu, tensor: &Tensor) -> Result<(Tensor, usize)> {
         let limits = gpu.limits();
-        let unit = tensor.len() / self.units;
+        let unit = tensor.len() / self.units.max(1);
         let start = self.start * unit;
         if self.is_whole() || tensor.bytes() <= limits.max_storage_buffer_binding_size {
             return Ok((tensor.clone(), start));

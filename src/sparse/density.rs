@@ -59,7 +59,7 @@ impl Density {
             let reason = format!("{sparsity} is not in [0, 1)");
             return Err(Error::Config { option: "sparsity", reason });
         }
-        let sizes: Vec<usize> = layers.iter().map(|[rows, cols]| rows * cols).collect();
+        let sizes = sizes_of(layers)?;
         let keep = |blocks: usize| blocks - (sparsity * blocks as f64).floor() as usize;
         let total: usize = sizes.iter().sum();
         let budget = keep(total);
@@ -79,6 +79,19 @@ impl Density {
         }
         Ok(reserve(share(layers, &sizes, budget, factor)))
     }
+}
+
+/// Places for blocks in every layer, refused where there is none or they cannot be counted without rounding.
+fn sizes_of(layers: &[Grid]) -> Result<Vec<usize>> {
+    let mut total = 0usize;
+    let mut size = |&[rows, cols]: &Grid| {
+        let size = rows.checked_mul(cols).filter(|&size| size > 0)?;
+        total = total.checked_add(size).filter(|&total| total <= 1 << f64::MANTISSA_DIGITS)?;
+        Some(size)
+    };
+    let sizes = layers.iter().map(&mut size).collect::<Option<_>>();
+    let reason = || format!("{layers:?} blocks are none in some layer, or more than 2^53 in all");
+    sizes.ok_or_else(|| Error::Topology { reason: reason() })
 }
 
 /// Blocks that a layer would keep per unit of the factor: `(rows + cols) / (rows * cols)` times its size.

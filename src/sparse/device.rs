@@ -2,8 +2,8 @@
 
 use super::topology::{self, Layout};
 use super::{BlockMask, Topology};
-use crate::Result;
-use crate::gpu::{Class, Element, Gpu, Tensor};
+use crate::gpu::{Class, DType, Element, Gpu, Tensor};
+use crate::{Error, Result};
 
 /// A pattern where the kernels see it: a packed [`Topology`]. Which blocks there are may change in place, on the device;
 /// their number, and so the size of everything that belongs to the matrix, may not.
@@ -51,6 +51,7 @@ impl Pattern {
         let [row_blocks, col_blocks] = topology::grid(rows, cols, block)?;
         topology::check_size(most, block)?;
         let layout = Layout::new(row_blocks, col_blocks, block, most);
+        gpu.expect_buffer("topology", &[layout.words], DType::U32)?;
         let mut words = layout.header.to_vec();
         words[topology::NNZ] = 0;
         words.resize(layout.words, 0);
@@ -62,8 +63,12 @@ impl Pattern {
     /// [`ops::fill_pattern`](crate::ops::fill_pattern).
     ///
     /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for more blocks than places,
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn sized_like(&self, gpu: &Gpu, nnz: usize) -> Result<Self> {
+        if nnz > self.places() {
+            return Err(Error::argument("Pattern", "nnz", format!("{} at most", self.places()), nnz));
+        }
         let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, nnz);
         let mut words = layout.header.to_vec();
         words.resize(layout.words, 0);
@@ -145,7 +150,8 @@ impl BlockMatrix {
     /// Puts values, in slot order, on the device.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if there are not `nnz * block * block` values, [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    /// [`Error::Argument`](crate::Error::Argument) if there are not `nnz * block * block` values or the pattern is on another
+    /// device, [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn upload<T: Element>(
         gpu: &Gpu,
         class: Class,
@@ -153,6 +159,7 @@ impl BlockMatrix {
         pattern: &Pattern,
         values: &[T],
     ) -> Result<Self> {
+        gpu.expect_own(label, "pattern", pattern.packed.device())?;
         let values = gpu.upload(class, label, &pattern.shape(), values)?;
         Ok(Self { pattern: pattern.clone(), values })
     }
@@ -160,17 +167,18 @@ impl BlockMatrix {
     /// A matrix whose values are unspecified: a gradient to be written, say.
     ///
     /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) if the pattern is on another device,
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn alloc(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
-        let values = gpu.alloc::<f32>(class, label, &pattern.shape())?;
-        Ok(Self { pattern: pattern.clone(), values })
+        Self::alloc_of::<f32>(gpu, class, label, pattern)
     }
 
     /// The same, of values of another type: f16 operands of products, say, or their results.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
+    /// As [`BlockMatrix::alloc`].
     pub fn alloc_of<T: Element>(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
+        gpu.expect_own(label, "pattern", pattern.packed.device())?;
         let values = gpu.alloc::<T>(class, label, &pattern.shape())?;
         Ok(Self { pattern: pattern.clone(), values })
     }
@@ -178,8 +186,9 @@ impl BlockMatrix {
     /// Values that lie in a caller's buffer.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if `values` is not `[nnz, block, block]`.
+    /// [`Error::Argument`](crate::Error::Argument) if `values` is not `[nnz, block, block]`, or on another device.
     pub fn adopt(pattern: Pattern, values: Tensor) -> Result<Self> {
+        values.expect_beside("BlockMatrix::adopt", "values", &pattern.packed)?;
         values.expect_shape("BlockMatrix::adopt", "values", &pattern.shape())?;
         Ok(Self { pattern, values })
     }

@@ -66,7 +66,8 @@ pub fn connected(draws: &[Draw]) -> Result<Vec<Topology>> {
         for (side, units) in draw.sides.into_iter().zip(draw.units) {
             if let Some(units) = units {
                 let size = sizes.entry(units).or_insert(usize::MAX);
-                *size = draw.nnz.min(side / draw.block).min(*size);
+                // A block of 0 is refused below, with the draw's other faults.
+                *size = draw.nnz.min(side / draw.block.max(1)).min(*size);
             }
         }
     }

@@ -44,20 +44,20 @@ impl RoutingShape {
 
     /// Assignments, absent ones too.
     pub fn assignments(&self) -> usize {
-        self.tokens * self.choices
+        self.tokens.saturating_mul(self.choices)
     }
 
     /// Hidden units of all experts.
     pub fn hidden(&self) -> usize {
-        self.widths.iter().sum()
+        self.widths.iter().fold(0, |sum, &width| sum.saturating_add(width))
     }
 
     /// The first column of blocks of each expert, and behind them the number of all.
     pub fn first_columns(&self) -> Vec<u32> {
-        let widths = self.widths.iter().map(|width| (width / self.block) as u32);
+        let widths = self.widths.iter().map(|width| width.checked_div(self.block).unwrap_or(0));
         std::iter::once(0)
-            .chain(widths.scan(0, |sum, width| {
-                *sum += width;
+            .chain(widths.scan(0u32, |sum, width| {
+                *sum = sum.saturating_add(u32::try_from(width).unwrap_or(u32::MAX));
                 Some(*sum)
             }))
             .collect()

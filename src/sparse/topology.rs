@@ -191,6 +191,7 @@ impl Topology {
     /// [`Error::Topology`] if the block does not divide a side.
     pub fn full(rows: usize, cols: usize, block: usize) -> Result<Self> {
         let [row_blocks, col_blocks] = grid(rows, cols, block)?;
+        check_size(row_blocks * col_blocks, block)?;
         let coordinates: Vec<_> = (0..row_blocks as u32)
             .flat_map(|row| (0..col_blocks as u32).map(move |col| (row, col)))
             .collect();

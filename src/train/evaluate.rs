@@ -21,7 +21,7 @@ impl Trainer {
         let mut in_flight =
             VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
         for members in rows.chunks(self.settings.batch) {
-            self.batch.load(&self.gpu, &self.data.test, members, StepValues::default())?;
+            self.batch.load(&self.gpu, &self.data.test, members, StepValues::forward(0))?;
             in_flight.push_back(self.gpu.run(&self.plans.test)?);
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()

@@ -166,12 +166,7 @@ impl Surgery for Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let members = self.members(batch % per_epoch, batch / per_epoch);
         let row_scale = 1.0 / (members.len() * self.batch.labels_per_row()) as f32;
-        self.batch.load(
-            &self.gpu,
-            &self.data.train,
-            &members,
-            StepValues { row_scale, ..StepValues::default() },
-        )?;
+        self.batch.load(&self.gpu, &self.data.train, &members, StepValues::backward(0, row_scale))?;
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;

@@ -60,6 +60,8 @@ pub struct OptimizerState {
     momentum: f32,
     weight_decay: f32,
     parts: Vec<Vec<Tensor>>,
+    /// Names of the parameters.
+    names: Vec<String>,
     /// Of each parameter, the number of the layer whose weight it is, if it is one's.
     weight_of: Vec<Option<usize>>,
 }
@@ -82,13 +84,14 @@ impl OptimizerState {
         };
         let parts = parameters.iter().map(zeros).collect::<Result<_>>()?;
         let weight_of = parameters.iter().map(|parameter| parameter.weight_of).collect();
-        Ok(Self { kind, momentum, weight_decay, parts, weight_of })
+        let names = parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        Ok(Self { kind, momentum, weight_decay, parts, names, weight_of })
     }
 
     /// Records one update of every parameter. `born` has the births of a layer's blocks, where they matter.
     ///
     /// # Errors
-    /// As the operations.
+    /// [`Error::Argument`] if these are not the parameters that it keeps state of, in their order; and as the operations.
     pub fn update(
         &self,
         rec: &mut Recorder<'_>,
@@ -96,6 +99,11 @@ impl OptimizerState {
         born: &dyn Fn(usize) -> Option<Tensor>,
         step: &Step,
     ) -> Result<()> {
+        let found: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
+        if !found.iter().copied().eq(&self.names) {
+            let wanted = format!("those that it keeps state of, {:?}", self.names);
+            return Err(Error::argument("optimizer", "parameters", wanted, format!("{found:?}")));
+        }
         for (parameter, parts) in parameters.iter().zip(&self.parts) {
             let weight_decay = if parameter.decays { self.weight_decay } else { 0.0 };
             let (values, grads) = (parameter.values, parameter.grads);

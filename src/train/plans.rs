@@ -31,7 +31,7 @@ impl Room {
     pub(super) fn new(gpu: &Gpu, model: &dyn Network, half: Option<Half>) -> Result<Self> {
         let rows = model.logits().shape()[0];
         let sparse = model.layers().iter().filter(|layer| layer.weight().sparse().is_some()).count();
-        let step = Step::new(gpu, StepValues::default())?;
+        let step = Step::new(gpu, StepValues::forward(0))?;
         let step = match half {
             Some(half) => step.with_scale(LossScale::new(gpu, half.loss_scale)?),
             None => step,

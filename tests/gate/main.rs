@@ -116,7 +116,7 @@ fn run(gpu: &Gpu, setup: &Setup) -> Found {
     let noise = setup.noise.as_ref().map(|noise| floats(&matrix, noise));
     let bias = setup.bias.as_ref().map(|bias| floats(&[experts], bias));
     let valid = setup.valid.as_ref().map(|valid| words(&[tokens], valid));
-    let step = Step::new(gpu, StepValues { index: INDEX, ..StepValues::default() }).unwrap();
+    let step = Step::new(gpu, StepValues::forward(INDEX)).unwrap();
     let [probs, noisy, logits_grad, noise_grad] = [(); 4].map(|()| poison(&matrix));
     let (per_token, chosen) = (poison(&[tokens, 4]), words(&[tokens, choices], &vec![77; tokens * choices]));
     let (weights, weights_grad) =

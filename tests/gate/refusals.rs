@@ -47,7 +47,7 @@ impl Room {
 fn what_does_not_fit() {
     let gpu = gpu();
     let room = Room::new(&gpu);
-    let step = Step::new(&gpu, StepValues::default()).unwrap();
+    let step = Step::new(&gpu, StepValues::forward(0)).unwrap();
     let draw = Some(Draw { key: key(), step: &step });
     let (inputs, out) = (room.inputs(), room.outputs());
     let refused = |gate: &str, inputs: Inputs<'_>, out: Outputs<'_>, wanted: &str| {

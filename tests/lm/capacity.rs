@@ -58,7 +58,7 @@ fn shared_out(gpu: &Gpu, config: &MoeConfig) -> [Vec<u32>; 2] {
     let x = gpu.upload(Class::Scratch, "x", &[TOKENS, WIDTH], &x).unwrap();
     let ids = gpu.upload(Class::Scratch, "ids", &[TOKENS], &ids).unwrap();
     let out = gpu.alloc::<f32>(Class::Scratch, "out", &[TOKENS, WIDTH]).unwrap();
-    let step = Step::new(gpu, StepValues::default()).unwrap();
+    let step = Step::new(gpu, StepValues::forward(0)).unwrap();
     let mut rec = Recorder::new(gpu);
     moe.forward(&mut rec, [&x, &ids, &out], Some(&step)).unwrap();
     gpu.run(&rec.finish().unwrap()).unwrap();

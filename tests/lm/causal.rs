@@ -22,7 +22,7 @@ impl Pass {
         let topologies = config.topologies(config.sparsity()).unwrap();
         let model = config.build(gpu, BATCH, &topologies, FanIn::Present, Precision::F32).unwrap();
         spread(gpu, &*model, &mut Key::new(3, Stream::Check(17)).walk(), |x| x);
-        let step = Step::new(gpu, StepValues { index: 2, ..StepValues::default() }).unwrap();
+        let step = Step::new(gpu, StepValues::forward(2)).unwrap();
         let mut rec = Recorder::new(gpu);
         model.forward(&mut rec, training.then_some(&step)).unwrap();
         let plan = rec.finish().unwrap();

@@ -61,7 +61,7 @@ impl Bench {
             x: floats(&[ROWS, cols]),
             y: floats(&[ROWS, rows]),
             dy: floats(&[ROWS, rows]),
-            step: Step::new(gpu, StepValues::default()).unwrap(),
+            step: Step::new(gpu, StepValues::forward(0)).unwrap(),
             workspace: Workspace::new(gpu, &pattern, smoothing).unwrap(),
             pattern,
         }
@@ -140,7 +140,7 @@ impl Bench {
             gpu.write(tensor, values).unwrap();
         }
         gpu.write(self.workspace.wanted(), &[case.wanted as u32]).unwrap();
-        self.step.write(gpu, StepValues { index: case.index, ..StepValues::default() }).unwrap();
+        self.step.write(gpu, StepValues { index: case.index, ..StepValues::forward(0) }).unwrap();
     }
 }
 

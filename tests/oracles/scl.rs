@@ -73,7 +73,7 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
             .collect();
         gpu.write(&grad, &grads).unwrap();
         let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
-        let step = Step::new(gpu, StepValues::default()).unwrap();
+        let step = Step::new(gpu, StepValues::forward(0)).unwrap();
         // It looks at no activation.
         let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
         let site = Site {

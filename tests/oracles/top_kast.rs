@@ -63,7 +63,7 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
     let (_, weight) = &patient.sparse_layers()[layer];
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
-    let step = Step::new(gpu, StepValues { index: case.index as u32, ..StepValues::default() }).unwrap();
+    let step = Step::new(gpu, StepValues { index: case.index as u32, ..StepValues::forward(0) }).unwrap();
     // It looks at no activation.
     let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
     let site = Site {

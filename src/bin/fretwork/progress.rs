@@ -131,7 +131,7 @@ pub(crate) fn while_waiting<T>(json: bool, doing: &'static str, work: impl FnOnc
 }
 
 fn kernel_bar(doing: &str, of: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {pos} of {len} kernels  {wide_msg}")
+    let style = ProgressStyle::with_template("{prefix} {pos} of {len} kernels  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(of as u64).with_style(style).with_prefix(doing.to_owned());
     bar.enable_steady_tick(Duration::from_millis(200));

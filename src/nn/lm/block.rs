@@ -156,10 +156,10 @@ impl Block {
         step: Option<&Step>,
     ) -> Result<()> {
         self.norm_1.forward(rec, x)?;
-        self.qkv.forward(rec, self.norm_1.out(), &self.projected, Epilogue::Bias(self.qkv.bias()))?;
+        self.qkv.forward(rec, self.norm_1.out(), &self.projected, None)?;
         ops::attention_forward(rec, self.attention())?;
         let attended = self.attended_operand.take(rec, &self.attended)?;
-        self.out.forward(rec, attended, &self.middle, Epilogue::Bias(self.out.bias()))?;
+        self.out.forward(rec, attended, &self.middle, None)?;
         ops::blend(rec, x, &self.middle, [1.0, 1.0])?;
         self.norm_2.forward(rec, &self.middle)?;
         match &self.feed {

@@ -154,7 +154,7 @@ impl Network for Lm {
             block.forward(rec, [&pair[0], input, &pair[1]], step)?;
         }
         self.norm.forward(rec, &stream[self.config.depth])?;
-        self.head.forward(rec, self.norm.out(), &self.logits, Epilogue::Bias(self.head.bias()))
+        self.head.forward(rec, self.norm.out(), &self.logits, None)
     }
 
     fn backward_with(

@@ -105,6 +105,11 @@ impl<'a> Checked<'a> {
             None => Ok(()),
         };
         floats(op, "logits", inputs.logits, &matrix)?;
+        // What one kernel has no use for, another has, so all of it is on one device.
+        let step = inputs.draw.map(|draw| draw.step.tensor());
+        for tensor in [inputs.noise, inputs.bias, inputs.valid, step, out.noisy].into_iter().flatten() {
+            tensor.expect_beside(op, "inputs", inputs.logits)?;
+        }
         given("noise", inputs.noise, &matrix, noisy)?;
         given("noisy", out.noisy, &matrix, noisy)?;
         given("bias", inputs.bias, &[experts], matches!(gate, Gate::TopK { .. }))?;

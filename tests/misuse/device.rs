@@ -1,0 +1,245 @@
+//! Every public function that has to do with a device, its plans and its kernels.
+
+use std::path::Path;
+
+use fretwork::gpu::{
+    Choice, Class, DType, Family, Gpu, Key, LossFlag, Matrices, Options, Recorder, Sources, Tiling, Timer,
+    Variant, Verdict, VersusDense, Workload, list_adapters,
+};
+use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
+use fretwork::{Error, wgpu};
+
+use crate::bench::Bench;
+use crate::calls::{Call, refused, said};
+
+/// Plans of both devices, of nothing and of something.
+fn plans(b: &Bench) {
+    for gpu in [&b.gpu, &b.other] {
+        for some in [false, true] {
+            let mut rec = Recorder::new(gpu);
+            let out = said(gpu.alloc::<f32>(Class::Scratch, "test", &[5]));
+            if let (true, Some(out)) = (some, &out) {
+                said(ops::fill(&mut rec, out, 0));
+            }
+            let _ = (rec.len(), rec.is_empty(), rec.gpu());
+            let Some(plan) = said(rec.finish()) else { continue };
+            let _ = (plan.len(), plan.is_empty(), plan.labels().count());
+            said(b.gpu.compile([&plan], &mut |_| true));
+            said(b.gpu.compile([], &mut |_| false));
+            if let Some(submission) = said(b.gpu.run(&plan)) {
+                let _ = submission.index();
+                said(b.other.pace(submission.clone()));
+                said(b.gpu.pace(submission));
+            }
+            if let Some(timer) = said(Timer::new(&b.gpu)) {
+                let _ = timer.clock();
+                said(timer.time(&plan));
+                said(timer.time_each(&plan));
+            }
+            let of_another = !std::ptr::eq(gpu, &b.gpu);
+            assert!(
+                !of_another
+                    || matches!(refused(b.gpu.run(&plan)), Error::Argument { .. } | Error::DeviceLost { .. })
+            );
+            if !of_another {
+                let mut encoder =
+                    b.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                plan.encode(&mut encoder);
+            }
+        }
+    }
+    said(b.gpu.submit([]));
+    said(b.gpu.poll());
+    said(b.gpu.finish());
+    let _ = b.gpu.blocking_waits();
+}
+
+fn facts(b: &Bench) {
+    let gpu = &b.gpu;
+    let _ = (gpu.device(), gpu.queue(), gpu.info(), gpu.limits(), gpu.is_software(), gpu.compilers());
+    let _ = (gpu.driver(), gpu.has_f16(), gpu.matrices(), gpu.workloads(), gpu.choices());
+    let _ = (gpu.bytes().total(), gpu.peak_bytes(), gpu.idle_bytes());
+    for variant in Variant::ALL {
+        let _ = (gpu.runs(variant), gpu.with_variant(Some(variant)).forced_variant(), variant.name());
+    }
+    for choice in Choice::ALL {
+        let _ = (gpu.with_choice(Some(choice)), choice.name());
+    }
+    for family in [Family::Dense, Family::Dds, Family::Dsd, Family::Sdd] {
+        for (sizes, block, nnz) in [([0; 3], 0, 0), ([usize::MAX; 3], 8, 0), ([usize::MAX; 3], 1, usize::MAX)]
+        {
+            let work =
+                Workload { family, dtype: DType::F32, transpose: [false; 2], sizes, block, nnz, gathered: 0 };
+            let _ = (work.places(), work.density(), work.to_string(), family.name());
+            gpu.choose(work.class(), Verdict { choice: Variant::Lane.into(), versus_dense: None });
+        }
+    }
+    let _ = VersusDense { density: 0.0, time: 1.0 }.at(0.0);
+}
+
+fn kernels(_: &Bench) {
+    let mut sources = Sources::read(Path::new("/nowhere")).unwrap();
+    let _ = sources.files().count();
+    refused(sources.patch("dds/nowhere", "", ""));
+    refused(sources.patch("dds/lane", "no such text", ""));
+    for key in [
+        Key::new("", ""),
+        Key::new("dds", "lane"),
+        Key::new("dds", "lane").block(usize::MAX),
+        Key::new("a b", "::"),
+        Key::new("dds", "lane").with("no such flag", true),
+        Key::new("fill", "words").dtype(DType::U32).tiling(None),
+    ] {
+        let _ = (key.label(), key.is_half());
+        said(sources.compose(&key));
+    }
+    for side in [0, 3, 8, 16, u32::MAX] {
+        for (family, block) in [("dense", None), ("dds", Some(0)), ("dsd", Some(u32::MAX)), ("none", Some(8))]
+        {
+            let tiling = Tiling::new(family, Matrices { side, lanes: 0 }, block);
+            assert!(tiling.is_none_or(|tiling| tiling.sides().iter().all(|side| *side > 0)));
+        }
+    }
+    let _ = (DType::F16.size(), DType::F16.name());
+}
+
+fn requests(_: &Bench) {
+    refused(Gpu::request(Options { adapter: Some("Voodoo 2".to_owned()), ..Options::default() }));
+    let _ = list_adapters();
+    let lost = LossFlag::default();
+    assert!(lost.reason().is_none());
+    lost.callback()(wgpu::DeviceLostReason::Unknown, "first".to_owned());
+    lost.set("second");
+    assert_eq!(lost.reason(), Some("Unknown: first"));
+}
+
+fn steps(b: &Bench) {
+    let (forward, backward) = (StepValues::forward(u32::MAX), StepValues::backward(0, 0.0));
+    assert!(forward.row_scale.is_nan() && forward.learning_rate.is_nan() && backward.learning_rate.is_nan());
+    for scale in [0.0, -1.0, f32::NAN, f32::INFINITY, 3.0] {
+        assert!(!ops::is_scale(scale));
+        refused(LossScale::new(&b.gpu, scale));
+    }
+    if let Some(scale) = said(LossScale::new(&b.gpu, 1.0)) {
+        let _ = scale.tensor();
+        said(scale.read(&b.gpu));
+        refused(scale.read(&b.other));
+        if let Some(step) = said(Step::new(&b.gpu, forward)) {
+            let step = step.with_scale(scale);
+            assert!(step.scale().is_some());
+            said(step.write(&b.gpu, backward));
+            refused(step.write(&b.other, backward));
+        }
+    }
+    let adamw = AdamW { beta_1: 1.0, beta_2: f32::NAN, epsilon: 0.0, weight_decay: 0.0 };
+    let _ = adamw.corrections(u32::MAX);
+}
+
+/// What drives which functions.
+pub(crate) const ALL: &[(Call, &[&str])] = &[
+    (
+        facts,
+        &[
+            "Bytes::total",
+            "Gpu::device",
+            "Gpu::queue",
+            "Gpu::info",
+            "Gpu::limits",
+            "Gpu::is_software",
+            "Gpu::compilers",
+            "Gpu::driver",
+            "Gpu::forced_variant",
+            "Gpu::has_f16",
+            "Gpu::matrices",
+            "Gpu::runs",
+            "Gpu::with_variant",
+            "Gpu::with_choice",
+            "Gpu::workloads",
+            "Gpu::choose",
+            "Gpu::choices",
+            "Gpu::bytes",
+            "Gpu::peak_bytes",
+            "Gpu::idle_bytes",
+            "Variant::name",
+            "Choice::name",
+            "Family::name",
+            "Workload::places",
+            "Workload::density",
+            "Workload::class",
+            "VersusDense::at",
+        ],
+    ),
+    (
+        requests,
+        &[
+            "Gpu::request",
+            "Gpu::adopt",
+            "adapters::list_adapters",
+            "LossFlag::set",
+            "LossFlag::reason",
+            "LossFlag::callback",
+        ],
+    ),
+    (
+        kernels,
+        &[
+            "Sources::read",
+            "Sources::files",
+            "Sources::patch",
+            "Sources::compose",
+            "Tiling::new",
+            "Tiling::sides",
+            "Key::new",
+            "Key::dtype",
+            "Key::is_half",
+            "Key::block",
+            "Key::tiling",
+            "Key::with",
+            "Key::label",
+            "DType::size",
+            "DType::name",
+        ],
+    ),
+    (
+        plans,
+        &[
+            "Recorder::new",
+            "Recorder::len",
+            "Recorder::is_empty",
+            "Recorder::gpu",
+            "Recorder::finish",
+            "Plan::encode",
+            "Plan::len",
+            "Plan::is_empty",
+            "Plan::labels",
+            "Submission::index",
+            "Gpu::compile",
+            "Gpu::run",
+            "Gpu::submit",
+            "Gpu::poll",
+            "Gpu::pace",
+            "Gpu::finish",
+            "Gpu::blocking_waits",
+            "Timer::new",
+            "Timer::clock",
+            "Timer::time",
+            "Timer::time_each",
+        ],
+    ),
+    (
+        steps,
+        &[
+            "Step::new",
+            "Step::with_scale",
+            "Step::scale",
+            "Step::write",
+            "StepValues::forward",
+            "StepValues::backward",
+            "AdamW::corrections",
+            "LossScale::new",
+            "LossScale::read",
+            "LossScale::tensor",
+            "scale::is_scale",
+        ],
+    ),
+];
