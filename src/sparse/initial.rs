@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Topology;
+use super::topology::grid;
 use crate::random::{Key, Walk};
 use crate::{Error, Result};
 
@@ -61,14 +62,18 @@ pub fn random(rows: usize, cols: usize, block: usize, nnz: usize, key: Key) -> R
 /// # Errors
 /// [`Error::Topology`] as [`random`].
 pub fn connected(draws: &[Draw]) -> Result<Vec<Topology>> {
+    // Number of blocks on the side of each set of units, and how many of them the scarcest layer can serve.
     let mut sizes = BTreeMap::new();
     for draw in draws {
-        for (side, units) in draw.sides.into_iter().zip(draw.units) {
-            if let Some(units) = units {
-                let size = sizes.entry(units).or_insert(usize::MAX);
-                // A block of 0 is refused below, with the draw's other faults.
-                *size = draw.nnz.min(side / draw.block.max(1)).min(*size);
+        let widths = grid(draw.sides[0], draw.sides[1], draw.block)?;
+        for (width, units) in widths.into_iter().zip(draw.units) {
+            let Some(units) = units else { continue };
+            let (known, size) = sizes.entry(units).or_insert((width, width));
+            if *known != width {
+                let reason = format!("units {units} are {known} blocks in one layer and {width} in another");
+                return Err(Error::Topology { reason });
             }
+            *size = draw.nnz.min(*size);
         }
     }
     let mut used = BTreeMap::new();
@@ -78,11 +83,10 @@ pub fn connected(draws: &[Draw]) -> Result<Vec<Topology>> {
             let drawn = random(draw.sides[0], draw.sides[1], draw.block, draw.nnz, draw.key)?;
             let mut blocks: Vec<[u32; 2]> =
                 drawn.coordinates().map(|(row, col)| [row as u32, col as u32]).collect();
-            // The uniform draw walks the same key; a copy of it gives numbers of its own from there on.
             let mut walk = draw.key.walk_from(MENDING);
             for axis in 0..2 {
                 let width = draw.sides[axis] / draw.block;
-                let size = draw.units[axis].map_or(draw.nnz.min(width), |units| sizes[&units]);
+                let size = draw.units[axis].map_or(draw.nnz.min(width), |units| sizes[&units].1);
                 let lines = match draw.units[axis] {
                     Some(units) => {
                         used.entry(units).or_insert_with(|| choose(width, size, &mut walk)).clone()
@@ -157,10 +161,10 @@ fn cover(blocks: &mut [[u32; 2]], axis: usize, used: &[bool], walk: &mut Walk) {
 /// Moves what blocks of unused lines are left to a random place on a used one, where one is free.
 fn leave(blocks: &mut [[u32; 2]], axis: usize, used: &[bool], walk: &mut Walk) {
     let stray: Vec<usize> = (0..blocks.len()).filter(|&block| !used[blocks[block][axis] as usize]).collect();
-    if stray.is_empty() {
+    let lines: Vec<u32> = (0..used.len() as u32).filter(|&line| used[line as usize]).collect();
+    if stray.is_empty() || lines.is_empty() {
         return;
     }
-    let lines: Vec<u32> = (0..used.len() as u32).filter(|&line| used[line as usize]).collect();
     let mut taken: HashSet<[u32; 2]> = blocks.iter().copied().collect();
     for block in stray {
         let first = walk.below(lines.len() as u32) as usize;
@@ -235,6 +239,20 @@ mod tests {
                 assert!(written.iter().zip(&read).any(|(&written, &read)| written && read));
             }
         }
+    }
+
+    #[test]
+    fn sizes_that_do_not_meet_are_refused() {
+        let draws = chain(&[4, 6, 5], &[20, 25], 3);
+        let refused = |draws: &[Draw]| connected(draws).unwrap_err().to_string();
+        let narrow = Draw { sides: [40, 32], ..draws[1] };
+        assert!(refused(&[draws[0], narrow]).contains("units 0 are 6 blocks in one layer and 4 in another"));
+        assert!(refused(&[Draw { block: 0, ..draws[0] }]).contains("blocks of 0"));
+        assert!(refused(&[Draw { nnz: 25, ..draws[0] }]).contains("25 blocks, but"));
+        assert_eq!(connected(&[Draw { nnz: 0, ..draws[0] }]).unwrap()[0].nnz(), 0);
+        let nothing = connected(&[draws[0], Draw { nnz: 0, ..draws[1] }]).unwrap();
+        assert_eq!([nothing[0].nnz(), nothing[1].nnz()], [20, 0]);
+        assert!(connected(&[]).unwrap().is_empty());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The test of a network in a run.
+//! Loss and accuracy of a network on the test rows.
 
 use std::collections::VecDeque;
 

@@ -37,7 +37,7 @@ pub struct Trainer {
     pub(super) plans: Plans,
     pub(super) evolution: Evolution,
     pub(super) position: Position,
-    /// Of the last test.
+    /// Findings of the last test besides its loss and accuracy.
     pub(super) signs: Signs,
     /// What runs for each product of a step, where it was measured.
     pub(super) tuned: Vec<KernelRecord>,
@@ -289,7 +289,7 @@ impl Trainer {
         })
     }
 
-    /// Passes on what has not been told in this process.
+    /// Sends each notice to the watcher, once per process.
     fn tell(&self, notices: Vec<String>, told: &mut Vec<String>, watch: &mut dyn FnMut(&Event) -> Flow) {
         for notice in notices {
             if !told.contains(&notice) {
