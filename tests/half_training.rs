@@ -9,12 +9,12 @@ use std::path::Path;
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
-use fretwork::methods::{Kind, MethodConfig};
+use fretwork::methods::{Every, Kind, MethodConfig, Updates};
 use fretwork::nn::{FanIn, Half, Mlp, MlpConfig, Network, Precision};
 use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::{LossScaleState, decide_scale};
-use fretwork::sparse::Density;
+use fretwork::sparse::{Density, Topology};
 use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 use half::f16;
 use halves::gpu;
@@ -108,8 +108,115 @@ fn an_overflow_skips_the_step_and_is_counted() {
     let scaling = trainer.run(None, &mut onward).unwrap().scaling.unwrap();
     assert!((1..6).contains(&scaling.skipped), "{scaling:?}");
     let mut state = LossScaleState::new(LossScaleState::MOST);
-    (0..scaling.skipped).for_each(|_| decide_scale(&mut state, true, most.patience));
+    (0..scaling.skipped).for_each(|_| decide_scale(&mut state, true, most.patience, true));
     assert_eq!(scaling.loss_scale, state.scale);
+}
+
+/// Runs on for so many steps.
+fn run_for(trainer: &mut Trainer, steps: u64) {
+    let mut seen = 0;
+    let mut stop = |event: &Event| {
+        seen += u64::from(matches!(event, Event::Progress { .. }));
+        if seen == steps { Flow::Stop } else { Flow::Continue }
+    };
+    trainer.run(None, &mut stop).unwrap();
+}
+
+/// The first sparse layer's pattern.
+fn pattern(trainer: &Trainer) -> Topology {
+    let layers = trainer.model().layers();
+    layers[0].weight().sparse().unwrap().pattern().topology(trainer.gpu()).unwrap()
+}
+
+/// An update whose gradients are too large exchanges nothing, and the scale falls until they fit, whatever method it is of.
+#[test]
+fn an_overflow_in_an_update_exchanges_nothing_and_is_counted() {
+    let Some(gpu) = gpu() else { return };
+    let most = Half { loss_scale: LossScaleState::MOST, ..Half::default() };
+    for kind in [Kind::Rigl, Kind::SetPublished, Kind::TopKast] {
+        let mut settings = settings(vec![256], most, Length::Steps(60));
+        settings.method = MethodConfig::new(kind, 0.8);
+        settings.method.updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
+        // Gradients of logits come to a thirty-second, and become 131,072 in the third step still.
+        settings.batch = 32;
+        let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
+        let drawn = pattern(&trainer);
+        run_for(&mut trainer, 2);
+        let state = scale_of(&trainer);
+        assert_eq!((state.skipped, state.scale), (2, LossScaleState::MOST / 4.0), "{kind}");
+        assert_eq!(pattern(&trainer), drawn, "{kind} exchanges by gradients that are not finite");
+        run_for(&mut trainer, 20);
+        let later = scale_of(&trainer);
+        assert!(later.skipped > 2 && later.skipped < 12 && later.taken == 0, "{kind}: {later:?}");
+        assert_ne!(pattern(&trainer), drawn, "{kind} never exchanges");
+    }
+}
+
+/// The loss scale of a run.
+fn scale_of(trainer: &Trainer) -> LossScaleState {
+    let words = trainer.checkpoint().unwrap().words(Path::new("memory"), "loss_scale", 6).unwrap();
+    LossScaleState {
+        scale: f32::from_bits(words[0]),
+        factor: f32::from_bits(words[1]),
+        taken: words[2],
+        calm: words[3],
+        skipped: words[4],
+    }
+}
+
+/// AdamW's bias corrections count the steps in which weights moved, in f32 and in f16: not those whose place an update took, and
+/// for a new block those since it came.
+#[test]
+fn bias_corrections_count_the_steps_that_moved_weights() {
+    let Some(gpu) = gpu() else { return };
+    for precision in [Precision::F32, Precision::F16(Half::default())] {
+        let mut settings = settings(vec![128, 128], Half::default(), Length::Steps(40));
+        (settings.precision, settings.schedule) = (precision, Schedule::Constant);
+        settings.method = MethodConfig::new(Kind::Rigl, 0.8);
+        settings.method.updates.every = Every::Steps(2);
+        settings.weight_decay = 0.0;
+        let rate = settings.learning_rate;
+        let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
+        let mut ages = std::collections::BTreeSet::new();
+        // Steps 2 and 4 are updates, so these are the third and the fourth to move weights.
+        for (step, moves) in [(3, 3), (5, 4)] {
+            let done = trainer.checkpoint().unwrap().position.step;
+            run_for(&mut trainer, step - done);
+            let before = trainer.checkpoint().unwrap();
+            run_for(&mut trainer, 1);
+            let after = trainer.checkpoint().unwrap();
+            let path = Path::new("memory");
+            let nnz = pattern(&trainer).nnz();
+            let born = after.words(path, "layers.0.weight.born", nnz).unwrap();
+            for (values, state, shape) in [
+                ("layers.2.bias", "layers.2.bias", vec![10]),
+                ("layers.0.weight.values", "layers.0.weight", vec![nnz, 16, 16]),
+            ] {
+                let get = |checkpoint: &Checkpoint, name: &str| -> Vec<f64> {
+                    let values = checkpoint.get(path, name, &shape).unwrap();
+                    values.iter().map(|&x| f64::from(x)).collect()
+                };
+                let part = |part: &str| get(&after, &format!("optimizer.{state}.{part}"));
+                let (old, new, first, second) =
+                    (get(&before, values), get(&after, values), part("first"), part("second"));
+                for i in 0..old.len() {
+                    let birth = if shape.len() == 3 { born[i / 256] } else { 0 };
+                    let age = if birth == 0 { moves } else { moves + 1 - birth as i32 };
+                    ages.insert(age);
+                    let [m, v] = [(first[i], 0.9f64), (second[i], f64::from(0.999f32))]
+                        .map(|(x, beta)| x / (1.0 - beta.powi(age)));
+                    let wanted = old[i] - rate * m / (v.sqrt() + 1e-8);
+                    assert!(
+                        (new[i] - wanted).abs() < 2e-6,
+                        "step {step}, {values}: {} is not {wanted}",
+                        new[i]
+                    );
+                }
+            }
+        }
+        // Those of a new block, and of the old ones in both steps.
+        assert!([1, 3, 4].into_iter().all(|age| ages.contains(&age)), "{precision:?}: {ages:?}");
+    }
 }
 
 #[test]

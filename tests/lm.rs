@@ -281,3 +281,36 @@ fn what_makes_no_sense_is_refused_by_name() {
         "for top-k gates",
     );
 }
+
+/// All-ReLU's slope alternates from block to block, and its first maps -1 to the slope as given: feed-forward networks whose units
+/// are all at -1 before the activation give what biases of that activation times the sum of their weights give.
+#[test]
+fn all_relu_alternates_from_block_to_block() {
+    const SLOPE: f32 = 0.6;
+    let activation = ops::Activation::AllRelu { slope: SLOPE };
+    let logits = |by_weights: bool| {
+        let bench = Bench::new(LmConfig { activation, ..config(None, None) });
+        let parameters = bench.model.parameters();
+        let of = |name: String| parameters.iter().find(|parameter| parameter.name == name).unwrap().values;
+        let read = |tensor: &Tensor| bench.gpu.read::<f32>(tensor).unwrap().wait().unwrap();
+        for (block, passed) in [SLOPE, -SLOPE].into_iter().enumerate() {
+            let part = |part: &str| of(format!("blocks.{block}.feed.{part}"));
+            let [up, down] = [part("up.bias"), part("down.weight")];
+            let weights = part("up.weight");
+            bench.gpu.write(weights, &vec![0.0f32; weights.len()]).unwrap();
+            bench.gpu.write(up, &vec![-1.0f32; up.len()]).unwrap();
+            let sums: Vec<f32> =
+                read(down).chunks(up.len()).map(|row| passed * row.iter().sum::<f32>()).collect();
+            if !by_weights {
+                bench.gpu.write(down, &vec![0.0f32; down.len()]).unwrap();
+            }
+            let biases = if by_weights { vec![0.0; sums.len()] } else { sums };
+            bench.gpu.write(part("down.bias"), &biases).unwrap();
+        }
+        bench.gpu.run(&bench.forward).unwrap();
+        read(bench.model.logits())
+    };
+    let (found, wanted) = (logits(true), logits(false));
+    let far = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(far < 1e-4, "{far}");
+}

@@ -342,7 +342,7 @@ fn settings_and_parameters_are_from_the_checkpoint() {
     let folder = RunFolder::create(&directory.path().join("run")).unwrap();
     let mut checkpoint = Checkpoint::new(
         settings(),
-        Position { step: 1234, loss_sum: 0.0, hits: 0.0 },
+        Position { step: 1234, replaced: 0, loss_sum: 0.0, hits: 0.0 },
         serde_json::Value::Null,
     );
     let topology = Topology::from_csr(32, 32, 16, &[0, 1, 1], &[1]).unwrap();

@@ -66,8 +66,13 @@ impl<'g> Draws<'g> {
     }
 
     fn step(&self) -> Step {
-        let values =
-            StepValues { index: INDEX, learning_rate: 0.1, row_scale: 0.25, corrections: [10.0, 1000.0] };
+        let values = StepValues {
+            index: INDEX,
+            learning_rate: 0.1,
+            row_scale: 0.25,
+            corrections: [10.0, 1000.0],
+            moves: INDEX + 1,
+        };
         Step::new(self.gpu, values).unwrap()
     }
 }
@@ -397,9 +402,9 @@ fn blockwise(gpu: &Gpu, topology: &Topology) -> Outcome {
         ops::score_values(rec, &a, None, &scores[0], ValueScore::Largest)?;
         ops::score_values(rec, &a, Some(b.values()), &scores[1], ValueScore::Times)?;
         ops::mask(rec, masked.values(), &mask)?;
-        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, Fresh::Zero, &step)?;
+        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, &Fresh::Zero, &step)?;
         let uniform = Fresh::Uniform { limit: 0.5, key: Key([3, 4]) };
-        ops::renew_blocks(rec, &pattern, drawn.values(), &born, uniform, &step)?;
+        ops::renew_blocks(rec, &pattern, drawn.values(), &born, &uniform, &step)?;
         ops::rest_blocks(rec, &pattern, rested.values(), &awake)?;
         ops::decay_blocks(rec, &pattern, decayed.values(), &awake, [0.5, 2.0], &step)?;
         let (first, second) = (first.values(), second.values());

@@ -232,14 +232,14 @@ fn optimizers_are_their_formulas() {
     }
 
     let betas = [0.9f32, 0.999];
-    // A block that was there from the start, and one that came with step 5 and is as new as the first was.
-    for (births, first_step) in [(None, 0), (Some([5u32]), 5)] {
+    // A block that was there from the start, and one whose first step is the sixth and is as new as the first was.
+    for (births, first_step) in [(None, 0), (Some([6u32]), 5)] {
         let (mut value, mut first, mut second) = ([1.0f32], [0.0f32], [0.0f32]);
         let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
         for (t, g) in grads.into_iter().enumerate() {
             let index = first_step + t as u32;
             let corrections = betas.map(|beta| (1.0 / (1.0 - f64::from(beta).powi(index as i32 + 1))) as f32);
-            let births = births.as_ref().map(|born| reference::Births { born, area: 1, index });
+            let births = births.as_ref().map(|born| reference::Births { born, area: 1, moves: index + 1 });
             let settings = [betas[0], betas[1], 1e-8, decay];
             reference::adamw(
                 &mut value,

@@ -1,7 +1,10 @@
-// New values for the blocks that come with the next step: 0, or uniform within +- limit; where reviving, the latter only in rows of
-// blocks that are silent. A draw depends on the block's place in the grid and not on its slot. An invocation is a row of a block.
+// New values for the blocks that have come since weights last moved: 0, or uniform within +- limit; where reviving, the latter
+// only in rows of blocks that are silent. A draw depends on the block's place in the grid and not on its slot. An invocation is a
+// row of a block.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
+@if(scaled)
+import package::common::loss_scale::LossScale;
 import package::common::topology::slot_place;
 @if(reviving)
 import package::common::topology::slot_row;
@@ -26,6 +29,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> born: array<u32>;
 // 1 for rows of blocks that pass no gradient on.
 @if(reviving) @group(0) @binding(2) var<storage, read> silent: array<u32>;
+@if(scaled) @group(0) @binding(5) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -36,7 +40,14 @@ fn main(
 ) {
     let row = workgroup_index(id, count) * 64u + local;
     let slot = params.first + row / BLOCK;
-    if row >= params.rows || born[slot] != now.index + 1u {
+    var moves = now.moves;
+    @if(scaled) {
+        moves = loss_scale.taken;
+        if loss_scale.factor == 0.0 {
+            return;
+        }
+    }
+    if row >= params.rows || born[slot] != moves + 1u {
         return;
     }
     @if(reviving)

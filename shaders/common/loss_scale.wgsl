@@ -4,7 +4,7 @@ struct LossScale {
     scale: f32,
     // 1 / the scale of this step's gradients; 0 where one of them is not finite, and the step is skipped.
     factor: f32,
-    // Steps that changed the weights.
+    // Steps in which the optimizer moved weights.
     taken: u32,
     // Those among them since the scale last changed.
     calm: u32,

@@ -7,6 +7,8 @@ struct Step {
     // AdamW: 1 / (1 - beta^t) of the first and the second moment.
     correction_1: f32,
     correction_2: f32,
+    // Steps in which the optimizer has moved weights once this one is over.
+    moves: u32,
 }
 
 @group(0) @binding(8) var<uniform> now: Step;

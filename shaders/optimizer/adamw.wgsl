@@ -1,6 +1,7 @@
-// AdamW (Loshchilov and Hutter), PyTorch's conventions. The bias corrections depend on the step alone, so the host
-// computes them. Only a block that came later has its own: its moments began with it, and with the corrections of an old
-// block its first steps would be up to six times too large. Where steps may be skipped the host does not know how many were.
+// AdamW (Loshchilov and Hutter), PyTorch's conventions. The bias corrections depend on the number of steps that moved weights
+// alone, so the host computes them. Only a block that came later has its own: its moments began with it, and with the
+// corrections of an old block its first steps would be up to six times too large. Where gradients are scaled, steps may be
+// skipped, and the device counts those that moved weights.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(births)
@@ -31,7 +32,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grads: array<Cell>;
 @group(0) @binding(2) var<storage, read_write> first: array<Cell>;
 @group(0) @binding(3) var<storage, read_write> second: array<Cell>;
-// The step with which each block came; 0 for those that were there from the start.
+// The first step that moved each block, counted from 1 among those that moved weights; 0 for those of the start.
 @if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
@@ -85,8 +86,10 @@ fn main(
     second[i] = v;
     let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
     var corrections = vec2<f32>(now.correction_1, now.correction_2);
+    var moves = now.moves;
     @if(scaled) {
-        corrections = corrected(f32(loss_scale.taken));
+        moves = loss_scale.taken;
+        corrections = corrected(f32(moves));
     }
     @if(births) {
         var slot = i / CELLS;
@@ -95,7 +98,8 @@ fn main(
         }
         let birth = born[slot];
         if birth > 0u {
-            corrections = corrected(f32(now.index + 1u - birth));
+            // No block is younger than this step, whatever a checkpoint says.
+            corrections = corrected(f32(max(moves, birth) + 1u - birth));
         }
     }
     let direction = m * corrections.x / (sqrt(v * corrections.y) + params.epsilon);

@@ -1,9 +1,11 @@
 // Slots of blocks that are dropped take the coordinates of blocks that are grown, the first the first's, in the order of the
 // grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are born
-// with the next step, and the map is that of the new pattern. The index is stale afterwards, and must be rebuilt: the list of
-// slots to reuse lies in its place.
+// with the next step that moves weights, and the map is that of the new pattern. The index is stale afterwards, and must be
+// rebuilt: the list of slots to reuse lies in its place. In a step that is skipped nothing is exchanged.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::step::now;
+@if(scaled)
+import package::common::loss_scale::LossScale;
 import package::common::topology::{ABSENT, COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_COL};
 
 struct Params {
@@ -14,10 +16,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grown: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
 @group(0) @binding(3) var<storage, read_write> map: array<u32>;
-// The step with which each slot's block came.
+// The first step that moved each slot's block, counted from 1 among those that moved weights.
 @group(0) @binding(4) var<storage, read_write> born: array<u32>;
 // How many blocks have been new so far, and how many exchanges there were.
 @group(0) @binding(5) var<storage, read_write> churn: array<u32>;
+@if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
 // Those members of a word of a set that are stored, or those that are not. Others can neither leave nor enter: their slots
@@ -33,12 +36,18 @@ fn only(members: u32, word: u32, stored: bool) -> u32 {
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
+    var moves = now.moves;
+    var n = params.n;
+    @if(scaled) {
+        moves = loss_scale.taken;
+        n = select(n, 0u, loss_scale.factor == 0.0);
+    }
     let free = pattern[BY_ROW];
     var leavers = 0u;
-    for (var base = 0u; base < params.n; base += WIDTH) {
+    for (var base = 0u; base < n; base += WIDTH) {
         let word = base + local;
         var left = 0u;
-        if word < params.n {
+        if word < n {
             left = only(dropped[word] & ~grown[word], word, true);
         }
         var at = leavers + rank(local, countOneBits(left));
@@ -53,10 +62,10 @@ fn main(@builtin(local_invocation_index) local: u32) {
 
     let across = pattern[COL_BLOCKS];
     var entrants = 0u;
-    for (var base = 0u; base < params.n; base += WIDTH) {
+    for (var base = 0u; base < n; base += WIDTH) {
         let word = base + local;
         var left = 0u;
-        if word < params.n {
+        if word < n {
             left = only(grown[word] & ~dropped[word], word, false);
         }
         var at = entrants + rank(local, countOneBits(left));
@@ -69,7 +78,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
             map[place] = slot;
             pattern[pattern[SLOT_ROW] + slot] = place / across;
             pattern[pattern[SLOT_COL] + slot] = place % across;
-            born[slot] = now.index + 1u;
+            born[slot] = moves + 1u;
             left &= left - 1u;
         }
     }

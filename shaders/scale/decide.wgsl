@@ -1,8 +1,11 @@
-// Whether the step counts, and the scale of the next: half where a gradient was not finite, twice after so many that all were.
+// Whether the step counts, and the scale of the next: half where a gradient was not finite, twice after so many steps in which
+// all were and weights moved.
 import package::common::loss_scale::LossScale;
 
 struct Params {
     patience: u32,
+    // 1 where the optimizer moves weights in this step if it counts, 0 where a change of patterns takes its place.
+    moves: u32,
     least: f32,
     most: f32,
 }
@@ -22,8 +25,8 @@ fn main() {
         return;
     }
     loss_scale.factor = 1.0 / scale;
-    loss_scale.taken += 1u;
-    loss_scale.calm += 1u;
+    loss_scale.taken += params.moves;
+    loss_scale.calm += params.moves;
     if loss_scale.calm >= params.patience {
         loss_scale.calm = 0u;
         loss_scale.scale = min(scale * 2.0, params.most);

@@ -3,7 +3,7 @@
 use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor, Variant};
-use crate::ops::{self, Connect, Fresh, Quota, Step, StepValues, Swap};
+use crate::ops::{self, Connect, Fresh, LossScale, Quota, Step, StepValues, Swap};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::{
     self, Extreme, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
@@ -64,12 +64,15 @@ pub(super) fn table() -> Vec<Check> {
                 }
             }
         }
-        table.push(Check::new(format!("fretwork.pattern.swap.f32 b{block}"), move |gpu| swap(gpu, block)));
-        for (suffix, uniform, reviving) in
-            [("", false, false), (".uniform", true, false), (".reviving.uniform", true, true)]
-        {
-            let name = format!("fretwork.blocks.renew.f32.b{block}{suffix}");
-            table.push(Check::new(name, move |gpu| renew(gpu, block, uniform, reviving)));
+        for (counted, suffix) in Counted::ALL {
+            let name = format!("fretwork.pattern.swap.f32{suffix} b{block}");
+            table.push(Check::new(name, move |gpu| swap(gpu, block, counted)));
+            for (draws, uniform, reviving) in
+                [("", false, false), (".uniform", true, false), (".reviving.uniform", true, true)]
+            {
+                let name = format!("fretwork.blocks.renew.f32.b{block}{draws}{suffix}");
+                table.push(Check::new(name, move |gpu| renew(gpu, block, [uniform, reviving], counted)));
+            }
         }
         table.push(Check::new(format!("fretwork.score.silent.f32.b{block}"), move |gpu| silent(gpu, block)));
         for decay in [false, true] {
@@ -380,7 +383,7 @@ fn index_with_resting(gpu: &Gpu) -> Result<Verdict> {
     Ok(exact(found, &wanted.packed()))
 }
 
-fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
+fn swap(gpu: &Gpu, block: usize, counted: Counted) -> Result<Verdict> {
     let old = topology(block, 1011)?;
     let mut walk = operands(1011);
     let stored: Vec<usize> = old.places().collect();
@@ -396,9 +399,13 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
         bits::combine(&dropped, &bits::combine(&absurd, &bits::present(&old), SetOp::AndNot), SetOp::Or);
     let absurd = bits::combine(&subset(&mut walk, &stored, 9), &dropped, SetOp::AndNot);
     let grown = bits::combine(&grown, &absurd, SetOp::Or);
-    let (wanted, fresh) = reference::swap_pattern(&old, &dropped, &grown, None)?;
+    let none = vec![0; WORDS];
+    let skipped = counted == Counted::Device { skipped: true };
+    let [leave, come] = if skipped { [&none; 2] } else { [&dropped, &grown] };
+    let (wanted, fresh) = reference::swap_pattern(&old, leave, come, None)?;
+    let new = fresh.iter().filter(|fresh| **fresh).count() as u32;
     let (dropped, grown) = (words(gpu, &dropped)?, words(gpu, &grown)?);
-    let step = at_step(gpu)?;
+    let step = counted.step(gpu)?;
     let mut marks = None;
     let found = thrice(gpu, |rec| {
         let pattern = Pattern::upload(gpu, &old)?;
@@ -421,19 +428,44 @@ fn swap(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let born: Vec<u32> = fresh.into_iter().map(|fresh| if fresh { STEP + 1 } else { 2 }).collect();
     let verdict = judge_exact(&gpu.read::<u32>(&marks)?.wait()?, &born);
     let Verdict::Right(_) = verdict else { return Ok(verdict) };
-    Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[114, 8]))
+    Ok(judge_exact(&gpu.read::<u32>(&churn)?.wait()?, &[100 + new, 7 + new.min(1)]))
 }
 
 const STEP: u32 = 6;
 
-fn at_step(gpu: &Gpu) -> Result<Step> {
-    Step::new(gpu, StepValues::forward(STEP))
+/// Who counts the steps that moved weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Counted {
+    Host,
+    /// The device, where gradients are scaled, in a step that counts or is skipped.
+    Device {
+        skipped: bool,
+    },
 }
 
 /// Key of the draws for new blocks.
 const RENEWED: Key = Key([0x1012, 3]);
 
-fn renew(gpu: &Gpu, block: usize, uniform: bool, reviving: bool) -> Result<Verdict> {
+impl Counted {
+    const ALL: [(Self, &str); 3] = [
+        (Self::Host, ""),
+        (Self::Device { skipped: false }, ".scaled"),
+        (Self::Device { skipped: true }, ".scaled skipped"),
+    ];
+
+    /// A step after as many that moved weights.
+    fn step(self, gpu: &Gpu) -> Result<Step> {
+        let values = StepValues::forward(STEP);
+        let Self::Device { skipped } = self else { return Step::new(gpu, values) };
+        let scale = LossScale::new(gpu, 2.0)?;
+        let factor: f32 = if skipped { 0.0 } else { 0.5 };
+        gpu.write(scale.tensor(), &[2.0f32.to_bits(), factor.to_bits(), STEP, 0, 0, 0])?;
+        // The host's count is of no use then.
+        Ok(Step::new(gpu, StepValues { moves: 99, ..values })?.with_scale(scale))
+    }
+}
+
+fn renew(gpu: &Gpu, block: usize, [uniform, reviving]: [bool; 2], counted: Counted) -> Result<Verdict> {
     let topology = topology(block, 1012)?;
     let pattern = Pattern::upload(gpu, &topology)?;
     let mut walk = operands(1012);
@@ -442,12 +474,14 @@ fn renew(gpu: &Gpu, block: usize, uniform: bool, reviving: bool) -> Result<Verdi
     let mut wanted = old.clone();
     let silent: Vec<u32> = (0..GRID[0] as u32).map(|row| row % 2).collect();
     let drawn = uniform.then_some((0.25, RENEWED, STEP));
-    reference::renew_blocks(&topology, &mut wanted, &fresh, drawn, reviving.then_some(&silent));
+    if counted != (Counted::Device { skipped: true }) {
+        reference::renew_blocks(&topology, &mut wanted, &fresh, drawn, reviving.then_some(&silent));
+    }
     let silent = words(gpu, &silent)?;
     let with = match (uniform, reviving) {
         (false, _) => Fresh::Zero,
         (true, false) => Fresh::Uniform { limit: 0.25, key: RENEWED },
-        (true, true) => Fresh::Reviving { silent: &silent, limit: 0.25, key: RENEWED },
+        (true, true) => Fresh::Reviving { silent, limit: 0.25, key: RENEWED },
     };
     // Others came with some step before, or with the one that would follow the next.
     let births: Vec<u32> = fresh
@@ -455,10 +489,10 @@ fn renew(gpu: &Gpu, block: usize, uniform: bool, reviving: bool) -> Result<Verdi
         .map(|&fresh| if fresh { STEP + 1 } else { [0, STEP, STEP + 2][walk.below(3) as usize] })
         .collect();
     let born = words(gpu, &births)?;
-    let step = at_step(gpu)?;
+    let step = counted.step(gpu)?;
     let found = thrice(gpu, |rec| {
         let values = place(gpu, &[topology.nnz(), block, block], &old)?;
-        ops::renew_blocks(rec, &pattern, &values, &born, with, &step)?;
+        ops::renew_blocks(rec, &pattern, &values, &born, &with, &step)?;
         Ok(values)
     })?;
     Ok(exact(found, &wanted))

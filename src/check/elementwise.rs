@@ -71,6 +71,7 @@ fn step(gpu: &Gpu) -> Result<Step> {
             learning_rate: 0.05,
             row_scale: 0.125,
             corrections: ADAM.corrections(INDEX),
+            moves: INDEX + 1,
         },
     )
 }
@@ -333,7 +334,7 @@ fn adamw(gpu: &Gpu, births: bool, masked: bool, shape: [usize; 3]) -> Result<Ver
         &mut second,
         [ADAM.beta_1, ADAM.beta_2, ADAM.epsilon, ADAM.weight_decay],
         mask.as_ref(),
-        births.then_some(reference::Births { born: &born, area: 256, index: INDEX }),
+        births.then_some(reference::Births { born: &born, area: 256, moves: INDEX + 1 }),
         0.05,
         ADAM.corrections(INDEX),
     );

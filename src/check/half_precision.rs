@@ -320,16 +320,19 @@ fn gradients(gpu: &Gpu) -> Result<[Tensor; 2]> {
 fn scale_decide(gpu: &Gpu) -> Result<Verdict> {
     const PATIENCE: u32 = 2;
     let [fine, broken] = gradients(gpu)?;
-    // Too large at first, then fine for long enough to double twice, and too large again.
-    let steps = [true, true, false, false, false, false, true, false];
+    // Too large at first, then fine for long enough to double twice, though no weight moves in one of the steps, and too large
+    // again.
+    let steps = [true, true, false, false, false, false, false, true, false];
     let mut state = LossScaleState::new(65536.0);
-    steps.iter().for_each(|&found| reference::decide_scale(&mut state, found, PATIENCE));
+    for (at, &found) in steps.iter().enumerate() {
+        reference::decide_scale(&mut state, found, PATIENCE, at != 3);
+    }
     let found = thrice::<u32>(gpu, |rec| {
         let scale = LossScale::new(gpu, 65536.0)?;
-        for broke in steps {
+        for (at, broke) in steps.into_iter().enumerate() {
             ops::watch_gradient(rec, &fine, &scale)?;
             ops::watch_gradient(rec, if broke { &broken } else { &fine }, &scale)?;
-            ops::decide_scale(rec, &scale, PATIENCE)?;
+            ops::decide_scale(rec, &scale, PATIENCE, at != 3)?;
         }
         Ok(scale.tensor().clone())
     })?;
@@ -350,7 +353,7 @@ fn scaled(
     let step = step.with_scale(scale.clone());
     for grads in [&fine, &fine, &broken] {
         ops::watch_gradient(rec, grads, &scale)?;
-        ops::decide_scale(rec, &scale, 1000)?;
+        ops::decide_scale(rec, &scale, 1000, true)?;
         update(rec, &step)?;
     }
     Ok(())

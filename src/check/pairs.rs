@@ -5,7 +5,7 @@ use crate::Result;
 use crate::gpu::{Class, Gpu};
 use crate::ops;
 use crate::random::{Key, Stream};
-use crate::reference::{self, bound::gamma};
+use crate::reference::{self, ProductScore, bound::gamma};
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
 /// Which of output, left side and right side are sparse.
@@ -29,6 +29,10 @@ pub(super) fn table() -> Vec<Check> {
                 table.push(Check::new(name, move |gpu| product(gpu, family, block, gather)));
             }
         }
+        for what in [ProductScore::Abs, ProductScore::Sum, ProductScore::Square] {
+            let name = format!("fretwork.score.routed.f32.b{block}({what:?})");
+            table.push(Check::new(name, move |gpu| score(gpu, block, what)));
+        }
     }
     table
 }
@@ -44,6 +48,34 @@ fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topolog
         .collect();
     key.walk().shuffle(&mut blocks);
     Topology::with_resting(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
+}
+
+/// Scores of the blocks of experts' weights by a part of the tokens.
+fn score(gpu: &Gpu, block: usize, what: ProductScore) -> Result<Verdict> {
+    const THERE: usize = 21;
+    let [tokens, hidden_units, columns] = grid(block);
+    let hidden = topology([tokens, hidden_units], block, 1202)?;
+    let n = columns * block;
+    let mut walk = operands(1202);
+    let (h, x) = (numbers(&mut walk, hidden.elements(), 1.0), numbers(&mut walk, THERE * n, 1.0));
+    // Half of the rows are of tokens past the last.
+    let rows: Vec<u32> = (0..tokens * block).map(|_| walk.below(2 * THERE as u32)).collect();
+    let mut wanted = vec![f32::NAN; hidden_units * columns];
+    reference::score_routed(&hidden, &h, (&x, n), &rows, &mut wanted, what);
+    let pattern = Pattern::upload(gpu, &hidden)?;
+    let h = BlockMatrix::upload(gpu, Class::Scratch, "check", &pattern, &h)?;
+    let (x, rows) =
+        (place(gpu, &[THERE, n], &x)?, gpu.upload(Class::Scratch, "check", &[rows.len()], &rows)?);
+    let found = thrice::<f32>(gpu, |rec| {
+        let scores = poisoned(gpu, &[hidden_units * columns])?;
+        ops::score_routed(rec, &h, &x, &rows, &scores, what)?;
+        Ok(scores)
+    })?;
+    // Elements below the number of rows in magnitude (their squares below its square), summed over a block.
+    let k = tokens * block;
+    let size = (k as f64).powi(if what == ProductScore::Square { 2 } else { 1 });
+    let bound = |_| 2.0 * gamma(2 * k + block * block) * size * (block * block) as f64;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
 /// Tokens, hidden units and columns, in blocks: fewer of large ones, which the twin takes long for.

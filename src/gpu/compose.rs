@@ -144,6 +144,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "score/exclude",
     "score/lane",
     "score/product",
+    "score/routed",
     "score/silent",
     "score/stored",
     "score/tile",

@@ -7,6 +7,7 @@ use super::{
     CtreSeq, CtreSim, EarlyCrop, Every, Gap, Importance, Magnitude, Method, Rigl, SbpSr, Scl, Scope, Set,
     SetPublished, Snfs, Snip, Static, SupTickets, SynFlow, TopKast, Updates,
 };
+use crate::nn::ModelConfig;
 use crate::{Error, Result};
 
 /// The methods there are, as the command line names them.
@@ -116,6 +117,22 @@ impl Kind {
         )
     }
 
+    /// Why the method cannot work on a model, if it cannot.
+    fn objection(self, model: &ModelConfig) -> Option<&'static str> {
+        let ModelConfig::Lm(config) = model else { return None };
+        let sparse_experts = config.experts.is_some() && config.sparsity.is_some();
+        match self {
+            Self::SynFlow => Some("follows what flows through a perceptron, and a language model is none"),
+            Self::SbpSr => {
+                Some("rescales the layers of a perceptron, and those of a language model stand behind norms")
+            }
+            Self::CtreSeq | Self::CtreSim if sparse_experts => Some(
+                "compares a layer's inputs with its outputs row by row, and each expert passes rows of its own",
+            ),
+            _ => None,
+        }
+    }
+
     /// The schedule that the method was published with.
     pub fn updates(self) -> Updates {
         match self {
@@ -205,6 +222,21 @@ impl MethodConfig {
             return bad("score-rows", "0 rows score nothing".to_owned());
         }
         self.updates.validate()
+    }
+
+    /// Refuses a model on which the method cannot work.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn expect_model(&self, model: &ModelConfig) -> Result<()> {
+        if let Some(objection) = self.kind.objection(model) {
+            return Err(Error::Config { option: "method", reason: format!("{} {objection}", self.kind) });
+        }
+        if self.kind == Kind::Importance && self.prune_outgoing && matches!(model, ModelConfig::Lm(_)) {
+            let reason = "the outgoing weights of a language model's neurons are in many layers; this is for perceptrons";
+            return Err(Error::Config { option: "prune-outgoing", reason: reason.to_owned() });
+        }
+        Ok(())
     }
 
     /// The method itself, in a run of this seed, sparsity and full learning rate.

@@ -87,17 +87,21 @@ impl Method for CtreSim {
 
         // Of the alike, those that were not just dropped.
         let (again, alike, random) = (site.set(rec)?, site.set(rec)?, site.set(rec)?);
-        let missing = site.word(rec)?;
+        let count = site.word(rec)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::And, &again)?;
-        ops::bits::count(rec, &again, &missing, false)?;
+        ops::bits::count(rec, &again, &count, false)?;
         ops::bits::combine(rec, site.grown(), site.dropped(), SetOp::AndNot, &alike)?;
         // As many at random, which are neither stored, nor dropped, nor grown.
         site.score_randomly(rec)?;
         site.exclude_kept(rec)?;
         ops::score_exclude(rec, site.dropped(), site.scores())?;
         ops::score_exclude(rec, &alike, site.scores())?;
-        ops::select(rec, site.scores(), Quota::Count(&missing), Extreme::Largest, &random)?;
+        ops::select(rec, site.scores(), Quota::Count(&count), Extreme::Largest, &random)?;
         ops::bits::combine(rec, &alike, &random, SetOp::Or, site.grown())?;
+        // Where too few places are free for that, fewer are dropped: no more than grow, the smallest.
+        ops::bits::count(rec, site.grown(), &count, false)?;
+        site.score_stored(rec, ValueScore::Abs)?;
+        ops::select(rec, site.scores(), Quota::Count(&count), Extreme::Smallest, site.dropped())?;
         site.swap(rec, site.drawn(FRESH, self.seed), None)
     }
 }

@@ -88,9 +88,13 @@ impl EarlyCrop {
         let target = network.targets().iter().sum();
         for count in Self::rounds(self.sparsity, places, target) {
             let flow = hessian_gradient(network)?;
+            let weight_of: Vec<_> =
+                network.model().parameters().iter().map(|parameter| parameter.weight_of).collect();
             let budget = Budget::new(self.scope, count, network);
             keep_by(network, &budget, &|rec, _, (layer, weight), scores| {
-                ops::score_values(rec, weight, Some(&flow[2 * layer]), scores, ValueScore::Times)
+                let flow =
+                    weight_of.iter().zip(&flow).find(|(of, _)| **of == Some(layer)).map(|(_, flow)| flow);
+                ops::score_values(rec, weight, flow, scores, ValueScore::Times)
             })?;
         }
         (self.pruned, self.reference) = (true, None);

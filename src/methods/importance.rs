@@ -11,8 +11,9 @@ use crate::sparse::BlockMatrix;
 /// SET as published. Besides, from two fifths of the run on and at every fiftieth of it, but no more often than every
 /// epoch, neurons of little importance lose their inputs: those whose sum of incoming |w| is not above a percentile.
 ///
-/// A neuron here is a row of blocks: as many neurons as a block has rows. Blocks that are lost are not regrown, though
-/// random growth may reach the neuron again. Outgoing weights stay, as published, or are lost too.
+/// A neuron here is a row of blocks, or a column where the weight is stored by its inputs: as many neurons as a block has rows.
+/// Blocks that are lost are not regrown, though random growth may reach the neuron again. Outgoing weights stay, as published,
+/// or are lost too; that is for perceptrons alone, where a layer's neurons are the next one's inputs.
 #[derive(Debug)]
 pub struct Importance {
     /// How topologies evolve otherwise.
@@ -37,18 +38,23 @@ impl Method for Importance {
         }
         let gpu = network.gpu().clone();
         let layers = network.sparse_layers();
+        let by_input: Vec<bool> =
+            network.model().layers().iter().map(|layer| layer.is_stored_by_input()).collect();
         let mut lost: Vec<Vec<bool>> = Vec::new();
-        for (_, weight) in &layers {
-            lost.push(unimportant(&importance(&gpu, weight)?, self.percentile));
+        for (layer, weight) in &layers {
+            lost.push(unimportant(&importance(&gpu, weight, by_input[*layer])?, self.percentile));
         }
         for (at, (layer, weight)) in layers.iter().enumerate() {
-            let rows = &lost[at];
-            let columns = (self.outgoing && at > 0).then(|| &lost[at - 1]);
+            let neurons = &lost[at];
+            let inputs = (self.outgoing && at > 0).then(|| &lost[at - 1]);
             let pattern = weight.pattern();
             let kept: Vec<usize> = pattern
                 .topology(&gpu)?
                 .coordinates()
-                .filter(|&(row, col)| !rows[row] && columns.is_none_or(|columns| !columns[col]))
+                .filter(|&(row, col)| {
+                    let (neuron, input) = if by_input[*layer] { (col, row) } else { (row, col) };
+                    !neurons[neuron] && inputs.is_none_or(|inputs| !inputs[input])
+                })
                 .map(|(row, col)| row * pattern.col_blocks() + col)
                 .collect();
             // A layer is never emptied.
@@ -63,15 +69,20 @@ impl Method for Importance {
     }
 }
 
-/// The sum of incoming |w| of each row of blocks.
-fn importance(gpu: &Gpu, weight: &BlockMatrix) -> Result<Vec<f64>> {
+/// The sum of incoming |w| of each row of blocks, or of each column where the weight is stored by its inputs.
+fn importance(gpu: &Gpu, weight: &BlockMatrix, by_input: bool) -> Result<Vec<f64>> {
     let pattern = weight.pattern();
     let scores = gpu.zeros::<f32>(Class::Scratch, "scores", &[pattern.places()])?;
     let mut rec = Recorder::new(gpu);
     ops::score_values(&mut rec, weight, None, &scores, ValueScore::Abs)?;
     gpu.run(&rec.finish()?)?;
     let scores = gpu.read::<f32>(&scores)?.wait()?;
-    Ok(scores.chunks(pattern.col_blocks()).map(|row| row.iter().map(|&s| f64::from(s)).sum()).collect())
+    let [rows, cols] = [pattern.row_blocks(), pattern.col_blocks()];
+    let score = |row: usize, col: usize| f64::from(scores[row * cols + col]);
+    Ok(match by_input {
+        false => (0..rows).map(|row| (0..cols).map(|col| score(row, col)).sum()).collect(),
+        true => (0..cols).map(|col| (0..rows).map(|row| score(row, col)).sum()).collect(),
+    })
 }
 
 /// Which are not above a percentile of those that have inputs at all, interpolated linearly between neighbours as NumPy

@@ -6,6 +6,7 @@
 mod config;
 mod ctre;
 mod early_crop;
+mod exchange;
 mod gap;
 mod importance;
 mod magnitude;
@@ -32,6 +33,7 @@ use crate::{Error, Result};
 pub use config::{Kind, MethodConfig};
 pub use ctre::{CtreSeq, CtreSim};
 pub use early_crop::EarlyCrop;
+pub use exchange::Exchange;
 pub use gap::Gap;
 pub use importance::Importance;
 pub use magnitude::Magnitude;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::surgery::{all_blocks, keep_by};
 use super::{Budget, Method, Moment, Scope, Site, Surgery};
-use crate::gpu::{Class, Recorder, Tensor};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
 use crate::{Error, Result};
 
@@ -17,7 +17,8 @@ const RATE: f32 = 0.01;
 /// function's gradient is taken for 1. Every connection costs; no layer's sparsity is set by hand.
 ///
 /// All blocks are stored while connections learn: for three quarters of the epochs. Then the blocks that do not stand are
-/// let go, and of those that do, no more are kept than the run's sparsity allows.
+/// let go, and of those that do, no more are kept than the run's sparsity allows. Where layers do not compete, one in which no
+/// block stands keeps that of the largest connection.
 #[derive(Debug)]
 pub struct Scl {
     /// What a connection costs.
@@ -39,6 +40,21 @@ impl Scl {
     /// With connections that cost so much.
     pub fn new(cost: f32, scope: Scope) -> Self {
         Self { cost, scope, layers: Vec::new(), settled: false }
+    }
+
+    /// Keeps the block of the largest connection, the first of equals, standing in each layer where none is: a connection of 0
+    /// stands.
+    fn empty_none(&self, gpu: &Gpu) -> Result<()> {
+        for layer in &self.layers {
+            let mut connections = gpu.read::<f32>(&layer.connections)?.wait()?;
+            // Of equals the last is the maximum, so they are walked backwards.
+            let largest = connections.iter_mut().rev().max_by(|a, b| a.total_cmp(b));
+            if let Some(largest) = largest.filter(|largest| **largest < 0.0) {
+                *largest = 0.0;
+                gpu.write(&layer.connections, &connections)?;
+            }
+        }
+        Ok(())
     }
 
     fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
@@ -81,6 +97,9 @@ impl Method for Scl {
             Moment::Start { .. } => self.survey(network),
             Moment::EpochEnd { epoch, epochs, .. } if !self.settled && 4 * (epoch + 1) >= 3 * epochs => {
                 let budget = Budget::new(self.scope, network.targets().iter().sum(), network);
+                if self.scope == Scope::Layer {
+                    self.empty_none(network.gpu())?;
+                }
                 let layers = std::mem::take(&mut self.layers);
                 self.settled = true;
                 keep_by(network, &budget, &|rec, _, (index, _), scores| {

@@ -38,7 +38,7 @@ impl Method for SetPublished {
         ops::bits::combine(rec, &positive, &negative, SetOp::Or, site.dropped())?;
         site.score_randomly(rec)?;
         site.grow_as_many(rec)?;
-        let limit = (6.0 / site.weight.pattern().cols() as f64).sqrt() as f32;
+        let limit = (6.0 / site.fan_in as f64).sqrt() as f32;
         site.swap(rec, site.drawn(limit, self.seed), None)
     }
 }

@@ -1,24 +1,26 @@
 //! A layer whose pattern may change, and the verbs that methods are made of.
 
+use std::cell::RefCell;
+
 use half::f16;
 
-use crate::Result;
+use super::Exchange;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::ops::{
-    self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, Share, Step, Swap, ValueScore,
-};
+use crate::nn::Signals;
+use crate::ops::{self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, Share, Step, ValueScore};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
+use crate::{Error, Result};
 
 /// What a layer needs for its updates, besides itself: one score per block, a few bits per block, a word per slot.
 #[derive(Debug, Clone)]
 pub struct Workspace {
     /// One score per place in the grid; between selections it serves as the map of slots.
-    scores: Tensor,
+    pub(super) scores: Tensor,
     /// Scores smoothed over steps, for methods that [observe](super::Method::observe).
     smoothed: Option<Tensor>,
-    dropped: Tensor,
-    grown: Tensor,
+    pub(super) dropped: Tensor,
+    pub(super) grown: Tensor,
     born: Tensor,
     wanted: Tensor,
     churn: Tensor,
@@ -66,7 +68,8 @@ impl Workspace {
         &self.wanted
     }
 
-    /// The step with which each slot's block came, 0 for the start of the run: a word per slot.
+    /// The first step that moved each slot's block, counted from 1 among those that moved weights; 0 for blocks of the start: a
+    /// word per slot.
     pub fn born(&self) -> &Tensor {
         &self.born
     }
@@ -99,12 +102,10 @@ pub struct Site<'a> {
     pub grad: &'a Tensor,
     /// The parts of the optimizer's state, in the same layout.
     pub state: &'a [Tensor],
-    /// The layer's input, `[rows, n]`.
-    pub x: &'a Tensor,
-    /// The layer's output after its activation, `[rows, m]`.
-    pub y: &'a Tensor,
-    /// The gradient of its output before the activation, `[rows, m]`.
-    pub dy: &'a Tensor,
+    /// What passed through the layer.
+    pub signals: Signals<'a>,
+    /// Inputs of an output there could be.
+    pub fan_in: usize,
     /// The step.
     pub step: &'a Step,
     /// How many rows of the batch, the first, growth is scored by. None of them pads an update's batch; where one pads that of
@@ -116,6 +117,8 @@ pub struct Site<'a> {
     pub regrowth: random::Key,
     /// Room to work in.
     pub workspace: &'a Workspace,
+    /// Where exchanges are put that must wait for the end of the backward pass; without it they are recorded at once.
+    pub later: Option<&'a RefCell<Vec<Exchange>>>,
 }
 
 impl Site<'_> {
@@ -159,13 +162,20 @@ impl Site<'_> {
     }
 
     /// Records the scores of all blocks by what the gradient of their weights would be, `dy^T * x`, over the rows that growth
-    /// is scored by.
+    /// is scored by; in experts, over those that come from these tokens.
     ///
     /// # Errors
     /// As the operation.
     pub fn score_gradient(&self, rec: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
-        let (dy, x) = (self.scored(self.dy)?, self.scored(self.x)?);
-        ops::score_product(rec, &dy, &x, self.scores(), self.pattern().block(), what, None)
+        match self.signals {
+            Signals::Rows { x, dy, .. } => {
+                let (dy, x) = (self.scored(dy)?, self.scored(x)?);
+                ops::score_product(rec, &dy, &x, self.scores(), self.pattern().block(), what, None)
+            }
+            Signals::Routed { hidden, x, tokens } => {
+                ops::score_routed(rec, hidden, &self.scored(x)?, tokens, self.scores(), what)
+            }
+        }
     }
 
     /// The rows that growth is scored by.
@@ -177,7 +187,7 @@ impl Site<'_> {
     /// `y` and `x` over the rows that growth is scored by.
     ///
     /// # Errors
-    /// As the operations.
+    /// As the operations, and [`Error::Argument`] in experts, where each passes rows of its own.
     pub fn score_likeness(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let norms = |rec: &mut Recorder<'_>, of: &Tensor| {
             let columns = of.matrix("score_likeness", "activations")?[1];
@@ -185,7 +195,11 @@ impl Site<'_> {
             ops::inverse_norms(rec, of, &norms)?;
             Ok(norms)
         };
-        let (mut y, x) = (self.scored(self.y)?, self.scored(self.x)?);
+        let Signals::Rows { x, y, .. } = self.signals else {
+            let found = "experts, each of which passes rows of its own";
+            return Err(Error::argument("score_likeness", "site", "a layer that every row passes", found));
+        };
+        let (mut y, x) = (self.scored(y)?, self.scored(x)?);
         // In half precision, what joins a residual stream is f32 all the same.
         if (y.dtype(), x.dtype()) == (DType::F32, DType::F16) {
             let narrow = rec.gpu().alloc::<f16>(Class::Scratch, "output", y.shape())?;
@@ -258,22 +272,24 @@ impl Site<'_> {
     }
 
     /// New weights within +- `limit`, drawn for this layer from the run's seed.
-    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh<'static> {
+    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
         Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.layer as u32)) }
     }
 
     /// Records the exchange as [`Site::swap`] does, with new weights of 0, as RigL has them. Where a row of blocks passes no gradient
     /// on, weights of 0 would never change, as units behind a ReLU that is never active: there they are drawn, uniformly within
-    /// `sqrt(6 / inputs)` (He et al. 2015).
+    /// `sqrt(6 / inputs)` (He et al. 2015). In experts new weights are 0: the gradient of a unit whose expert got none of the tokens
+    /// that growth is scored by is 0, too.
     ///
     /// # Errors
     /// As the operations.
     pub fn swap_from_zero(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let Signals::Rows { dy, .. } = self.signals else { return self.swap(rec, Fresh::Zero, None) };
         let pattern = self.pattern();
         let silent = rec.gpu().alloc::<u32>(Class::Scratch, "silent rows", &[pattern.row_blocks()])?;
-        ops::score_silent(rec, &self.scored(self.dy)?, pattern.block(), &silent)?;
+        ops::score_silent(rec, &self.scored(dy)?, pattern.block(), &silent)?;
         let limit = (6.0 / pattern.cols() as f32).sqrt();
-        self.swap(rec, Fresh::Reviving { silent: &silent, limit, key: self.regrowth }, None)
+        self.swap(rec, Fresh::Reviving { silent, limit, key: self.regrowth }, None)
     }
 
     /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's
@@ -282,18 +298,20 @@ impl Site<'_> {
     ///
     /// # Errors
     /// As the operations.
-    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh<'_>, awake: Option<&Tensor>) -> Result<()> {
-        let Workspace { scores, dropped, grown, born, churn, visited, .. } = self.workspace;
-        // Selection is over, so the scores' place is free for the map.
-        let map = scores.reinterpret(DType::U32)?;
-        let swap = Swap { dropped, grown, map: &map, born, churn, step: self.step };
-        let pattern = self.pattern();
-        ops::swap_pattern(rec, pattern, swap, awake)?;
-        ops::renew_blocks(rec, pattern, self.weight.values(), born, values, self.step)?;
-        for part in self.state {
-            ops::renew_blocks(rec, pattern, part, born, Fresh::Zero, self.step)?;
+    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh, awake: Option<&Tensor>) -> Result<()> {
+        let exchange = Exchange {
+            weight: self.weight.clone(),
+            state: self.state.to_vec(),
+            workspace: self.workspace.clone(),
+            step: self.step.clone(),
+            values,
+            awake: awake.cloned(),
+        };
+        match self.later {
+            Some(later) => later.borrow_mut().push(exchange),
+            None => exchange.record(rec)?,
         }
-        ops::bits::add_present(rec, pattern, visited)
+        Ok(())
     }
 
     /// Records that only the blocks of a set have a part in the matrix from now on; other stored blocks rest.

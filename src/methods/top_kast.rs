@@ -10,8 +10,8 @@ use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
 ///
 /// The paper takes the larger set anew from all weights, which need a dense store. Here at most the larger set is
 /// stored, ever: an update exchanges the schedule's share of the *resting* blocks, those of the smallest magnitude, for
-/// random ones from 0. So where no block rests there is no update, and it is static training, bit for bit, from weights that
-/// are drawn for all inputs. The decay is 0 unless it is asked for.
+/// random ones from 0, and no more of them than there are free places. So where no block rests there is no update, and it is
+/// static training, bit for bit, from weights that are drawn for all inputs. The decay is 0 unless it is asked for.
 #[derive(Debug)]
 pub struct TopKast {
     /// The sparsity of what is stored.
@@ -68,7 +68,8 @@ impl Method for TopKast {
     }
 
     fn quota(&self, stored: usize, present: usize, share: f64) -> usize {
-        ((stored - present) as f64 * share) as usize
+        let (resting, least) = (stored - present, usize::from(share > 0.0));
+        ((resting as f64 * share) as usize).max(least).min(resting)
     }
 
     fn each_step(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
@@ -86,14 +87,18 @@ impl Method for TopKast {
         // The largest are present.
         site.score_stored(rec, ValueScore::Abs)?;
         ops::select(rec, site.scores(), Quota::Count(&layer.present), Extreme::Largest, &layer.awake)?;
-        // Of the others, the smallest go.
-        ops::score_exclude(rec, &layer.awake, site.scores())?;
-        site.drop_smallest(rec)?;
+        // Growth first, for there may be fewer free places than the schedule wants. No block that is stored competes: it would
+        // come back, though it was dropped for being small.
         site.score_randomly(rec)?;
-        // What was dropped a moment ago does not come back: it was chosen for being small.
         ops::score_exclude_stored(rec, site.weight.pattern(), None, site.scores())?;
-        let quota = Quota::Count(site.workspace.wanted());
-        ops::select(rec, site.scores(), quota, Extreme::Largest, site.grown())?;
+        let wanted = Quota::Count(site.workspace.wanted());
+        ops::select(rec, site.scores(), wanted, Extreme::Largest, site.grown())?;
+        let grown = site.word(rec)?;
+        ops::bits::count(rec, site.grown(), &grown, false)?;
+        // As many of the others are dropped, the smallest.
+        site.score_stored(rec, ValueScore::Abs)?;
+        ops::score_exclude(rec, &layer.awake, site.scores())?;
+        ops::select(rec, site.scores(), Quota::Count(&grown), Extreme::Smallest, site.dropped())?;
         site.swap(rec, Fresh::Zero, Some(&layer.awake))
     }
 

@@ -1,7 +1,7 @@
 //! A feed-forward network of two layers, the part of a language model that experts may take the place of.
 
 use super::builder::Builder;
-use super::{Activated, After, LayerShape, Linear, Passage};
+use super::{Activated, After, LayerShape, Linear, Passage, Signals};
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::{Activation, Epilogue};
@@ -95,9 +95,9 @@ impl FeedForward {
         let pre = self.pre.as_ref().unwrap_or(&self.hidden);
         let epilogue = Epilogue::Backward { pre, activation: self.activation, dropout: None };
         self.down.backward_input(rec, dy, &self.grad, epilogue)?;
-        after(rec, Passage { layer: down, x: &self.hidden, y, dy })?;
+        after(rec, Passage { layer: down, signals: Signals::Rows { x: &self.hidden, y, dy } })?;
         self.up.backward_parameters(rec, &self.grad, x)?;
         self.up.backward_input(rec, &self.grad, dx, Epilogue::None)?;
-        after(rec, Passage { layer: up, x, y: &self.hidden, dy: &self.grad })
+        after(rec, Passage { layer: up, signals: Signals::Rows { x, y: &self.hidden, dy: &self.grad } })
     }
 }

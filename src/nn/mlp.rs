@@ -6,6 +6,7 @@ use super::builder::Builder;
 use super::config::counts;
 use super::{
     Activated, After, FanIn, LayerShape, Linear, Network, Operand, Parameter, Passage, Precision, Projection,
+    Signals,
 };
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Activation, Dropout, Dropping, Epilogue, Step};
@@ -297,7 +298,7 @@ impl Network for Mlp {
                 };
                 layer.backward_input(rec, dy, &buffers.grads[before], epilogue)?;
             }
-            after(rec, Passage { layer: index, x, y, dy })?;
+            after(rec, Passage { layer: index, signals: Signals::Rows { x, y, dy } })?;
         }
         Ok(())
     }

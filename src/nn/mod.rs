@@ -20,7 +20,7 @@ pub use linear::{Activated, Linear};
 pub use lm::{Lm, LmConfig};
 pub use mlp::{Mlp, MlpConfig};
 pub use moe::{Moe, MoeConfig, Overflow};
-pub use network::{After, Load, Network, Passage};
+pub use network::{After, Load, Network, Passage, Signals};
 use operand::Operand;
 pub use param::{Param, Parameter};
 pub use precision::{Half, Precision};

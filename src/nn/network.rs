@@ -6,18 +6,39 @@ use super::{Mlp, Parameter, Projection};
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::Step;
+use crate::sparse::BlockMatrix;
 
 /// What passed through a layer in a step.
 #[derive(Debug, Clone, Copy)]
 pub struct Passage<'a> {
     /// The layer's number among [`Network::layers`].
     pub layer: usize,
-    /// Its input, `[rows, in]`.
-    pub x: &'a Tensor,
-    /// Its output after the activation, `[rows, out]`.
-    pub y: &'a Tensor,
-    /// The gradient of its output before the activation, `[rows, out]`.
-    pub dy: &'a Tensor,
+    /// What its weight and the gradient of it go by.
+    pub signals: Signals<'a>,
+}
+
+/// What the gradient of a layer's weight is a product of.
+#[derive(Debug, Clone, Copy)]
+pub enum Signals<'a> {
+    /// A layer that every row passes: `dy^T * x`.
+    Rows {
+        /// Its input, `[rows, in]`.
+        x: &'a Tensor,
+        /// Its output after the activation, `[rows, out]`.
+        y: &'a Tensor,
+        /// The gradient of its output before the activation, `[rows, out]`.
+        dy: &'a Tensor,
+    },
+    /// A layer of all experts, a row of its weight per hidden unit: `hidden^T * x[tokens]`.
+    Routed {
+        /// The gradient of the hidden units, or of the lower layer the hidden units, each times the weight of its row: on the
+        /// blocks of the routing, `[rows, hidden units]`.
+        hidden: &'a BlockMatrix,
+        /// What tokens bring, or of the lower layer the gradient of what they get, `[tokens, width]`.
+        x: &'a Tensor,
+        /// The token of each row; rows that pad have one past the last.
+        tokens: &'a Tensor,
+    },
 }
 
 /// What passed through a mixture of experts in training, since the totals were last set to 0.

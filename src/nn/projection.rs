@@ -66,6 +66,8 @@ pub struct Projection {
     grad: Weight,
     /// The weight in half precision, as products read it, and where its rounding draws, if it does so by chance.
     narrowed: Option<(Weight, Option<Key>)>,
+    /// Inputs of an output there could be, where the weight is stored transposed, a row per input.
+    by_input: Option<usize>,
 }
 
 impl Projection {
@@ -120,7 +122,23 @@ impl Projection {
     /// [`Error::OutOfMemory`].
     pub fn of(gpu: &Gpu, name: &str, number: usize, sides: [usize; 2], weight: Weight) -> Result<Self> {
         let grad = weight.grad(gpu, name)?;
-        Ok(Self { name: name.to_owned(), number, sides, weight, grad, narrowed: None })
+        Ok(Self { name: name.to_owned(), number, sides, weight, grad, narrowed: None, by_input: None })
+    }
+
+    /// The matrix as one that is stored transposed, a row per input, where an output has up to `fan_in` inputs.
+    #[must_use]
+    pub(super) fn stored_by_input(self, fan_in: usize) -> Self {
+        Self { by_input: Some(fan_in), ..self }
+    }
+
+    /// Whether the weight is stored transposed: a row is what leads on from an input, as in the lower layer of experts.
+    pub fn is_stored_by_input(&self) -> bool {
+        self.by_input.is_some()
+    }
+
+    /// Inputs of an output there could be.
+    pub fn fan_in(&self) -> usize {
+        self.by_input.unwrap_or(self.sides[1])
     }
 
     /// Keeps the weight in half precision too, which is what products read from now on. Rounded to the nearest, or by

@@ -8,15 +8,15 @@ use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
 /// What the values of new blocks are.
-#[derive(Debug, Clone, Copy)]
-pub enum Fresh<'a> {
+#[derive(Debug, Clone)]
+pub enum Fresh {
     /// 0.
     Zero,
     /// 0, but uniform within +- a limit in [silent](super::score_silent) rows of blocks: where units pass no gradient on, as behind a
     /// ReLU without any input, weights of 0 would stay 0.
     Reviving {
         /// `u32[row_blocks]`: 1 for silent rows of blocks, 0 for others.
-        silent: &'a Tensor,
+        silent: Tensor,
         /// The limit.
         limit: f32,
         /// Key of the draws; the step is part of each.
@@ -31,8 +31,9 @@ pub enum Fresh<'a> {
     },
 }
 
-/// Records that the values of the blocks which come with the next step are renewed. `values` is `[nnz, block, block]`: a
-/// weight, or a part of its optimizer's state. `born` is what [`swap_pattern`](super::swap_pattern) wrote at this step.
+/// Records that the values of the blocks which have come since weights last moved are renewed. `values` is
+/// `[nnz, block, block]`: a weight, or a part of its optimizer's state. `born` is what
+/// [`swap_pattern`](super::swap_pattern) wrote. Nothing changes where the step has a [scale](Step::scale) and is skipped.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -41,7 +42,7 @@ pub fn renew_blocks(
     pattern: &Pattern,
     values: &Tensor,
     born: &Tensor,
-    with: Fresh<'_>,
+    with: &Fresh,
     step: &Step,
 ) -> Result<()> {
     let op = "blocks.renew";
@@ -49,12 +50,13 @@ pub fn renew_blocks(
     born.expect_shape(op, "born", &[pattern.nnz()])?;
     let drawn = match with {
         Fresh::Zero => None,
-        Fresh::Reviving { limit, key, .. } | Fresh::Uniform { limit, key } => Some((limit, key)),
+        Fresh::Reviving { limit, key, .. } | Fresh::Uniform { limit, key } => Some((*limit, *key)),
     };
     let key = Key::new("blocks", "renew")
         .block(pattern.block())
         .with("uniform", drawn.is_some())
-        .with("reviving", matches!(with, Fresh::Reviving { .. }));
+        .with("reviving", matches!(with, Fresh::Reviving { .. }))
+        .with("scaled", step.scale().is_some());
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
         let rows = window.count * pattern.block();
@@ -64,6 +66,9 @@ pub fn renew_blocks(
             .tensor("now", step.tensor())
             .size(op, "rows", rows)?
             .size(op, "first", window.start)?;
+        if let Some(scale) = step.scale() {
+            args = args.tensor("loss_scale", scale.tensor());
+        }
         if let Some((limit, random)) = drawn {
             args = args
                 .tensor("topology", pattern.packed())
@@ -136,7 +141,7 @@ pub fn remap_blocks(
 }
 
 /// Records that `born`, a word per slot of `pattern`, gets the births of the blocks that the old pattern had, from `before`
-/// through its [map](super::map_pattern); the others come with step `now`.
+/// through its [map](super::map_pattern); of the others it becomes `now`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.

@@ -68,8 +68,8 @@ pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
 pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
 pub use score::{
-    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_silent,
-    score_values,
+    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_routed,
+    score_silent, score_values,
 };
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;

@@ -32,9 +32,9 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// `1 / (1 - beta^t)` of both moments, for the step with index `index` (so t = index + 1).
-    pub fn corrections(&self, index: u32) -> [f32; 2] {
-        let power = f64::from(index) + 1.0;
+    /// `1 / (1 - beta^t)` of both moments after `before` steps that moved weights (so t = before + 1).
+    pub fn corrections(&self, before: u32) -> [f32; 2] {
+        let power = f64::from(before) + 1.0;
         [self.beta_1, self.beta_2].map(|beta| (1.0 / (1.0 - f64::from(beta).powf(power))) as f32)
     }
 }
@@ -65,9 +65,9 @@ pub fn sgd(
 /// Records one AdamW update of `values` from `grads`; `first` and `second` are its state. All have one shape. Where
 /// `mask` has a 0 bit, the value becomes 0 and the state stays.
 ///
-/// `born` has a word per block of `values[nnz, block, block]`: the step with which it came, 0 for the start. A block that
-/// came later has bias corrections of its own, as if the optimizer had begun with it. Where the step has a
-/// [scale](Step::scale), gradients are divided by it, and those of the others go by the steps that were not skipped.
+/// `born` has a word per block of `values[nnz, block, block]`: the first step that moved it, counted from 1 among those that
+/// moved weights; 0 for the start. A block that came later has bias corrections of its own, as if the optimizer had begun with
+/// it. Where the step has a [scale](Step::scale), gradients are divided by it, and the device counts the steps that moved weights.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.

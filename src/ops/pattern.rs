@@ -43,8 +43,8 @@ pub struct Swap<'a> {
     pub grown: &'a Tensor,
     /// Room for a [map](map_pattern); afterwards it holds that of the new pattern.
     pub map: &'a Tensor,
-    /// A word per slot: the step with which its block came, 0 for the start of the run. Of new blocks it becomes the number
-    /// of the next step.
+    /// A word per slot: the first step that moved its block, counted from 1 among those in which the optimizer moved weights; 0
+    /// for blocks of the start. Of new blocks it becomes the next of them.
     pub born: &'a Tensor,
     /// The step that is being done.
     pub step: &'a Step,
@@ -53,7 +53,8 @@ pub struct Swap<'a> {
 }
 
 /// Records that slots of dropped blocks take the coordinates of grown ones, and that the index is rebuilt. No value moves
-/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not new.
+/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not new. Where the step has
+/// a [scale](Step::scale) and is skipped, nothing is exchanged.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -70,7 +71,7 @@ pub fn swap_pattern(
     swap.born.expect_shape(op, "born", &[pattern.nnz()])?;
     swap.churn.expect_shape(op, "churn", &[2])?;
     map_pattern(rec, pattern, swap.map)?;
-    let args = Args::new()
+    let mut args = Args::new()
         .tensor("dropped", swap.dropped)
         .tensor("grown", swap.grown)
         .tensor("pattern", pattern.packed())
@@ -79,7 +80,11 @@ pub fn swap_pattern(
         .tensor("now", swap.step.tensor())
         .tensor("churn", swap.churn)
         .size(op, "n", set[0])?;
-    rec.dispatch(&Key::new("pattern", "swap"), &args, 1)?;
+    if let Some(scale) = swap.step.scale() {
+        args = args.tensor("loss_scale", scale.tensor());
+    }
+    let key = Key::new("pattern", "swap").with("scaled", swap.step.scale().is_some());
+    rec.dispatch(&key, &args, 1)?;
     index(rec, pattern, swap.map, awake)
 }
 

@@ -83,15 +83,17 @@ pub fn watch_gradient(rec: &mut Recorder<'_>, grads: &Tensor, scale: &LossScale)
     finite(rec, grads, &scale.0, FOUND, 1)
 }
 
-/// Records the decision whether this step counts, which optimizers heed, and what the next one's scale is. Scales double
-/// after `patience` steps that counted.
+/// Records the decision whether this step counts, which optimizers and [exchanges](super::swap_pattern) heed, and what the next
+/// one's scale is. `moves` says whether the optimizer moves weights if it counts: those steps alone are counted, and the scale
+/// doubles after `patience` of them.
 ///
 /// # Errors
 /// As recording.
-pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32) -> Result<()> {
+pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32, moves: bool) -> Result<()> {
     let args = Args::new()
         .tensor("loss_scale", &scale.0)
         .u32("patience", patience)
+        .u32("moves", moves.into())
         .f32("least", LossScaleState::LEAST)
         .f32("most", LossScaleState::MOST);
     rec.dispatch(&Key::new("scale", "decide"), &args, 1)

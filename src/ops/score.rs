@@ -3,7 +3,7 @@
 //! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
 //! negative score takes no part in a [selection](super::select).
 
-use super::matmul::{Product, Scalar, Sizes, heuristic, operand_flags, stand_in};
+use super::matmul::{Place, Product, Scalar, Sizes, heuristic, operand_flags, sides, stand_in};
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
@@ -148,6 +148,54 @@ pub fn score_product(
         epilogue,
     };
     product.record(rec, key, product.whole(), &others, workgroups)
+}
+
+/// Records one number per block of `lhs^T * rhs[rows]` for a block-sparse `lhs`, for every block there could be: what the gradient
+/// of each block of experts' weights would amount to, whether it is stored or not. Row `r` of `lhs` is of row `rows[r]` of `rhs`,
+/// and takes no part where there is none. No element of the product is stored. Each operand must fit one binding.
+///
+/// # Errors
+/// [`Error::Argument`] where shapes do not fit or a cosine is asked for, [`Error::Limit`] where they do not fit the device.
+pub fn score_routed(
+    rec: &mut Recorder<'_>,
+    lhs: &BlockMatrix,
+    rhs: &Tensor,
+    rows: &Tensor,
+    scores: &Tensor,
+    what: ProductScore,
+) -> Result<()> {
+    let op = "score.routed";
+    let transpose = Transpose::TN;
+    let (block, columns) = (lhs.pattern().block(), rhs.matrix(op, "rhs")?[1]);
+    rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
+    let sizes = Sizes::of(op, sides(lhs), [rows.len(), columns], transpose)?;
+    if rhs.is_empty() || !columns.is_multiple_of(block) {
+        let wanted = format!("rows of a multiple of {block} columns");
+        return Err(Error::argument(op, "rhs", wanted, format!("{:?}", rhs.shape())));
+    }
+    scores.expect_shape(op, "scores", &[sizes.m / block * (columns / block)])?;
+    if what == ProductScore::Cosine {
+        return Err(Error::argument(op, "what", "a score without norms", format!("{what:?}")));
+    }
+    let key = Key::new("score", "routed")
+        .block(block)
+        .with("signed", what == ProductScore::Sum)
+        .with("square", what == ProductScore::Square);
+    let key = operand_flags(key, transpose, Scalar::default());
+    let product = Product {
+        op,
+        sizes,
+        transpose,
+        lhs: lhs.values(),
+        rhs,
+        out: scores,
+        sparse: Some((Place::Lhs, lhs)),
+        mask: None,
+        gather: Some(rows),
+        epilogue: Epilogue::None,
+    };
+    let workgroups = sizes.m / block * columns.div_ceil((4 * 8).max(block));
+    product.record(rec, key, product.whole(), &[], workgroups as u64)
 }
 
 /// Records that the members of a set take no part: their scores become [`NO_PART`].

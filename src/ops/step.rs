@@ -15,13 +15,16 @@ pub struct StepValues {
     pub row_scale: f32,
     /// [`AdamW::corrections`](super::AdamW::corrections) of this step.
     pub corrections: [f32; 2],
+    /// Steps in which the optimizer has moved weights once this one is over: births of blocks are counted in them. Where
+    /// gradients are [scaled](Step::scale) the device counts them instead.
+    pub moves: u32,
 }
 
 impl StepValues {
     /// Values for a pass that makes no gradient and updates nothing. Whatever does so by mistake becomes NaN, which is seen,
     /// where a learning rate of 0 or an average over one row would not be.
     pub fn forward(index: u32) -> Self {
-        Self { index, learning_rate: f32::NAN, row_scale: f32::NAN, corrections: [f32::NAN; 2] }
+        Self { index, learning_rate: f32::NAN, row_scale: f32::NAN, corrections: [f32::NAN; 2], moves: index }
     }
 
     /// Values for a pass that makes gradients, averaged by `row_scale`, and updates nothing. An update by mistake becomes NaN.
@@ -32,7 +35,7 @@ impl StepValues {
     /// In the shader's order; a uniform's size is a multiple of 16 bytes.
     fn words(&self) -> [u32; 8] {
         let [first, second] = self.corrections.map(f32::to_bits);
-        [self.index, self.learning_rate.to_bits(), self.row_scale.to_bits(), first, second, 0, 0, 0]
+        [self.index, self.learning_rate.to_bits(), self.row_scale.to_bits(), first, second, self.moves, 0, 0]
     }
 }
 

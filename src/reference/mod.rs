@@ -63,7 +63,7 @@ pub use route::{Routes, route, route_values};
 pub use scale::{LossScaleState, decide_scale, scale_gradient};
 pub use score::{
     ProductScore, ValueScore, score_connect, score_exclude, score_exclude_stored, score_product,
-    score_silent, score_values,
+    score_routed, score_silent, score_values,
 };
 pub use sdd::sdd;
 pub use sds::sds;

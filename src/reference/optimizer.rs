@@ -28,12 +28,12 @@ pub fn sgd(
 /// When the blocks of a block matrix came.
 #[derive(Debug, Clone, Copy)]
 pub struct Births<'a> {
-    /// The step with which each slot's block came; 0 for the start.
+    /// The first step that moved each slot's block, counted from 1 among those that moved weights; 0 for the start.
     pub born: &'a [u32],
     /// Elements of a block.
     pub area: usize,
-    /// The step that is being done.
-    pub index: u32,
+    /// Steps that have moved weights, this one included.
+    pub moves: u32,
 }
 
 /// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` the reciprocals of
@@ -59,9 +59,9 @@ pub fn adamw(
         first[i] = beta_1.mul_add(first[i], (1.0 - beta_1) * g);
         second[i] = beta_2.mul_add(second[i], (1.0 - beta_2) * g * g);
         let decayed = values[i] * (1.0 - learning_rate * weight_decay);
-        let corrections = match births.map(|births| (births.born[i / births.area], births.index)) {
-            Some((birth @ 1.., index)) => [beta_1, beta_2].map(|beta| {
-                let age = f64::from(index + 1 - birth);
+        let corrections = match births.map(|births| (births.born[i / births.area], births.moves)) {
+            Some((birth @ 1.., moves)) => [beta_1, beta_2].map(|beta| {
+                let age = f64::from(moves.max(birth) + 1 - birth);
                 (1.0 / (1.0 - f64::from(beta).powf(age))) as f32
             }),
             _ => corrections,

@@ -9,7 +9,7 @@ pub struct LossScaleState {
     pub scale: f32,
     /// 1 / the scale of the last step's gradients; 0 where the step was skipped.
     pub factor: f32,
-    /// Steps that changed the weights.
+    /// Steps in which the optimizer moved weights.
     pub taken: u32,
     /// Those among them since the scale last changed.
     pub calm: u32,
@@ -37,8 +37,8 @@ pub fn scale_gradient(x: &[f32], out: &mut [f16], scale: f32) {
     }
 }
 
-/// Whether a step counts, and the scale of the next.
-pub fn decide_scale(state: &mut LossScaleState, found: bool, patience: u32) {
+/// Whether a step counts, and the scale of the next. `moves` says whether the optimizer moves weights in it if it counts.
+pub fn decide_scale(state: &mut LossScaleState, found: bool, patience: u32, moves: bool) {
     let scale = state.scale;
     if found {
         state.factor = 0.0;
@@ -48,8 +48,8 @@ pub fn decide_scale(state: &mut LossScaleState, found: bool, patience: u32) {
         return;
     }
     state.factor = 1.0 / scale;
-    state.taken += 1;
-    state.calm += 1;
+    state.taken += u32::from(moves);
+    state.calm += u32::from(moves);
     if state.calm >= patience {
         state.calm = 0;
         state.scale = (scale * 2.0).min(LossScaleState::MOST);

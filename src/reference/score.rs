@@ -96,8 +96,53 @@ pub fn score_product(
     what: ProductScore,
     scales: Option<[&[f32]; 2]>,
 ) {
+    reduce(scores, n / block, block, &|i, j| {
+        let t = (0..k).fold(0.0f32, |t, kk| lhs[kk * m + i].mul_add(rhs[kk * n + j], t));
+        match scales {
+            Some([lhs_scale, rhs_scale]) => measured(t * lhs_scale[i] * rhs_scale[j], what),
+            None => measured(t, what),
+        }
+    });
+}
+
+/// One number per block of `S^T * rhs[rows]` for block-sparse S, `rhs` with rows of `n`: row `r` of S is of row `rows[r]`, and takes
+/// no part where there is none.
+pub fn score_routed(
+    topology: &Topology,
+    values: &[f32],
+    (rhs, n): (&[f32], usize),
+    rows: &[u32],
+    scores: &mut [f32],
+    what: ProductScore,
+) {
+    let b = topology.block();
+    reduce(scores, n / b, b, &|i, j| {
+        let mut t = 0.0f32;
+        for (slot, place) in topology.col(i / b) {
+            for kk in 0..b {
+                let row = rows[place * b + kk] as usize;
+                if row < rhs.len() / n {
+                    t = values[(slot * b + kk) * b + i % b].mul_add(rhs[row * n + j], t);
+                }
+            }
+        }
+        measured(t, what)
+    });
+}
+
+/// What an element counts for.
+fn measured(t: f32, what: ProductScore) -> f32 {
+    match what {
+        ProductScore::Square => t * t,
+        ProductScore::Sum => t,
+        ProductScore::Abs | ProductScore::Cosine => t.abs(),
+    }
+}
+
+/// Adds up what elements count for, block by block, in the kernels' order.
+fn reduce(scores: &mut [f32], across: usize, block: usize, element: &dyn Fn(usize, usize) -> f32) {
     for (place, score) in scores.iter_mut().enumerate() {
-        let (row, col) = (place / (n / block) * block, place % (n / block) * block);
+        let (row, col) = (place / across * block, place % across * block);
         let mut total = 0.0f32;
         for quad in (col..col + block).step_by(4) {
             let mut down = 0.0f32;
@@ -105,18 +150,7 @@ pub fn score_product(
                 let mut sums = [0.0f32; 4];
                 for i in octet..octet + 8 {
                     for (j, sum) in (quad..quad + 4).zip(&mut sums) {
-                        let mut t = 0.0f32;
-                        for kk in 0..k {
-                            t = lhs[kk * m + i].mul_add(rhs[kk * n + j], t);
-                        }
-                        *sum += match (what, scales) {
-                            (ProductScore::Cosine, Some([lhs_scale, rhs_scale])) => {
-                                (t * lhs_scale[i] * rhs_scale[j]).abs()
-                            }
-                            (ProductScore::Square, _) => t * t,
-                            (ProductScore::Sum, _) => t,
-                            _ => t.abs(),
-                        };
+                        *sum += element(i, j);
                     }
                 }
                 down += (sums[0] + sums[1]) + (sums[2] + sums[3]);

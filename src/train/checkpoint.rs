@@ -24,10 +24,25 @@ use crate::{Error, Result};
 pub struct Position {
     /// Steps done.
     pub step: u64,
+    /// Those among them whose place an update took, so that no weight moved.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replaced: u64,
     /// The sum of losses over the rows of the current epoch so far.
     pub loss_sum: f32,
     /// Rows of the current epoch that were classified right so far.
     pub hits: f32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Position {
+    /// Steps in which the optimizer was to move weights.
+    pub(super) fn moves(self) -> u32 {
+        self.step.saturating_sub(self.replaced) as u32
+    }
 }
 
 /// A tensor on the host.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::methods::{Method, Moment, Static, Surgery, Workspace};
+use crate::methods::{Method, Moment, Scope, Static, Surgery, Workspace};
 use crate::nn::{ModelConfig, Network, Projection};
 use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
@@ -186,10 +186,10 @@ impl Surgery for Trainer {
             ));
         };
         if nnz == 0 {
-            let reason = format!(
-                "{} leaves {name} with no block; with the scope layer none is emptied",
-                self.settings.method.kind
-            );
+            let mut reason = format!("{} leaves {name} with no block", self.settings.method.kind);
+            if self.settings.method.scope == Scope::Global {
+                reason += "; with the scope layer none is emptied";
+            }
             return Err(Error::Config { option: "sparsity", reason });
         }
         let (Some(old), Some(workspace)) =
@@ -206,9 +206,9 @@ impl Surgery for Trainer {
         let map = workspace.scores_of_no_use().reinterpret(DType::U32)?;
 
         let mut rec = Recorder::new(gpu);
-        let now = self.position.step as u32;
+        let started = self.position.step > 0;
         // The network that a run begins with is nothing new.
-        if now > 0 {
+        if started {
             let room = || gpu.alloc::<u32>(Class::Scratch, "set of blocks", set.shape());
             let (before, fresh) = (room()?, room()?);
             ops::bits::present(&mut rec, old.pattern(), &before)?;
@@ -228,11 +228,16 @@ impl Surgery for Trainer {
             parts.push(new.values().clone());
         }
         let resized = workspace.resized(gpu, nnz)?;
-        ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), now)?;
+        let next = match self.batch.room.step.scale() {
+            _ if !started => 0,
+            Some(scale) => scale.read(gpu)?.taken + 1,
+            None => self.position.moves() + 1,
+        };
+        ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), next)?;
         gpu.run(&rec.finish()?)?;
 
         self.evolution.workspaces[layer] = Some(resized);
-        self.evolution.grown |= now > 0;
+        self.evolution.grown |= started;
         self.optimizer.replace_weight_parts(layer, parts);
         if let Some(layer) = self.model.layer_mut(layer) {
             layer.replace_weight(&self.gpu, weight)?;

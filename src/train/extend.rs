@@ -93,7 +93,11 @@ mod tests {
             momentum: 0.9,
             weight_decay: 0.0,
         };
-        Checkpoint::new(settings, Position { step, loss_sum: 0.0, hits: 0.0 }, serde_json::Value::Null)
+        Checkpoint::new(
+            settings,
+            Position { step, replaced: 0, loss_sum: 0.0, hits: 0.0 },
+            serde_json::Value::Null,
+        )
     }
 
     #[test]

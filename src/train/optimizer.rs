@@ -124,9 +124,9 @@ impl OptimizerState {
         Ok(())
     }
 
-    /// AdamW's bias corrections at a step; they do not matter to SGD.
-    pub fn corrections(&self, index: u32) -> [f32; 2] {
-        self.adamw().corrections(index)
+    /// AdamW's bias corrections after `before` steps that moved weights; they do not matter to SGD.
+    pub fn corrections(&self, before: u32) -> [f32; 2] {
+        self.adamw().corrections(before)
     }
 
     /// Each parameter's parts: name and tensor.

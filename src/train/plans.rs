@@ -1,5 +1,7 @@
 //! The plans of a run: what the device does in a step.
 
+use std::cell::RefCell;
+
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::methods::{Method, Site};
@@ -118,9 +120,18 @@ impl Trainer {
     fn record_update(&self, rows: usize) -> Result<Option<Plan>> {
         let mut rec = Recorder::new(&self.gpu);
         let counted = self.settings.method.updates.replace_steps();
-        let update: &Deed<'_> = &|method, rec, site| method.update(rec, site);
-        let changes = self.record_passes(&mut rec, rows, update, counted, false)?;
-        changes.then(|| rec.finish()).transpose()
+        // Where gradients are scaled, blocks are exchanged once it is known whether all are finite.
+        let later = self.batch.room.step.scale().map(|_| RefCell::new(Vec::new()));
+        let update: &Deed<'_> =
+            &|method, rec, site| method.update(rec, &Site { later: later.as_ref(), ..*site });
+        if !self.record_passes(&mut rec, rows, update, counted, false)? {
+            return Ok(None);
+        }
+        self.record_scaling(&mut rec, false)?;
+        later
+            .iter()
+            .try_for_each(|later| later.borrow().iter().try_for_each(|exchange| exchange.record(&mut rec)))?;
+        rec.finish().map(Some)
     }
 
     /// Records a training step with what the method does at each sparse layer. `births` is whether the optimizer heeds them,
@@ -131,13 +142,13 @@ impl Trainer {
         let born = |layer: usize| {
             births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
         };
-        self.record_scaling(&mut rec)?;
+        self.record_scaling(&mut rec, true)?;
         self.optimizer.update(&mut rec, &self.model.parameters(), &born, &self.batch.room.step)?;
         rec.finish()
     }
 
-    /// Records whether the step counts, where gradients are scaled.
-    fn record_scaling(&self, rec: &mut Recorder<'_>) -> Result<()> {
+    /// Records whether the step counts, where gradients are scaled. `moves` is whether the optimizer moves weights if it does.
+    fn record_scaling(&self, rec: &mut Recorder<'_>, moves: bool) -> Result<()> {
         let (Some(half), Some(scale)) = (self.settings.precision.half(), self.batch.room.step.scale()) else {
             return Ok(());
         };
@@ -151,7 +162,7 @@ impl Trainer {
                 ops::watch_gradient(rec, parameter.grads, scale)?;
             }
         }
-        ops::decide_scale(rec, scale, half.patience)
+        ops::decide_scale(rec, scale, half.patience, moves)
     }
 
     /// Records forward pass, loss, backward pass and scan, with a deed at each sparse layer; says whether that was anything.
@@ -204,21 +215,21 @@ impl Trainer {
 
     /// A layer as the method sees it, if it is sparse.
     fn site<'a>(&'a self, passage: Passage<'a>, score_rows: usize) -> Option<Site<'a>> {
-        let Passage { layer, x, y, dy } = passage;
+        let Passage { layer, signals } = passage;
         let linear = self.model.layers()[layer];
         Some(Site {
             layer,
             weight: linear.weight().sparse()?,
             grad: linear.weight_grad().values(),
             state: self.optimizer.weight_parts(layer),
-            x,
-            y,
-            dy,
+            signals,
+            fan_in: linear.fan_in(),
             step: &self.batch.room.step,
             score_rows,
             key: self.evolution.keys[layer],
             regrowth: Key::new(self.settings.model.seed(), Stream::Regrowth(layer as u32)),
             workspace: self.evolution.workspaces[layer].as_ref()?,
+            later: None,
         })
     }
 }

@@ -28,13 +28,14 @@ impl Schedule {
             Self::Constant => rate,
             Self::Cosine => ease(rate, 0.0, step as f64 / steps.max(1) as f64),
             Self::OneCycle => {
-                let last = steps.saturating_sub(1).max(1) as f64;
-                let peak = (0.3 * steps as f64 - 1.0).max(0.0);
+                let last = steps as f64 - 1.0;
+                // Before the first step in a run of one to three, which has no way up.
+                let peak = 0.3 * steps as f64 - 1.0;
                 let start = rate / 25.0;
                 if (step as f64) < peak {
                     ease(start, rate, step as f64 / peak)
                 } else {
-                    ease(rate, start / 1e4, (step as f64 - peak) / (last - peak).max(1.0))
+                    ease(rate, start / 1e4, (step as f64 - peak) / (last - peak))
                 }
             }
         };
@@ -80,6 +81,23 @@ mod tests {
         for (step, wanted) in wanted.into_iter().enumerate() {
             let found = f64::from(Schedule::OneCycle.at(0.1, step as u64, 10));
             assert!((found - wanted).abs() < 2e-6, "step {step}: {found} is not {wanted}");
+        }
+    }
+
+    /// The same of runs too short for a way up, at a rate of 1: `total_steps` of 1 to 4.
+    #[test]
+    fn one_cycle_is_pytorchs_in_short_runs() {
+        let wanted: [&[f64]; 4] = [
+            &[4e-6],
+            &[0.811_745_654, 4e-6],
+            &[0.994_415_435, 0.462_637_103, 4e-6],
+            &[0.04, 0.811_745_654, 0.283_060_998, 4e-6],
+        ];
+        for (steps, wanted) in (1..).zip(wanted) {
+            for (step, wanted) in wanted.iter().enumerate() {
+                let found = f64::from(Schedule::OneCycle.at(1.0, step as u64, steps));
+                assert!((found - wanted).abs() < 1e-6, "{step} of {steps}: {found} is not {wanted}");
+            }
         }
     }
 

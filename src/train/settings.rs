@@ -1,7 +1,7 @@
 //! Everything that determines a run.
 
 use super::{OptimizerKind, Schedule};
-use crate::methods::{Method, MethodConfig};
+use crate::methods::{Kind, Method, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
 
@@ -75,8 +75,15 @@ impl Settings {
         self.model.validate()?;
         self.precision.validate()?;
         self.method.validate()?;
+        self.method.expect_model(&self.model)?;
         if self.precision.half().is_some() && self.method.kind.measures_gradients() {
             return bad("dtype", format!("{} measures gradients, which f16 scales", self.method.kind));
+        }
+        let decays = self.method.kind == Kind::TopKast && self.method.penalty > 0.0;
+        if self.precision.half().is_some() && decays {
+            let reason =
+                "the decay of top-kast precedes the decision whether a step in f16 counts; leave it at 0";
+            return bad("penalty", reason.to_owned());
         }
         Ok(())
     }

@@ -78,7 +78,7 @@ impl Trainer {
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
-        let position = Position { step: 0, loss_sum: 0.0, hits: 0.0 };
+        let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
         let mut trainer = Self::assemble(gpu, settings, data, model, position, method)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
         trainer.operate(Moment::Start { epochs })?;
@@ -315,14 +315,17 @@ impl Trainer {
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
             let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
+            let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
+            self.prepare(share)?;
+            let replaces = self.replaces_step(share);
+            let moves = self.position.moves();
             let values = StepValues {
                 index: index as u32,
                 learning_rate: self.evolution.method.learning_rate(rate, self.clock()),
                 row_scale: 1.0 / (members.len() * self.batch.labels_per_row()) as f32,
-                corrections: self.optimizer.corrections(index as u32),
+                corrections: self.optimizer.corrections(moves),
+                moves: moves + u32::from(!replaces),
             };
-            let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
-            self.prepare(share)?;
             self.batch.load(&self.gpu, &self.data.train, members, values)?;
             let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
             in_flight.push_back(self.gpu.run(self.plan_of(share, reported))?);
@@ -332,6 +335,7 @@ impl Trainer {
                 self.gpu.run(update)?;
             }
             self.position.step += 1;
+            self.position.replaced += u64::from(replaces);
             if in_flight.len() > IN_FLIGHT
                 && let Some(oldest) = in_flight.pop_front()
             {
@@ -365,6 +369,11 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
+    /// Whether an update takes the place of a step in which this share of blocks is exchanged, if any.
+    fn replaces_step(&self, share: Option<f64>) -> bool {
+        share.is_some() && self.plans.update.is_some() && self.settings.method.updates.replace_steps()
+    }
+
     /// Where the run is.
     pub(super) fn clock(&self) -> Clock {
         let rows = self.data.train.rows();
@@ -396,7 +405,7 @@ impl Trainer {
         let update =
             last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
-            (Some(update), Some(_), ..) if self.settings.method.updates.replace_steps() => update,
+            (Some(update), ..) if self.replaces_step(share) => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
             _ if reported => scanned,
             _ => train,

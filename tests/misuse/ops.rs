@@ -116,7 +116,7 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     ("blocks::renew_blocks", |b, r| {
         let (pattern, values, born, step) = (b.pattern([16, 24]), b.f(&[2, 8, 8]), b.u(&[2]), b.step());
         let fresh = Fresh::Uniform { limit: 1.0, key: key() };
-        ops::renew_blocks(r, &pattern, &values, &born, fresh, &step)
+        ops::renew_blocks(r, &pattern, &values, &born, &fresh, &step)
     }),
     ("blocks::remap_blocks", |b, r| {
         let (values, map, out) = (b.f(&[3, 8, 8]), b.u(&[6]), b.matrix([16, 24]));
@@ -254,13 +254,17 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     ("route::route_values", |b, r| ops::route_values(r, &b.f(&[8]), &b.u(&[5]), &b.f(&[5]))),
     ("scale::scale_gradient", |b, r| ops::scale_gradient(r, &b.f(&[5]), &b.f(&[5]), &b.scale())),
     ("scale::watch_gradient", |b, r| ops::watch_gradient(r, &b.f(&[5]), &b.scale())),
-    ("scale::decide_scale", |b, r| ops::decide_scale(r, &b.scale(), 3)),
+    ("scale::decide_scale", |b, r| ops::decide_scale(r, &b.scale(), 3, true)),
     ("score::score_values", |b, r| {
         let (matrix, other, scores) = (b.matrix([16, 24]), b.f(&[2, 8, 8]), b.f(&[6]));
         ops::score_values(r, &matrix, Some(&other), &scores, ValueScore::SignedTimes)
     }),
     ("score::score_product", |b, r| product(b, r, ProductScore::Abs)),
     ("score::score_product", |b, r| product(b, r, ProductScore::Cosine)),
+    ("score::score_routed", |b, r| {
+        let (hidden, x, tokens) = (b.matrix([16, 24]), b.f(&[5, 8]), b.u(&[16]));
+        ops::score_routed(r, &hidden, &x, &tokens, &b.f(&[3]), ProductScore::Abs)
+    }),
     ("score::score_silent", |b, r| ops::score_silent(r, &b.f(&[4, 24]), 8, &b.u(&[3]))),
     ("score::score_exclude", |b, r| ops::score_exclude(r, &b.u(&[1]), &b.f(&[6]))),
     ("score::score_exclude_stored", |b, r| {

@@ -6,6 +6,7 @@ use fretwork::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use fretwork::methods::{
     CtreSeq, CtreSim, Importance, Method, Rigl, Scope, Set, SetPublished, Site, Snfs, SupTickets, Workspace,
 };
+use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk, unit};
 use fretwork::sparse::{self, BlockMatrix, Pattern, Topology};
@@ -73,14 +74,14 @@ impl Bench {
             weight: &self.weight,
             grad: &self.grad,
             state: &self.state,
-            x: &self.x,
-            y: &self.y,
-            dy: &self.dy,
+            signals: Signals::Rows { x: &self.x, y: &self.y, dy: &self.dy },
+            fan_in: self.pattern.cols(),
             step: &self.step,
             score_rows: ROWS,
             key: Key::new(9, GROWTH),
             regrowth: Key::new(9, Stream::Regrowth(0)),
             workspace: &self.workspace,
+            later: None,
         }
     }
 
@@ -140,7 +141,7 @@ impl Bench {
             gpu.write(tensor, values).unwrap();
         }
         gpu.write(self.workspace.wanted(), &[case.wanted as u32]).unwrap();
-        self.step.write(gpu, StepValues { index: case.index, ..StepValues::forward(0) }).unwrap();
+        self.step.write(gpu, StepValues::forward(case.index)).unwrap();
     }
 }
 
@@ -237,7 +238,8 @@ fn ctre_sim(case: &Case) -> [BTreeSet<usize>; 2] {
     let open = open.into_iter().filter(|(_, place)| !dropped.contains(place) && !grown.contains(place));
     let random = largest(open.collect(), alike.intersection(&dropped).count());
     grown.extend(random);
-    [dropped, grown]
+    // No more are dropped than can grow.
+    [smallest(case.stored(|sum| Some(sum.abs())), grown.len()), grown]
 }
 
 fn set_published(case: &Case) -> [BTreeSet<usize>; 2] {
@@ -294,9 +296,9 @@ fn compare(
     zeroed: bool,
 ) -> Result<(), String> {
     let before: Vec<usize> = case.places();
-    // Slots change hands in pairs: where fewer blocks can grow than are dropped, the last of these stay.
     let entrants: Vec<usize> = grown.difference(&dropped).copied().collect();
-    let leavers: BTreeSet<usize> = dropped.difference(&grown).copied().take(entrants.len()).collect();
+    let leavers: BTreeSet<usize> = dropped.difference(&grown).copied().collect();
+    assert_eq!(entrants.len(), leavers.len(), "slots change hands in pairs");
     let stayed = before.iter().copied().filter(|place| !leavers.contains(place));
     let wanted: BTreeSet<usize> = stayed.chain(entrants).collect();
     // Reading it validates it: pointers, order, and the transposed index.

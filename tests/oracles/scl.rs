@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fretwork::gpu::{Class, Tensor};
 use fretwork::methods::{Method, Moment, Scl, Scope, Site, Surgery, Workspace};
+use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::bits;
@@ -81,14 +82,14 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
             weight,
             grad: &grad,
             state: &[],
-            x: &nothing,
-            y: &nothing,
-            dy: &nothing,
+            signals: Signals::Rows { x: &nothing, y: &nothing, dy: &nothing },
+            fan_in: weight.pattern().cols(),
             step: &step,
             score_rows: 1,
             key: Key::new(1, Stream::Growth(0)),
             regrowth: Key::new(1, Stream::Regrowth(0)),
             workspace: &workspace,
+            later: None,
         };
         run(gpu, |rec| method.each_step(rec, &site));
 
@@ -143,8 +144,8 @@ fn connections_learn_as_their_oracle() {
     thousand_steps(0.0).unwrap();
 }
 
-/// Those that do not stand are let go, and of the others the ones with the largest connections are kept; nothing if that
-/// leaves a layer without any.
+/// Those that do not stand are let go, and of the others the ones with the largest connections are kept. Where layers do not
+/// compete and none of a layer's stand, that of the largest is kept; else nothing if a layer is left without any.
 fn settled(case: &Case, connections: &[Vec<f32>]) -> Option<Sets> {
     let places = |at: usize| (0..case.layers[at].places()).map(move |place| (at, place));
     let mut blocks: Vec<(usize, usize)> = (0..case.layers.len()).flat_map(places).collect();
@@ -160,6 +161,13 @@ fn settled(case: &Case, connections: &[Vec<f32>]) -> Option<Sets> {
         if !full {
             sets[at].insert(place);
         }
+    }
+    let spared = |at: usize, set: &BTreeSet<usize>| {
+        case.scope == Scope::Layer && case.layers[at].target > 0 && set.is_empty()
+    };
+    for (at, set) in sets.iter_mut().enumerate().filter(|(at, set)| spared(*at, set)) {
+        let all = connections[at].iter().enumerate();
+        set.extend(all.rev().max_by(|a, b| a.1.total_cmp(b.1)).map(|(place, _)| place));
     }
     sets.iter().all(|set| !set.is_empty()).then_some(sets)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fretwork::gpu::Class;
 use fretwork::methods::{Method, Moment, Site, Surgery, TopKast, Workspace};
+use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, unit};
 
@@ -35,12 +36,11 @@ fn updated(case: &Case, at: usize, wanted: usize) -> Nested {
     let (layer, index) = (&case.layers[at], case.index);
     let Nested { awake, mut stored } = at_the_start(layer);
     let resting = by_magnitude(layer).filter(|(_, place)| !awake.contains(place)).collect();
-    let dropped = smallest(resting, wanted);
     let draw = |place: usize| f64::from(unit(key(at).at([place as u32, index as u32])[0]));
     let absent = (0..layer.places()).filter(|place| !stored.contains(place));
     let grown = largest(absent.map(|place| (draw(place), place)).collect(), wanted);
-    // Slots change hands in pairs: where fewer blocks can grow than are dropped, the last of these stay.
-    for place in dropped.into_iter().take(grown.len()) {
+    // No more are dropped than can grow.
+    for place in smallest(resting, grown.len()) {
         stored.remove(&place);
     }
     stored.extend(grown);
@@ -63,7 +63,7 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
     let (_, weight) = &patient.sparse_layers()[layer];
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
-    let step = Step::new(gpu, StepValues { index: case.index as u32, ..StepValues::forward(0) }).unwrap();
+    let step = Step::new(gpu, StepValues::forward(case.index as u32)).unwrap();
     // It looks at no activation.
     let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
     let site = Site {
@@ -71,14 +71,14 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
         weight,
         grad: &nothing,
         state: &[],
-        x: &nothing,
-        y: &nothing,
-        dy: &nothing,
+        signals: Signals::Rows { x: &nothing, y: &nothing, dy: &nothing },
+        fan_in: weight.pattern().cols(),
         step: &step,
         score_rows: 1,
         key: key(layer),
         regrowth: key(layer),
         workspace: &workspace,
+        later: None,
     };
     run(gpu, |rec| method.update(rec, &site));
 }

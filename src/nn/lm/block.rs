@@ -5,7 +5,9 @@ use super::norm::Norm;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::builder::Builder;
-use crate::nn::{After, FeedForward, Linear, Moe, Operand, Parameter, Passage, Precision, Projection};
+use crate::nn::{
+    After, FeedForward, Linear, Moe, Operand, Parameter, Passage, Precision, Projection, Signals,
+};
 use crate::ops::{self, Attention, Epilogue, Step};
 use crate::random::{Key, Stream};
 
@@ -79,6 +81,7 @@ impl Block {
         let room = |label, width| gpu.alloc::<f32>(Class::Activations, label, &[rows, width]);
         // What is added to the residual stream is drawn smaller, so that the stream keeps its variance over the depth.
         let added = 1.0 / (2 * config.depth) as f64;
+        let activation = config.activation.at_layer(number);
         Ok(Self {
             context: config.context,
             norm_1: Norm::new(gpu, &format!("{name}.norm_1"), [rows, width], precision)?,
@@ -87,12 +90,12 @@ impl Block {
             norm_2: Norm::new(gpu, &format!("{name}.norm_2"), [rows, width], precision)?,
             feed: match &config.experts {
                 None => {
-                    let feed = FeedForward::new(builder, config.activation, rows, added)?;
+                    let feed = FeedForward::new(builder, activation, rows, added)?;
                     Feed::Dense(Box::new(feed))
                 }
                 Some(experts) => {
                     let key = Key::new(config.seed, Stream::Gate(number as u32));
-                    let (activation, block) = (config.activation, config.block);
+                    let block = config.block;
                     let sizes = [rows / config.context, config.context, width];
                     let moe = Moe::within(builder, experts, activation, block, sizes, added, key)?;
                     Feed::Experts(Box::new(moe))
@@ -192,13 +195,13 @@ impl Block {
         let (input, dy) = (self.attended_operand.of(&self.attended), scratch.stream_operand.take(rec, grad)?);
         self.out.backward_parameters(rec, dy, input)?;
         self.out.backward_input(rec, dy, attended, Epilogue::None)?;
-        after(rec, Passage { layer: out, x: input, y: &self.middle, dy })?;
+        after(rec, Passage { layer: out, signals: Signals::Rows { x: input, y: &self.middle, dy } })?;
         ops::attention_queries(rec, self.attention(), attended, deltas, projected)?;
         ops::attention_keys(rec, self.attention(), attended, deltas, projected)?;
         let (input, dy) = (self.norm_1.out(), scratch.projected_operand.take(rec, projected)?);
         self.qkv.backward_parameters(rec, dy, input)?;
         self.qkv.backward_input(rec, dy, normed, Epilogue::None)?;
-        after(rec, Passage { layer: qkv, x: input, y: &self.projected, dy })?;
+        after(rec, Passage { layer: qkv, signals: Signals::Rows { x: input, y: &self.projected, dy } })?;
         self.norm_1.backward(rec, [x, normed, grad], true)
     }
 }

@@ -9,6 +9,7 @@ pub use config::LmConfig;
 use super::builder::Builder;
 use super::{
     After, FanIn, Linear, Load, Moe, Network, Operand, Param, Parameter, Passage, Precision, Projection,
+    Signals,
 };
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
@@ -168,7 +169,8 @@ impl Network for Lm {
         let (x, dy) = (self.norm.out(), self.scaled_grad.begin(rec, &self.logits_grad, step)?);
         self.head.backward_parameters(rec, dy, x)?;
         self.head.backward_input(rec, dy, normed_grad, Epilogue::None)?;
-        after(rec, Passage { layer: self.head.projection().number(), x, y: logits, dy })?;
+        let signals = Signals::Rows { x, y: logits, dy };
+        after(rec, Passage { layer: self.head.projection().number(), signals })?;
         self.norm.backward(rec, [&stream[depth], normed_grad, grad], false)?;
         for (block, pair) in self.blocks.iter().zip(stream.windows(2)).rev() {
             block.backward(rec, [&pair[0], input, &pair[1], grad], &self.scratch, step, after)?;

@@ -5,7 +5,7 @@ use half::f16;
 use crate::Result;
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::nn::builder::Builder;
-use crate::nn::{Operand, Precision, Projection, Weight};
+use crate::nn::{After, Operand, Passage, Precision, Projection, Signals, Weight};
 use crate::ops::{self, Activation, ExpertsBackward, Rounding, Transpose};
 use crate::sparse::{BlockMatrix, Routing};
 
@@ -53,6 +53,7 @@ impl Experts {
         let mean = routing.shape().hidden() as f64 / routing.shape().experts() as f64;
         let width = up.sides()[1];
         let down = builder.projection_in(precision, variance * width as f64 / mean)?;
+        let down = down.stored_by_input(mean.round() as usize);
         let (gpu, pattern) = (builder.gpu(), routing.pattern());
         let narrow = || BlockMatrix::alloc_of::<f16>(gpu, Class::Activations, "operand", pattern);
         let sizes = [routing.shape().tokens, width];
@@ -115,7 +116,8 @@ impl Experts {
     // CONTRACT: `dy` is the gradient of the loss by the output, whatever follows it.
 
     /// Records the gradients of the layers, that of the choices' `weights`, and that of the input, added to `dx`. What the
-    /// experts gave is not needed: a weight's gradient is that of the hidden units times themselves.
+    /// experts gave is not needed: a weight's gradient is that of the hidden units times themselves. `after` records something
+    /// after each layer, when nobody needs its weight any more.
     pub(super) fn backward(
         &self,
         rec: &mut Recorder<'_>,
@@ -123,7 +125,9 @@ impl Experts {
         [weights_grad, dx]: [&Tensor; 2],
         routing: &Routing,
         add: bool,
+        after: &mut After<'_>,
     ) -> Result<()> {
+        let tokens = routing.tokens();
         let (x, dy) = (self.input.of(x), self.incoming.take(rec, dy)?);
         ops::route_values(rec, weights, routing.rows(), &self.weights)?;
         hidden_of(rec, dy, &self.down, routing, &self.grad)?;
@@ -140,6 +144,8 @@ impl Experts {
 
         let hidden = self.take(rec, &self.hidden)?;
         weight_grad(rec, hidden, dy, routing, &self.down)?;
+        let signals = Signals::Routed { hidden, x: dy, tokens };
+        after(rec, Passage { layer: self.down.number(), signals })?;
         let first = self.gate.as_ref().unwrap_or(&self.up);
         let second = self.factor.as_ref().map(|factor| (factor, &self.up));
         for (at, (grad, layer)) in std::iter::once((&self.grad, first)).chain(second).enumerate() {
@@ -147,6 +153,8 @@ impl Experts {
             weight_grad(rec, grad, x, routing, layer)?;
             rows_of(rec, grad, layer, &self.rows)?;
             ops::combine(rec, &self.rows, routing, None, dx, add || at > 0)?;
+            let signals = Signals::Routed { hidden: grad, x, tokens };
+            after(rec, Passage { layer: layer.number(), signals })?;
         }
         Ok(())
     }

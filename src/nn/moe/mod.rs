@@ -316,7 +316,7 @@ impl Moe {
         after: &mut After<'_>,
     ) -> Result<()> {
         let (weights, grads) = (&self.weights, &self.weights_grad);
-        self.experts.backward(rec, [x, weights, dy], [grads, dx], &self.routing, false)?;
+        self.experts.backward(rec, [x, weights, dy], [grads, dx], &self.routing, false, after)?;
         if let Some(shared) = &self.shared {
             shared.backward(rec, [x, y, dy, &self.part], after)?;
             ops::blend(rec, &self.part, dx, [1.0, 1.0])?;

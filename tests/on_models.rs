@@ -1,0 +1,222 @@
+//! Which method works on which model: each that does reaches every sparse layer, experts among them, and each that does not is
+//! refused by name before there is a device.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[expect(dead_code, reason = "this is a part of what tests of language models share")]
+mod small_lm;
+
+use std::path::Path;
+
+use fretwork::data::Dataset;
+use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
+use fretwork::methods::{Every, Kind, Method, MethodConfig, Scope, Site};
+use fretwork::nn::{LmConfig, ModelConfig, MoeConfig, Precision};
+use fretwork::ops::{self, ProductScore};
+use fretwork::sparse::Topology;
+use fretwork::train::{Event, Flow, Settings, Trainer};
+use small_lm::{experts, settings, text};
+
+/// Methods that a language model refuses, and those that one with sparse experts refuses besides.
+const REFUSED: [Kind; 2] = [Kind::SynFlow, Kind::SbpSr];
+const REFUSED_WITH_EXPERTS: [Kind; 2] = [Kind::CtreSeq, Kind::CtreSim];
+
+const SPARSITY: f64 = 0.5;
+/// Nine epochs, so that GaP comes to each of seven layers.
+const STEPS: u64 = 90;
+
+fn gpu() -> Gpu {
+    Gpu::request(Options::default()).unwrap()
+}
+
+fn onward(_: &Event) -> Flow {
+    Flow::Continue
+}
+
+fn lm(settings: &mut Settings) -> &mut LmConfig {
+    let ModelConfig::Lm(config) = &mut settings.model else { panic!("these are of language models") };
+    config
+}
+
+/// A run on one block, whose layers have blocks enough for an exchange each.
+fn run_of(data: &str, experts: Option<MoeConfig>, kind: Kind) -> (Settings, Dataset) {
+    let (mut settings, dataset) = settings(data, experts, Precision::F32, STEPS);
+    (lm(&mut settings).block, lm(&mut settings).depth) = (8, 1);
+    settings.method = MethodConfig::new(kind, SPARSITY);
+    settings.method.scope = Scope::Layer;
+    settings.method.updates.fraction = 0.5;
+    if let Every::Steps(_) = settings.method.updates.every {
+        settings.method.updates.every = Every::Steps(4);
+    }
+    (settings, dataset)
+}
+
+fn models() -> [Option<MoeConfig>; 2] {
+    let gated = MoeConfig { gated: true, shared: 32, ..experts("softmax-top:2") };
+    [None, Some(gated)]
+}
+
+fn refuses(kind: Kind, with_experts: bool) -> bool {
+    REFUSED.contains(&kind) || with_experts && REFUSED_WITH_EXPERTS.contains(&kind)
+}
+
+#[test]
+fn a_method_that_cannot_work_on_a_model_is_refused_without_a_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    for experts in models() {
+        for &(name, kind) in Kind::ALL {
+            let (settings, _) = run_of(&data, experts.clone(), kind);
+            match settings.validate() {
+                Ok(()) => assert!(!refuses(kind, experts.is_some()), "{name} is let through"),
+                Err(error) => {
+                    assert!(refuses(kind, experts.is_some()), "{name}: {error}");
+                    let said = error.to_string();
+                    assert!(said.contains("method") && said.contains(name), "{said}");
+                }
+            }
+        }
+        let (mut settings, _) = run_of(&data, experts.clone(), Kind::Importance);
+        settings.method.prune_outgoing = true;
+        let said = settings.validate().unwrap_err().to_string();
+        assert!(said.contains("prune-outgoing"), "{said}");
+        // Dense experts have no pattern that a method would have to reach.
+        let (mut settings, _) = run_of(&data, experts, Kind::CtreSim);
+        lm(&mut settings).sparsity = None;
+        settings.validate().unwrap();
+    }
+}
+
+/// The patterns of the sparse layers, by name.
+fn patterns(trainer: &Trainer) -> Vec<(String, Topology)> {
+    let layers = trainer.model().layers().into_iter();
+    let pattern = |layer: &fretwork::nn::Projection| {
+        let pattern = layer.weight().sparse()?.pattern().clone();
+        Some((layer.name().to_owned(), pattern.topology(trainer.gpu()).unwrap()))
+    };
+    layers.filter_map(pattern).collect()
+}
+
+/// In the end every sparse layer has as many blocks as it should, and others than those that were drawn for it; in GaP it may
+/// have found back to them, and once had all.
+#[test]
+fn every_other_method_reaches_every_layer() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let gpu = gpu();
+    for experts in models() {
+        let kinds = Kind::ALL.iter().filter(|(_, kind)| *kind != Kind::Static);
+        for &(name, kind) in kinds.filter(|(_, kind)| !refuses(*kind, experts.is_some())) {
+            let (settings, dataset) = run_of(&data, experts.clone(), kind);
+            let stored = match kind {
+                Kind::TopKast => settings.method.backward_sparsity,
+                _ => SPARSITY,
+            };
+            let drawn: Vec<Topology> =
+                settings.model.topologies(Some(stored)).unwrap().into_iter().flatten().collect();
+            let present = settings.model.counts(Some(SPARSITY)).unwrap();
+            let present: Vec<usize> = present.into_iter().filter(|&count| count > 0).collect();
+            let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
+            let summary = trainer.run(None, &mut onward).unwrap();
+            assert!(summary.finished && summary.train_loss < 2.4, "{name}: {summary:?}");
+            let (found, checkpoint) = (patterns(&trainer), trainer.checkpoint().unwrap());
+            assert_eq!(found.len(), if experts.is_some() { 7 } else { 4 });
+            for (((layer, found), drawn), present) in found.iter().zip(&drawn).zip(present) {
+                if kind == Kind::Gap {
+                    let visited = format!("method.{layer}.visited");
+                    let places = drawn.row_blocks() * drawn.col_blocks();
+                    let visited =
+                        checkpoint.words(Path::new("memory"), &visited, places.div_ceil(32)).unwrap();
+                    let visited: u32 = visited.into_iter().map(u32::count_ones).sum();
+                    assert_eq!(visited as usize, places, "gap never fills {layer}");
+                } else {
+                    assert_ne!(found, drawn, "{name} never moves {layer}");
+                }
+                let active = found.awake().into_iter().filter(|active| *active).count();
+                match kind {
+                    Kind::Scl | Kind::Importance => {
+                        assert!((1..=present).contains(&active), "{name}: {layer}")
+                    }
+                    _ => assert_eq!(active, present, "{name}: {layer}"),
+                }
+            }
+        }
+    }
+}
+
+/// Connections of every layer learn, of experts too, and the pattern is settled by them.
+#[test]
+fn connections_of_experts_learn() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let [_, experts] = models();
+    let (settings, dataset) = run_of(&data, experts, Kind::Scl);
+    let mut trainer = Trainer::new(&gpu(), settings, dataset).unwrap();
+    let mut steps = 0;
+    let mut stop = |event: &Event| {
+        steps += u64::from(matches!(event, Event::Progress { .. }));
+        if steps == 30 { Flow::Stop } else { Flow::Continue }
+    };
+    trainer.run(None, &mut stop).unwrap();
+    let checkpoint = trainer.checkpoint().unwrap();
+    for (index, layer) in trainer.model().layers().into_iter().enumerate() {
+        let Some(weight) = layer.weight().sparse() else { continue };
+        let name = format!("method.connections.{index}");
+        let shape = [weight.pattern().places()];
+        let connections = checkpoint.get(Path::new("memory"), &name, &shape).unwrap();
+        let moved = connections.iter().filter(|&&connection| connection != connections[0]).count();
+        assert!(moved * 2 > connections.len(), "{}: {moved} of {} differ", layer.name(), connections.len());
+    }
+}
+
+/// Remembers what the gradient of each block would amount to, and changes nothing.
+#[derive(Debug)]
+struct Gradient(Vec<(usize, Tensor)>);
+
+impl Method for Gradient {
+    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
+        site.score_gradient(rec, ProductScore::Abs)?;
+        let seen = self.0.iter().find(|(layer, _)| *layer == site.layer);
+        seen.map_or(Ok(()), |(_, seen)| ops::blend(rec, site.scores(), seen, [1.0, 0.0]))
+    }
+}
+
+/// Growth in experts is scored by what the gradients of their blocks are, here of all of them, since all are stored.
+#[test]
+fn growth_in_experts_is_scored_by_their_gradients() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let gpu = gpu();
+    let [_, experts] = models();
+    let (mut settings, dataset) = run_of(&data, experts, Kind::Rigl);
+    lm(&mut settings).sparsity = Some(0.0);
+    settings.length = fretwork::train::Length::Steps(2);
+    settings.method.updates.every = Every::Steps(1);
+    settings.method.score_rows = Some(usize::MAX);
+    let shapes = settings.model.layers();
+    let room = |(index, sides): (usize, [usize; 2])| {
+        (index, gpu.zeros::<f32>(Class::Scratch, "seen", &[sides[0] / 8 * (sides[1] / 8)]).unwrap())
+    };
+    let sparse = shapes.iter().enumerate().filter(|(_, shape)| shape.sparse);
+    let seen: Vec<_> = sparse.map(|(index, shape)| room((index, shape.sides))).collect();
+    let mut trainer =
+        Trainer::with_method(&gpu, settings, dataset, Box::new(Gradient(seen.clone()))).unwrap();
+    trainer.run(None, &mut onward).unwrap();
+    for (index, seen) in seen {
+        let layer = trainer.model().layers()[index];
+        let topology = layer.weight().sparse().unwrap().pattern().topology(&gpu).unwrap();
+        let grad = gpu.read::<f32>(layer.weight_grad().values()).unwrap().wait().unwrap();
+        let seen = gpu.read::<f32>(&seen).unwrap().wait().unwrap();
+        assert_eq!(topology.nnz(), seen.len());
+        for (slot, place) in topology.places().enumerate() {
+            let wanted: f64 = grad[slot * 64..(slot + 1) * 64].iter().map(|g| f64::from(g.abs())).sum();
+            let found = f64::from(seen[place]);
+            assert!(
+                (found - wanted).abs() <= 1e-5 * wanted,
+                "{} block {place}: {found}, not {wanted}",
+                layer.name()
+            );
+        }
+        assert!(seen.iter().any(|&score| score > 0.0), "{}: no gradient", layer.name());
+    }
+}
