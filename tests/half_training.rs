@@ -214,7 +214,7 @@ fn bias_corrections_count_the_steps_that_moved_weights() {
                 }
             }
         }
-        // Those of a new block, and of the old ones in both steps.
+        // Ages of a new block, and of the first blocks in both steps.
         assert!([1, 3, 4].into_iter().all(|age| ages.contains(&age)), "{precision:?}: {ages:?}");
     }
 }

@@ -135,7 +135,7 @@ fn every_other_method_reaches_every_layer() {
                 let active = found.awake().into_iter().filter(|active| *active).count();
                 match kind {
                     Kind::Scl | Kind::Importance => {
-                        assert!((1..=present).contains(&active), "{name}: {layer}")
+                        assert!((1..=present).contains(&active), "{name}: {layer}");
                     }
                     _ => assert_eq!(active, present, "{name}: {layer}"),
                 }

@@ -102,7 +102,7 @@ pub struct Site<'a> {
     pub grad: &'a Tensor,
     /// The parts of the optimizer's state, in the same layout.
     pub state: &'a [Tensor],
-    /// What passed through the layer.
+    /// Activations and gradients of the layer in this step.
     pub signals: Signals<'a>,
     /// Inputs of an output there could be.
     pub fan_in: usize,
@@ -187,7 +187,7 @@ impl Site<'_> {
     /// `y` and `x` over the rows that growth is scored by.
     ///
     /// # Errors
-    /// As the operations, and [`Error::Argument`] in experts, where each passes rows of its own.
+    /// [`Error::Argument`] in experts, where each passes rows of its own; errors of the operations.
     pub fn score_likeness(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let norms = |rec: &mut Recorder<'_>, of: &Tensor| {
             let columns = of.matrix("score_likeness", "activations")?[1];

@@ -95,7 +95,7 @@ impl Method for TopKast {
         ops::select(rec, site.scores(), wanted, Extreme::Largest, site.grown())?;
         let grown = site.word(rec)?;
         ops::bits::count(rec, site.grown(), &grown, false)?;
-        // As many of the others are dropped, the smallest.
+        // Inactive blocks of the smallest magnitude are dropped, one for each that grows.
         site.score_stored(rec, ValueScore::Abs)?;
         ops::score_exclude(rec, &layer.awake, site.scores())?;
         ops::select(rec, site.scores(), Quota::Count(&grown), Extreme::Smallest, site.dropped())?;

@@ -13,11 +13,11 @@ use crate::sparse::BlockMatrix;
 pub struct Passage<'a> {
     /// The layer's number among [`Network::layers`].
     pub layer: usize,
-    /// What its weight and the gradient of it go by.
+    /// Factors of its weight's gradient.
     pub signals: Signals<'a>,
 }
 
-/// What the gradient of a layer's weight is a product of.
+/// Factors of the gradient of a layer's weight.
 #[derive(Debug, Clone, Copy)]
 pub enum Signals<'a> {
     /// A layer that every row passes: `dy^T * x`.
@@ -34,7 +34,7 @@ pub enum Signals<'a> {
         /// The gradient of the hidden units, or of the lower layer the hidden units, each times the weight of its row: on the
         /// blocks of the routing, `[rows, hidden units]`.
         hidden: &'a BlockMatrix,
-        /// What tokens bring, or of the lower layer the gradient of what they get, `[tokens, width]`.
+        /// Inputs of the mixture, or for the lower layer the gradient of its output: `[tokens, width]`.
         x: &'a Tensor,
         /// The token of each row; rows that pad have one past the last.
         tokens: &'a Tensor,

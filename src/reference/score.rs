@@ -130,7 +130,7 @@ pub fn score_routed(
     });
 }
 
-/// What an element counts for.
+/// Contribution of an element of the product to its block's score.
 fn measured(t: f32, what: ProductScore) -> f32 {
     match what {
         ProductScore::Square => t * t,

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 pub struct Position {
     /// Steps done.
     pub step: u64,
-    /// Those among them whose place an update took, so that no weight moved.
+    /// Steps among them that an update of topologies replaced, so that no weight moved.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub replaced: u64,
     /// The sum of losses over the rows of the current epoch so far.

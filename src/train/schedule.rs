@@ -84,7 +84,7 @@ mod tests {
         }
     }
 
-    /// The same of runs too short for a way up, at a rate of 1: `total_steps` of 1 to 4.
+    /// `OneCycleLR(max_lr=1, total_steps=1)` and those of 2 to 4 steps: runs of up to three have no way up.
     #[test]
     fn one_cycle_is_pytorchs_in_short_runs() {
         let wanted: [&[f64]; 4] = [
