@@ -16,7 +16,7 @@ test: setup-test lint
 
 # Cooperative matrices on the newest software Vulkan, which this machine need not have: set up in a folder of its own, as root.
 test-coop: setup-test
-	scripts/with-mesa sid target/debug/fretwork doctor --only coop
+	scripts/with-mesa sid target/debug/fretwork doctor --all --only coop
 
 lint: setup-test
 	$(CARGO) fmt --all --check

@@ -72,7 +72,9 @@ pub(crate) fn run() -> Result<f32> {
     let packed_buffer = buffer("topology", bytemuck::cast_slice(&packed));
     let packed_tensor = Tensor::view(&gpu, &packed_buffer, 0, &[packed.len()], DType::U32)?;
 
-    let pattern = Pattern::adopt(&topology, packed_tensor)?;
+    #[expect(unsafe_code, reason = "the words of a topology lie in a buffer that fretwork cannot read")]
+    // SAFETY: the buffer holds the words of this topology, and nothing writes to it.
+    let pattern = unsafe { Pattern::adopt(&topology, packed_tensor)? };
     let w_matrix = BlockMatrix::adopt(pattern.clone(), w_tensor.clone())?;
     let dw_matrix = BlockMatrix::adopt(pattern, dw_tensor.clone())?;
     let step = Step::new(&gpu, StepValues { learning_rate: RATE, ..StepValues::forward(0) })?;

@@ -142,13 +142,13 @@ pub enum Error {
     },
 
     /// The operating system refused a file operation.
-    #[error("{}: {source}", .path.display())]
+    // The message has the system's words, so the system's error is no `source`: whoever prints a chain would print it twice.
+    #[error("{}: {error}", .path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's words.
-        #[source]
-        source: std::io::Error,
+        /// The system's error.
+        error: std::io::Error,
     },
 
     /// Something whose result is wrong, found before it was relied upon.
@@ -186,7 +186,7 @@ impl Error {
     /// Wraps an operating-system error with the file it was about.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { path, source }
+        move |error| Self::Io { path, error }
     }
 }
 

@@ -1,10 +1,42 @@
-//! Files that are whole at any time, and folders with one writer.
+//! Files that are whole at any time, files that are read whole, and folders with one writer.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
+
+/// Most bytes of a file where the host does not say how much memory it has.
+const MOST_BYTES: u64 = 64 << 30;
+
+/// Most bytes that files may have together that are read whole: the host's available memory.
+pub(crate) fn most_bytes() -> u64 {
+    host::available_memory().unwrap_or(MOST_BYTES)
+}
+
+/// Reads a file of at most `most` bytes.
+///
+/// # Errors
+/// [`Error::Data`] for what is no regular file and could go on for ever, or block, and for a file that is larger;
+/// [`Error::Io`].
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let too_large = |bytes| bad(format!("has {bytes} bytes, but at most {most} can be read here"));
+    // The kind is asked for before the file is opened: to open a pipe is to wait for its writer.
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if !metadata.is_file() {
+        let kind = if metadata.is_dir() { "a folder" } else { "a device, a pipe or a socket" };
+        return Err(bad(format!("is {kind}, should be a regular file")));
+    }
+    if metadata.len() > most {
+        return Err(too_large(metadata.len()));
+    }
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    // It may have grown in the meantime.
+    if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+}
 
 /// Writes a file beside an older one and renames it, so that one of the two is always whole.
 ///
@@ -137,5 +169,28 @@ mod tests {
         }
         drop(lock);
         assert!(matches!(Lock::acquire(&path).unwrap(), Acquired::Held(_)));
+    }
+
+    #[test]
+    fn a_file_is_read_to_the_byte_and_no_further() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"12345").unwrap();
+        assert_eq!(read(file.path(), 5).unwrap(), b"12345");
+        let said = read(file.path(), 4).unwrap_err().to_string();
+        assert!(said.contains("has 5 bytes, but at most 4"), "{said}");
+        // A hole of a terabyte takes no space on the disk, and none in memory either.
+        file.as_file().set_len(1 << 40).unwrap();
+        let said = read(file.path(), most_bytes()).unwrap_err().to_string();
+        assert!(said.contains("has 1099511627776 bytes"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(read(folder.path(), 9).unwrap_err().to_string().contains("is a folder"));
+        if cfg!(unix) {
+            let said = read(Path::new("/dev/zero"), 9).unwrap_err().to_string();
+            assert_eq!(said, "/dev/zero: is a device, a pipe or a socket, should be a regular file");
+        }
     }
 }

@@ -35,11 +35,14 @@ pub mod data;
 mod error;
 mod files;
 pub mod gpu;
+mod host;
 pub mod methods;
 pub mod nn;
 pub mod ops;
 mod page;
 pub mod random;
+#[doc(hidden)]
+pub mod readers;
 pub mod reference;
 pub mod sparse;
 pub mod train;

@@ -81,6 +81,62 @@ fn options_that_make_no_sense() {
     }
 }
 
+/// Sizes that nothing has room for are refused before anything is allocated: at once, and not when memory has run out.
+#[test]
+fn sizes_without_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.txt");
+    std::fs::write(&text, "Full fathom five thy father lies. ".repeat(200)).unwrap();
+    let text = format!("text:{}", text.display());
+    let bytes = "but this device allows ";
+    for (args, wanted) in [
+        (&["--hidden", "160000,160000"][..], [": its size in bytes is ", bytes]),
+        (
+            &["--dense", "--hidden", "32768,32768"],
+            ["a weight of 64-32768-32768-10: its size in bytes is 4294967296", bytes],
+        ),
+        (&["--batch", "100000000000"], ["its size in bytes is ", bytes]),
+        (
+            &["--hidden", "18446744073709551600"],
+            ["hidden: 18446744073709551600 is too large; at most 2147483647", ""],
+        ),
+        (
+            &["--hidden", "2147483632,2147483632"],
+            ["would be 2147483632 x 2147483632; at most 17592186044416", ""],
+        ),
+        (&["--data", &text, "--depth", "30000000"], ["depth: 30000000 blocks; at most 16384", ""]),
+        (
+            &["--data", &text, "--depth", "16384", "--width", "512"],
+            ["the sum of its buffers in bytes is ", bytes],
+        ),
+        (
+            &["--data", &text, "--model", "moe-lm", "--experts", "1000000000"],
+            ["1000000000 experts, not 1 to 512", ""],
+        ),
+        (
+            &["--data", "csv:/dev/zero"],
+            ["/dev/zero: is a device, a pipe or a socket, should be a regular file", ""],
+        ),
+        (&["--data", "text:/dev/zero"], ["/dev/zero: is a device", ""]),
+    ] {
+        let started = std::time::Instant::now();
+        for wanted in wanted {
+            assert_refused(train(args), wanted);
+        }
+        // A second each on an idle machine.
+        assert!(started.elapsed().as_secs() < 30, "{args:?} took {:?}", started.elapsed());
+    }
+}
+
+/// An error of the system stands in a message once.
+#[test]
+fn errors_of_the_system_are_said_once() {
+    let output = train(&["--data", "csv:/nowhere.csv"]).output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    assert_eq!(said.trim_end(), "error: /nowhere.csv: No such file or directory (os error 2)");
+}
+
 #[test]
 fn adapters_that_are_not_there() {
     assert_refused(train(&["--adapter", "Voodoo 2"]), "no adapter is called \"Voodoo 2\"; there are: ");

@@ -54,8 +54,8 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     // A second choice that is forgotten.
     (
         "combine/rows",
-        "if place != ABSENT {",
-        "if place != ABSENT && choice % params.choices == 0u {",
+        "if place < params.rows {",
+        "if place < params.rows && choice % params.choices == 0u {",
         "fretwork.combine.rows.f32 36 columns",
     ),
     // A row of another token.
@@ -151,7 +151,7 @@ fn the_program_fails_on_a_broken_kernel() {
     };
     let doctor = || {
         Command::new(env!("CARGO_BIN_EXE_fretwork"))
-            .args(["doctor", "--only", "optimizer"])
+            .args(["doctor", "--quick", "--only", "optimizer"])
             .env("FRETWORK_SHADERS", folder.path())
             .output()
             .unwrap()
@@ -165,6 +165,33 @@ fn the_program_fails_on_a_broken_kernel() {
     let said = String::from_utf8_lossy(&wrong.stdout).into_owned();
     assert!(said.contains("WRONG fretwork.optimizer.sgd.f32"), "{said}");
     assert!(!said.contains("WRONG fretwork.optimizer.adamw.f32"), "{said}");
+}
+
+/// A quick check is of what a run uses, and its last line says what it left out.
+#[test]
+fn a_quick_doctor_says_what_it_left_out() {
+    let doctor = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_fretwork")).arg("doctor").args(args).output().unwrap()
+    };
+    let quick = doctor(&["--quick", "--only", "blocks.rest"]);
+    let said = String::from_utf8_lossy(&quick.stdout).into_owned();
+    assert!(quick.status.success() && said.contains("checking what a run uses on "), "{said}");
+    let last = said.lines().last().unwrap();
+    let wanted =
+        "all 1 checks are right; 4 of other types, blocks and variants are left out, which --all checks";
+    assert!(last.starts_with(wanted), "{last}");
+    let every = doctor(&["--all", "--only", "blocks.rest"]);
+    let said = String::from_utf8_lossy(&every.stdout).into_owned();
+    assert!(
+        said.contains("checking every kernel on ") && said.ends_with("all 5 checks are right\n"),
+        "{said}"
+    );
+    // A check of nothing is no success.
+    let none = doctor(&["--quick", "--only", "blocks.rest.f32.b8"]);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && said.contains("check them with --all"), "{said}");
+    let both = doctor(&["--quick", "--all"]);
+    assert!(String::from_utf8_lossy(&both.stderr).contains("cannot be used with"));
 }
 
 /// The table is right however a device is used: with checked shaders, with WebGPU's default limits, and with grids folded.

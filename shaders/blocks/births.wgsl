@@ -1,10 +1,13 @@
-// When the blocks of one pattern came, brought to another: a block that only the new one has comes now.
+// When the blocks of one pattern came, brought to another: a block that only the new one has comes now. A slot that the old
+// one does not have, ABSENT among them, is no block.
 import package::common::grid::workgroup_index;
-import package::common::topology::{ABSENT, slot_place};
+import package::common::topology::slot_place;
 
 struct Params {
     n: u32,
     now: u32,
+    // Slots of the old pattern.
+    slots: u32,
 }
 
 @group(0) @binding(0) var<storage, read> before: array<u32>;
@@ -25,7 +28,7 @@ fn main(
     }
     let old = map[slot_place(slot)];
     born[slot] = params.now;
-    if old != ABSENT {
+    if old < params.slots {
         born[slot] = before[old];
     }
 }

@@ -1,7 +1,8 @@
 // The values of one pattern brought to another: a block that both have is copied, one that only the new has is 0. With two
-// sources: the weighted sum of both, where a block that a source lacks counts as 0.
+// sources: the weighted sum of both, where a block that a source lacks counts as 0. A map's slot that its source does not
+// have, ABSENT among them, is no block.
 import package::common::grid::workgroup_index;
-import package::common::topology::{ABSENT, slot_place};
+import package::common::topology::slot_place;
 import package::constants::BLOCK;
 
 struct Params {
@@ -12,6 +13,10 @@ struct Params {
     weight_b: f32,
     // Where in the whole these slots begin.
     first: u32,
+    // Slots of each source.
+    slots_a: u32,
+    @if(both)
+    slots_b: u32,
 }
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>;
@@ -35,12 +40,12 @@ fn main(
     }
     let place = slot_place(params.first + i / QUADS);
     var x = vec4<f32>();
-    if map_a[place] != ABSENT {
+    if map_a[place] < params.slots_a {
         x = a[map_a[place] * QUADS + i % QUADS];
     }
     @if(both) {
         x *= params.weight_a;
-        if map_b[place] != ABSENT {
+        if map_b[place] < params.slots_b {
             x = fma(vec4<f32>(params.weight_b), b[map_b[place] * QUADS + i % QUADS], x);
         }
     }

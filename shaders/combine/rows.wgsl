@@ -1,13 +1,15 @@
 // y[t] = the sum over a token's choices of weight * x[row of the choice], choice by choice. A workgroup is 32 invocations
-// of one token, of 4 columns each, or of one where four does not divide a row.
+// of one token, of 4 columns each, or of one where four does not divide a row. A choice whose row is not there, ABSENT among
+// them, adds nothing.
 import package::common::grid::workgroup_index;
-import package::common::topology::ABSENT;
 
 struct Params {
     tokens: u32,
     choices: u32,
     // Columns.
     n: u32,
+    // Rows of x.
+    rows: u32,
 }
 
 @if(!out_scalar) @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -50,7 +52,7 @@ fn main(
     }
     for (var choice = token * params.choices; choice < (token + 1u) * params.choices; choice++) {
         let place = places[choice];
-        if place != ABSENT {
+        if place < params.rows {
             let here = x[place * columns + column];
             @if(weighted) {
                 sum = fma(Value(weights[choice]), here, sum);

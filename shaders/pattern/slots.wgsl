@@ -1,9 +1,12 @@
-// The slots of a pattern from a set of blocks, in the order of the grid: what is sorted already needs no sort.
+// The slots of a pattern from a set of blocks, in the order of the grid: what is sorted already needs no sort. Bits past the
+// last place of the grid, and members past the last slot, are passed by.
 import package::common::rank::{rank, rank_total, WIDTH};
+import package::common::set::in_grid;
 import package::common::topology::{COL_BLOCKS, NNZ, SLOT_ROW, SLOT_COL};
 
 struct Params {
     n: u32,
+    places: u32,
 }
 
 @group(0) @binding(0) var<storage, read> members: array<u32>;
@@ -20,7 +23,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         let word = base + local;
         var left = 0u;
         if word < params.n {
-            left = members[word];
+            left = in_grid(members[word], word, params.places);
         }
         var slot = before + rank(local, countOneBits(left));
         before += rank_total();

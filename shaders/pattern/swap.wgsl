@@ -3,6 +3,7 @@
 // with the next step that moves weights, and the map is that of the new pattern. The index is stale afterwards, and must be
 // rebuilt: the list of slots to reuse lies in its place. In a step that is skipped nothing is exchanged.
 import package::common::rank::{rank, rank_total, WIDTH};
+import package::common::set::in_grid;
 import package::common::step::now;
 @if(scaled)
 import package::common::loss_scale::LossScale;
@@ -10,6 +11,7 @@ import package::common::topology::{ABSENT, COL_BLOCKS, BY_ROW, SLOT_ROW, SLOT_CO
 
 struct Params {
     n: u32,
+    places: u32,
 }
 
 @group(0) @binding(0) var<storage, read> dropped: array<u32>;
@@ -24,10 +26,10 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 
 // Those members of a word of a set that are stored, or those that are not. Others can neither leave nor enter: their slots
-// would be nowhere, or two.
+// would be nowhere, or two. Nor can bits past the last place of the grid, for which there is no slot.
 fn only(members: u32, word: u32, stored: bool) -> u32 {
     var kept = 0u;
-    for (var left = members; left != 0u; left &= left - 1u) {
+    for (var left = in_grid(members, word, params.places); left != 0u; left &= left - 1u) {
         let bit = firstTrailingBit(left);
         kept |= select(0u, 1u << bit, (map[word * 32u + bit] != ABSENT) == stored);
     }

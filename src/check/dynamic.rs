@@ -115,6 +115,22 @@ fn subset(walk: &mut Walk, of: &[usize], members: usize) -> Vec<u32> {
     bits::set(PLACES, of.into_iter().take(members))
 }
 
+/// A set with all the bits that stand for no place, which kernels pass by.
+fn with_stray_bits(mut set: Vec<u32>) -> Vec<u32> {
+    if let (Some(last), 1..) = (set.last_mut(), PLACES % 32) {
+        *last |= u32::MAX << (PLACES % 32);
+    }
+    set
+}
+
+/// The map of a topology. Where no block is stored, kernels take any number that is no slot for its absence.
+fn map_of(gpu: &Gpu, topology: &Topology) -> Result<Tensor> {
+    let absent = [ops::ABSENT, topology.nnz() as u32, ops::ABSENT / 2];
+    let mut map: Vec<u32> = (0..PLACES).map(|place| absent[place % 3]).collect();
+    topology.places().enumerate().for_each(|(slot, place)| map[place] = slot as u32);
+    words(gpu, &map)
+}
+
 fn exact<T: PartialEq + std::fmt::Debug>(found: Result<Vec<T>, Verdict>, wanted: &[T]) -> Verdict {
     found.map_or_else(|verdict| verdict, |found| judge_exact(&found, wanted))
 }
@@ -359,7 +375,7 @@ fn slots(gpu: &Gpu) -> Result<Verdict> {
     let like = topology(8, 1009)?;
     let set = subset(&mut operands(1009), &(0..PLACES).collect::<Vec<_>>(), 40);
     let wanted = reference::fill_pattern(&like, &set)?;
-    let (pattern, set) = (Pattern::upload(gpu, &like)?, words(gpu, &set)?);
+    let (pattern, set) = (Pattern::upload(gpu, &like)?, words(gpu, &with_stray_bits(set))?);
     let found = thrice(gpu, |rec| {
         let new = pattern.sized_like(gpu, 40)?;
         ops::fill_pattern(rec, &new, &set, &words(gpu, &[7; PLACES])?)?;
@@ -404,7 +420,8 @@ fn swap(gpu: &Gpu, block: usize, counted: Counted) -> Result<Verdict> {
     let [leave, come] = if skipped { [&none; 2] } else { [&dropped, &grown] };
     let (wanted, fresh) = reference::swap_pattern(&old, leave, come, None)?;
     let new = fresh.iter().filter(|fresh| **fresh).count() as u32;
-    let (dropped, grown) = (words(gpu, &dropped)?, words(gpu, &grown)?);
+    let [dropped, grown] = [dropped, grown].map(|set| words(gpu, &with_stray_bits(set)));
+    let (dropped, grown) = (dropped?, grown?);
     let step = counted.step(gpu)?;
     let mut marks = None;
     let found = thrice(gpu, |rec| {
@@ -535,11 +552,10 @@ fn births(gpu: &Gpu) -> Result<Verdict> {
     let (from, to) = (topology(8, 1018)?, topology(8, 1019)?);
     let before: Vec<u32> = (0..from.nnz() as u32).collect();
     let wanted = reference::remap_births((&from, &before), &to, 99);
-    let (from, to) = (Pattern::upload(gpu, &from)?, Pattern::upload(gpu, &to)?);
+    let (map, to) = (map_of(gpu, &from)?, Pattern::upload(gpu, &to)?);
     let before = words(gpu, &before)?;
     let found = thrice(gpu, |rec| {
-        let (map, born) = (words(gpu, &[7; PLACES])?, words(gpu, &vec![7; to.nnz()])?);
-        ops::map_pattern(rec, &from, &map)?;
+        let born = words(gpu, &vec![7; to.nnz()])?;
         ops::remap_births(rec, &before, &map, &to, &born, 99)?;
         Ok(born)
     })?;
@@ -555,15 +571,10 @@ fn remap(gpu: &Gpu, block: usize, both: bool) -> Result<Verdict> {
     let mut wanted = vec![0.0; to.elements()];
     let second = both.then_some(((&other, b.as_slice()), weights));
     reference::remap_blocks((&from, &a), second, &to, &mut wanted);
-    let patterns = [&from, &other, &to].map(|topology| Pattern::upload(gpu, topology));
-    let [from, other, to] = patterns;
-    let (from, other, to) = (from?, other?, to?);
+    let (map_a, map_b, to) = (map_of(gpu, &from)?, map_of(gpu, &other)?, Pattern::upload(gpu, &to)?);
     let (a, b) =
         (place(gpu, &[from.nnz(), block, block], &a)?, place(gpu, &[other.nnz(), block, block], &b)?);
     let found = thrice(gpu, |rec| {
-        let (map_a, map_b) = (words(gpu, &[7; PLACES])?, words(gpu, &[7; PLACES])?);
-        ops::map_pattern(rec, &from, &map_a)?;
-        ops::map_pattern(rec, &other, &map_b)?;
         let poison = vec![f32::NAN; to.elements()];
         let out = BlockMatrix::upload(gpu, Class::Scratch, "check", &to, &poison)?;
         let source = |values, map| ops::Source { values, map };

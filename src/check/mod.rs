@@ -12,6 +12,7 @@ mod half_precision;
 mod language;
 mod matmul;
 mod pairs;
+mod quick;
 mod route;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use std::fmt;
 use half::f16;
 
 pub use crew::{by_kernel, share_out};
+pub use quick::{compile_time, quick};
 
 use crate::Result;
 use crate::gpu::{Class, DType, Element, Gpu, Plan, Recorder, Tensor, Variant};

@@ -136,6 +136,13 @@ fn combine(gpu: &Gpu, weighted: bool, add: bool, n: usize) -> Result<Verdict> {
     let mut wanted = old.clone();
     reference::combine(&x, &twin.places, weighted.then_some(w.as_slice()), &mut wanted, [choices, n], add);
     let (x, w) = (place(gpu, &[twin.rows.len(), n], &x)?, place(gpu, &[tokens, choices], &w)?);
+    // Any number that is no row stands for none.
+    let rows = twin.rows.len() as u32;
+    let places = twin.places.iter().enumerate().map(|(at, &place)| match place {
+        ABSENT => rows + at as u32 % 2 * (ABSENT - rows),
+        place => place,
+    });
+    gpu.write(routing.places(), &places.collect::<Vec<u32>>())?;
     let found = thrice(gpu, |rec| {
         let y = if add { place(gpu, &[tokens, n], &old)? } else { poisoned(gpu, &[tokens, n])? };
         ops::combine(rec, &x, &routing, weighted.then_some(&w), &y, add)?;

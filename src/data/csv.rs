@@ -6,13 +6,21 @@
 use std::path::Path;
 
 use super::{Features, Table, epoch_order};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// More classes than this are taken for a mistake: an identifier in the label's column, say.
 const MOST_CLASSES: u32 = 65_536;
 
+/// A longer line is taken for a mistake: a file that is no table, say.
+const MOST_LINE: usize = 16 << 20;
+
 pub(super) fn load(path: &Path, seed: u64) -> Result<(Table, Table)> {
-    let (rows, labels) = parse(path)?;
+    of_bytes(path, &files::read(path, files::most_bytes())?, seed)
+}
+
+/// The two tables of a file that was read from `path`.
+pub(crate) fn of_bytes(path: &Path, bytes: &[u8], seed: u64) -> Result<(Table, Table)> {
+    let (rows, labels) = parse(path, bytes)?;
     let order = epoch_order(rows.len(), seed, 0);
     let (test, train): (Vec<_>, Vec<_>) = order.iter().enumerate().partition(|(place, _)| place % 5 == 4);
     if test.is_empty() {
@@ -38,7 +46,13 @@ pub(super) fn load(path: &Path, seed: u64) -> Result<(Table, Table)> {
         let standardised = |row: &usize| -> Vec<f32> {
             rows[*row].iter().zip(&scale).map(|(x, (mean, factor))| ((x - mean) * factor) as f32).collect()
         };
-        let features = Features::Floats(part.iter().flat_map(standardised).collect());
+        let features: Vec<f32> = part.iter().flat_map(standardised).collect();
+        if let Some(at) = features.iter().position(|feature| !feature.is_finite()) {
+            let reason =
+                format!("column {}: its numbers are too far apart to be standardised", at % width + 1);
+            return Err(Error::Data { path: path.to_owned(), reason });
+        }
+        let features = Features::Floats(features);
         Table::new(features, part.iter().map(|&row| labels[row]).collect(), width)
             .map_err(|error| Error::Data { path: path.to_owned(), reason: error.to_string() })
     };
@@ -46,14 +60,19 @@ pub(super) fn load(path: &Path, seed: u64) -> Result<(Table, Table)> {
 }
 
 /// Features and labels of every row.
-fn parse(path: &Path) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Vec<Vec<f64>>, Vec<u32>)> {
     let bad = |line: u64, reason: String| Error::Data {
         path: path.to_owned(),
         reason: format!("line {line}: {reason}"),
     };
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if line.len() > MOST_LINE {
+            let reason = format!("has {} bytes; a line may have {MOST_LINE}", line.len());
+            return Err(bad(number as u64 + 1, reason));
+        }
+    }
     let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(file);
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(bytes);
     let (mut rows, mut labels): (Vec<Vec<f64>>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut width = None;
     for (number, record) in reader.records().enumerate() {

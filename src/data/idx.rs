@@ -4,12 +4,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{Features, Table};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A file's name and contents.
-pub(super) struct Part<'a> {
-    pub(super) path: &'a Path,
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Part<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// Reads the four files of a folder.
@@ -17,8 +17,8 @@ pub(super) fn load_folder(folder: &Path) -> Result<(Table, Table)> {
     let read = |split: &str| -> Result<Table> {
         let images = locate(folder, split, "images", 3)?;
         let labels = locate(folder, split, "labels", 1)?;
-        let image_bytes = std::fs::read(&images).map_err(Error::io(&images))?;
-        let label_bytes = std::fs::read(&labels).map_err(Error::io(&labels))?;
+        let image_bytes = files::read(&images, files::most_bytes())?;
+        let label_bytes = files::read(&labels, files::most_bytes())?;
         pair(
             &Part { path: &images, bytes: &image_bytes },
             &Part { path: &labels, bytes: &label_bytes },
@@ -44,7 +44,7 @@ fn locate(folder: &Path, split: &str, kind: &str, rank: usize) -> Result<PathBuf
 }
 
 /// Images and their labels.
-pub(super) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<Table> {
+pub(crate) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<Table> {
     let (sides, pixels) = parse(images)?;
     let (label_sides, label_bytes) = parse(labels)?;
     let bad = |path: &Path, reason: String| Error::Data { path: path.to_owned(), reason };
@@ -83,11 +83,17 @@ fn parse(part: &Part<'_>) -> Result<(Vec<usize>, Vec<u8>)> {
         return Err(bad(format!("has elements of type {kind:#04x}; only bytes (0x08) are read")));
     }
     let sides = (0..rank).map(|_| Ok(u32::from_be_bytes(word()?) as usize)).collect::<Result<Vec<_>>>()?;
+    if sides.contains(&0) {
+        return Err(bad(format!("promises {sides:?} bytes, which are none")));
+    }
+    let most = files::most_bytes().min(u32::MAX.into());
     let size = sides
         .iter()
         .try_fold(1usize, |size, &side| size.checked_mul(side))
-        .filter(|&size| size < u32::MAX as usize)
-        .ok_or_else(|| bad(format!("promises {sides:?} bytes, which is too large")))?;
+        .filter(|&size| (size as u64) < most)
+        .ok_or_else(|| {
+            bad(format!("promises {sides:?} bytes, which is too large: below {most} can be read here"))
+        })?;
 
     // The header is not trusted with an allocation: what is really there is read, and one byte more to see whether the
     // file goes on.

@@ -1,12 +1,12 @@
 //! Readers: IDX, CSV, text, and the embedded digits; and the order in which rows are seen.
 
-mod csv;
+pub(crate) mod csv;
 mod digits;
 mod fingerprint;
-mod idx;
+pub(crate) mod idx;
 mod rows;
 mod table;
-mod text;
+pub(crate) mod text;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

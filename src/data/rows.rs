@@ -43,6 +43,14 @@ impl Rows {
         most as f64 / all.max(1) as f64
     }
 
+    /// The largest label; of a text the largest number of a character.
+    pub(crate) fn largest_label(&self) -> Option<u32> {
+        match self {
+            Self::Table(table) => table.labels().iter().copied().max(),
+            Self::Text(text) => text.largest().map(u32::from),
+        }
+    }
+
     /// Forgets all but the first.
     pub(super) fn truncate(&mut self, rows: usize) {
         match self {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::reference::IGNORED;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A part of a text, as numbers of characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,25 +19,31 @@ pub struct Text {
 
 /// The characters of a text that is read, ascending, and its two parts in windows of `context` characters.
 pub(super) fn load(path: &Path, context: usize) -> Result<(Vec<u8>, [Text; 2])> {
-    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let most = files::most_bytes();
     let mut bytes = Vec::new();
-    for file in files(path)? {
-        bytes.extend(std::fs::read(&file).map_err(Error::io(&file))?);
+    for file in files_of(path)? {
+        bytes.extend(files::read(&file, most - bytes.len() as u64)?);
     }
-    let mut vocabulary = bytes.clone();
-    vocabulary.sort_unstable();
-    vocabulary.dedup();
+    of_bytes(path, &bytes, context)
+}
+
+/// Vocabulary and parts of a text that was read from `path`.
+pub(crate) fn of_bytes(path: &Path, bytes: &[u8], context: usize) -> Result<(Vec<u8>, [Text; 2])> {
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let mut occurs = [false; 256];
+    bytes.iter().for_each(|&byte| occurs[usize::from(byte)] = true);
+    let vocabulary: Vec<u8> = (0..=u8::MAX).filter(|&byte| occurs[usize::from(byte)]).collect();
     if vocabulary.len() < 2 {
         return Err(bad(format!("has {} different characters; at least 2 are needed", vocabulary.len())));
     }
-    let ids = encode(&vocabulary, &bytes).map_err(|_| bad("has no vocabulary".to_owned()))?;
+    let ids = encode(&vocabulary, bytes).map_err(|_| bad("has no vocabulary".to_owned()))?;
     let (train, test) = ids.split_at(ids.len() / 10 * 9);
     let part = |ids: &[u8]| Text::new(ids, context).map_err(|error| bad(error.to_string()));
     Ok((vocabulary, [part(train)?, part(test)?]))
 }
 
 /// The file, or every `.txt` file of the folder in the order of names.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
+fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -85,6 +91,11 @@ impl Text {
     /// The numbers of the characters of all windows and of the last label.
     pub(super) fn ids(&self) -> &[u8] {
         &self.ids[..=self.rows * self.context]
+    }
+
+    /// The largest number of a character.
+    pub(super) fn largest(&self) -> Option<u8> {
+        self.ids.iter().copied().max()
     }
 
     /// Forgets all but the first windows.

@@ -77,7 +77,7 @@ impl Store {
 
 /// The size a buffer gets: exact (in whole 16-byte vectors) for parameters, rounded up to a quarter of a
 /// power of two for pooled classes, so that similar sizes can stand in for each other.
-pub(super) fn size_class(class: Class, bytes: u64) -> u64 {
+pub(crate) fn size_class(class: Class, bytes: u64) -> u64 {
     let bytes = bytes.max(1).next_multiple_of(16);
     if !class.is_pooled() || bytes <= 64 {
         return bytes;

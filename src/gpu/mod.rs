@@ -23,6 +23,7 @@ mod tuner;
 
 pub use account::{Bytes, Class};
 pub use adapters::{AdapterSummary, Matrices, list_adapters};
+pub(crate) use buffer::size_class;
 pub use compile::Compiling;
 pub use compose::{Composed, Sources};
 pub use context::{Gpu, Options};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Scope, Surgery};
+use super::{Budget, Method, Moment, Saved, Scope, Surgery};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, ValueScore};
 use crate::{Error, Result};
@@ -183,9 +183,9 @@ impl Method for EarlyCrop {
         Ok(())
     }
 
-    fn tensors(&self) -> Vec<(String, Tensor)> {
-        let reference = self.reference.iter().flatten().enumerate();
-        reference.map(|(layer, tensor)| (format!("reference.{layer}"), tensor.clone())).collect()
+    fn tensors(&self) -> Vec<(String, Saved)> {
+        let reference = self.reference.iter().flatten().cloned().map(Saved::Numbers).enumerate();
+        reference.map(|(layer, weights)| (format!("reference.{layer}"), weights)).collect()
     }
 
     fn memory(&self) -> Value {

@@ -11,6 +11,7 @@ mod gap;
 mod importance;
 mod magnitude;
 mod rigl;
+mod saved;
 mod scl;
 mod set;
 mod site;
@@ -26,7 +27,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::Recorder;
 use crate::nn::FanIn;
 use crate::{Error, Result};
 
@@ -38,6 +39,7 @@ pub use gap::Gap;
 pub use importance::Importance;
 pub use magnitude::Magnitude;
 pub use rigl::Rigl;
+pub use saved::Saved;
 pub use scl::Scl;
 pub use set::{Set, SetPublished};
 pub use site::{Site, Workspace};
@@ -121,8 +123,9 @@ pub trait Method: fmt::Debug + Send {
         rate
     }
 
-    /// What it remembers on the device, by name: part of every checkpoint.
-    fn tensors(&self) -> Vec<(String, Tensor)> {
+    /// What it remembers on the device, by name: part of every checkpoint. What a checkpoint holds under the name is validated
+    /// as [`Saved`] says before it is put back.
+    fn tensors(&self) -> Vec<(String, Saved)> {
         Vec::new()
     }
 

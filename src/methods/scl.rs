@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surgery::{all_blocks, keep_by};
-use super::{Budget, Method, Moment, Scope, Site, Surgery};
+use super::{Budget, Method, Moment, Saved, Scope, Site, Surgery};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
 use crate::{Error, Result};
@@ -114,10 +114,13 @@ impl Method for Scl {
         }
     }
 
-    fn tensors(&self) -> Vec<(String, Tensor)> {
+    fn tensors(&self) -> Vec<(String, Saved)> {
         let of = |layer: &Layer| {
-            [("connections", &layer.connections), ("awake", &layer.awake)]
-                .map(|(part, tensor)| (format!("{part}.{}", layer.index), tensor.clone()))
+            let places = layer.connections.len();
+            [
+                (format!("connections.{}", layer.index), Saved::Numbers(layer.connections.clone())),
+                (format!("awake.{}", layer.index), Saved::Set { words: layer.awake.clone(), places }),
+            ]
         };
         self.layers.iter().flat_map(of).collect()
     }

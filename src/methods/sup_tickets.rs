@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::surgery::choose;
-use super::{Budget, Clock, Method, Moment, Rigl, Scope, Site, Surgery, Updates};
+use super::{Budget, Clock, Method, Moment, Rigl, Saved, Scope, Site, Surgery, Updates};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::Parameter;
 use crate::ops::{self, SetOp, Source, ValueScore};
@@ -237,13 +237,16 @@ impl Method for SupTickets {
         Ok(())
     }
 
-    fn tensors(&self) -> Vec<(String, Tensor)> {
-        let of = |(at, average): (usize, &Average)| match average {
-            Average::Dense(values) => vec![(format!("average.{at}"), values.clone())],
-            Average::Sparse(matrix) => vec![
-                (format!("average.{at}"), matrix.values().clone()),
-                (format!("average.{at}.pattern"), matrix.pattern().packed().clone()),
-            ],
+    fn tensors(&self) -> Vec<(String, Saved)> {
+        let of = |(at, average): (usize, &Average)| {
+            let (values, pattern) = match average {
+                Average::Dense(values) => (values, None),
+                Average::Sparse(matrix) => (matrix.values(), Some(matrix.pattern())),
+            };
+            let values = (format!("average.{at}"), Saved::Numbers(values.clone()));
+            let pattern =
+                pattern.map(|pattern| (format!("average.{at}.pattern"), Saved::Pattern(pattern.clone())));
+            std::iter::once(values).chain(pattern)
         };
         self.average.iter().enumerate().flat_map(of).collect()
     }
@@ -265,21 +268,39 @@ impl Method for SupTickets {
             option: "method",
             reason: format!("sup-tickets: {error}"),
         };
+        let refused = |reason: String| Error::Config {
+            option: "method",
+            reason: format!("sup-tickets: its memory {reason}"),
+        };
         self.tickets = serde_json::from_value(memory["tickets"].clone()).map_err(bad)?;
         let blocks: Vec<Option<usize>> = serde_json::from_value(memory["blocks"].clone()).map_err(bad)?;
         let gpu = network.gpu();
         let (layers, parameters) = (network.model().layers(), network.model().parameters());
-        for (at, blocks) in blocks.into_iter().enumerate() {
-            let parameter = parameters.get(at);
-            let layer = parameter.and_then(|parameter| layers.get(parameter.weight_of?));
-            self.average.push(match (blocks, layer.and_then(|layer| layer.weight().sparse())) {
-                (Some(nnz), Some(weight)) => {
+        if self.tickets > TICKETS || blocks.len() != if self.tickets > 0 { parameters.len() } else { 0 } {
+            let (tickets, averages) = (self.tickets, blocks.len());
+            let reason = format!(
+                "has {tickets} tickets and averages of {averages} parameters; of {} there are averages once there is one \
+                 of {TICKETS} tickets",
+                parameters.len()
+            );
+            return Err(refused(reason));
+        }
+        for (parameter, blocks) in parameters.iter().zip(blocks) {
+            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
+            self.average.push(match (blocks, weight) {
+                (Some(nnz), Some(weight)) if (1..=weight.pattern().places()).contains(&nnz) => {
                     let pattern = weight.pattern().sized_like(gpu, nnz)?;
                     Average::Sparse(BlockMatrix::alloc(gpu, Class::Values, "average", &pattern)?)
                 }
-                _ => {
-                    let shape = parameter.map_or(&[][..], |parameter| parameter.values.shape());
-                    Average::Dense(gpu.zeros::<f32>(Class::Values, "average", shape)?)
+                (None, None) => {
+                    Average::Dense(gpu.zeros::<f32>(Class::Values, "average", parameter.values.shape())?)
+                }
+                (found, weight) => {
+                    let found = found.map_or("no blocks".to_owned(), |nnz| format!("{nnz} blocks"));
+                    let wanted = weight.map_or("is not sparse".to_owned(), |weight| {
+                        format!("may have 1 to {}", weight.pattern().places())
+                    });
+                    return Err(refused(format!("has {found} of {}, which {wanted}", parameter.name)));
                 }
             });
         }

@@ -1,6 +1,6 @@
 //! Top-KAST (Jayakumar et al. 2020).
 
-use super::{Method, Moment, Site, Surgery};
+use super::{Method, Moment, Saved, Site, Surgery};
 use crate::Result;
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
@@ -25,6 +25,8 @@ pub struct TopKast {
 #[derive(Debug)]
 struct Layer {
     index: usize,
+    /// Places of its grid.
+    places: usize,
     /// Blocks present, of blocks in the grid.
     density: f64,
     /// Blocks that rest.
@@ -52,6 +54,7 @@ impl TopKast {
             let (pattern, target) = (weight.pattern(), network.targets()[index]);
             self.layers.push(Layer {
                 index,
+                places: pattern.places(),
                 density: target as f64 / pattern.places() as f64,
                 resting: pattern.nnz().saturating_sub(target),
                 present: gpu.upload(Class::Scratch, "present", &[1], &[target as u32])?,
@@ -121,8 +124,9 @@ impl Method for TopKast {
         Ok(())
     }
 
-    fn tensors(&self) -> Vec<(String, Tensor)> {
-        self.layers.iter().map(|layer| (format!("awake.{}", layer.index), layer.awake.clone())).collect()
+    fn tensors(&self) -> Vec<(String, Saved)> {
+        let awake = |layer: &Layer| Saved::Set { words: layer.awake.clone(), places: layer.places };
+        self.layers.iter().map(|layer| (format!("awake.{}", layer.index), awake(layer))).collect()
     }
 
     fn recall(&mut self, _memory: &serde_json::Value, network: &mut dyn Surgery) -> Result<()> {

@@ -120,6 +120,11 @@ impl ModelConfig {
             let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
             Err(Error::Config { option: "data", reason })
         };
+        for (rows, part) in [(&data.train, "training"), (&data.test, "test")] {
+            if let Some(label) = rows.largest_label().filter(|&label| label as usize >= data.classes) {
+                return bad(format!("{} classes", data.classes), format!("a {part} row of class {label}"));
+            }
+        }
         match (self, &data.train) {
             (Self::Mlp(config), Rows::Table(table)) => {
                 let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
@@ -191,6 +196,24 @@ impl ModelConfig {
     }
 }
 
+/// Most rows or columns that anything may have: sizes up to it can be added and multiplied by small numbers without overflow.
+const MOST_SIDE: usize = 1 << 31;
+/// Most elements of a weight if every block were present.
+const MOST_ELEMENTS: usize = 1 << 44;
+/// Most blocks of attention and feed-forward network, each of which is described on the host.
+pub(super) const MOST_DEPTH: usize = 1 << 14;
+
+/// Refuses a size that no device has room for, before anything is computed from it.
+pub(super) fn expect_size(option: &'static str, size: usize) -> Result<()> {
+    if size < MOST_SIDE {
+        return Ok(());
+    }
+    Err(Error::Config {
+        option,
+        reason: format!("{size} is too large; at most {} can be run", MOST_SIDE - 1),
+    })
+}
+
 /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
 pub(super) fn counts(
     layers: &[LayerShape],
@@ -198,6 +221,13 @@ pub(super) fn counts(
     density: Density,
     sparsity: Option<f64>,
 ) -> Result<Vec<usize>> {
+    for LayerShape { name, sides: [rows, cols], .. } in layers {
+        if rows.checked_mul(*cols).is_none_or(|elements| elements > MOST_ELEMENTS) {
+            let reason =
+                format!("{name} would be {rows} x {cols}; at most {MOST_ELEMENTS} elements can be run");
+            return Err(Error::Config { option: "hidden", reason });
+        }
+    }
     let grids: Vec<Grid> = layers
         .iter()
         .filter(|layer| layer.sparse)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::builder::Builder;
-use super::config::counts;
+use super::config::{counts, expect_size};
 use super::{
     Activated, After, FanIn, LayerShape, Linear, Network, Operand, Parameter, Passage, Precision, Projection,
     Signals,
@@ -78,6 +78,9 @@ impl MlpConfig {
         if !BLOCKS.contains(&self.block) {
             return bad("block", format!("{} is none of {BLOCKS:?}", self.block));
         }
+        expect_size("data", self.inputs)?;
+        expect_size("data", self.classes)?;
+        self.hidden.iter().try_for_each(|&width| expect_size("hidden", width))?;
         if self.inputs == 0 || self.classes < 2 {
             return bad("data", format!("{} features and {} classes", self.inputs, self.classes));
         }

@@ -90,7 +90,7 @@ pub fn renew_blocks(
 pub struct Source<'a> {
     /// `[nnz, block, block]` of the old pattern.
     pub values: &'a Tensor,
-    /// The old pattern's [map](super::map_pattern).
+    /// The old pattern's [map](super::map_pattern). A slot that `values` do not have stands for no block.
     pub map: &'a Tensor,
 }
 
@@ -127,13 +127,15 @@ pub fn remap_blocks(
             .tensor("out", &values)
             .tensor("topology", pattern.packed())
             .size(op, "n", quads)?
-            .size(op, "first", window.start)?;
+            .size(op, "first", window.start)?
+            .size(op, "slots_a", a.values.shape()[0])?;
         if let Some((b, [weight_a, weight_b])) = b {
             args = args
                 .tensor("b", b.values)
                 .tensor("map_b", b.map)
                 .f32("weight_a", weight_a)
-                .f32("weight_b", weight_b);
+                .f32("weight_b", weight_b)
+                .size(op, "slots_b", b.values.shape()[0])?;
         }
         rec.dispatch(&key, &args, elementwise(quads))?;
     }
@@ -162,6 +164,7 @@ pub fn remap_births(
         .tensor("born", born)
         .tensor("topology", pattern.packed())
         .size(op, "n", born.len())?
+        .size(op, "slots", before.len())?
         .u32("now", now);
     rec.dispatch(&Key::new("blocks", "births"), &args, elementwise(born.len()))
 }

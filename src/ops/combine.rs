@@ -29,7 +29,8 @@ pub fn combine(
         .tensor("y", y)
         .size(op, "tokens", shape.tokens)?
         .size(op, "choices", shape.choices)?
-        .size(op, "n", n)?;
+        .size(op, "n", n)?
+        .size(op, "rows", x.shape()[0])?;
     if let Some(weights) = weights {
         weights.expect_shape(op, "weights", &[shape.tokens, shape.choices])?;
         args = args.tensor("weights", weights);

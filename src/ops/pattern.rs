@@ -79,7 +79,8 @@ pub fn swap_pattern(
         .tensor("born", swap.born)
         .tensor("now", swap.step.tensor())
         .tensor("churn", swap.churn)
-        .size(op, "n", set[0])?;
+        .size(op, "n", set[0])?
+        .size(op, "places", pattern.places())?;
     if let Some(scale) = swap.step.scale() {
         args = args.tensor("loss_scale", scale.tensor());
     }
@@ -89,15 +90,18 @@ pub fn swap_pattern(
 }
 
 /// Records that a pattern gets its slots from `set`, in the order of the grid, and its index. The set has as many members
-/// as the pattern has slots.
+/// as the pattern has slots; more of them, and bits past the last place of the grid, are passed by.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
 pub fn fill_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor, map: &Tensor) -> Result<()> {
     let op = "pattern.slots";
     set.expect_shape(op, "set", &[pattern.places().div_ceil(32)])?;
-    let args =
-        Args::new().tensor("members", set).tensor("pattern", pattern.packed()).size(op, "n", set.len())?;
+    let args = Args::new()
+        .tensor("members", set)
+        .tensor("pattern", pattern.packed())
+        .size(op, "n", set.len())?
+        .size(op, "places", pattern.places())?;
     rec.dispatch(&Key::new("pattern", "slots"), &args, 1)?;
     index_pattern(rec, pattern, map, None)
 }

@@ -1,6 +1,6 @@
 //! Twin of `shaders/combine/`.
 
-/// `y[t] = sum_j weights[t, j] * x[places[t, j]]`, over the choices that have a place; `n` columns.
+/// `y[t] = sum_j weights[t, j] * x[places[t, j]]`, over the choices whose place is a row of `x`; `n` columns.
 pub fn combine(
     x: &[f32],
     places: &[u32],
@@ -13,10 +13,7 @@ pub fn combine(
         for (column, y) in y.iter_mut().enumerate() {
             let mut sum = if add { *y } else { 0.0 };
             for choice in token * choices..(token + 1) * choices {
-                if places[choice] == u32::MAX {
-                    continue;
-                }
-                let here = x[places[choice] as usize * n + column];
+                let Some(&here) = x.get(places[choice] as usize * n + column) else { continue };
                 sum = weights.map_or(1.0, |weights| weights[choice]).mul_add(here, sum);
             }
             *y = sum;

@@ -6,10 +6,10 @@ use crate::Result;
 use crate::sparse::Topology;
 
 /// Slots of dropped blocks take the coordinates of grown ones, in the order of the grid; a block that is both stays. With
-/// the new pattern comes, per slot, whether its block is new.
+/// the new pattern comes, per slot, whether its block is new. Bits past the last place of the grid are no members.
 ///
 /// # Errors
-/// [`Error::Topology`](crate::Error::Topology) if a grown block is outside the grid.
+/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_resting`].
 pub fn swap_pattern(
     topology: &Topology,
     dropped: &[u32],
@@ -21,7 +21,7 @@ pub fn swap_pattern(
     let stored = bits::present(topology);
     let leavers = bits::combine(&bits::combine(dropped, grown, SetOp::AndNot), &stored, SetOp::And);
     let entrants = bits::combine(&bits::combine(grown, dropped, SetOp::AndNot), &stored, SetOp::AndNot);
-    let (leavers, entrants) = (bits::members(&leavers), bits::members(&entrants));
+    let (leavers, entrants) = (members(topology, &leavers), members(topology, &entrants));
     let mut fresh = vec![false; places.len()];
     for (leaver, entrant) in leavers.into_iter().zip(entrants) {
         if let Some(slot) = topology.places().position(|place| place == leaver) {
@@ -39,12 +39,18 @@ pub fn empty_lines(topology: &Topology) -> [u32; 2] {
     [rows as u32, cols as u32]
 }
 
-/// The pattern whose slots hold the members of a set, in the order of the grid.
+/// The pattern whose slots hold the members of a set, in the order of the grid; bits past its last place are no members.
 ///
 /// # Errors
-/// [`Error::Topology`](crate::Error::Topology) if a member is outside the grid.
+/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_resting`].
 pub fn fill_pattern(like: &Topology, set: &[u32]) -> Result<Topology> {
-    of_places(like, &bits::members(set), None)
+    of_places(like, &members(like, set), None)
+}
+
+/// Members of a set that are places of the grid, ascending.
+fn members(grid: &Topology, set: &[u32]) -> Vec<usize> {
+    let places = grid.row_blocks() * grid.col_blocks();
+    bits::members(set).into_iter().filter(|&place| place < places).collect()
 }
 
 fn of_places(like: &Topology, places: &[usize], awake: Option<&[u32]>) -> Result<Topology> {

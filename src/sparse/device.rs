@@ -26,18 +26,47 @@ impl Pattern {
     pub fn upload(gpu: &Gpu, topology: &Topology) -> Result<Self> {
         let words = topology.packed();
         let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
-        Self::adopt(topology, packed)
+        Ok(Self::of(topology, packed))
     }
 
     /// A topology that a caller has packed into a buffer of its own, with [`Topology::packed`].
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if `packed` has another size than the topology.
-    pub fn adopt(topology: &Topology, packed: Tensor) -> Result<Self> {
+    /// [`Error::Argument`](crate::Error::Argument) if `packed` has another size or type than the topology's words.
+    ///
+    /// # Safety
+    /// Kernels take indices from these words without bounds checks, unless the device was opened with
+    /// [`checked_shaders`](crate::gpu::Options::checked_shaders). From the first operation on this pattern until its last
+    /// clone is dropped, the buffer must hold the words of `topology.packed()`, and nothing but operations of this library
+    /// may write to it.
+    #[expect(unsafe_code, reason = "the words lie in a buffer that is not this library's to read")]
+    pub unsafe fn adopt(topology: &Topology, packed: Tensor) -> Result<Self> {
+        packed.expect_dtype("Pattern::adopt", "packed", DType::U32)?;
         packed.expect_shape("Pattern::adopt", "packed", &[topology.packed().len()])?;
+        Ok(Self::of(topology, packed))
+    }
+
+    fn of(topology: &Topology, packed: Tensor) -> Self {
         let [row_blocks, col_blocks] = [topology.row_blocks(), topology.col_blocks()];
         let (block, nnz) = (topology.block(), topology.nnz());
-        Ok(Self { row_blocks, col_blocks, block, nnz, bounded: false, packed })
+        Self { row_blocks, col_blocks, block, nnz, bounded: false, packed }
+    }
+
+    /// Puts another topology of the same grid and number of blocks in the place of this one. Values stay in their slots.
+    ///
+    /// # Errors
+    /// [`Error::Topology`](crate::Error::Topology) if sides, block or number of blocks differ, or if the pattern is
+    /// [bounded](Pattern::bounded); as [`Gpu::write`].
+    pub fn replace(&self, gpu: &Gpu, topology: &Topology) -> Result<()> {
+        let wanted = (self.rows(), self.cols(), self.block, self.nnz);
+        let found = (topology.rows(), topology.cols(), topology.block(), topology.nnz());
+        if self.bounded || wanted != found {
+            let words = |(rows, cols, block, nnz)| format!("{nnz} blocks of {block} in {rows} x {cols}");
+            let room = if self.bounded { "at most " } else { "" };
+            let reason = format!("has {}, should have {room}{}", words(found), words(wanted));
+            return Err(Error::Topology { reason });
+        }
+        gpu.write(&self.packed, &topology.packed())
     }
 
     /// Room for a pattern of at most `most` blocks, of which none is there yet. How many there are is known to the device
@@ -69,6 +98,7 @@ impl Pattern {
         if nnz > self.places() {
             return Err(Error::argument("Pattern", "nnz", format!("{} at most", self.places()), nnz));
         }
+        topology::check_size(nnz, self.block)?;
         let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, nnz);
         let mut words = layout.header.to_vec();
         words.resize(layout.words, 0);
@@ -88,8 +118,8 @@ impl Pattern {
         Topology::from_packed(&words)
     }
 
-    /// The packed words.
-    pub fn packed(&self) -> &Tensor {
+    /// The packed words. Whoever could write to them could break what kernels rely on, so they are not given away.
+    pub(crate) fn packed(&self) -> &Tensor {
         &self.packed
     }
 
@@ -218,4 +248,54 @@ impl BlockMatrix {
 /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
 pub fn upload_mask(gpu: &Gpu, mask: &BlockMask) -> Result<Tensor> {
     gpu.upload(Class::Topology, "mask", &[mask.words().len()], mask.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Options;
+
+    /// A pattern with room to spare is validated like any other when it is read back.
+    #[test]
+    fn a_forged_pattern_with_room_is_refused() {
+        let gpu = Gpu::request(Options::default()).unwrap();
+        let pattern = Pattern::bounded(&gpu, 64, 96, 16, 10).unwrap();
+        assert_eq!((pattern.nnz(), pattern.topology(&gpu).unwrap().nnz()), (10, 0));
+        let words = gpu.read::<u32>(pattern.packed()).unwrap().wait().unwrap();
+        for (at, word) in
+            [(0, 7), (1, 5), (2, 1 << 30), (3, 12), (4, 11), (4, 3), (5, 9), (9, 0), (16, 1), (20, 2)]
+        {
+            let mut forged = words.clone();
+            forged[at] = word;
+            gpu.write(pattern.packed(), &forged).unwrap();
+            assert!(matches!(pattern.topology(&gpu), Err(Error::Topology { .. })), "word {at} = {word}");
+        }
+    }
+
+    #[test]
+    fn only_a_topology_of_its_grid_and_count_replaces_a_pattern() {
+        let gpu = Gpu::request(Options::default()).unwrap();
+        let of = |[rows, cols]: [usize; 2], block, blocks: &[(u32, u32)]| {
+            Topology::from_coordinates(rows, cols, block, blocks).unwrap()
+        };
+        let pattern = Pattern::upload(&gpu, &of([32, 48], 16, &[(0, 0), (1, 2)])).unwrap();
+        let refusal =
+            |pattern: &Pattern, topology: &Topology| pattern.replace(&gpu, topology).unwrap_err().to_string();
+        for foreign in [
+            of([48, 32], 16, &[(0, 0), (2, 1)]),
+            of([32, 48], 16, &[(0, 0)]),
+            of([32, 48], 8, &[(0, 0), (3, 5)]),
+        ] {
+            let said = refusal(&pattern, &foreign);
+            assert!(said.contains("should have 2 blocks of 16 in 32 x 48"), "{said}");
+        }
+        let other = of([32, 48], 16, &[(1, 1), (0, 2)]);
+        pattern.replace(&gpu, &other).unwrap();
+        assert_eq!(pattern.topology(&gpu).unwrap(), other);
+        let bounded = Pattern::bounded(&gpu, 32, 48, 16, 2).unwrap();
+        assert!(refusal(&bounded, &other).contains("at most 2 blocks"));
+        assert!(pattern.sized_like(&gpu, 6).is_ok());
+        let said = pattern.sized_like(&gpu, 1 << 32).unwrap_err().to_string();
+        assert!(said.contains("nnz should be 6 at most, but is 4294967296"), "{said}");
+    }
 }

@@ -198,6 +198,11 @@ impl Topology {
         Self::from_coordinates(rows, cols, block, &coordinates)
     }
 
+    /// Words of the packed topology of so many blocks in a grid.
+    pub(crate) fn packed_words([row_blocks, col_blocks]: [usize; 2], nnz: usize) -> usize {
+        Layout::new(row_blocks, col_blocks, 1, nnz).words
+    }
+
     /// Everything a kernel needs in one buffer: a header, then the arrays. `shaders/common/topology.wgsl` reads it.
     pub fn packed(&self) -> Vec<u32> {
         let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, self.nnz());

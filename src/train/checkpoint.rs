@@ -13,8 +13,9 @@ use serde_json::Value;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::Settings;
+use super::restore::Restore;
 use crate::data::Fingerprint;
-use crate::gpu::{DType, Gpu};
+use crate::gpu::Gpu;
 use crate::nn::{FanIn, LayerShape, Network};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -107,8 +108,10 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, TensorData>,
 }
 
-/// The key of the header's entry with the format's version.
-const FORMAT: &str = "fretwork.checkpoint.1";
+/// Key of the header's entry: the format and its version. Version 2 has the types of tensors in its checksum.
+const FORMAT: &str = "fretwork.checkpoint.2";
+/// What the keys of all versions begin with.
+const FORMATS: &str = "fretwork.checkpoint.";
 
 impl Checkpoint {
     /// A checkpoint with no tensors and no fingerprint yet.
@@ -215,6 +218,9 @@ impl Checkpoint {
         let topology = Topology::from_csr(rows, cols, block, &part("crow_indices")?, &part("col_indices")?)
             .map_err(|error| bad(format!("{name}: {error}")))?;
         let nnz = topology.nnz();
+        if nnz == 0 {
+            return Err(bad(format!("{name} has no block")));
+        }
         let optional = |part: &str| -> Result<Option<Vec<u32>>> {
             let name = format!("{name}.{part}");
             self.tensors.contains_key(&name).then(|| self.words(path, &name, nnz)).transpose()
@@ -231,6 +237,9 @@ impl Checkpoint {
                 Some(block @ None) => *block = Some(((row as u32, col as u32), at)),
                 _ => return Err(bad(format!("{name}.slots has {slot} twice, or past its {nnz} blocks"))),
             }
+        }
+        if let Some(word) = awake.iter().flatten().find(|&&word| word > 1) {
+            return Err(bad(format!("{name}.awake has {word}, should have 0 or 1")));
         }
         let (coordinates, places): (Vec<_>, Vec<_>) = blocks.into_iter().flatten().unzip();
         let rests = |slot: usize| awake.as_ref().is_some_and(|awake| awake[places[slot]] == 0);
@@ -286,12 +295,8 @@ impl Checkpoint {
             let values = self.in_slots(path, &name, parameter.values.shape(), topology)?;
             gpu.write(parameter.values, &values)?;
         }
-        for (name, tensor) in network.state() {
-            match tensor.dtype() {
-                DType::U32 => gpu.write(tensor, &self.words(path, &name, tensor.len())?)?,
-                _ => gpu.write(tensor, self.get(path, &name, tensor.shape())?)?,
-            }
-        }
+        let restore = Restore { gpu, checkpoint: self, path };
+        network.state().into_iter().try_for_each(|(name, tensor)| restore.numbers(&name, tensor))?;
         Ok(network)
     }
 
@@ -312,16 +317,38 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] if any of it is not as it was written.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let (checkpoint, wanted) = Self::parse(path, bytes)?;
+        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
+        if checksum != wanted {
+            return Err(bad(format!("is damaged: its checksum is {checksum:08x}, should be {wanted:08x}")));
+        }
+        Ok(checkpoint)
+    }
+
+    /// The checkpoint in a file's bytes, and the checksum that it should have.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for what is no checkpoint of this version.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, u32)> {
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         let (_, metadata) = SafeTensors::read_metadata(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
-        let header = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(FORMAT))
-            .ok_or_else(|| bad(format!("has no entry {FORMAT}; it is not one of this program's")))?;
+        let entries = metadata.metadata().as_ref();
+        let header = entries.and_then(|entries| entries.get(FORMAT)).ok_or_else(|| {
+            let version = |key: &String| key.strip_prefix(FORMATS).map(str::to_owned);
+            bad(match entries.and_then(|entries| entries.keys().find_map(version)) {
+                Some(version) => format!(
+                    "is of version {version} of the format, and this program reads {FORMAT}; go on with the program that wrote it"
+                ),
+                None => format!("has no entry {FORMAT}; it is not one of this program's"),
+            })
+        })?;
         let header: Header =
             serde_json::from_str(header).map_err(|error| bad(format!("its header is damaged: {error}")))?;
+        if !(header.position.loss_sum.is_finite() && header.position.hits.is_finite()) {
+            return Err(bad("its position has sums that are not finite".to_owned()));
+        }
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
         let mut tensors = BTreeMap::new();
@@ -333,16 +360,8 @@ impl Checkpoint {
             };
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        let Header { settings, position, memory, fingerprint, .. } = header;
-        let checkpoint = Self { settings, position, memory, fingerprint, tensors };
-        let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
-        if checksum != header.checksum {
-            return Err(bad(format!(
-                "is damaged: its checksum is {checksum:08x}, should be {:08x}",
-                header.checksum
-            )));
-        }
-        Ok(checkpoint)
+        let Header { settings, position, memory, fingerprint, checksum } = header;
+        Ok((Self { settings, position, memory, fingerprint, tensors }, checksum))
     }
 
     fn header(&self) -> serde_json::Result<String> {
@@ -355,7 +374,7 @@ impl Checkpoint {
         })
     }
 
-    /// CRC-32 over settings, position, memory, fingerprint where there is one, and every tensor's name, shape and bytes.
+    /// CRC-32 over settings, position, memory, fingerprint where there is one, and every tensor's name, type, shape and bytes.
     fn checksum(&self) -> serde_json::Result<u32> {
         let mut crc = flate2::Crc::new();
         crc.update(serde_json::to_string(&(&self.settings, self.position, &self.memory))?.as_bytes());
@@ -364,7 +383,7 @@ impl Checkpoint {
         }
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
-            crc.update(format!("{:?}", tensor.shape).as_bytes());
+            crc.update(format!("{:?}{:?}", tensor.dtype(), tensor.shape).as_bytes());
             crc.update(tensor.values.bytes());
         }
         Ok(crc.sum())

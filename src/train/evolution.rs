@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::methods::{Method, Moment, Scope, Static, Surgery, Workspace};
+use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
 use crate::nn::{ModelConfig, Network, Projection};
 use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
@@ -66,19 +66,20 @@ impl Evolution {
     }
 
     /// What a checkpoint holds of it, by name.
-    pub(super) fn tensors(&self, model: &dyn Network) -> Vec<(String, Tensor)> {
+    pub(super) fn tensors(&self, model: &dyn Network) -> Vec<(String, Saved)> {
         let mut tensors = Vec::new();
         for (layer, workspace) in model.layers().iter().zip(&self.workspaces) {
-            let Some(workspace) = workspace else { continue };
+            let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) else { continue };
             let name = |part| format!("method.{}.{part}", layer.name());
-            tensors.push((name("visited"), workspace.visited().clone()));
-            tensors.push((name("churn"), workspace.churn().clone()));
+            let (words, places) = (workspace.visited().clone(), weight.pattern().places());
+            tensors.push((name("visited"), Saved::Set { words, places }));
+            tensors.push((name("churn"), Saved::Numbers(workspace.churn().clone())));
             if let Some(smoothed) = workspace.smoothed() {
-                tensors.push((name("smoothed"), smoothed.clone()));
+                tensors.push((name("smoothed"), Saved::Numbers(smoothed.clone())));
             }
         }
         let own = self.method.tensors().into_iter();
-        tensors.extend(own.map(|(name, tensor)| (format!("method.{name}"), tensor)));
+        tensors.extend(own.map(|(name, saved)| (format!("method.{name}"), saved)));
         tensors
     }
 

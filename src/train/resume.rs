@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, Trainer};
+use super::restore::Restore;
+use super::{Checkpoint, Footprint, Trainer};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
 use crate::methods::{Method, Static};
@@ -43,6 +44,7 @@ impl Trainer {
                 data.name
             )));
         }
+        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, method)?;
@@ -91,10 +93,11 @@ impl Trainer {
             checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
-        for (name, tensor) in self.evolution.tensors(&*self.model) {
+        for (name, saved) in self.evolution.tensors(&*self.model) {
+            let tensor = saved.tensor();
             match tensor.dtype() {
-                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(&tensor)?.wait()?),
-                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(&tensor)?.wait()?),
+                DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
+                _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
             }
         }
         Ok(checkpoint)
@@ -114,39 +117,23 @@ impl Trainer {
                 self.gpu.write(tensor, &checkpoint.in_slots(path, &name, tensor.shape(), topology)?)?;
             }
         }
+        let gpu = self.gpu.clone();
+        let restore = Restore { gpu: &gpu, checkpoint, path };
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
         if let Some(scale) = self.batch.room.step.scale() {
-            let words = checkpoint.words(path, "loss_scale", scale.tensor().len())?;
-            self.gpu.write(scale.tensor(), &words)?;
+            restore.loss_scale(scale)?;
         }
-        self.evolution.grown = checkpoint.words(path, "method.grown", 1)?[0] != 0;
+        self.evolution.grown = restore.flag("method.grown")?;
         let layers = self.model.layers().into_iter().zip(topologies);
         for ((layer, topology), workspace) in layers.zip(&self.evolution.workspaces) {
             if let (Some(topology), Some(workspace)) = (topology, workspace) {
-                let name = format!("{}.weight.born", layer.name());
-                let born = checkpoint.words(path, &name, workspace.born().len())?;
-                self.gpu.write(workspace.born(), &topology.in_slot_order(&born))?;
+                restore.births(&format!("{}.weight.born", layer.name()), topology, workspace.born())?;
             }
         }
-        for (name, tensor) in self.evolution.tensors(&*self.model) {
-            match tensor.dtype() {
-                DType::U32 => {
-                    let words = checkpoint.words(path, &name, tensor.len())?;
-                    // A pattern from outside is validated before a kernel reads it.
-                    if name.ends_with(".pattern") {
-                        Topology::from_packed(&words).map_err(|error| Error::Checkpoint {
-                            path: path.to_owned(),
-                            reason: format!("{name}: {error}"),
-                        })?;
-                    }
-                    self.gpu.write(&tensor, &words)?;
-                }
-                _ => self.gpu.write(&tensor, checkpoint.get(path, &name, tensor.shape())?)?,
-            }
-        }
-        Ok(())
+        let saved = self.evolution.tensors(&*self.model);
+        saved.iter().try_for_each(|(name, saved)| restore.saved(name, saved))
     }
 }

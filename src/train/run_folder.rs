@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Checkpoint;
 use super::report::LogRecord;
-use crate::files::{Acquired, Lock, remove_left_over, replace};
+use crate::files::{self, Acquired, Lock, remove_left_over, replace};
 use crate::{Error, Result};
 
 /// A folder with `checkpoint.safetensors` and `log.jsonl`. One that a run writes to is locked for as long as this and its clones
@@ -117,7 +117,7 @@ impl RunFolder {
     /// [`Error::Io`], or [`Error::Checkpoint`] if it is damaged.
     pub fn load(&self) -> Result<Checkpoint> {
         let path = self.checkpoint_path();
-        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        let bytes = files::read(&path, files::most_bytes())?;
         Checkpoint::from_bytes(&path, &bytes)
     }
 

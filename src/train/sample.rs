@@ -1,7 +1,7 @@
 //! Text from a language model that was trained.
 
-use super::RunFolder;
 use super::plans::record_refresh;
+use super::{Footprint, RunFolder};
 use crate::data::encode;
 use crate::gpu::{Gpu, Plan, Recorder};
 use crate::nn::{ModelConfig, Network};
@@ -47,6 +47,10 @@ impl Sampler {
                 return bad("prompt", format!("the model does not know '{}'", byte.escape_ascii()));
             }
         };
+        let model = &checkpoint.settings.model;
+        checkpoint.settings.validate()?;
+        let precision = checkpoint.settings.precision;
+        Footprint::of_network(model, model.sparsity(), 1, precision)?.expect_room(gpu)?;
         let path = folder.checkpoint_path();
         let network = checkpoint.network(gpu, &path, &checkpoint.topologies(&path)?, 1)?;
         gpu.run(&record_refresh(gpu, &*network)?)?;

@@ -8,7 +8,7 @@ use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
-use super::{Evaluation, Event, Flow, OptimizerState, Position, RunFolder, Settings, Summary};
+use super::{Evaluation, Event, Flow, Footprint, OptimizerState, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::methods::{Clock, Method, Moment};
@@ -74,6 +74,8 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         settings.validate()?;
+        settings.model.expect_data(&data)?;
+        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
         let model =

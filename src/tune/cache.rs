@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::files::replace;
+use crate::Error;
+use crate::files::{self, replace};
 use crate::gpu::{Choice, Gpu, ShapeClass, Verdict, VersusDense};
 
 /// Raised whenever a file means something else than it did.
 const FORMAT: u32 = 2;
+
+/// A file of choices is far smaller.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// How long another process is waited for. It holds the lock for as long as a small file takes to read and write.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,6 +49,39 @@ struct Contents {
     owner: Owner,
     /// Each read by itself, so that one that this version does not know is passed by.
     choices: Vec<Value>,
+}
+
+impl Contents {
+    /// Contents of a file's bytes.
+    ///
+    /// # Errors
+    /// Why they are passed by, in words.
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text: Value = serde_json::from_slice(bytes).map_err(|error| format!("is damaged: {error}"))?;
+        let format = text.get("format").and_then(Value::as_u64);
+        if format != Some(FORMAT.into()) {
+            return Err("is of another version".to_owned());
+        }
+        serde_json::from_value(text).map_err(|error| format!("is damaged: {error}"))
+    }
+
+    /// The choices that this version knows.
+    fn verdicts(self) -> Vec<(ShapeClass, Verdict)> {
+        let verdict = |line: Value| {
+            let Line { class, choice, versus_dense } = serde_json::from_value(line).ok()?;
+            let versus_dense = versus_dense.filter(|versus| versus.density > 0.0 && versus.time.is_finite());
+            Some((class, Verdict { choice: choice.parse::<Choice>().ok()?, versus_dense }))
+        };
+        self.choices.into_iter().filter_map(verdict).collect()
+    }
+}
+
+/// The choices in a file's bytes, whoever's they are.
+///
+/// # Errors
+/// Why they are passed by, in words.
+pub(crate) fn choices(bytes: &[u8]) -> Result<Vec<(ShapeClass, Verdict)>, String> {
+    Ok(Contents::parse(bytes)?.verdicts())
 }
 
 /// All that the speed of a kernel depends on besides the shape.
@@ -109,29 +147,19 @@ impl Cache {
     /// # Errors
     /// Why what is there was passed by, in words.
     pub(super) fn read(&self) -> Result<Vec<(ShapeClass, Verdict)>, String> {
-        let bytes = match std::fs::read(&self.path) {
+        let bytes = match files::read(&self.path, MOST_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(format!("cannot be read: {error}")),
+            Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(Error::Io { error, .. }) => return Err(format!("cannot be read: {error}")),
+            Err(Error::Data { reason, .. }) => return Err(reason),
+            Err(error) => return Err(error.to_string()),
         };
-        let text: Value = serde_json::from_slice(&bytes).map_err(|error| format!("is damaged: {error}"))?;
-        let format = text.get("format").and_then(Value::as_u64);
-        if format != Some(FORMAT.into()) {
-            return Err("is of another version".to_owned());
-        }
-        let contents: Contents =
-            serde_json::from_value(text).map_err(|error| format!("is damaged: {error}"))?;
+        let contents = Contents::parse(&bytes)?;
         if contents.owner != self.owner {
             return Err("is of another device or driver, or of other kernels".to_owned());
         }
-        let verdict = |line: Value| {
-            let Line { class, choice, versus_dense } = serde_json::from_value(line).ok()?;
-            let versus_dense = versus_dense.filter(|versus| versus.density > 0.0 && versus.time.is_finite());
-            Some((class, Verdict { choice: choice.parse::<Choice>().ok()?, versus_dense }))
-        };
-        Ok(contents.choices.into_iter().filter_map(verdict).collect())
+        Ok(contents.verdicts())
     }
-
     /// Adds choices to those in the file. Of a class that is there already the new one counts. Another process may do the same
     /// at the same time, and neither loses anything.
     ///

@@ -3,7 +3,7 @@
 //!
 //! A choice never changes a result: a candidate is used only if it is right, and gives the bits of what runs without a tuner.
 
-mod cache;
+pub(crate) mod cache;
 mod measure;
 mod operands;
 

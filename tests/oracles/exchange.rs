@@ -130,7 +130,7 @@ impl Bench {
 
     fn load(&self, case: &Case) {
         let gpu = &self.gpu;
-        gpu.write(self.pattern.packed(), &case.topology.packed()).unwrap();
+        self.pattern.replace(gpu, &case.topology).unwrap();
         for (tensor, values) in [
             (self.weight.values(), &case.weight),
             (&self.state[0], &case.state),

@@ -210,7 +210,7 @@ impl Patient {
             let at = |&place: &usize| ((place / layer.grid[1]) as u32, (place % layer.grid[1]) as u32);
             let coordinates: Vec<(u32, u32)> = layer.slots.iter().map(at).collect();
             let topology = Topology::from_coordinates(rows, cols, BLOCK, &coordinates).unwrap();
-            self.gpu.write(self.pattern(index).packed(), &topology.packed()).unwrap();
+            self.pattern(index).replace(&self.gpu, &topology).unwrap();
             self.slots[index] = layer.slots.clone();
             self.write_weight(index, &layer.weight);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::{Class, Tensor};
-use fretwork::methods::{Method, Moment, Scl, Scope, Site, Surgery, Workspace};
+use fretwork::methods::{Method, Moment, Saved, Scl, Scope, Site, Surgery, Workspace};
 use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -23,8 +23,12 @@ fn method(patient: &mut Patient, cost: f32, scope: Scope, connections: &[Vec<f32
     let mut method = Scl::new(cost, scope);
     method.operate(Moment::Start { epochs: 8 }, patient).unwrap();
     let part = |name: &str| -> Vec<Tensor> {
-        let tensors = method.tensors().into_iter();
-        tensors.filter(|(tensor, _)| tensor.starts_with(name)).map(|(_, tensor)| tensor).collect()
+        let saved = method.tensors().into_iter().filter(|(part, _)| part.starts_with(name));
+        let tensor = |(_, saved)| match saved {
+            Saved::Numbers(tensor) | Saved::Set { words: tensor, .. } => tensor,
+            other => panic!("{other:?}"),
+        };
+        saved.map(tensor).collect()
     };
     let (learning, awake) = (part("connections."), part("awake."));
     for ((connections, learning), awake) in connections.iter().zip(&learning).zip(&awake) {

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fretwork::gpu::Tensor;
-use fretwork::methods::{Method, Moment, Scope, SupTickets};
+use fretwork::methods::{Method, Moment, Saved, Scope, SupTickets};
 use fretwork::random::{Key, Stream};
-use fretwork::sparse::Topology;
 
 use crate::patient::{Case, Patient, Sets, numbers, thousand};
 
@@ -69,14 +67,15 @@ fn tickets(first: &Case, grids: &[[usize; 2]], count: usize) -> Vec<Case> {
 
 /// What the method holds for the average of each sparse layer.
 fn expect_average(patient: &Patient, method: &SupTickets, wanted: &Average) -> Result<(), String> {
-    let mut tensors: BTreeMap<String, Tensor> = method.tensors().into_iter().collect();
+    let saved: BTreeMap<String, Saved> = method.tensors().into_iter().collect();
     for (layer, wanted) in wanted.iter().enumerate() {
         // Every layer has a weight and a bias.
-        let mut part = |part: &str| tensors.remove(&format!("average.{}{part}", 2 * layer)).unwrap();
-        let (values, pattern) = (part(""), part(".pattern"));
-        let packed = patient.gpu.read::<u32>(&pattern).unwrap().wait().unwrap();
-        let topology = Topology::from_packed(&packed).map_err(|error| error.to_string())?;
-        let values = patient.gpu.read::<f32>(&values).unwrap().wait().unwrap();
+        let part = |part: &str| &saved[&format!("average.{}{part}", 2 * layer)];
+        let (Saved::Numbers(values), Saved::Pattern(pattern)) = (part(""), part(".pattern")) else {
+            panic!("{saved:?}");
+        };
+        let topology = pattern.topology(&patient.gpu).map_err(|error| error.to_string())?;
+        let values = patient.gpu.read::<f32>(values).unwrap().wait().unwrap();
         let found = numbers(&topology, &values)?.into_iter().collect();
         if wanted != &found {
             return Err(format!("layer {layer}: blocks {found:?} instead of {wanted:?}"));

@@ -1,11 +1,12 @@
 //! `fretwork doctor`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use fretwork::check::{self, Verdict};
+use anyhow::{Result, bail, ensure};
+use fretwork::check::{self, Check, Verdict};
 use fretwork::gpu::{self, AdapterSummary, Gpu, Matrices};
 use fretwork::tune::{Tuner, Tuning};
 use fretwork::{Error, wgpu};
@@ -32,9 +33,6 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         anyhow::Ok(Gpu::request(wanted)?)
     };
     let gpu = open()?;
-    if !options.json {
-        line(format!("checking every kernel on {} ({})", gpu.info().name, gpu.driver()))?;
-    }
     let tuner = Tuner::open(&gpu, Tuning::default());
     let kept = tuner.path().map_or("nowhere".to_owned(), |path| path.display().to_string());
     let choices = gpu.choices().len();
@@ -43,14 +41,33 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     } else {
         line(format!("{choices} choices of kernels are kept in {kept}"))?;
     }
-    let mut table = check::table();
+    let mut all = check::table();
     if let Some(text) = &options.only {
-        table.retain(|check| check.name.contains(text.as_str()));
-        ensure!(!table.is_empty(), "no kernel's name contains {text:?}");
+        all.retain(|check| check.name.contains(text.as_str()));
+        ensure!(!all.is_empty(), "no kernel's name contains {text:?}");
     }
-    let listed = table.len();
-    table.retain(|check| check.applies_to(&gpu));
-    let left_out = listed - table.len();
+    let listed = all.len();
+    all.retain(|check| check.applies_to(&gpu));
+    let left_out = listed - all.len();
+    let quick = options.quick || (!options.all && gpu.is_cpu());
+    let table: Vec<&Check> = if quick { check::quick(&gpu, &all) } else { all.iter().collect() };
+    let chosen: BTreeSet<&str> = table.iter().map(|check| check.name.as_str()).collect();
+    let rest: Vec<&Check> = all.iter().filter(|check| !chosen.contains(check.name.as_str())).collect();
+    if let (Some(text), true, false) = (&options.only, table.is_empty(), rest.is_empty()) {
+        bail!(
+            "a run uses no kernel whose name contains {text:?} unless it is told to; check them with --all"
+        );
+    }
+    if !options.json {
+        let what = if quick { "what a run uses" } else { "every kernel" };
+        let time = check::compile_time(&gpu, table.iter().copied()).map_or(String::new(), first_time);
+        line(format!(
+            "checking {what} on {} ({}): {} checks{time}",
+            gpu.info().name,
+            gpu.driver(),
+            table.len()
+        ))?;
+    }
     let bar = if options.json { ProgressBar::hidden() } else { ProgressBar::new(table.len() as u64) };
     bar.set_style(
         ProgressStyle::with_template("{bar:30} {pos:>3}/{len}  {msg}")
@@ -59,7 +76,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     bar.enable_steady_tick(Duration::from_millis(200));
 
     let wrong = AtomicUsize::new(0);
-    check::share_out(&check::by_kernel(&table), gpu.compilers(), open, |gpu, checks| {
+    check::share_out(&check::by_kernel(table.iter().copied()), gpu.compilers(), open, |gpu, checks| {
         for check in checks {
             bar.set_message(check.name.clone());
             // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
@@ -92,17 +109,36 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     if options.json {
         line(json!({
             "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "checks": table.len(), "wrong": wrong,
-            "left_out": left_out,
+            "left_out": left_out, "not_quick": rest.len(),
         }))?;
-    } else if wrong == 0 {
+    } else {
         if left_out > 0 {
             line(format!("{left_out} checks are of kernels that this adapter cannot run and does not use"))?;
         }
-        line(format!("all {} checks are right", table.len()))?;
-    } else {
-        line(format!("{wrong} of {} checks are WRONG: do not trust results on this adapter", table.len()))?;
+        let rest = match rest.len() {
+            0 => String::new(),
+            count => {
+                let time = check::compile_time(&gpu, rest.iter().copied()).map_or(String::new(), first_time);
+                format!(
+                    "; {count} of other types, blocks and variants are left out, which --all checks{time}"
+                )
+            }
+        };
+        let checks = table.len();
+        line(match wrong {
+            0 => format!("all {checks} checks are right{rest}"),
+            _ => format!("{wrong} of {checks} checks are WRONG: do not trust results on this adapter{rest}"),
+        })?;
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// An estimate in words, of a compilation that the driver may have done before.
+fn first_time(estimate: Duration) -> String {
+    match estimate.as_secs() {
+        seconds @ ..90 => format!(" (about {} s, if none has been compiled before)", seconds.max(1)),
+        seconds => format!(" (about {} minutes, if none has been compiled before)", seconds.div_ceil(60)),
+    }
 }
 
 fn describe(index: usize, adapter: &AdapterSummary, as_json: bool) -> Result<()> {

@@ -346,7 +346,13 @@ pub(crate) struct Doctor {
     /// The adapter to check: its index in the list of `doctor --adapters`, or its name or a part of it.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
-    /// Check only kernels whose name contains this.
+    /// Check what a run uses where it is told nothing else; the default on drivers of a CPU, which compile for minutes.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) quick: bool,
+    /// Check every kernel; the default on GPUs.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Of these, check only kernels whose name contains this.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
     /// Only list the adapters; fails if there is none.

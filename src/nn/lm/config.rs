@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::nn::config::counts;
+use crate::nn::config::{MOST_DEPTH, counts, expect_size};
 use crate::nn::{FeedForward, LayerShape, MoeConfig};
 use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
@@ -49,6 +49,15 @@ impl LmConfig {
         }
         if self.vocabulary.len() < 2 {
             return bad("data", format!("a text of {} different characters", self.vocabulary.len()));
+        }
+        if !self.vocabulary.is_sorted_by(|a, b| a < b) {
+            return bad("data", "the characters of a model should ascend".to_owned());
+        }
+        for (option, size) in [("context", self.context), ("width", self.width), ("hidden", self.hidden)] {
+            expect_size(option, size)?;
+        }
+        if self.depth > MOST_DEPTH {
+            return bad("depth", format!("{} blocks; at most {MOST_DEPTH} can be run", self.depth));
         }
         for (option, value) in [("context", self.context), ("depth", self.depth)] {
             if value == 0 {

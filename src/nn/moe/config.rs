@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::nn::config::expect_size;
 use crate::nn::{FeedForward, LayerShape};
 use crate::ops::gate::{Balance, Gate, Overflow, Score};
+use crate::sparse::RoutingShape;
 use crate::{Error, Result};
 
 /// What mixture of experts to make.
@@ -38,6 +40,8 @@ impl MoeConfig {
         self.gate.validate(self.experts.len())?;
         self.balance.validate()?;
         let widths = self.experts.iter().map(|&width| ("experts", width, false));
+        self.experts.iter().try_for_each(|&width| expect_size("experts", width))?;
+        expect_size("shared", self.shared)?;
         for (option, width, may_be_none) in widths.chain([("shared", self.shared, true)]) {
             if width % block != 0 || (width == 0 && !may_be_none) {
                 let near = width.next_multiple_of(block).max(block);
@@ -80,6 +84,22 @@ impl MoeConfig {
         match self.gate {
             Gate::TopK { tile: Some(tile), .. } => most.checked_next_multiple_of(tile).unwrap_or(most),
             _ => most,
+        }
+    }
+
+    /// The sizes of the routing of so many tokens.
+    pub(crate) fn routing(&self, tokens: usize, block: usize) -> RoutingShape {
+        let count = self.experts.len();
+        // Where experts choose, no more choices are made than they have room for together.
+        let most =
+            matches!(self.gate, Gate::ExpertChoice { .. }).then(|| count * self.gate.capacity(tokens, count));
+        RoutingShape {
+            tokens,
+            choices: self.gate.choices(count),
+            block,
+            widths: self.experts.clone(),
+            capacity: self.room(tokens),
+            most,
         }
     }
 

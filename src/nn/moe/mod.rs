@@ -13,7 +13,7 @@ use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::gate::{self, Draw, Gate, Grads, Inputs, Outputs, Results};
 use crate::ops::{self, Activation, Epilogue, Step};
 use crate::random::{Key, Stream};
-use crate::sparse::{Routing, RoutingShape};
+use crate::sparse::Routing;
 use crate::{Error, Result};
 use capacity::Capacity;
 use experts::Experts;
@@ -150,11 +150,7 @@ impl Moe {
         let tokens = sequences.saturating_mul(sequence);
         let count = config.experts.len();
         let choices = config.gate.choices(count);
-        // Where experts choose, no more choices are made than they have room for together.
-        let most = matches!(config.gate, Gate::ExpertChoice { .. })
-            .then(|| count * config.gate.capacity(tokens, count));
-        let routing =
-            Routing::new(gpu, RoutingShape { tokens, choices, block, widths: config.experts.clone(), most })?;
+        let routing = Routing::new(gpu, config.routing(tokens, block))?;
         let hashed = matches!(config.gate, Gate::Hash { .. });
         let router = (!hashed).then(|| Router::new(builder, config, tokens)).transpose()?;
         let experts = Experts::new(builder, &routing, config.gated, activation, variance)?;

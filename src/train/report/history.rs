@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, from_hex};
 use crate::sparse::BLOCKS;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// A run from its start. Everything is under the number of epochs that were done: 0 at the start.
 #[derive(Debug, Default)]
@@ -47,10 +47,17 @@ impl History {
     /// # Errors
     /// [`Error::Data`] naming the line that is damaged, [`Error::Io`].
     pub(super) fn read(path: &Path) -> Result<Self> {
-        let bytes = match std::fs::read(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(Error::io(path))?,
-        };
+        match files::read(path, files::most_bytes()) {
+            Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            read => Self::parse(path, &read?),
+        }
+    }
+
+    /// Reads the bytes of the log at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the line that is damaged.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let mut history = Self::default();
         let mut lines = bytes.split(|&byte| byte == b'\n').enumerate().peekable();
         while let Some((index, line)) = lines.next() {

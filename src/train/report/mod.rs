@@ -33,6 +33,15 @@ pub fn render(folder: &RunFolder) -> Result<String> {
     Ok(page::page(&folder.name(), checkpoint.as_ref(), &history))
 }
 
+/// Reads the bytes of a log and says how many epochs and layers there are.
+///
+/// # Errors
+/// [`Error::Data`](crate::Error::Data) naming the line that is damaged.
+pub(crate) fn read_log(path: &Path, bytes: &[u8]) -> Result<[usize; 2]> {
+    let history = History::parse(path, bytes)?;
+    Ok([history.epochs.len(), history.layers.len()])
+}
+
 /// Writes the page to `out`, or to `report.html` in the folder, and says where it is. It is written beside an older one and
 /// renamed, so that no half of a page is ever there.
 ///

@@ -1,0 +1,149 @@
+//! The bytes that are estimated before a run are those that it takes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use fretwork::data::{Dataset, Source};
+use fretwork::gpu::{Class, Gpu, Options};
+use fretwork::methods::{Kind, MethodConfig};
+use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, Precision};
+use fretwork::ops::Activation;
+use fretwork::ops::gate::{Balance, Gate};
+use fretwork::sparse::Density;
+use fretwork::train::{Footprint, Length, OptimizerKind, Schedule, Settings, Trainer};
+
+fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
+    Settings {
+        data: data.name.clone(),
+        first_rows: [None; 2],
+        model,
+        precision: Precision::F32,
+        method: MethodConfig::new(kind, 0.8),
+        length: Length::Steps(100),
+        batch: 16,
+        epoch_steps: None,
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 0.01,
+        schedule: Schedule::Constant,
+        momentum: 0.9,
+        weight_decay: 0.0,
+    }
+}
+
+fn mlp(data: &Dataset, hidden: &[usize], activation: Activation) -> MlpConfig {
+    MlpConfig {
+        inputs: data.width(),
+        hidden: hidden.to_vec(),
+        classes: data.classes,
+        block: 16,
+        sparsity: Some(0.8),
+        density: Density::Erk,
+        activation,
+        dropout: 0.0,
+        seed: 1,
+    }
+}
+
+fn lm(data: &Dataset, experts: Option<MoeConfig>) -> LmConfig {
+    LmConfig {
+        vocabulary: data.vocabulary.clone(),
+        context: 32,
+        width: 64,
+        heads: 2,
+        depth: 2,
+        hidden: 256,
+        experts,
+        activation: Activation::Gelu,
+        block: 16,
+        sparsity: None,
+        density: Density::Uniform,
+        seed: 1,
+    }
+}
+
+fn moe(gate: &str) -> MoeConfig {
+    MoeConfig {
+        experts: vec![64, 128, 64, 96],
+        gate: gate.parse::<Gate>().unwrap(),
+        balance: Balance::default(),
+        bias_rate: 0.0,
+        capacity: 0.0,
+        overflow: Overflow::Position,
+        gated: false,
+        shared: 0,
+    }
+}
+
+/// A run's estimate, class by class, against what the allocator counts.
+#[track_caller]
+fn assert_agrees(gpu: &Gpu, settings: Settings, data: &Dataset) {
+    let what = format!("{} by {} in {:?}", settings.model, settings.method.kind, settings.precision);
+    let footprint = Footprint::of_run(&settings, &*settings.build_method()).unwrap();
+    let before = gpu.bytes();
+    assert_eq!(before.total(), 0, "{what}");
+    let trainer = Trainer::new(gpu, settings, data.clone()).unwrap();
+    let bytes = trainer.gpu().bytes();
+    for (class, found) in [
+        (Class::Values, bytes.values),
+        (Class::Topology, bytes.topology),
+        (Class::Gradients, bytes.gradients),
+        (Class::Optimizer, bytes.optimizer),
+        (Class::Activations, bytes.activations),
+    ] {
+        assert_eq!(footprint.of(class), found.into(), "{what}: {class:?}");
+    }
+    let (estimate, found) = (footprint.total() as f64, bytes.total() as f64);
+    assert!((estimate / found - 1.0).abs() < 0.06, "{what}: {estimate} estimated, {found} found");
+}
+
+#[test]
+fn perceptrons() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    for (hidden, activation, kind, sparsity) in [
+        (&[256, 512, 128][..], Activation::Relu, Kind::Static, Some(0.8)),
+        (&[512], Activation::Gelu, Kind::Static, None),
+        (&[512, 512], Activation::Gelu, Kind::Rigl, Some(0.8)),
+        (&[512, 512], Activation::Relu, Kind::Snfs, Some(0.5)),
+        (&[512, 512], Activation::Relu, Kind::Set, Some(0.8)),
+    ] {
+        let config = MlpConfig { sparsity, ..mlp(&data, hidden, activation) };
+        assert_agrees(&gpu, settings(&data, config.into(), kind), &data);
+    }
+    if !gpu.has_f16() {
+        return println!("SKIPPED: this adapter has no half precision");
+    }
+    let half = settings(&data, mlp(&data, &[512, 512], Activation::Gelu).into(), Kind::Static);
+    assert_agrees(&gpu, Settings { precision: Precision::F16(Half::default()), ..half }, &data);
+}
+
+#[test]
+fn language_models() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        file.path(),
+        "Full fathom five thy father lies; of his bones are coral made. ".repeat(200),
+    )
+    .unwrap();
+    let data = Dataset::load(&Source::Text(file.path().to_owned()), 1, 32).unwrap();
+    let models = [
+        lm(&data, None),
+        LmConfig { sparsity: Some(0.5), ..lm(&data, None) },
+        lm(&data, Some(moe("softmax-top:2"))),
+        lm(&data, Some(MoeConfig { gated: true, shared: 64, bias_rate: 0.01, ..moe("softmax-top:2") })),
+        LmConfig { sparsity: Some(0.5), ..lm(&data, Some(moe("noisy-top:2"))) },
+        lm(&data, Some(MoeConfig { capacity: 1.0, overflow: Overflow::Probability, ..moe("softmax-top:1") })),
+        lm(&data, Some(moe("hash:1"))),
+        lm(&data, Some(moe("expert-choice:1"))),
+    ];
+    let half = gpu.has_f16().then_some(Precision::F16(Half::default()));
+    if half.is_none() {
+        println!("SKIPPED: this adapter has no half precision");
+    }
+    for model in models {
+        for precision in [Some(Precision::F32), half].into_iter().flatten() {
+            let settings = settings(&data, model.clone().into(), Kind::Static);
+            assert_agrees(&gpu, Settings { precision, ..settings }, &data);
+        }
+    }
+}
