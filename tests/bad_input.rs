@@ -106,7 +106,7 @@ fn sizes_without_room() {
         ),
         (&["--data", &text, "--depth", "30000000"], ["depth: 30000000 blocks; at most 16384", ""]),
         (
-            &["--data", &text, "--depth", "16384", "--width", "512"],
+            &["--data", &text, "--depth", "16384", "--width", "512", "--heads", "8"],
             ["the sum of its buffers in bytes is ", bytes],
         ),
         (

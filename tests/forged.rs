@@ -133,12 +133,12 @@ fn what_methods_keep_for_every_place() {
     assert!(Trainer::resume(&gpu, &whole, Path::new(PATH), digits()).is_ok());
     let wanted = ["method.awake.1", "block 31 of a grid of 25 places"];
     assert_refused(&gpu, &whole, &wanted, |forged| forged.put_words("method.awake.1", &[1 << 31]));
-    let wanted = ["method.connections.1", "should have shape [25]"];
+    let wanted = ["method.connections.1", "should have [25]"];
     assert_refused(&gpu, &whole, &wanted, |forged| {
         forged.put("method.connections.1", &[24], vec![0.0; 24]);
     });
     let whole = stopped(&gpu, Kind::Snfs, 1);
-    let wanted = ["method.layers.0.smoothed", "should have shape [20]"];
+    let wanted = ["method.layers.0.smoothed", "should have [20]"];
     assert_refused(&gpu, &whole, &wanted, |forged| {
         forged.put("method.layers.0.smoothed", &[21], vec![0.0; 21]);
     });
@@ -160,7 +160,7 @@ fn what_sup_tickets_remember() {
     };
     let name = "method.average.2.pattern";
     let size = packed([SIDE; 2], 16, nnz).len();
-    // As many words, but of a grid with other sides: the places would lie past the map.
+    // The number of words is right, but the grid has other sides: places would lie past the map.
     let taller = packed([SIDE + 1, SIDE - 1], 16, nnz);
     assert_eq!(taller.len(), size);
     assert_refused(&gpu, &whole, &[name, "in 96 x 64", "in 80 x 80"], |forged| {

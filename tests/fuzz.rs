@@ -114,7 +114,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
     for (layer, topology) in model.layers().iter().zip(model.topologies(Some(0.5)).unwrap()) {
         let name = format!("{}.weight", layer.name);
         match topology {
-            // As if blocks had been exchanged and one of them rested.
+            // Slots in an order that an exchange of blocks leaves, and an inactive block.
             Some(topology) => {
                 let mut blocks: Vec<_> =
                     topology.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
@@ -160,7 +160,8 @@ enum Change {
 
 impl Change {
     fn apply(&self, bytes: &mut Vec<u8>) {
-        let at = |index: &prop::sample::Index| index.index(bytes.len() + 1);
+        let places = bytes.len() + 1;
+        let at = |index: &prop::sample::Index| index.index(places);
         match self {
             Self::Flip(index, bit) => {
                 bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte ^= 1 << bit)
@@ -169,8 +170,8 @@ impl Change {
                 bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte = *value)
             }
             Self::Word(index, word) => {
-                let places = bytes.iter_mut().skip(at(index) / 4 * 4);
-                places.zip(word.to_le_bytes()).for_each(|(byte, value)| *byte = value);
+                let word_at = bytes.iter_mut().skip(at(index) / 4 * 4);
+                word_at.zip(word.to_le_bytes()).for_each(|(byte, value)| *byte = value);
             }
             Self::Cut(index) => bytes.truncate(at(index)),
             Self::Remove(index, count) => {
@@ -227,7 +228,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The same cases on every machine, so that what is found can be found again.
+/// A runner with a fixed seed: its cases are the same on every machine, so that a failure can be found again.
 fn runner() -> TestRunner {
     TestRunner::new(ProptestConfig {
         cases: CASES,

@@ -57,7 +57,10 @@ pub(crate) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<
     if sides[0] != label_sides[0] {
         return Err(bad(labels.path, format!("has {} labels for {} images", label_sides[0], sides[0])));
     }
-    let width = sides[1..].iter().product();
+    // Images that are not there may have sides of any size.
+    let width = sides[1..].iter().try_fold(1usize, |width, &side| width.checked_mul(side));
+    let width = width
+        .ok_or_else(|| bad(images.path, format!("has images of {:?}, which is too large", &sides[1..])))?;
     Table::new(Features::Bytes(pixels, factor), label_bytes.into_iter().map(u32::from).collect(), width)
         .map_err(|error| bad(images.path, error.to_string()))
 }
@@ -83,9 +86,6 @@ fn parse(part: &Part<'_>) -> Result<(Vec<usize>, Vec<u8>)> {
         return Err(bad(format!("has elements of type {kind:#04x}; only bytes (0x08) are read")));
     }
     let sides = (0..rank).map(|_| Ok(u32::from_be_bytes(word()?) as usize)).collect::<Result<Vec<_>>>()?;
-    if sides.contains(&0) {
-        return Err(bad(format!("promises {sides:?} bytes, which are none")));
-    }
     let most = files::most_bytes().min(u32::MAX.into());
     let size = sides
         .iter()

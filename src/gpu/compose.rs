@@ -46,6 +46,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/pieces",
     "common/random",
     "common/rank",
+    "common/set",
     "common/sideways",
     "common/step",
     "common/topology",

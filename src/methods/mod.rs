@@ -123,8 +123,8 @@ pub trait Method: fmt::Debug + Send {
         rate
     }
 
-    /// What it remembers on the device, by name: part of every checkpoint. What a checkpoint holds under the name is validated
-    /// as [`Saved`] says before it is put back.
+    /// State on the device, by name: part of every checkpoint. Words of a checkpoint are validated as [`Saved`] says before they
+    /// are put back.
     fn tensors(&self) -> Vec<(String, Saved)> {
         Vec::new()
     }

@@ -110,7 +110,7 @@ pub struct Checkpoint {
 
 /// Key of the header's entry: the format and its version. Version 2 has the types of tensors in its checksum.
 const FORMAT: &str = "fretwork.checkpoint.2";
-/// What the keys of all versions begin with.
+/// Beginning of the keys of all versions.
 const FORMATS: &str = "fretwork.checkpoint.";
 
 impl Checkpoint {

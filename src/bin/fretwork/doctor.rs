@@ -42,6 +42,9 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         line(format!("{choices} choices of kernels are kept in {kept}"))?;
     }
     let mut all = check::table();
+    let quick = options.quick || (!options.all && gpu.is_cpu());
+    let of_run: Option<BTreeSet<String>> =
+        quick.then(|| check::quick(&gpu, &all).iter().map(|check| check.name.clone()).collect());
     if let Some(text) = &options.only {
         all.retain(|check| check.name.contains(text.as_str()));
         ensure!(!all.is_empty(), "no kernel's name contains {text:?}");
@@ -49,10 +52,8 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     let listed = all.len();
     all.retain(|check| check.applies_to(&gpu));
     let left_out = listed - all.len();
-    let quick = options.quick || (!options.all && gpu.is_cpu());
-    let table: Vec<&Check> = if quick { check::quick(&gpu, &all) } else { all.iter().collect() };
-    let chosen: BTreeSet<&str> = table.iter().map(|check| check.name.as_str()).collect();
-    let rest: Vec<&Check> = all.iter().filter(|check| !chosen.contains(check.name.as_str())).collect();
+    let is_chosen = |check: &&Check| of_run.as_ref().is_none_or(|names| names.contains(&check.name));
+    let (table, rest): (Vec<&Check>, Vec<&Check>) = all.iter().partition(is_chosen);
     if let (Some(text), true, false) = (&options.only, table.is_empty(), rest.is_empty()) {
         bail!(
             "a run uses no kernel whose name contains {text:?} unless it is told to; check them with --all"
