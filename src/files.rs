@@ -31,7 +31,7 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     if metadata.len() > most {
         return Err(too_large(metadata.len()));
     }
-    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let file = File::open(path).map_err(Error::io(path))?;
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(Error::io(path))?;
     // It may have grown in the meantime.

@@ -69,7 +69,7 @@ pub fn text(bytes: &[u8]) -> bool {
 /// A checkpoint. Its checksum is passed by, or no change would get past it; what it protects is validated all the same.
 pub fn checkpoint(bytes: &[u8]) -> bool {
     let path = Path::new(PATH);
-    let Ok((checkpoint, _)) = Checkpoint::parse(path, bytes) else { return false };
+    let Ok((checkpoint, ..)) = Checkpoint::parse(path, bytes) else { return false };
     if checkpoint.settings.validate().is_err() {
         return false;
     }

@@ -108,10 +108,10 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, TensorData>,
 }
 
-/// Key of the header's entry: the format and its version. Version 2 has the types of tensors in its checksum.
+/// Key of the header's entry: the format and its version.
 const FORMAT: &str = "fretwork.checkpoint.2";
-/// Beginning of the keys of all versions.
-const FORMATS: &str = "fretwork.checkpoint.";
+/// Key in version 1, whose checksum is without the types of tensors. It is read, and not written.
+const FORMAT_1: &str = "fretwork.checkpoint.1";
 
 impl Checkpoint {
     /// A checkpoint with no tensors and no fingerprint yet.
@@ -317,33 +317,30 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] if any of it is not as it was written.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let (checkpoint, wanted) = Self::parse(path, bytes)?;
+        let (checkpoint, wanted, types) = Self::parse(path, bytes)?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
-        let checksum = checkpoint.checksum().map_err(|error| bad(error.to_string()))?;
+        let checksum = checkpoint.checksum(types).map_err(|error| bad(error.to_string()))?;
         if checksum != wanted {
             return Err(bad(format!("is damaged: its checksum is {checksum:08x}, should be {wanted:08x}")));
         }
         Ok(checkpoint)
     }
 
-    /// The checkpoint in a file's bytes, and the checksum that it should have.
+    /// The checkpoint in a file's bytes, the checksum that it should have, and whether that is with types.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for what is no checkpoint of this version.
-    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, u32)> {
+    /// [`Error::Checkpoint`] for what is no checkpoint of a version that is known.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, u32, bool)> {
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         let (_, metadata) = SafeTensors::read_metadata(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
         let entries = metadata.metadata().as_ref();
-        let header = entries.and_then(|entries| entries.get(FORMAT)).ok_or_else(|| {
-            let version = |key: &String| key.strip_prefix(FORMATS).map(str::to_owned);
-            bad(match entries.and_then(|entries| entries.keys().find_map(version)) {
-                Some(version) => format!(
-                    "is of version {version} of the format, and this program reads {FORMAT}; go on with the program that wrote it"
-                ),
-                None => format!("has no entry {FORMAT}; it is not one of this program's"),
-            })
+        let entry = |key| entries.and_then(|entries| entries.get(key));
+        let header = entry(FORMAT).or_else(|| entry(FORMAT_1)).ok_or_else(|| {
+            let keys: Vec<&String> = entries.iter().flat_map(|entries| entries.keys()).collect();
+            bad(format!("has neither an entry {FORMAT} nor {FORMAT_1}, but {keys:?}: it is of another version or program"))
         })?;
+        let types = entry(FORMAT).is_some();
         let header: Header =
             serde_json::from_str(header).map_err(|error| bad(format!("its header is damaged: {error}")))?;
         if !(header.position.loss_sum.is_finite() && header.position.hits.is_finite()) {
@@ -361,7 +358,7 @@ impl Checkpoint {
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
         let Header { settings, position, memory, fingerprint, checksum } = header;
-        Ok((Self { settings, position, memory, fingerprint, tensors }, checksum))
+        Ok((Self { settings, position, memory, fingerprint, tensors }, checksum, types))
     }
 
     fn header(&self) -> serde_json::Result<String> {
@@ -370,12 +367,12 @@ impl Checkpoint {
             position: self.position,
             memory: self.memory.clone(),
             fingerprint: self.fingerprint,
-            checksum: self.checksum()?,
+            checksum: self.checksum(true)?,
         })
     }
 
     /// CRC-32 over settings, position, memory, fingerprint where there is one, and every tensor's name, type, shape and bytes.
-    fn checksum(&self) -> serde_json::Result<u32> {
+    fn checksum(&self, types: bool) -> serde_json::Result<u32> {
         let mut crc = flate2::Crc::new();
         crc.update(serde_json::to_string(&(&self.settings, self.position, &self.memory))?.as_bytes());
         if let Some(fingerprint) = self.fingerprint {
@@ -383,7 +380,10 @@ impl Checkpoint {
         }
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
-            crc.update(format!("{:?}{:?}", tensor.dtype(), tensor.shape).as_bytes());
+            if types {
+                crc.update(format!("{:?}", tensor.dtype()).as_bytes());
+            }
+            crc.update(format!("{:?}", tensor.shape).as_bytes());
             crc.update(tensor.values.bytes());
         }
         Ok(crc.sum())

@@ -1,15 +1,18 @@
 //! The settings of a new run, from the options of `train`.
 
+use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::methods::{MethodConfig, Updates};
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
+use fretwork::sparse::MOST_EXPERTS;
 use fretwork::train::{Length, OptimizerKind, Settings};
 
 use crate::options::{Float, Model, Train};
 
 /// The settings, and what was made of options that ask for more than there is.
 pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Settings, Vec<String>)> {
+    expect_experts(options)?;
     let Train { data: rows, steps, .. } = options;
     let (rate, decay) = match steps.optimizer {
         OptimizerKind::AdamW => (0.004, 0.01),
@@ -112,6 +115,17 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
             density,
             seed,
         }),
+    }
+}
+
+/// Refuses more experts of one width than there may be, before their widths are listed.
+fn expect_experts(options: &Train) -> fretwork::Result<()> {
+    match options.moe.experts[..] {
+        [count] if count > MOST_EXPERTS => {
+            let reason = format!("{count} experts, not 1 to {MOST_EXPERTS}");
+            Err(Error::Config { option: "experts", reason })
+        }
+        _ => Ok(()),
     }
 }
 

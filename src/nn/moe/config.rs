@@ -93,14 +93,7 @@ impl MoeConfig {
         // Where experts choose, no more choices are made than they have room for together.
         let most =
             matches!(self.gate, Gate::ExpertChoice { .. }).then(|| count * self.gate.capacity(tokens, count));
-        RoutingShape {
-            tokens,
-            choices: self.gate.choices(count),
-            block,
-            widths: self.experts.clone(),
-            capacity: self.room(tokens),
-            most,
-        }
+        RoutingShape { tokens, choices: self.gate.choices(count), block, widths: self.experts.clone(), most }
     }
 
     /// Whether a token's experts depend on nothing but tokens before it in its own sequence, and itself: in training, or outside

@@ -2,7 +2,7 @@
 
 use super::sum::Sum;
 use crate::gpu::Class;
-use crate::nn::{LmConfig, MoeConfig, Overflow, Precision};
+use crate::nn::{LmConfig, MoeConfig, Precision};
 use crate::ops::Activation;
 use crate::ops::gate::Gate;
 use crate::sparse::{RoutingBounds, RoutingShape, Topology};
@@ -89,9 +89,9 @@ fn mixture(all: &mut Rows<'_>, config: &LmConfig, moe: &MoeConfig) -> Result<()>
     // The choices, their weights and the gradients of these, and a part of the input's gradient.
     (0..3).for_each(|_| all.add("choices", choices, 4));
     all.add("a gradient", config.width, 4);
-    let words = tokens.div_ceil(32) * experts;
-    if moe.overflow == Overflow::Probability && moe.capacity > 0.0 {
-        all.sum.add(Class::Scratch, "kept", words as u128, 4);
+    if moe.capacity > 0.0 {
+        let words = tokens.div_ceil(32) as u128 * experts as u128;
+        all.sum.add(Class::Scratch, "assignments that are not dropped", words, 4);
     }
 
     let block = config.block as u128;
