@@ -164,10 +164,10 @@ impl Change {
         let at = |index: &prop::sample::Index| index.index(places);
         match self {
             Self::Flip(index, bit) => {
-                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte ^= 1 << bit)
+                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte ^= 1 << bit);
             }
             Self::Set(index, value) => {
-                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte = *value)
+                bytes.iter_mut().skip(at(index)).take(1).for_each(|byte| *byte = *value);
             }
             Self::Word(index, word) => {
                 let word_at = bytes.iter_mut().skip(at(index) / 4 * 4);
@@ -267,7 +267,9 @@ fn changed_files_do_no_harm() {
 fn random_bytes_do_no_harm() {
     let bytes = prop::collection::vec(any::<u8>(), 0..400);
     let outcome = runner().run(&bytes, |bytes| {
-        ALL.iter().for_each(|(_, read)| drop(read(&bytes)));
+        for (_, read) in ALL {
+            read(&bytes);
+        }
         Ok(())
     });
     outcome.unwrap();

@@ -34,7 +34,7 @@ pub fn quick<'c>(gpu: &Gpu, table: impl IntoIterator<Item = &'c Check>) -> Vec<&
 /// no CPU, where it is a matter of seconds.
 pub fn compile_time<'c>(gpu: &Gpu, checks: impl IntoIterator<Item = &'c Check>) -> Option<Duration> {
     let kernels = by_kernel(checks).len() as u32;
-    gpu.is_cpu().then(|| KERNEL_TIME * kernels / gpu.compilers() as u32)
+    gpu.is_software().then(|| KERNEL_TIME * kernels / gpu.compilers() as u32)
 }
 
 /// A check's kernel without its block, and the block: `fretwork.dds.lane.f32.nt` and 16 of `fretwork.dds.lane.f32.b16.nt 8x8x8`.

@@ -237,11 +237,6 @@ impl Gpu {
         self.threads().min(8) as usize
     }
 
-    /// Whether the driver runs on the host's own processor, and in its memory.
-    pub fn is_cpu(&self) -> bool {
-        self.inner.info.device_type == wgpu::DeviceType::Cpu
-    }
-
     /// The driver's name and version.
     pub fn driver(&self) -> String {
         format!("{} {}", self.inner.info.driver, self.inner.info.driver_info).trim().to_owned()

@@ -92,7 +92,7 @@ impl Footprint {
             return refuse(label, "its size in bytes", bytes, limit);
         }
         match host::available_memory() {
-            Some(limit) if self.total() > u128::from(limit) && gpu.is_cpu() => {
+            Some(limit) if self.total() > u128::from(limit) && gpu.is_software() => {
                 refuse(self.name.clone(), "the sum of its buffers in bytes", self.total(), limit)
             }
             _ => Ok(()),

@@ -202,12 +202,8 @@ impl Bench {
         let topology = Topology::from_coordinates(rows, cols, 8, &blocks).unwrap();
         let packed = topology.packed();
         match fault {
-            Some(Fault::Odd) => {
-                Pattern::adopt(&topology, self.view(&[packed.len()], DType::U32, 4, false)).unwrap()
-            }
-            Some(Fault::Aliased) => {
-                Pattern::adopt(&topology, self.shared(&[packed.len()], DType::U32)).unwrap()
-            }
+            Some(Fault::Odd) => adopt(&topology, self.view(&[packed.len()], DType::U32, 4, false)).unwrap(),
+            Some(Fault::Aliased) => adopt(&topology, self.shared(&[packed.len()], DType::U32)).unwrap(),
             fault => Pattern::upload(self.on(fault), &topology).unwrap(),
         }
     }
@@ -243,4 +239,11 @@ impl Bench {
         let shape = RoutingShape { tokens: 4, choices: 2, block: 8, widths, most: None };
         Routing::new(self.on(self.next()), shape).unwrap()
     }
+}
+
+/// A pattern in a buffer that holds no topology: these devices compute nothing, so nothing reads it.
+#[expect(unsafe_code, reason = "the words of a pattern are not read on a make-believe device")]
+pub(crate) fn adopt(topology: &Topology, packed: Tensor) -> fretwork::Result<Pattern> {
+    // SAFETY: no kernel runs on a device that computes nothing.
+    unsafe { Pattern::adopt(topology, packed) }
 }

@@ -4,7 +4,7 @@ use fretwork::gpu::{Class, Gpu};
 use fretwork::random;
 use fretwork::sparse::{self, BlockMask, BlockMatrix, Pattern, Routing, RoutingShape, Topology};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, adopt};
 use crate::calls::{Call, refused, said};
 use crate::memory::{all_kinds, question};
 
@@ -21,7 +21,7 @@ fn patterns(b: &Bench) {
         for (gpu, other) in [(&b.gpu, &b.other), (&b.other, &b.gpu)] {
             let Some(pattern) = said(Pattern::upload(gpu, &topology)) else { continue };
             let _ = (pattern.rows(), pattern.cols(), pattern.row_blocks(), pattern.col_blocks());
-            let _ = (pattern.places(), pattern.block(), pattern.nnz(), pattern.elements(), pattern.packed());
+            let _ = (pattern.places(), pattern.block(), pattern.nnz(), pattern.elements());
             said(pattern.topology(gpu));
             refused(pattern.topology(other));
             for nnz in [0, 1, 6, 7, usize::MAX] {
@@ -29,7 +29,11 @@ fn patterns(b: &Bench) {
                 assert!(sized.is_none_or(|sized| sized.nnz() <= 6));
             }
             for tensor in all_kinds(b) {
-                said(Pattern::adopt(&topology, tensor));
+                said(adopt(&topology, tensor));
+            }
+            for topology in topologies() {
+                said(pattern.replace(gpu, &topology));
+                refused(pattern.replace(other, &topology));
             }
             matrices(gpu, other, &pattern);
         }
@@ -114,7 +118,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Pattern::bounded",
             "Pattern::sized_like",
             "Pattern::topology",
-            "Pattern::packed",
+            "Pattern::replace",
             "Pattern::rows",
             "Pattern::cols",
             "Pattern::row_blocks",

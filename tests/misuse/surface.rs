@@ -34,7 +34,9 @@ fn read(text: &str, file: &str, found: &mut BTreeSet<String>) {
         }
         for (indent, of) in [("", file), ("    ", of.as_str())] {
             let Some(line) = line.strip_prefix(indent) else { continue };
-            let declared = ["pub fn ", "pub const fn "].iter().find_map(|start| line.strip_prefix(start));
+            let declared = ["pub fn ", "pub const fn ", "pub unsafe fn "]
+                .iter()
+                .find_map(|start| line.strip_prefix(start));
             if let Some(declared) = declared {
                 let end = declared.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap();
                 found.insert(format!("{of}::{}", &declared[..end]));

@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         line(format!("{choices} choices of kernels are kept in {kept}"))?;
     }
     let mut all = check::table();
-    let quick = options.quick || (!options.all && gpu.is_cpu());
+    let quick = options.quick || (!options.all && gpu.is_software());
     let of_run: Option<BTreeSet<String>> =
         quick.then(|| check::quick(&gpu, &all).iter().map(|check| check.name.clone()).collect());
     if let Some(text) = &options.only {
