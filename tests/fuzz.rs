@@ -109,7 +109,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         momentum: 0.9,
         weight_decay: 0.0,
     };
-    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0 };
+    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1 };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));
     for (layer, topology) in model.layers().iter().zip(model.topologies(Some(0.5)).unwrap()) {
         let name = format!("{}.weight", layer.name);
