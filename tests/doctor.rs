@@ -173,25 +173,73 @@ fn a_quick_doctor_says_what_it_left_out() {
     let doctor = |args: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_fretwork")).arg("doctor").args(args).output().unwrap()
     };
-    let quick = doctor(&["--quick", "--only", "blocks.rest"]);
+    let quick = doctor(&["--quick", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&quick.stdout).into_owned();
     assert!(quick.status.success() && said.contains("checking what a run uses on "), "{said}");
     let last = said.lines().last().unwrap();
     let wanted =
         "all 1 checks are right; 4 of other types, blocks and variants are left out, which --all checks";
     assert!(last.starts_with(wanted), "{last}");
-    let every = doctor(&["--all", "--only", "blocks.rest"]);
+    let every = doctor(&["--all", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&every.stdout).into_owned();
     assert!(
         said.contains("checking every kernel on ") && said.ends_with("all 5 checks are right\n"),
         "{said}"
     );
     // A check of nothing is no success.
-    let none = doctor(&["--quick", "--only", "blocks.rest.f32.b8"]);
+    let none = doctor(&["--quick", "--only", "score.silent.f32.b8"]);
     let said = String::from_utf8_lossy(&none.stderr).into_owned();
     assert!(!none.status.success() && said.contains("check them with --all"), "{said}");
     let both = doctor(&["--quick", "--all"]);
     assert!(String::from_utf8_lossy(&both.stderr).contains("cannot be used with"));
+}
+
+/// Each kernel of a step and of an update of a perceptron has a check in a quick doctor.
+#[test]
+fn a_quick_doctor_checks_what_a_run_uses() {
+    use fretwork::methods::{Kind, MethodConfig};
+    use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = fretwork::data::Dataset::load(&fretwork::data::Source::Digits, 1, 0).unwrap();
+    let settings = Settings {
+        data: "digits".to_owned(),
+        first_rows: [None; 2],
+        model: fretwork::nn::MlpConfig {
+            inputs: 64,
+            hidden: vec![64, 64],
+            classes: 10,
+            block: 16,
+            sparsity: Some(0.5),
+            density: fretwork::sparse::Density::Erk,
+            activation: fretwork::ops::Activation::Relu,
+            dropout: 0.0,
+            seed: 1,
+        }
+        .into(),
+        precision: fretwork::nn::Precision::F32,
+        method: MethodConfig::new(Kind::Rigl, 0.5),
+        length: Length::Steps(200),
+        batch: 128,
+        epoch_steps: None,
+        optimizer: OptimizerKind::AdamW,
+        learning_rate: 0.004,
+        schedule: Schedule::OneCycle,
+        momentum: 0.9,
+        weight_decay: 0.01,
+    };
+    let trainer = Trainer::new(&gpu, settings, data).unwrap();
+    let table = check::table();
+    // `fretwork.dds.wave.f32.b16.rhs_t`, say, is of `dds.wave`.
+    let kernel = |label: &str| label.split(['.', ' ', '(']).skip(1).take(2).collect::<Vec<_>>().join(".");
+    let checked: Vec<String> = check::quick(&gpu, &table).iter().map(|check| kernel(&check.name)).collect();
+    let mut labels: Vec<&str> = trainer.step_kernels().collect();
+    labels.extend(trainer.update_plan().unwrap().labels());
+    // The index of a pattern is checked as a whole, and products of few columns are among those of others.
+    let parts = ["dense.tall", "pattern.place", "pattern.count", "pattern.scan", "pattern.fill"];
+    for label in labels {
+        let kernel = kernel(label);
+        assert!(checked.contains(&kernel) || parts.contains(&kernel.as_str()), "{label}");
+    }
 }
 
 /// The table is right however a device is used: with checked shaders, with WebGPU's default limits, and with grids folded.

@@ -108,7 +108,7 @@ fn what_indexes_a_layer() {
         forged.put_words(columns, &[]);
     });
     let born = "layers.1.weight.born";
-    assert_refused(&gpu, &whole, &[born, "step 5", "at step 4"], put(born, nnz, 0, 5));
+    assert_refused(&gpu, &whole, &[born, "step 6", "at step 4"], put(born, nnz, 0, 6));
     let awake = "layers.1.weight.awake";
     assert_refused(&gpu, &whole, &[awake, "has 2"], put(awake, nnz, 0, 2));
     for (set, places) in [

@@ -149,7 +149,7 @@ fn it_learns_what_f32_does_and_says_it() {
         }
     }
     let say = || {
-        let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.5, 1).unwrap();
+        let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.25, 1).unwrap();
         (0..40).map(|_| sampler.next_character().unwrap()).collect::<Vec<u8>>()
     };
     let said = String::from_utf8(say()).unwrap();

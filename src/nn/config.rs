@@ -20,8 +20,8 @@ pub struct LayerShape {
     pub sparse: bool,
     /// Whether a bias follows.
     pub bias: bool,
-    /// The hidden units that rows and columns of the weight stand for, by a number of the network's: layers that write and read the
-    /// same units share it. `None` for units that are written and read in any case: features, classes, a residual stream.
+    /// The units that rows and columns of the weight stand for, by a number of the network's: layers that write and read the same
+    /// units share it. `None` for units that are written and read in any case, as those of a residual stream.
     pub units: [Option<usize>; 2],
 }
 

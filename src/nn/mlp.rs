@@ -51,7 +51,7 @@ impl MlpConfig {
             sides: [pair[1], pair[0]],
             sparse: self.sparsity.is_some() && layer < self.hidden.len(),
             bias: true,
-            units: [(layer < self.hidden.len()).then_some(layer), layer.checked_sub(1)],
+            units: [Some(layer + 1), Some(layer)],
         };
         widths.windows(2).enumerate().map(shape).collect()
     }

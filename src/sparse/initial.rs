@@ -16,8 +16,8 @@ pub struct Draw {
     pub block: usize,
     /// Number of blocks to draw.
     pub nnz: usize,
-    /// The units that rows and columns stand for, by number, where other layers read or write them, too. `None` for units that are
-    /// written and read in any case, such as the features of a table or a residual stream.
+    /// The units that rows and columns stand for, by number; layers that write and read the same units share it. `None` for units that
+    /// are written and read in any case, as those of a residual stream: that side is left as it is drawn.
     pub units: [Option<usize>; 2],
     /// Key of the layer's draws.
     pub key: Key,
@@ -85,15 +85,10 @@ pub fn connected(draws: &[Draw]) -> Result<Vec<Topology>> {
                 drawn.coordinates().map(|(row, col)| [row as u32, col as u32]).collect();
             let mut walk = draw.key.walk_from(MENDING);
             for axis in 0..2 {
-                let width = draw.sides[axis] / draw.block;
-                let size = draw.units[axis].map_or(draw.nnz.min(width), |units| sizes[&units].1);
-                let lines = match draw.units[axis] {
-                    Some(units) => {
-                        used.entry(units).or_insert_with(|| choose(width, size, &mut walk)).clone()
-                    }
-                    None => choose(width, size, &mut walk),
-                };
-                cover(&mut blocks, axis, &lines, &mut walk);
+                let Some(units) = draw.units[axis] else { continue };
+                let (width, size) = sizes[&units];
+                let lines = used.entry(units).or_insert_with(|| choose(width, size, &mut walk));
+                cover(&mut blocks, axis, lines, &mut walk);
             }
             blocks.sort_unstable();
             let blocks: Vec<_> = blocks.into_iter().map(|[row, col]| (row, col)).collect();
@@ -193,7 +188,7 @@ mod tests {
             sides: [widths[layer + 1] * 8, widths[layer] * 8],
             block: 8,
             nnz: *nnz,
-            units: [Some(layer), layer.checked_sub(1)],
+            units: [Some(layer + 1), Some(layer)],
             key: Key::new(seed, Stream::Pattern(layer as u32)),
         };
         counts.iter().enumerate().map(draw).collect()
@@ -246,7 +241,7 @@ mod tests {
         let draws = chain(&[4, 6, 5], &[20, 25], 3);
         let refused = |draws: &[Draw]| connected(draws).unwrap_err().to_string();
         let narrow = Draw { sides: [40, 32], ..draws[1] };
-        assert!(refused(&[draws[0], narrow]).contains("units 0 are 6 blocks in one layer and 4 in another"));
+        assert!(refused(&[draws[0], narrow]).contains("units 1 are 6 blocks in one layer and 4 in another"));
         assert!(refused(&[Draw { block: 0, ..draws[0] }]).contains("blocks of 0"));
         assert!(refused(&[Draw { nnz: 25, ..draws[0] }]).contains("25 blocks, but"));
         assert_eq!(connected(&[Draw { nnz: 0, ..draws[0] }]).unwrap()[0].nnz(), 0);

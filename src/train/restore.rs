@@ -52,11 +52,12 @@ impl Restore<'_> {
         }
     }
 
-    /// The steps with which the blocks of a weight came, from row order into slot order. None is later than the run itself.
+    /// The steps with which the blocks of a weight came, from row order into slot order. None is later than the first step that is
+    /// still to come: blocks that an update after a step exchanged come with that.
     pub(super) fn births(&self, name: &str, topology: &Topology, born: &Tensor) -> Result<()> {
         let words = self.checkpoint.words(self.path, name, born.len())?;
         let now = self.checkpoint.position.step;
-        if let Some(later) = words.iter().find(|&&step| u64::from(step) > now) {
+        if let Some(later) = words.iter().find(|&&step| u64::from(step) > now + 1) {
             return Err(self.bad(format!("{name} has a block of step {later}, but the run is at step {now}")));
         }
         self.gpu.write(born, &topology.in_slot_order(&words))

@@ -89,20 +89,25 @@ impl LmConfig {
         let mut layers = Vec::new();
         for block in 0..self.depth {
             let name = format!("blocks.{block}");
-            for (part, sides) in [("qkv", [3 * width, width]), ("out", [width, width])] {
+            // Numbers of the units between attention's layers, and within the feed-forward network or the experts. Another one
+            // is the shared expert's.
+            let [projected, attended, hidden] = [0, 1, 2].map(|part| 4 * block + part);
+            for (part, sides, units) in [
+                ("qkv", [3 * width, width], [Some(projected), None]),
+                ("out", [width, width], [None, Some(attended)]),
+            ] {
                 layers.push(LayerShape {
                     name: format!("{name}.attention.{part}"),
                     sides,
                     sparse,
                     bias: true,
-                    units: [None; 2],
+                    units,
                 });
             }
             let feed = format!("{name}.feed");
             match &self.experts {
-                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse, 2 * block)),
-                // The number after is that of the shared expert's units.
-                Some(experts) => layers.extend(experts.layers(&feed, width, sparse, 2 * block)),
+                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse, hidden)),
+                Some(experts) => layers.extend(experts.layers(&feed, width, sparse, hidden)),
             }
         }
         let sides = [self.vocabulary.len(), width];
