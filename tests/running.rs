@@ -159,7 +159,7 @@ fn a_checkpoint_without_a_fingerprint_is_resumed_with_a_notice() {
 /// Nothing is compiled while steps are timed, and somebody without a terminal hears of compilation and of each epoch.
 #[test]
 fn steps_are_timed_alone_and_told_in_lines() {
-    let mut command = train(&["--hidden", "32", "--epochs", "2", "--batch", "400"]);
+    let mut command = train(&["--hidden", "64", "--sparsity", "0.5", "--epochs", "2", "--batch", "400"]);
     // A driver on the CPU compiles as if for the first time.
     command.env("MESA_SHADER_CACHE_DISABLE", "true");
     let output = command.output().unwrap();

@@ -495,6 +495,7 @@ fn known_answers() {
             ".sds.",
             ".dss.",
             ".ssd.",
+            "score.routed",
             "ceiling.copy",
         ];
         let whole = whole.iter().any(|op| name.contains(op));
