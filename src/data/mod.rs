@@ -52,7 +52,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The same source from whatever folder a program is started in: its path is absolute.
+    /// A source that stays valid from whatever folder a program is started in: its path is absolute.
     ///
     /// # Errors
     /// [`Error::Config`] where the path is not UTF-8, since a checkpoint keeps it as text; [`Error::Io`] if the current folder is

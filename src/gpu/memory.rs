@@ -18,7 +18,7 @@ impl Gpu {
     /// this device may have.
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = self.expect_buffer(label, shape, T::DTYPE)?;
-        // What is rounded up for the next user must not keep this one out.
+        // Rounding up for later users must not keep this allocation out.
         let size = size_class(class, bytes).min(self.limits().max_buffer_size);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         self.healthy()?;

@@ -117,7 +117,7 @@ impl Gpu {
         self.healthy()?;
         let (result, objection) = self.scoped(calls);
         let Some(objection) = objection else { return Ok(result) };
-        // What a lost device is made to work on is invalid, which is not the reason that the caller should hear.
+        // Commands of a lost device are invalid; the caller should hear of the loss, not of that.
         self.ask()?;
         Err(match objection {
             wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { label: label.to_owned(), bytes: 0 },

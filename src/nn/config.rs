@@ -47,7 +47,7 @@ impl ModelConfig {
         }
     }
 
-    /// What is no error but should be known before training.
+    /// Notices for the user before training, none of them an error.
     pub fn notices(&self) -> Vec<String> {
         match self {
             Self::Mlp(_) => Vec::new(),

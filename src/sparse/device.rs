@@ -206,7 +206,7 @@ impl BlockMatrix {
     /// The same, of values of another type: f16 operands of products, say, or their results.
     ///
     /// # Errors
-    /// As [`BlockMatrix::alloc`].
+    /// The errors of [`BlockMatrix::alloc`].
     pub fn alloc_of<T: Element>(gpu: &Gpu, class: Class, label: &str, pattern: &Pattern) -> Result<Self> {
         gpu.expect_own(label, "pattern", pattern.packed.device())?;
         let values = gpu.alloc::<T>(class, label, &pattern.shape())?;

@@ -20,7 +20,7 @@ pub struct EmptyLines {
     pub of: [usize; 2],
 }
 
-/// What the last test found out besides loss and accuracy.
+/// Findings of the last test besides its loss and accuracy.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signs {
     /// Sparse layers with an empty line.

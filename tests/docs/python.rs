@@ -79,7 +79,7 @@ impl Programs {
         Some(Self { folder, python })
     }
 
-    /// What a program prints, or a line of Python after `-c`.
+    /// Output of a program, or of a line of Python after `-c`.
     fn run(&self, arguments: &[&str]) -> Vec<f64> {
         let mut command = Command::new(self.python);
         let output = command.args(arguments).current_dir(self.folder.path("")).output().unwrap();

@@ -1,4 +1,4 @@
-//! What a capacity means: in balance a capacity of 1 drops nothing, whichever the gate.
+//! Meaning of a capacity: in balance a capacity of 1 drops nothing, whichever the gate.
 
 use fretwork::gpu::{Class, Gpu, Recorder};
 use fretwork::nn::{Moe, MoeConfig};

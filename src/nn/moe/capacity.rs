@@ -18,7 +18,7 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// That of a mixture on so many sequences of so many tokens, if it has one.
+    /// Capacity of a mixture on so many sequences of so many tokens, if it has one.
     pub(super) fn new(
         gpu: &Gpu,
         config: &MoeConfig,

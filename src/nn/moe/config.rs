@@ -105,7 +105,7 @@ impl MoeConfig {
         gate.is_causal() && !(training && self.capacity > 0.0 && compares)
     }
 
-    /// What is no error but should be known: that it is not causal, that its weights train no router, and that a loss has no
+    /// Notices for the user, none of them an error: that it is not causal, that its weights train no router, and that a loss has no
     /// gradient.
     pub fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();

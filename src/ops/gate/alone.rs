@@ -1,4 +1,4 @@
-//! What stands beside gates of logits: hashes, counts, and a bias that balances.
+//! Parts of gating that need no logits: hashes, counts, and a bias that balances.
 
 use super::{Gate, MOST_EXPERTS, floats, words};
 use crate::gpu::{Args, Key, Recorder, Tensor};

@@ -105,7 +105,7 @@ impl<'a> Checked<'a> {
             None => Ok(()),
         };
         floats(op, "logits", inputs.logits, &matrix)?;
-        // What one kernel has no use for, another has, so all of it is on one device.
+        // Each tensor is read by some kernel of the gate, so all of them must be on one device.
         let step = inputs.draw.map(|draw| draw.step.tensor());
         for tensor in [inputs.noise, inputs.bias, inputs.valid, step, out.noisy].into_iter().flatten() {
             tensor.expect_beside(op, "inputs", inputs.logits)?;
