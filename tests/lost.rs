@@ -42,7 +42,7 @@ fn device(origin: Origin, lost: Option<LossFlag>) -> Gpu {
     Gpu::adopt(device, queue, adapter.get_info(), lost)
 }
 
-/// What was made while the device was there.
+/// Objects made before the device was lost.
 struct Before {
     gpu: Gpu,
     tensor: Tensor,

@@ -7,7 +7,7 @@ use fretwork::ops::{LossScale, Step, StepValues};
 use fretwork::sparse::{BlockMatrix, Pattern, Routing, RoutingShape, Topology};
 use fretwork::wgpu;
 
-/// What is wrong with an argument.
+/// A fault of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// It is on another device.
@@ -51,7 +51,7 @@ pub(crate) struct Bench {
     pub(crate) other: Gpu,
     /// Set when `gpu` is lost.
     pub(crate) lost: LossFlag,
-    /// What is wrong with which argument, in the order in which an operation asks for them.
+    /// The fault of one argument, in the order in which an operation asks for them.
     pub(crate) fault: Cell<Option<(Fault, usize)>>,
     asked: Cell<usize>,
 }
@@ -102,7 +102,7 @@ impl Bench {
         self.asked.replace(0)
     }
 
-    /// What is wrong with the next argument, if anything.
+    /// The fault of the next argument, if it has one.
     fn next(&self) -> Option<Fault> {
         let asked = self.asked.replace(self.asked.get() + 1);
         let (fault, at) = self.fault.get()?;

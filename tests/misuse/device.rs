@@ -135,7 +135,7 @@ fn steps(b: &Bench) {
     let _ = adamw.corrections(u32::MAX);
 }
 
-/// What drives which functions.
+/// The functions that each of these drives.
 pub(crate) const ALL: &[(Call, &[&str])] = &[
     (
         facts,

@@ -89,7 +89,7 @@ fn densities(_: &Bench) {
     }
 }
 
-/// What drives which functions.
+/// The functions that each of these drives.
 pub(crate) const ALL: &[(Call, &[&str])] = &[
     (
         topologies,

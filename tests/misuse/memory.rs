@@ -122,7 +122,7 @@ fn views(b: &Bench) {
     }
 }
 
-/// What drives which functions.
+/// The functions that each of these drives.
 pub(crate) const ALL: &[(Call, &[&str])] = &[
     (
         tensors,

@@ -108,7 +108,7 @@ fn masks(b: &Bench) {
     assert_eq!(BlockMask::from_words(vec![], 0).unwrap().count(), 0);
 }
 
-/// What drives which functions.
+/// The functions that each of these drives.
 pub(crate) const ALL: &[(Call, &[&str])] = &[
     (
         patterns,
