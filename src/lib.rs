@@ -35,10 +35,12 @@ pub mod data;
 mod error;
 mod files;
 pub mod gpu;
+pub mod graph;
 mod host;
 pub mod methods;
 pub mod nn;
 pub mod ops;
+pub mod optim;
 mod page;
 pub mod random;
 #[doc(hidden)]

@@ -11,8 +11,9 @@
 use std::iter;
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Row, Subject, Table, contest};
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Moe, MoeConfig, Overflow, Projection, Weight};
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::graph::{FanIn, Graph, Network, Param, Precision, Start, Weight};
+use crate::nn::{Module, Moe, MoeConfig, Overflow};
 use crate::ops::gate::{Balance, Gate, Score, Weights};
 use crate::ops::{self, Activation, Epilogue, Step, StepValues, Transpose};
 use crate::random::{Key, Stream, Walk};
@@ -202,30 +203,45 @@ fn compare(bench: &Bench, rows: usize) -> Result<(Table, Option<Grid>)> {
     Ok((table, kernels))
 }
 
-/// The layer with all it is given.
+/// A mixture of experts alone, for so many tokens.
+fn network(gpu: &Gpu, sizes: &Sizes, tokens: usize) -> Result<Network> {
+    let mut graph = Graph::new(1, Precision::F32);
+    let x = graph.differentiable_input("x", &[tokens, sizes.width])?;
+    let ids = graph.input("ids", &[tokens], DType::U32)?;
+    let moe = Moe {
+        config: sizes.config(),
+        activation: ACTIVATION,
+        block: sizes.block,
+        sparse: None,
+        width: sizes.width,
+        sequence: tokens,
+        variance: 1.0,
+    };
+    for output in moe.build(&mut graph, &[x, ids])? {
+        graph.output(output)?;
+    }
+    let topologies = vec![None; graph.layers().len()];
+    Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies })
+}
+
+/// The layer as a network of its own, with a batch of tokens.
 struct Layer {
-    moe: Moe,
+    network: Network,
     step: Step,
-    ids: Tensor,
-    x: Tensor,
-    y: Tensor,
-    dy: Tensor,
-    dx: Tensor,
 }
 
 impl Layer {
     /// Experts have equally many rows where that is wanted, and otherwise what a router makes of noise.
     fn new(bench: &Bench, tokens: usize, even: bool) -> Result<Self> {
         let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
-        let matrix = [tokens, sizes.width];
         let mut walk = Key::new(1, Stream::Check(u32::from(even))).walk();
         let mut x = noise(&mut walk, tokens * sizes.width);
         let dy = noise(&mut walk, tokens * sizes.width);
-        let moe = Moe::new(gpu, &sizes.config(), ACTIVATION, sizes.block, [1, tokens, sizes.width], 1)?;
+        let network = network(gpu, sizes, tokens)?;
         if even {
             // The first columns say how much a token wants which expert, and the router reads them off. A token has its
             // choices one behind the other, and tokens have no order.
-            let Parts { router: weight, .. } = Parts::of(&moe)?;
+            let Parts { router: weight, .. } = Parts::of(&network)?;
             let mut router = gpu.read::<f32>(weight)?.wait()?;
             for (e, row) in router.chunks_mut(sizes.width).enumerate() {
                 row[..sizes.experts].fill(0.0);
@@ -242,23 +258,22 @@ impl Layer {
                 }
             }
         }
-        let upload = |label: &str, values: &[f32]| gpu.upload(Class::Activations, label, &matrix, values);
-        Ok(Self {
-            moe,
-            step: Step::new(gpu, StepValues::forward(0))?,
-            ids: gpu.zeros::<u32>(Class::Activations, "ids", &[tokens])?,
-            x: upload("x", &x)?,
-            y: upload("y", &vec![f32::NAN; x.len()])?,
-            dy: upload("dy", &dy)?,
-            dx: upload("dx", &vec![f32::NAN; x.len()])?,
-        })
+        gpu.write(network.input(), &x)?;
+        gpu.write(network.logits_grad(), &dy)?;
+        Ok(Self { network, step: Step::new(gpu, StepValues::forward(0))? })
     }
 
     /// Records a pass forward and backward; with a step, as in training.
     fn pass(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
-        let Self { moe, ids, x, y, dy, dx, .. } = self;
-        moe.forward(rec, [x, ids, y], step)?;
-        moe.backward(rec, [x, ids, y], [dy, dx], step, &mut |_, _| Ok(()))
+        self.network.forward(rec, step)?;
+        self.network.backward(rec, step)
+    }
+
+    /// Input, output and their gradients, as [x, y, dy, dx].
+    fn tensors(&self) -> Result<[&Tensor; 4]> {
+        let network = &self.network;
+        let dx = network.input_grad(0).ok_or_else(|| Error::argument("moe", "input", "with a gradient", "none"))?;
+        Ok([network.input(), network.logits(), network.logits_grad(), dx])
     }
 
     /// Refuses a layer that computes something else than an f64 loop on the host, for some tokens: what they get, and a few
@@ -267,9 +282,9 @@ impl Layer {
         let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
         gpu.run(&bench.plan(1, &|rec| self.pass(rec, None))?)?;
         let read = |tensor: &Tensor| gpu.read::<f32>(tensor)?.wait();
-        let Parts { router, up, down } = Parts::of(&self.moe)?;
+        let Parts { router, up, down } = Parts::of(&self.network)?;
         let host = Host { sizes, router: read(router)?, up: read(up)?, down: read(down)? };
-        let [x, y, dy, dx] = [&self.x, &self.y, &self.dy, &self.dx].map(read);
+        let [x, y, dy, dx] = self.tensors()?.map(read);
         let (x, y, dy, dx) = (x?, y?, dy?, dx?);
         let d = sizes.width;
         let token = |of: &[f32], t: usize| -> Vec<f64> {
@@ -316,10 +331,10 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(moe: &'a Moe) -> Result<Self> {
-        match moe.projections()[..] {
+    fn of(network: &'a Network) -> Result<Self> {
+        match network.layers()[..] {
             [router, up, down] => {
-                let [router, up, down] = [router, up, down].map(Projection::weight).map(Weight::values);
+                let [router, up, down] = [router, up, down].map(Param::weight).map(Weight::values);
                 Ok(Self { router, up, down })
             }
             ref parts => Err(Error::argument("moe", "layers", 3, parts.len())),

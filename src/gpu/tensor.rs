@@ -147,6 +147,19 @@ impl Tensor {
         Ok(Self { dtype, ..self.clone() })
     }
 
+    /// A view of the first elements under another shape and type.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the shape takes more bytes than there are.
+    pub(crate) fn prefix(&self, shape: &[usize], dtype: DType) -> Result<Self> {
+        let bytes = byte_size(shape, dtype)?;
+        if bytes > self.bytes() {
+            let found = format!("{shape:?} of {dtype:?}, {bytes} bytes");
+            return Err(Error::argument("Tensor::prefix", "shape", format!("at most {} bytes", self.bytes()), found));
+        }
+        Ok(Self { shape: shape.to_vec(), dtype, ..self.clone() })
+    }
+
     /// `count` rows (slices of the first dimension) from `start` on, without a copy.
     ///
     /// # Errors

@@ -88,13 +88,9 @@ impl EarlyCrop {
         let target = network.targets().iter().sum();
         for count in Self::rounds(self.sparsity, places, target) {
             let flow = hessian_gradient(network)?;
-            let weight_of: Vec<_> =
-                network.model().parameters().iter().map(|parameter| parameter.weight_of).collect();
             let budget = Budget::new(self.scope, count, network);
             keep_by(network, &budget, &|rec, _, (layer, weight), scores| {
-                let flow =
-                    weight_of.iter().zip(&flow).find(|(of, _)| **of == Some(layer)).map(|(_, flow)| flow);
-                ops::score_values(rec, weight, flow, scores, ValueScore::Times)
+                ops::score_values(rec, weight, Some(&flow[layer.index()]), scores, ValueScore::Times)
             })?;
         }
         (self.pruned, self.reference) = (true, None);
@@ -104,7 +100,7 @@ impl EarlyCrop {
 
 /// The stored weights of all layers.
 fn weights(network: &dyn Surgery) -> Vec<Tensor> {
-    network.model().layers().iter().map(|layer| layer.weight().values().clone()).collect()
+    network.model().store().matrices().map(|param| param.values().clone()).collect()
 }
 
 fn copy(gpu: &Gpu, of: &Tensor) -> Result<Tensor> {
@@ -121,7 +117,7 @@ fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
     let mut sums: Vec<Tensor> = Vec::new();
     for batch in 0..BATCHES {
         network.backward(batch)?;
-        let grads = network.model().parameters().into_iter().map(|parameter| parameter.grads.clone());
+        let grads = network.model().store().iter().map(|param| param.grads().clone());
         if batch == 0 {
             sums = grads.map(|grad| copy(&gpu, &grad)).collect::<Result<_>>()?;
             continue;
@@ -139,7 +135,7 @@ fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
 fn hessian_gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
     let gpu = network.gpu().clone();
     let values: Vec<Tensor> =
-        network.model().parameters().into_iter().map(|parameter| parameter.values.clone()).collect();
+        network.model().store().iter().map(|param| param.values().clone()).collect();
     let norm = |tensors: &[Tensor]| -> Result<f64> {
         let mut sum = 0.0;
         for tensor in tensors {

@@ -1,8 +1,11 @@
 //! Neuron-importance pruning (Curci et al. 2021), on top of SET as published.
 
+use std::collections::HashMap;
+
 use super::set::SetPublished;
 use super::{Method, Moment, Site, Surgery};
 use crate::Result;
+use crate::graph::ParamId;
 use crate::gpu::{Class, Gpu, Recorder};
 use crate::ops::{self, ValueScore};
 use crate::reference::bits;
@@ -38,21 +41,24 @@ impl Method for Importance {
         }
         let gpu = network.gpu().clone();
         let layers = network.sparse_layers();
-        let by_input: Vec<bool> =
-            network.model().layers().iter().map(|layer| layer.is_stored_by_input()).collect();
-        let mut lost: Vec<Vec<bool>> = Vec::new();
-        for (layer, weight) in &layers {
-            lost.push(unimportant(&importance(&gpu, weight, by_input[*layer])?, self.percentile));
+        let by_input = |network: &dyn Surgery, param| network.model().store().get(param).is_stored_by_input();
+        let mut lost: HashMap<ParamId, Vec<bool>> = HashMap::new();
+        for (param, weight) in &layers {
+            let importance = importance(&gpu, weight, by_input(network, *param))?;
+            lost.insert(*param, unimportant(&importance, self.percentile));
         }
-        for (at, (layer, weight)) in layers.iter().enumerate() {
-            let neurons = &lost[at];
-            let inputs = (self.outgoing && at > 0).then(|| &lost[at - 1]);
+        for (param, weight) in &layers {
+            let neurons = &lost[param];
+            // Inputs of a layer are the neurons of the layer that feeds it, wherever that stands.
+            let feeding = network.model().graph().feeding(*param).filter(|_| self.outgoing);
+            let inputs = feeding.and_then(|feeding| lost.get(&feeding));
+            let by_input = by_input(network, *param);
             let pattern = weight.pattern();
             let kept: Vec<usize> = pattern
                 .topology(&gpu)?
                 .coordinates()
                 .filter(|&(row, col)| {
-                    let (neuron, input) = if by_input[*layer] { (col, row) } else { (row, col) };
+                    let (neuron, input) = if by_input { (col, row) } else { (row, col) };
                     !neurons[neuron] && inputs.is_none_or(|inputs| !inputs[input])
                 })
                 .map(|(row, col)| row * pattern.col_blocks() + col)
@@ -63,7 +69,7 @@ impl Method for Importance {
             }
             let set = bits::set(pattern.places(), kept.iter().copied());
             let set = gpu.upload(Class::Scratch, "kept", &[set.len()], &set)?;
-            network.reshape(*layer, &set, kept.len())?;
+            network.reshape(*param, &set, kept.len())?;
         }
         Ok(())
     }

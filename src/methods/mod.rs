@@ -28,7 +28,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::gpu::Recorder;
-use crate::nn::FanIn;
+use crate::graph::FanIn;
 use crate::{Error, Result};
 
 pub use config::{Kind, MethodConfig};

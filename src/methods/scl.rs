@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::surgery::{all_blocks, keep_by};
 use super::{Budget, Method, Moment, Saved, Scope, Site, Surgery};
+use crate::graph::ParamId;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
 use crate::{Error, Result};
@@ -31,7 +32,9 @@ pub struct Scl {
 
 #[derive(Debug)]
 struct Layer {
-    index: usize,
+    param: ParamId,
+    /// Ordinal of the layer among the matrices, by which checkpoints name its state.
+    number: u32,
     connections: Tensor,
     awake: Tensor,
 }
@@ -59,10 +62,11 @@ impl Scl {
 
     fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
-        for (index, weight) in network.sparse_layers() {
+        for (param, weight) in network.sparse_layers() {
             let places = weight.pattern().places();
             self.layers.push(Layer {
-                index,
+                param,
+                number: network.model().store().get(param).stream(),
                 connections: gpu.upload(Class::Values, "connections", &[places], &vec![BEGIN; places])?,
                 awake: all_blocks(gpu, places)?,
             });
@@ -77,7 +81,7 @@ impl Method for Scl {
     }
 
     fn each_step(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
-        let Some(layer) = self.layers.iter().find(|layer| layer.index == site.layer) else { return Ok(()) };
+        let Some(layer) = self.layers.iter().find(|layer| layer.param == site.param) else { return Ok(()) };
         let pattern = site.weight.pattern();
         // CONTRACT: the loss is a function of step(connection) * w. So the gradient of a connection is the sum of w * g over
         // its block, also where it does not stand, and that of w is g where it stands and 0 where it does not.
@@ -102,8 +106,8 @@ impl Method for Scl {
                 }
                 let layers = std::mem::take(&mut self.layers);
                 self.settled = true;
-                keep_by(network, &budget, &|rec, _, (index, _), scores| {
-                    match layers.iter().find(|layer| layer.index == index) {
+                keep_by(network, &budget, &|rec, _, (param, _), scores| {
+                    match layers.iter().find(|layer| layer.param == param) {
                         // Negative ones take no part as they are.
                         Some(layer) => ops::blend(rec, &layer.connections, scores, [1.0, 0.0]),
                         None => Ok(()),
@@ -118,8 +122,8 @@ impl Method for Scl {
         let of = |layer: &Layer| {
             let places = layer.connections.len();
             [
-                (format!("connections.{}", layer.index), Saved::Numbers(layer.connections.clone())),
-                (format!("awake.{}", layer.index), Saved::Set { words: layer.awake.clone(), places }),
+                (format!("connections.{}", layer.number), Saved::Numbers(layer.connections.clone())),
+                (format!("awake.{}", layer.number), Saved::Set { words: layer.awake.clone(), places }),
             ]
         };
         self.layers.iter().flat_map(of).collect()

@@ -6,7 +6,7 @@ use half::f16;
 
 use super::Exchange;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::nn::Signals;
+use crate::graph::{ParamId, Signals};
 use crate::ops::{self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, Share, Step, ValueScore};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
@@ -94,8 +94,10 @@ impl Workspace {
 /// are there.
 #[derive(Debug, Clone, Copy)]
 pub struct Site<'a> {
-    /// The layer's number, from the input on.
-    pub layer: usize,
+    /// The parameter that the weight is of.
+    pub param: ParamId,
+    /// Ordinal of the layer's random draws.
+    pub stream: u32,
     /// The weight.
     pub weight: &'a BlockMatrix,
     /// Its gradient: the values, of the same pattern.
@@ -273,7 +275,7 @@ impl Site<'_> {
 
     /// New weights within +- `limit`, drawn for this layer from the run's seed.
     pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
-        Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.layer as u32)) }
+        Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.stream)) }
     }
 
     /// Records the exchange as [`Site::swap`] does, with new weights of 0, as RigL has them. Where a row of blocks passes no gradient

@@ -1,7 +1,7 @@
 //! Pruning before training by sensitivity: SNIP (Lee et al. 2019), and SBP-SR (Hayou et al. 2021).
 
 use super::{Budget, Method, Moment, Scope, Surgery, keep};
-use crate::Result;
+use crate::{Error, Result};
 use crate::ops::{Activation, ValueScore};
 
 /// Starts with every block and keeps those with the largest sum of |w * g| over one batch. Where all layers compete, nothing
@@ -48,8 +48,12 @@ impl Method for SbpSr {
         let Moment::Start { .. } = moment else { return Ok(()) };
         prune(network, self.scope)?;
         let gpu = network.gpu().clone();
-        let activation = network.mlp()?.config().activation;
-        for (_, weight) in network.sparse_layers() {
+        if network.model().kinds().iter().any(|&kind| kind == "norm") {
+            let reason = "sbp-sr rescales layers, and a norm undoes that".to_owned();
+            return Err(Error::Config { option: "method", reason });
+        }
+        for (param, weight) in network.sparse_layers() {
+            let activation = network.model().graph().activation(param).unwrap_or(Activation::Identity);
             let mut values = gpu.read::<f32>(weight.values())?.wait()?;
             let squares: f64 = values.iter().map(|&w| f64::from(w) * f64::from(w)).sum();
             // Zeros stay zeros.

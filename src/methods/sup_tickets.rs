@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::surgery::choose;
 use super::{Budget, Clock, Method, Moment, Rigl, Saved, Scope, Site, Surgery, Updates};
+use crate::graph::ParamId;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::Parameter;
 use crate::ops::{self, SetOp, Source, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
@@ -66,20 +66,18 @@ impl SupTickets {
     fn add(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
         let share = 1.0 / (self.tickets + 1) as f32;
-        let layers = network.model().layers();
         let mut average = Vec::new();
-        for (at, parameter) in network.model().parameters().iter().enumerate() {
-            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
-            average.push(match (weight, self.average.get(at)) {
+        for (at, param) in network.model().store().iter().enumerate() {
+            average.push(match (param.weight().sparse(), self.average.get(at)) {
                 (Some(weight), Some(Average::Sparse(before))) => {
                     Average::Sparse(superpose(gpu, before, weight, share)?)
                 }
                 // The first ticket is the average of itself.
                 (Some(weight), _) => Average::Sparse(superpose(gpu, weight, weight, 1.0)?),
                 (None, Some(Average::Dense(before))) => {
-                    Average::Dense(blended(gpu, parameter.values, before, share)?)
+                    Average::Dense(blended(gpu, param.values(), before, share)?)
                 }
-                (None, _) => Average::Dense(blended(gpu, parameter.values, parameter.values, 1.0)?),
+                (None, _) => Average::Dense(blended(gpu, param.values(), param.values(), 1.0)?),
             });
         }
         self.average = average;
@@ -94,30 +92,25 @@ impl SupTickets {
             Scope::Global => Budget::Global(network.targets().iter().sum()),
             Scope::Layer => Budget::PerLayer(network.targets().to_vec()),
         };
-        let parameters = network.model().parameters();
-        let (places, sparse): (Vec<usize>, Vec<(usize, BlockMatrix)>) = parameters
-            .iter()
-            .zip(&self.average)
-            .enumerate()
-            .filter_map(|(at, pair)| match pair {
-                (Parameter { weight_of: Some(layer), .. }, Average::Sparse(matrix)) => {
-                    Some((at, (*layer, matrix.clone())))
-                }
-                _ => None,
+        let averages = network.model().store().iter().zip(&self.average);
+        let sparse: Vec<(ParamId, BlockMatrix)> = averages
+            .filter_map(|(param, average)| match average {
+                Average::Sparse(matrix) => Some((param.id(), matrix.clone())),
+                Average::Dense(_) => None,
             })
-            .unzip();
+            .collect();
         let chosen = choose(gpu, &sparse, &budget, true, &|rec, (_, matrix), scores| {
             ops::score_values(rec, matrix, None, scores, ValueScore::Abs)
         })?;
-        for ((at, (layer, matrix)), (set, nnz)) in places.into_iter().zip(&sparse).zip(chosen) {
+        for ((param, matrix), (set, nnz)) in sparse.iter().zip(chosen) {
             if nnz == 0 {
-                let layer = network.model().layers()[*layer].name();
+                let layer = network.model().store().get(*param).layer();
                 let reason =
                     format!("sup-tickets leaves {layer} with no block; with the scope layer none is emptied");
                 return Err(Error::Config { option: "sparsity", reason });
             }
             let pattern = matrix.pattern().sized_like(gpu, nnz)?;
-            self.average[at] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
+            self.average[param.index()] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
         }
         Ok(())
     }
@@ -125,21 +118,18 @@ impl SupTickets {
     /// The network becomes the average.
     fn install(&self, network: &mut dyn Surgery) -> Result<()> {
         let gpu = network.gpu().clone();
-        for (at, average) in self.average.iter().enumerate() {
-            let weight_of = network.model().parameters()[at].weight_of;
-            let values = match (average, weight_of) {
-                (Average::Sparse(matrix), Some(layer)) => {
+        for (id, average) in network.model().graph().ids().collect::<Vec<_>>().into_iter().zip(&self.average) {
+            let values = match average {
+                Average::Sparse(matrix) => {
                     let set = members(&gpu, matrix.pattern())?;
-                    network.reshape(layer, &set, matrix.pattern().nnz())?;
+                    network.reshape(id, &set, matrix.pattern().nnz())?;
                     // A reshaped layer has its slots in the order of the grid, as the average has.
                     matrix.values()
                 }
-                (Average::Sparse(matrix), None) => matrix.values(),
-                (Average::Dense(values), _) => values,
+                Average::Dense(values) => values,
             };
-            let parameters = network.model().parameters();
             let mut rec = Recorder::new(&gpu);
-            ops::blend(&mut rec, values, parameters[at].values, [1.0, 0.0])?;
+            ops::blend(&mut rec, values, network.model().store().get(id).values(), [1.0, 0.0])?;
             gpu.run(&rec.finish()?)?;
         }
         Ok(())
@@ -275,7 +265,7 @@ impl Method for SupTickets {
         self.tickets = serde_json::from_value(memory["tickets"].clone()).map_err(bad)?;
         let blocks: Vec<Option<usize>> = serde_json::from_value(memory["blocks"].clone()).map_err(bad)?;
         let gpu = network.gpu();
-        let (layers, parameters) = (network.model().layers(), network.model().parameters());
+        let parameters = network.model().parameters();
         if self.tickets > TICKETS || blocks.len() != if self.tickets > 0 { parameters.len() } else { 0 } {
             let (tickets, averages) = (self.tickets, blocks.len());
             let reason = format!(
@@ -286,21 +276,21 @@ impl Method for SupTickets {
             return Err(refused(reason));
         }
         for (parameter, blocks) in parameters.iter().zip(blocks) {
-            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
+            let weight = parameter.weight().sparse();
             self.average.push(match (blocks, weight) {
                 (Some(nnz), Some(weight)) if (1..=weight.pattern().places()).contains(&nnz) => {
                     let pattern = weight.pattern().sized_like(gpu, nnz)?;
                     Average::Sparse(BlockMatrix::alloc(gpu, Class::Values, "average", &pattern)?)
                 }
                 (None, None) => {
-                    Average::Dense(gpu.zeros::<f32>(Class::Values, "average", parameter.values.shape())?)
+                    Average::Dense(gpu.zeros::<f32>(Class::Values, "average", parameter.values().shape())?)
                 }
                 (found, weight) => {
                     let found = found.map_or("no blocks".to_owned(), |nnz| format!("{nnz} blocks"));
                     let wanted = weight.map_or("is not sparse".to_owned(), |weight| {
                         format!("may have 1 to {}", weight.pattern().places())
                     });
-                    return Err(refused(format!("has {found} of {}, which {wanted}", parameter.name)));
+                    return Err(refused(format!("has {found} of {}, which {wanted}", parameter.name())));
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! What a method may do to a network between steps.
 
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Mlp, Network};
+use crate::graph::{Graph, Network, Param, ParamId, Precision};
 use crate::ops::{self, Extreme, Quota, ValueScore};
 use crate::reference::bits;
 use crate::sparse::BlockMatrix;
@@ -39,9 +39,9 @@ pub trait Surgery {
     fn gpu(&self) -> &Gpu;
 
     /// The network.
-    fn model(&self) -> &dyn Network;
+    fn model(&self) -> &Network;
 
-    /// The number of blocks each layer is to have, by the run's sparsity; for dense layers 0.
+    /// Blocks that each parameter is to have, by its [index](ParamId::index) and the run's sparsity; 0 for dense ones.
     fn targets(&self) -> &[usize];
 
     /// Does the forward and the backward pass of the run's batch number `batch`, without dropout. Gradients stand in the
@@ -56,23 +56,21 @@ pub trait Surgery {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if there is no block in the set,
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()>;
+    fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()>;
 
-    /// The network as a multi-layer perceptron, for a method that knows no other.
+    /// The network's graph for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if it is none.
-    fn mlp(&self) -> Result<&Mlp> {
-        self.model().as_mlp().ok_or_else(|| Error::Config {
-            option: "method",
-            reason: "this one is for multi-layer perceptrons alone".to_owned(),
-        })
-    }
+    /// As the description of the network.
+    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph>;
 
-    /// The sparse weights with the numbers of their layers, from the input on.
-    fn sparse_layers(&self) -> Vec<(usize, BlockMatrix)> {
-        let layers = self.model().layers().into_iter().enumerate();
-        layers.filter_map(|(index, layer)| Some((index, layer.weight().sparse()?.clone()))).collect()
+    /// Features of a row of the data; columns of the input beyond them pad.
+    fn features(&self) -> usize;
+
+    /// The sparse weights with their parameters, from the input on.
+    fn sparse_layers(&self) -> Vec<(ParamId, BlockMatrix)> {
+        let sparse = |param: &Param| Some((param.id(), param.weight().sparse()?.clone()));
+        self.model().store().iter().filter_map(sparse).collect()
     }
 }
 
@@ -106,7 +104,7 @@ impl std::str::FromStr for Scope {
 pub enum Budget {
     /// So many in all layers together, wherever the scores are best.
     Global(usize),
-    /// So many in each layer, by its number.
+    /// So many in each layer, by its parameter's index.
     PerLayer(Vec<usize>),
 }
 
@@ -126,7 +124,8 @@ impl Budget {
     pub(super) fn towards_targets(network: &dyn Surgery, open: f64) -> Self {
         let mut counts = network.targets().to_vec();
         for (layer, weight) in network.sparse_layers() {
-            counts[layer] += ((weight.pattern().places() - counts[layer]) as f64 * open).round() as usize;
+            let count = &mut counts[layer.index()];
+            *count += ((weight.pattern().places() - *count) as f64 * open).round() as usize;
         }
         Self::PerLayer(counts)
     }
@@ -147,9 +146,8 @@ const ALIGNED: usize = 2048;
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if a layer is left with no block; as the operations.
 pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Result<()> {
-    let grads = |network: &dyn Surgery, layer: usize| {
-        let layer = &network.model().layers()[layer];
-        what.takes_other().then(|| layer.weight_grad().values().clone())
+    let grads = |network: &dyn Surgery, layer: ParamId| {
+        what.takes_other().then(|| network.model().store().get(layer).grads().clone())
     };
     // Every stored block takes part, so that a layer's own budget is what it keeps, and nobody has to count.
     let counted = matches!(budget, Budget::Global(_));
@@ -160,7 +158,7 @@ pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Res
 
 /// What records the scores of one layer's stored blocks, with the network at hand.
 type NetworkScorer<'a> =
-    dyn Fn(&mut Recorder<'_>, &dyn Surgery, (usize, &BlockMatrix), &Tensor) -> Result<()> + 'a;
+    dyn Fn(&mut Recorder<'_>, &dyn Surgery, (ParamId, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
 /// The same, by scores that `score` records; a negative one takes no part. The host waits to learn how many are kept.
 ///
@@ -191,12 +189,12 @@ fn keep_counted(
 }
 
 /// What records the scores of one matrix's blocks.
-type Scorer<'a> = dyn Fn(&mut Recorder<'_>, (usize, &BlockMatrix), &Tensor) -> Result<()> + 'a;
+type Scorer<'a> = dyn Fn(&mut Recorder<'_>, (ParamId, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
 /// Chooses among the stored blocks of numbered matrices: the set of each, and how many it has.
 pub(super) fn choose(
     gpu: &Gpu,
-    layers: &[(usize, BlockMatrix)],
+    layers: &[(ParamId, BlockMatrix)],
     budget: &Budget,
     counted: bool,
     score: &Scorer<'_>,
@@ -230,7 +228,7 @@ pub(super) fn choose(
         let scores = scores.rows(offsets[at], weight.pattern().places())?;
         score(&mut rec, (*layer, weight), &scores)?;
         if let Budget::PerLayer(wanted) = budget {
-            let wanted = word(wanted.get(*layer).copied().unwrap_or(0))?;
+            let wanted = word(wanted.get(layer.index()).copied().unwrap_or(0))?;
             ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &sets[at])?;
         }
     }
@@ -248,7 +246,7 @@ pub(super) fn choose(
     for (at, (layer, weight)) in layers.iter().enumerate() {
         let nnz = match budget {
             Budget::PerLayer(wanted) if !counted => {
-                wanted.get(*layer).copied().unwrap_or(0).min(weight.pattern().nnz())
+                wanted.get(layer.index()).copied().unwrap_or(0).min(weight.pattern().nnz())
             }
             _ => gpu.read::<u32>(&counts[at])?.wait()?[0] as usize,
         };

@@ -3,9 +3,9 @@
 use super::surgery::keep_by;
 use super::{Budget, Method, Moment, Scope, Surgery};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::nn::{Linear, Mlp, Network, Precision, Projection, Weight};
-use crate::ops::{self, Activation, ValueScore};
+use crate::gpu::{Class, Recorder, Tensor};
+use crate::graph::{Network, Param, Precision, Weight};
+use crate::ops::{self, ValueScore};
 use crate::sparse::BlockMatrix;
 
 /// Rounds in which the density falls from 1 to what is wanted, by the same factor each.
@@ -34,12 +34,11 @@ impl Method for SynFlow {
             let count = (density * places as f64).round() as usize;
             // A round that would drop nothing would change nothing.
             if count < stored {
-                let flow = flow(network.gpu(), network.mlp()?)?;
+                let flow = flow(network)?;
                 let budget = Budget::new(self.scope, count, network);
                 keep_by(network, &budget, &|rec, _, (layer, _), scores| {
-                    let layer = &flow.layers()[layer];
-                    let (Weight::Sparse(weight), grad) = (layer.weight(), layer.weight_grad().values())
-                    else {
+                    let layer = flow.store().get(layer);
+                    let (Weight::Sparse(weight), grad) = (layer.weight(), layer.grads()) else {
                         return Ok(());
                     };
                     ops::score_values(rec, weight, Some(grad), scores, ValueScore::Times)
@@ -52,41 +51,41 @@ impl Method for SynFlow {
 }
 
 /// The network of magnitudes, with its gradients.
-fn flow(gpu: &Gpu, model: &Mlp) -> Result<Mlp> {
+fn flow(network: &dyn Surgery) -> Result<Network> {
+    let gpu = network.gpu();
     // Scores of all layers grow alike with the scale of any one of them, so each is scaled to let through what comes in, on
     // the mean and within a factor of sqrt(2): no product overflows or vanishes. A power of two rounds no weight, so blocks
     // that are worth the same stay equals.
-    let magnitudes = |values: &Tensor, outputs: usize| -> Result<Tensor> {
-        let mut values = gpu.read::<f32>(values)?.wait()?;
+    let magnitudes = |param: &Param| -> Result<Tensor> {
+        let mut values = gpu.read::<f32>(param.values())?.wait()?;
         let sum = values.iter().map(|w| f64::from(w.abs())).sum::<f64>();
-        let scale = (outputs as f64 / sum.max(f64::from(f32::MIN_POSITIVE))).log2().round().exp2();
+        let scale = (param.sides()[0] as f64 / sum.max(f64::from(f32::MIN_POSITIVE))).log2().round().exp2();
         values.iter_mut().for_each(|w| *w = (f64::from(w.abs()) * scale) as f32);
-        gpu.upload(Class::Scratch, "magnitudes", &[values.len()], &values)
+        gpu.upload(Class::Scratch, "magnitudes", param.values().shape(), &values)
     };
-    let layers = model
-        .layers()
-        .iter()
-        .map(|layer| {
-            let values = magnitudes(layer.weight().values(), layer.sides()[0])?
-                .reshape(layer.weight().values().shape())?;
-            let weight = match layer.weight() {
-                Weight::Dense(_) => Weight::Dense(values),
-                Weight::Sparse(matrix) => {
-                    Weight::Sparse(BlockMatrix::adopt(matrix.pattern().clone(), values)?)
-                }
-            };
-            let projection = Projection::of(gpu, layer.name(), layer.number(), layer.sides(), weight)?;
-            Linear::new(gpu, projection)
+    let copy = |param: &Param| -> Result<[Weight; 2]> {
+        let shape = param.values().shape();
+        let values = match param.is_matrix() {
+            true => magnitudes(param)?,
+            false => gpu.zeros::<f32>(Class::Scratch, "biases", shape)?,
+        };
+        let grads = gpu.alloc::<f32>(Class::Gradients, param.name(), shape)?;
+        Ok(match param.weight() {
+            Weight::Dense(_) => [Weight::Dense(values), Weight::Dense(grads)],
+            Weight::Sparse(matrix) => {
+                let adopt = |values| BlockMatrix::adopt(matrix.pattern().clone(), values).map(Weight::Sparse);
+                [adopt(values)?, adopt(grads)?]
+            }
         })
-        .collect::<Result<Vec<_>>>()?;
-    let mut config = model.config().clone();
-    (config.activation, config.dropout) = (Activation::Identity, 0.0);
-    let flow = Mlp::from_layers(gpu, config, 1, layers, Precision::F32)?;
+    };
+    let weights = network.model().store().iter().map(copy).collect::<Result<Vec<_>>>()?;
+    let graph = network.graph(1, Precision::F32)?.linearised()?;
+    let flow = Network::with_params(gpu, graph, weights)?;
 
     let mut rec = Recorder::new(gpu);
     // Features that only pad are no inputs.
     let mut ones = vec![1.0; flow.input().len()];
-    ones[model.config().inputs..].fill(0.0);
+    ones[network.features()..].fill(0.0);
     gpu.write(flow.input(), &ones)?;
     flow.forward(&mut rec, None)?;
     ops::fill(&mut rec, flow.logits_grad(), 1.0f32.to_bits())?;

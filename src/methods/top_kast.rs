@@ -2,6 +2,7 @@
 
 use super::{Method, Moment, Saved, Site, Surgery};
 use crate::Result;
+use crate::graph::ParamId;
 use crate::gpu::{Class, Recorder, Tensor};
 use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
 
@@ -24,7 +25,9 @@ pub struct TopKast {
 /// What it knows of a layer.
 #[derive(Debug)]
 struct Layer {
-    index: usize,
+    param: ParamId,
+    /// Ordinal of the layer among the matrices, by which checkpoints name its state.
+    number: u32,
     /// Places of its grid.
     places: usize,
     /// Blocks present, of blocks in the grid.
@@ -44,16 +47,17 @@ impl TopKast {
     }
 
     fn layer(&self, site: &Site<'_>) -> Option<&Layer> {
-        self.layers.iter().find(|layer| layer.index == site.layer)
+        self.layers.iter().find(|layer| layer.param == site.param)
     }
 
     fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
         let gpu = network.gpu();
         self.layers.clear();
-        for (index, weight) in network.sparse_layers() {
-            let (pattern, target) = (weight.pattern(), network.targets()[index]);
+        for (param, weight) in network.sparse_layers() {
+            let (pattern, target) = (weight.pattern(), network.targets()[param.index()]);
             self.layers.push(Layer {
-                index,
+                param,
+                number: network.model().store().get(param).stream(),
                 places: pattern.places(),
                 density: target as f64 / pattern.places() as f64,
                 resting: pattern.nnz().saturating_sub(target),
@@ -126,7 +130,7 @@ impl Method for TopKast {
 
     fn tensors(&self) -> Vec<(String, Saved)> {
         let awake = |layer: &Layer| Saved::Set { words: layer.awake.clone(), places: layer.places };
-        self.layers.iter().map(|layer| (format!("awake.{}", layer.index), awake(layer))).collect()
+        self.layers.iter().map(|layer| (format!("awake.{}", layer.number), awake(layer))).collect()
     }
 
     fn recall(&mut self, _memory: &serde_json::Value, network: &mut dyn Surgery) -> Result<()> {

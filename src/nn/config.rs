@@ -1,31 +1,15 @@
-//! What network to make, of all that there are.
+//! Networks that a run can be made of: the ready-made ones, and those that a program composes.
 
 use std::fmt;
 
-use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, MoeConfig, Network, Precision};
+use super::{Composed, LmConfig, MlpConfig, MoeConfig};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
-use crate::random::{Key, Stream};
-use crate::sparse::{self, Density, Draw, Grid, Topology};
+use crate::graph::{FanIn, Graph, Layer, Network, Precision, Start};
+use crate::sparse::Topology;
 use crate::{Error, Result};
 
-/// A layer to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerShape {
-    /// The name that PyTorch would give: `layers.0`.
-    pub name: String,
-    /// The sides of the weight, `[out, in]`.
-    pub sides: [usize; 2],
-    /// Whether the weight is block-sparse.
-    pub sparse: bool,
-    /// Whether a bias follows.
-    pub bias: bool,
-    /// The units that rows and columns of the weight stand for, by a number of the network's: layers that write and read the same
-    /// units share it. `None` for units that are written and read in any case, as those of a residual stream.
-    pub units: [Option<usize>; 2],
-}
-
-/// What network to make.
+/// A network's description: part of a run's settings.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum ModelConfig {
@@ -33,10 +17,12 @@ pub enum ModelConfig {
     Mlp(MlpConfig),
     /// A character-level language model.
     Lm(LmConfig),
+    /// A network that a program composed of modules.
+    Composed(Composed),
 }
 
 impl ModelConfig {
-    /// Refuses what makes no sense, each by name.
+    /// Refuses sizes and options that make no network, by name.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -44,22 +30,37 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => config.validate(),
             Self::Lm(config) => config.validate(),
+            Self::Composed(composed) => composed.validate(),
+        }
+    }
+
+    /// The network as a graph for `batch` rows (of text: windows).
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for sizes that overflow; [`Error::Config`] for a composed network that was read from a checkpoint and not
+    /// given by the program again.
+    pub fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        match self {
+            Self::Mlp(config) => config.graph(batch, precision),
+            Self::Lm(config) => config.graph(batch, precision),
+            Self::Composed(composed) => composed.graph(batch, precision),
         }
     }
 
     /// Notices for the user before training, none of them an error.
     pub fn notices(&self) -> Vec<String> {
         match self {
-            Self::Mlp(_) => Vec::new(),
+            Self::Mlp(_) | Self::Composed(_) => Vec::new(),
             Self::Lm(config) => config.experts.as_ref().map_or(Vec::new(), MoeConfig::notices),
         }
     }
 
-    /// Where everything that is drawn comes from.
+    /// Seed of everything that is drawn.
     pub fn seed(&self) -> u64 {
         match self {
             Self::Mlp(config) => config.seed,
             Self::Lm(config) => config.seed,
+            Self::Composed(composed) => composed.seed(),
         }
     }
 
@@ -68,6 +69,7 @@ impl ModelConfig {
         match self {
             Self::Mlp(_) => 0,
             Self::Lm(config) => config.context,
+            Self::Composed(composed) => composed.context(),
         }
     }
 
@@ -76,39 +78,34 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => config.sparsity,
             Self::Lm(config) => config.sparsity,
+            Self::Composed(composed) => composed.sparsity(),
         }
     }
 
-    /// The side of a block.
-    pub fn block(&self) -> usize {
+    /// Blocks and their distribution, in words: `blocks of 16, erk densities`.
+    pub fn blocks(&self) -> String {
         match self {
-            Self::Mlp(config) => config.block,
-            Self::Lm(config) => config.block,
-        }
-    }
-
-    /// How the present blocks are shared out among the layers.
-    pub fn density(&self) -> Density {
-        match self {
-            Self::Mlp(config) => config.density,
-            Self::Lm(config) => config.density,
+            Self::Mlp(config) => format!("blocks of {}, {} densities", config.block, config.density),
+            Self::Lm(config) => format!("blocks of {}, {} densities", config.block, config.density),
+            Self::Composed(_) => "blocks, each layer as it was composed".to_owned(),
         }
     }
 
     /// Elements of all parameters if every block were present.
     pub fn params_dense(&self) -> usize {
         match self {
-            Self::Mlp(config) => config.params_dense(),
-            Self::Lm(config) => config.params_dense(),
+            Self::Mlp(config) => config.graph(1, Precision::F32).map_or(0, |graph| graph.params_dense()),
+            Self::Lm(config) => config.graph(1, Precision::F32).map_or(0, |graph| graph.params_dense()),
+            Self::Composed(composed) => composed.params_dense(),
         }
     }
 
-    /// What the layers of the network will be, in the order of [`Network::layers`].
-    pub fn layers(&self) -> Vec<LayerShape> {
-        match self {
-            Self::Mlp(config) => config.layers(),
-            Self::Lm(config) => config.layers(),
-        }
+    /// Matrices of the network, in the order of [`Network::layers`].
+    ///
+    /// # Errors
+    /// As [`ModelConfig::graph`].
+    pub fn layers(&self) -> Result<Vec<Layer>> {
+        Ok(self.graph(1, Precision::F32)?.layers())
     }
 
     /// Refuses data that the network is not made for.
@@ -141,40 +138,33 @@ impl ModelConfig {
                 let [wanted, found] = [&config.vocabulary, &data.vocabulary];
                 if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
             }
+            (Self::Composed(composed), rows) => composed.expect_rows(rows).or_else(|(wanted, found)| bad(wanted, found)),
             (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
             (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
         }
     }
 
-    /// How many blocks each layer has at a sparsity; 0 for layers that are dense.
+    /// Blocks of each matrix at a sparsity; 0 for dense ones.
     ///
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn counts(&self, sparsity: Option<f64>) -> Result<Vec<usize>> {
-        counts(&self.layers(), self.block(), self.density(), sparsity)
+        self.graph(1, Precision::F32)?.counts(sparsity)
     }
 
-    /// A random initial pattern for each layer, [connected](sparse::connected) to those of the others; `None` where it is dense.
+    /// A random initial topology for each matrix, [connected](crate::sparse::connected) to those of the others; `None` where it is
+    /// dense.
     ///
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        let (layers, counts, block) = (self.layers(), self.counts(sparsity)?, self.block());
-        let sparse = layers.iter().zip(counts).enumerate().filter(|(_, (layer, _))| layer.sparse);
-        let draws: Vec<Draw> = sparse
-            .map(|(number, (layer, nnz))| {
-                let key = Key::new(self.seed(), Stream::Pattern(number as u32));
-                Draw { sides: layer.sides, block, nnz, units: layer.units, key }
-            })
-            .collect();
-        let mut drawn = sparse::connected(&draws)?.into_iter();
-        Ok(layers.iter().map(|layer| if layer.sparse { drawn.next() } else { None }).collect())
+        self.graph(1, Precision::F32)?.topologies(sparsity)
     }
 
-    /// The network with these patterns, weights drawn from the seed, and room for `batch` rows.
+    /// The network with these topologies, drawn weights, and memory for `batch` rows.
     ///
     /// # Errors
-    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a pattern does not
+    /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a topology doesn't
     /// fit, [`Error::OutOfMemory`].
     pub fn build(
         &self,
@@ -183,23 +173,15 @@ impl ModelConfig {
         topologies: &[Option<Topology>],
         fan_in: FanIn,
         precision: Precision,
-    ) -> Result<Box<dyn Network>> {
+    ) -> Result<Network> {
+        self.validate()?;
         precision.validate()?;
-        match self {
-            Self::Mlp(config) => {
-                Ok(Box::new(Mlp::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
-            }
-            Self::Lm(config) => {
-                Ok(Box::new(Lm::new(gpu, config.clone(), batch, topologies, fan_in, precision)?))
-            }
-        }
+        Network::new(gpu, self.graph(batch, precision)?, Start { fan_in, topologies })
     }
 }
 
 /// Most rows or columns that anything may have: sizes up to it can be added and multiplied by small numbers without overflow.
 const MOST_SIDE: usize = 1 << 31;
-/// Most elements of a weight if every block were present.
-const MOST_ELEMENTS: usize = 1 << 44;
 /// Most blocks of attention and feed-forward network, each of which is described on the host.
 pub(super) const MOST_DEPTH: usize = 1 << 14;
 
@@ -214,36 +196,13 @@ pub(super) fn expect_size(option: &'static str, size: usize) -> Result<()> {
     })
 }
 
-/// How many blocks each layer has at a sparsity; 0 for layers that are dense.
-pub(super) fn counts(
-    layers: &[LayerShape],
-    block: usize,
-    density: Density,
-    sparsity: Option<f64>,
-) -> Result<Vec<usize>> {
-    for LayerShape { name, sides: [rows, cols], .. } in layers {
-        if rows.checked_mul(*cols).is_none_or(|elements| elements > MOST_ELEMENTS) {
-            let reason =
-                format!("{name} would be {rows} x {cols}; at most {MOST_ELEMENTS} elements can be run");
-            return Err(Error::Config { option: "hidden", reason });
-        }
-    }
-    let grids: Vec<Grid> = layers
-        .iter()
-        .filter(|layer| layer.sparse)
-        .map(|layer| layer.sides.map(|side| side / block))
-        .collect();
-    let allocated = sparsity.map(|sparsity| density.allocate(&grids, sparsity)).transpose()?;
-    let mut allocated = allocated.into_iter().flatten();
-    Ok(layers.iter().map(|layer| if layer.sparse { allocated.next().unwrap_or(0) } else { 0 }).collect())
-}
-
-/// Its widths, from inputs to classes.
+/// Sizes of the network.
 impl fmt::Display for ModelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mlp(config) => config.fmt(f),
             Self::Lm(config) => config.fmt(f),
+            Self::Composed(composed) => composed.fmt(f),
         }
     }
 }
@@ -257,5 +216,11 @@ impl From<LmConfig> for ModelConfig {
 impl From<MlpConfig> for ModelConfig {
     fn from(config: MlpConfig) -> Self {
         Self::Mlp(config)
+    }
+}
+
+impl From<Composed> for ModelConfig {
+    fn from(composed: Composed) -> Self {
+        Self::Composed(composed)
     }
 }

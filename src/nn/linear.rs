@@ -1,102 +1,161 @@
-//! A linear layer, `y = x * W^T + b`.
+//! Linear layer, `y = dropout(activation(x * W^T + b))`.
 
-use super::{Param, Parameter, Projection};
-use crate::Result;
-use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::ops::{self, Activation, Dropping, Epilogue};
+use serde_json::json;
 
-/// Activation and dropout behind a layer's sums and biases.
-#[derive(Debug, Clone, Copy)]
-pub struct Activated<'a> {
-    /// Activation.
-    pub activation: Activation,
-    /// Dropout after it.
-    pub dropout: Option<Dropping<'a>>,
-    /// Pre-activation `[rows, out]`, written for the backward pass; see [`Activation::shows_in_output`].
-    pub pre: Option<&'a Tensor>,
-}
+use super::Module;
+use super::module::single;
+use crate::gpu::Recorder;
+use crate::graph::{
+    Backward, Blocks, Buffer, Forward, Fused, Graph, Init, Input, Node, Output, PRE, ParamSpec, Side, Signals, Value,
+    Wiring,
+};
+use crate::ops::{self, Activation, Dropout};
+use crate::random::{Key, Stream};
+use crate::{Error, Result};
 
-/// A projection, dense or block-sparse, and a bias.
-#[derive(Debug)]
+/// A linear layer of `inputs` to `outputs` features, dense or block-sparse, with a bias and, fused into the product, activation and
+/// dropout. Its weight is `[outputs, inputs]`.
+#[derive(Debug, Clone)]
 pub struct Linear {
-    projection: Projection,
-    bias: Param,
+    inputs: usize,
+    outputs: usize,
+    sparse: Option<Blocks>,
+    activation: Option<Activation>,
+    dropout: f32,
+    variance: Option<f64>,
 }
 
 impl Linear {
-    /// The layer of this projection, with biases of 0.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
-    pub fn new(gpu: &Gpu, projection: Projection) -> Result<Self> {
-        let outputs = projection.sides()[0];
-        let name = format!("{}.bias", projection.name());
-        Ok(Self { projection, bias: Param::new(gpu, name, &[outputs], &vec![0.0; outputs])? })
+    /// A dense layer.
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        Self { inputs, outputs, sparse: None, activation: None, dropout: 0.0, variance: None }
     }
 
-    /// Records `out[rows, out] = x[rows, in] * W^T + b`, then activation and dropout, if any.
-    ///
-    /// # Errors
-    /// As the operation.
-    pub fn forward(
-        &self,
-        rec: &mut Recorder<'_>,
-        x: &Tensor,
-        out: &Tensor,
-        then: Option<Activated<'_>>,
-    ) -> Result<()> {
-        let bias = self.bias();
-        let epilogue = match then {
-            None => Epilogue::Bias(bias),
-            Some(Activated { activation, dropout, pre }) => {
-                Epilogue::Forward { bias, activation, dropout, pre }
-            }
+    /// The layer with a block-sparse weight; dense for `None`.
+    #[must_use]
+    pub fn sparse(self, blocks: impl Into<Option<Blocks>>) -> Self {
+        Self { sparse: blocks.into(), ..self }
+    }
+
+    /// The layer with an activation.
+    #[must_use]
+    pub fn activation(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
+    }
+
+    /// The layer with a ReLU.
+    #[must_use]
+    pub fn relu(self) -> Self {
+        self.activation(Activation::Relu)
+    }
+
+    /// The layer with a GELU in its tanh form.
+    #[must_use]
+    pub fn gelu(self) -> Self {
+        self.activation(Activation::Gelu)
+    }
+
+    /// The layer that drops this share of its outputs in training, in `[0, 1)`. Dropout is fused behind an activation.
+    #[must_use]
+    pub fn dropout(self, rate: f32) -> Self {
+        Self { dropout: rate, ..self }
+    }
+
+    /// The layer whose first weights give outputs of this variance, where inputs have variance 1: 2 by default before an
+    /// activation, and 1 without.
+    #[must_use]
+    pub fn variance(self, variance: f64) -> Self {
+        Self { variance: Some(variance), ..self }
+    }
+}
+
+impl Module for Linear {
+    fn input_width(&self) -> Option<usize> {
+        Some(self.inputs)
+    }
+
+    fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
+        let x = single(graph, inputs)?;
+        let op = graph.name("linear");
+        let [rows, found] = graph.matrix(&op, x)?;
+        if found != self.inputs {
+            return Err(Error::argument(op, "input", format!("of width {}", self.inputs), format!("of width {found}")));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::argument(op, "dropout", "in [0, 1)", self.dropout));
+        }
+        let activation = match (self.activation, self.dropout > 0.0) {
+            (None, true) => Some(Activation::Identity),
+            (activation, _) => activation,
         };
-        self.projection.forward(rec, x, out, epilogue)
+        let key = Key::new(graph.seed(), Stream::Dropout(graph.matrix_count()));
+        let dropout = (self.dropout > 0.0).then_some(Dropout { rate: self.dropout, key });
+        let fused = activation.map(|activation| Fused { activation, dropout });
+        let operand = graph.operand();
+        let variance = self.variance.unwrap_or(if self.activation.is_some() { 2.0 } else { 1.0 });
+        let weight = ParamSpec::matrix("weight", [self.outputs, self.inputs], variance)
+            .sparse(self.sparse)
+            .units(Side::Output, Side::Of(x))
+            .precision(graph.precision())
+            .biased()
+            .activation(activation);
+        let params = vec![
+            graph.param(weight)?,
+            graph.param(ParamSpec::new("bias", &[self.outputs], Init::Constant(0.0)))?,
+        ];
+        let shape = [rows, self.outputs];
+        // Activations are what the next product reads; sums without one may join a residual stream or a loss, in f32.
+        let stored = if fused.is_some() { operand } else { crate::gpu::DType::F32 };
+        let output = Output::new(graph.name("output"), &shape)
+            .of(stored)
+            .grad_of(operand)
+            .shown(self.sparse.is_some())
+            .fused(fused);
+        let pre = fused.filter(Fused::needs_pre).map(|_| Buffer::kept(PRE, &shape, operand));
+        let wiring = Wiring {
+            inputs: vec![Input::new(x).of(operand).kept().fuses_activation()],
+            outputs: vec![output],
+            params,
+            buffers: pre.into_iter().collect(),
+        };
+        Ok(vec![graph.add_one(LinearNode { fused }, wiring)?])
+    }
+}
+
+/// Product, bias, activation and dropout in one.
+#[derive(Debug)]
+struct LinearNode {
+    fused: Option<Fused>,
+}
+
+impl Node for LinearNode {
+    fn kind(&self) -> &'static str {
+        "linear"
     }
 
-    // CONTRACT: `dy` is the gradient of the loss by this layer's output before its activation.
-
-    /// Records the gradients of weight and bias: `dy^T * x`, on the blocks there are, and the column sums of `dy`.
-    ///
-    /// # Errors
-    /// As the operations.
-    pub fn backward_parameters(&self, rec: &mut Recorder<'_>, dy: &Tensor, x: &Tensor) -> Result<()> {
-        self.projection.backward_weight(rec, dy, x)?;
-        ops::column_sums(rec, dy, self.bias.grads(), false)
+    fn options(&self) -> serde_json::Value {
+        let rate = self.fused.and_then(|fused| fused.dropout).map_or(0.0, |dropout| dropout.rate);
+        json!({ "activation": self.fused.map(|fused| fused.activation), "dropout": rate })
     }
 
-    /// Records the gradient of the input, as [`Projection::backward_input`].
-    ///
-    /// # Errors
-    /// As the operation.
-    pub fn backward_input(
-        &self,
-        rec: &mut Recorder<'_>,
-        dy: &Tensor,
-        out: &Tensor,
-        epilogue: Epilogue<'_>,
-    ) -> Result<()> {
-        self.projection.backward_input(rec, dy, out, epilogue)
+    fn forward(&self, rec: &mut Recorder<'_>, pass: &Forward<'_>) -> Result<()> {
+        let epilogue = pass.epilogue(pass.param(1).values(), self.fused.as_ref());
+        pass.param(0).forward(rec, pass.input(0), pass.output(0), epilogue)
     }
 
-    /// The weights.
-    pub fn projection(&self) -> &Projection {
-        &self.projection
+    // CONTRACT: `dy` is the gradient of the loss by the sums and biases, before the activation.
+    fn backward(&self, rec: &mut Recorder<'_>, pass: &mut Backward<'_>) -> Result<()> {
+        let (x, y, dy, weight) = (pass.input(0), pass.output(0), pass.output_grad(0), pass.param(0));
+        weight.backward_weight(rec, dy, x, pass.weight_grad(0))?;
+        ops::column_sums(rec, dy, pass.weight_grad(1).values(), false)?;
+        if let Some(dx) = pass.input_grad(0) {
+            weight.backward_input(rec, dy, dx.tensor, dx.epilogue)?;
+        }
+        pass.done(rec, 0, Some(Signals::Rows { x, y, dy }))?;
+        pass.done(rec, 1, None)
     }
 
-    /// The same, to be changed.
-    pub fn projection_mut(&mut self) -> &mut Projection {
-        &mut self.projection
-    }
-
-    /// `[out]`.
-    pub fn bias(&self) -> &Tensor {
-        self.bias.values()
-    }
-
-    /// Weight and bias.
-    pub fn parameters(&self) -> [Parameter<'_>; 2] {
-        [self.projection.parameter(), self.bias.parameter()]
+    fn linearised(&self) -> Option<Box<dyn Node>> {
+        Some(Box::new(Self { fused: None }))
     }
 }

@@ -1,27 +1,35 @@
-//! Layers and networks: forward and backward over [`ops`](crate::ops).
+//! Layers and ready-made networks: descriptions of [graphs](crate::graph), nothing more.
 
-mod builder;
+mod add;
+mod attention;
+mod composed;
 mod config;
-mod feed;
+mod embedding;
+mod feed_forward;
 mod linear;
 mod lm;
 mod mlp;
+mod module;
 mod moe;
-mod network;
+mod norm;
 mod operand;
-mod param;
-mod precision;
-mod projection;
+mod residual;
+mod sequential;
 
-pub use builder::{FanIn, Init};
-pub use config::{LayerShape, ModelConfig};
-pub use feed::FeedForward;
-pub use linear::{Activated, Linear};
-pub use lm::{Lm, LmConfig};
-pub use mlp::{Mlp, MlpConfig};
+pub use crate::graph::{
+    Blocks, FanIn, Half, Layer, Load, Network, Param, Precision, Signals, Weight, blocks,
+};
+pub use add::add;
+pub use attention::Attention;
+pub use composed::{Composed, Row};
+pub use config::ModelConfig;
+pub use embedding::Embedding;
+pub use feed_forward::FeedForward;
+pub use linear::Linear;
+pub use lm::LmConfig;
+pub use mlp::MlpConfig;
+pub use module::Module;
 pub use moe::{Moe, MoeConfig, Overflow};
-pub use network::{After, Load, Network, Passage, Signals};
-use operand::Operand;
-pub use param::{Param, Parameter};
-pub use precision::{Half, Precision};
-pub use projection::{Projection, Weight};
+pub use norm::Norm;
+pub use residual::Residual;
+pub use sequential::Sequential;

@@ -8,7 +8,7 @@ use super::plans::Room;
 use crate::Result;
 use crate::data::{Input, Rows};
 use crate::gpu::{DType, Gpu, Tensor};
-use crate::nn::Network;
+use crate::graph::Network;
 use crate::ops::StepValues;
 
 /// A batch, on the host and on the device.
@@ -28,7 +28,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Room for the batches of a run.
-    pub(super) fn new(gpu: &Gpu, model: &dyn Network, settings: &Settings) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, model: &Network, settings: &Settings) -> Result<Self> {
         let input = model.input().clone();
         Ok(Self {
             room: Room::new(gpu, model, settings.precision.half())?,

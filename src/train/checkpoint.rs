@@ -16,7 +16,7 @@ use super::Settings;
 use super::restore::Restore;
 use crate::data::Fingerprint;
 use crate::gpu::Gpu;
-use crate::nn::{FanIn, LayerShape, Network};
+use crate::graph::{FanIn, Layer, Network, Param};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -252,12 +252,11 @@ impl Checkpoint {
     /// As [`Checkpoint::topology`].
     pub fn topologies(&self, path: &Path) -> Result<Vec<Option<Topology>>> {
         let config = &self.settings.model;
-        let topology = |layer: LayerShape| {
+        let topology = |layer: Layer| {
             let name = format!("{}.weight", layer.name);
-            let topology = || self.topology(path, &name, layer.sides, config.block());
-            layer.sparse.then(topology).transpose()
+            layer.block.map(|block| self.topology(path, &name, layer.sides, block)).transpose()
         };
-        config.layers().into_iter().map(topology).collect()
+        config.layers()?.into_iter().map(topology).collect()
     }
 
     /// What belongs to the elements of a parameter, of a known shape; where it is a weight of this pattern, in slot order.
@@ -285,15 +284,15 @@ impl Checkpoint {
         path: &Path,
         topologies: &[Option<Topology>],
         batch: usize,
-    ) -> Result<Box<dyn Network>> {
+    ) -> Result<Network> {
         // What is drawn here is overwritten.
         let config = &self.settings.model;
         let network = config.build(gpu, batch, topologies, FanIn::All, self.settings.precision)?;
-        for parameter in network.parameters() {
-            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
-            let name = if topology.is_some() { format!("{}.values", parameter.name) } else { parameter.name };
-            let values = self.in_slots(path, &name, parameter.values.shape(), topology)?;
-            gpu.write(parameter.values, &values)?;
+        for (parameter, topology) in network.store().iter().zip(by_param(&network, topologies)) {
+            let name = parameter.name();
+            let name = if topology.is_some() { format!("{name}.values") } else { name.to_owned() };
+            let values = self.in_slots(path, &name, parameter.values().shape(), topology)?;
+            gpu.write(parameter.values(), &values)?;
         }
         let restore = Restore { gpu, checkpoint: self, path };
         network.state().into_iter().try_for_each(|(name, tensor)| restore.numbers(&name, tensor))?;
@@ -388,6 +387,13 @@ impl Checkpoint {
         }
         Ok(crc.sum())
     }
+}
+
+/// For each parameter its topology, of those of the matrices in order.
+pub(super) fn by_param<'a>(network: &Network, topologies: &'a [Option<Topology>]) -> Vec<Option<&'a Topology>> {
+    let mut topologies = topologies.iter();
+    let topology = |param: &Param| if param.is_matrix() { topologies.next()?.as_ref() } else { None };
+    network.store().iter().map(topology).collect()
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
-use crate::nn::{ModelConfig, Network, Projection};
+use crate::graph::{Graph, Network, Param, ParamId, Precision};
+use crate::nn::ModelConfig;
 use crate::ops::{self, SetOp, Source, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
@@ -36,13 +37,15 @@ impl Evolution {
         gpu: &Gpu,
         method: Box<dyn Method>,
         config: &ModelConfig,
-        model: &dyn Network,
+        model: &Network,
     ) -> Result<Self> {
-        let targets = config.counts(config.sparsity())?;
+        let mut counts = model.graph().counts(None)?.into_iter();
+        let count = |param: &Param| if param.is_matrix() { counts.next().unwrap_or(0) } else { 0 };
+        let targets: Vec<usize> = model.store().iter().map(count).collect();
         let smoothing = method.observe_every().is_some();
         let mut workspaces = Vec::new();
         let mut rec = Recorder::new(gpu);
-        for layer in model.layers() {
+        for layer in model.store().iter() {
             let (Some(weight), false) = (layer.weight().sparse(), method.is_static()) else {
                 workspaces.push(None);
                 continue;
@@ -52,8 +55,8 @@ impl Evolution {
             workspaces.push(Some(workspace));
         }
         gpu.run(&rec.finish()?)?;
-        let key = |layer| Key::new(config.seed(), Stream::Growth(layer));
-        let keys = (0..targets.len() as u32).map(key).collect();
+        let key = |param: &Param| Key::new(config.seed(), Stream::Growth(param.stream()));
+        let keys = model.store().iter().map(key).collect();
         Ok(Self {
             method,
             targets,
@@ -66,11 +69,11 @@ impl Evolution {
     }
 
     /// What a checkpoint holds of it, by name.
-    pub(super) fn tensors(&self, model: &dyn Network) -> Vec<(String, Saved)> {
+    pub(super) fn tensors(&self, model: &Network) -> Vec<(String, Saved)> {
         let mut tensors = Vec::new();
-        for (layer, workspace) in model.layers().iter().zip(&self.workspaces) {
+        for (layer, workspace) in model.store().iter().zip(&self.workspaces) {
             let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) else { continue };
-            let name = |part| format!("method.{}.{part}", layer.name());
+            let name = |part| format!("method.{}.{part}", layer.layer());
             let (words, places) = (workspace.visited().clone(), weight.pattern().places());
             tensors.push((name("visited"), Saved::Set { words, places }));
             tensors.push((name("churn"), Saved::Numbers(workspace.churn().clone())));
@@ -90,8 +93,8 @@ impl Evolution {
     }
 
     /// A note for each sparse layer in which no update of this method can ever change anything.
-    pub(super) fn idle_layers(&self, model: &dyn Network) -> Vec<String> {
-        let idle = |(layer, workspace): (&Projection, &Option<Workspace>)| {
+    pub(super) fn idle_layers(&self, model: &Network) -> Vec<String> {
+        let idle = |(layer, workspace): (&Param, &Option<Workspace>)| {
             let pattern = layer.weight().sparse()?.pattern();
             workspace.as_ref()?;
             let reason = match pattern.nnz() {
@@ -99,14 +102,14 @@ impl Evolution {
                 all if all == pattern.places() => "has every block there can be",
                 _ => return None,
             };
-            Some(format!("{} {reason}: its topology cannot change", layer.name()))
+            Some(format!("{} {reason}: its topology cannot change", layer.layer()))
         };
-        model.layers().into_iter().zip(&self.workspaces).filter_map(idle).collect()
+        model.store().iter().zip(&self.workspaces).filter_map(idle).collect()
     }
 
     /// Tells the device how many blocks the next update exchanges.
-    pub(super) fn want(&self, gpu: &Gpu, model: &dyn Network, share: f64) -> Result<()> {
-        for ((layer, workspace), &target) in model.layers().iter().zip(&self.workspaces).zip(&self.targets) {
+    pub(super) fn want(&self, gpu: &Gpu, model: &Network, share: f64) -> Result<()> {
+        for ((layer, workspace), &target) in model.store().iter().zip(&self.workspaces).zip(&self.targets) {
             if let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) {
                 let stored = weight.pattern().nnz();
                 let wanted = self.method.quota(stored, target.min(stored), share);
@@ -154,8 +157,16 @@ impl Surgery for Trainer {
         &self.gpu
     }
 
-    fn model(&self) -> &dyn Network {
-        &*self.model
+    fn model(&self) -> &Network {
+        &self.model
+    }
+
+    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        self.settings.model.graph(batch, precision)
+    }
+
+    fn features(&self) -> usize {
+        self.data.width()
     }
 
     fn targets(&self) -> &[usize] {
@@ -171,21 +182,19 @@ impl Surgery for Trainer {
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;
-        self.batch.room.loss(&mut rec, &*self.model, false)?;
+        self.batch.room.loss(&mut rec, &self.model, false)?;
         self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())
     }
 
-    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
-        let Some(name) = self.model.layers().get(layer).map(|layer| layer.name().to_owned()) else {
-            return Err(Error::argument(
-                "reshape",
-                "layer",
-                format!("below {}", self.model.layers().len()),
-                layer,
-            ));
-        };
+    fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()> {
+        if param.index() >= self.model.store().len() {
+            let wanted = format!("below {}", self.model.store().len());
+            return Err(Error::argument("reshape", "param", wanted, param.index()));
+        }
+        let layer = self.model.store().get(param);
+        let name = layer.layer().to_owned();
         if nnz == 0 {
             let mut reason = format!("{} leaves {name} with no block", self.settings.method.kind);
             if self.settings.method.scope == Scope::Global {
@@ -194,9 +203,9 @@ impl Surgery for Trainer {
             return Err(Error::Config { option: "sparsity", reason });
         }
         let (Some(old), Some(workspace)) =
-            (self.model.layers()[layer].weight().sparse().cloned(), &self.evolution.workspaces[layer])
+            (layer.weight().sparse().cloned(), &self.evolution.workspaces[param.index()])
         else {
-            return Err(Error::argument("reshape", "layer", "sparse and not static", name));
+            return Err(Error::argument("reshape", "param", "sparse and not static", name));
         };
         // Plans hold on to what they work with, and these are out of date anyway.
         self.plans = Plans::empty(&self.gpu)?;
@@ -222,7 +231,7 @@ impl Surgery for Trainer {
         let source = |values| Source { values, map: &old_map };
         ops::remap_blocks(&mut rec, source(old.values()), None, &weight)?;
         let mut parts = Vec::new();
-        for part in self.optimizer.weight_parts(layer) {
+        for part in self.model.store().get(param).state() {
             let new = gpu.alloc::<f32>(Class::Optimizer, &name, weight.values().shape())?;
             let new = BlockMatrix::adopt(pattern.clone(), new)?;
             ops::remap_blocks(&mut rec, source(part), None, &new)?;
@@ -237,12 +246,9 @@ impl Surgery for Trainer {
         ops::remap_births(&mut rec, workspace.born(), &old_map, &pattern, resized.born(), next)?;
         gpu.run(&rec.finish()?)?;
 
-        self.evolution.workspaces[layer] = Some(resized);
+        self.evolution.workspaces[param.index()] = Some(resized);
         self.evolution.grown |= started;
-        self.optimizer.replace_weight_parts(layer, parts);
-        if let Some(layer) = self.model.layer_mut(layer) {
-            layer.replace_weight(&self.gpu, weight)?;
-        }
+        self.model.store_mut().get_mut(param).replace(&self.gpu, weight, parts)?;
         self.evolution.reshaped = true;
         Ok(())
     }

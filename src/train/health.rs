@@ -3,7 +3,7 @@
 use super::{Evaluation, Trainer};
 use crate::Result;
 use crate::gpu::{Plan, Recorder};
-use crate::nn::Projection;
+use crate::graph::Param;
 use crate::ops;
 use crate::sparse;
 
@@ -37,8 +37,7 @@ impl Trainer {
     /// Records the counts of empty rows and columns of each sparse layer.
     pub(super) fn record_empty(&self) -> Result<Plan> {
         let mut rec = Recorder::new(&self.gpu);
-        let layers = self.model.layers();
-        let sparse = layers.iter().filter_map(|layer| layer.weight().sparse());
+        let sparse = self.model.store().sparse().filter_map(|param| param.weight().sparse());
         for (number, weight) in sparse.enumerate() {
             ops::empty_lines(&mut rec, weight.pattern(), &self.batch.room.empty, number)?;
         }
@@ -49,15 +48,12 @@ impl Trainer {
     pub(super) fn read_signs(&self) -> Result<Signs> {
         let counts = self.gpu.read::<u32>(&self.batch.room.empty)?.wait()?;
         let activity = self.gpu.read::<u32>(&self.batch.room.activity)?.wait()?;
-        let layers = self.model.layers();
-        let sparse = layers.iter().filter(|layer| layer.weight().sparse().is_some());
-        let lines = |(layer, counts): (&&Projection, &[u32])| EmptyLines {
-            layer: layer.name().to_owned(),
-            rows: counts[0],
-            cols: counts[1],
-            of: layer.sides().map(|side| side / self.settings.model.block()),
+        let lines = |(param, counts): (&Param, &[u32])| {
+            let pattern = param.weight().sparse()?.pattern();
+            let of = [pattern.row_blocks(), pattern.col_blocks()];
+            Some(EmptyLines { layer: param.layer().to_owned(), rows: counts[0], cols: counts[1], of })
         };
-        let mut empty: Vec<_> = sparse.zip(counts.chunks(2)).map(lines).collect();
+        let mut empty: Vec<_> = self.model.store().sparse().zip(counts.chunks(2)).filter_map(lines).collect();
         empty.retain(|layer| layer.rows + layer.cols > 0);
 
         let mut notices = Vec::new();
@@ -86,15 +82,13 @@ impl Trainer {
         Ok(Signs { empty, notices })
     }
 
-    /// Whether a path of active blocks leads through a multi-layer perceptron; a residual stream is one in itself. Waits for the
+    /// Whether a path of active blocks leads through a plain chain of layers; a residual stream is a path in itself. Waits for the
     /// device.
     fn has_path(&self) -> Result<bool> {
-        if self.model.as_mlp().is_none() {
-            return Ok(true);
-        }
+        let Some(chain) = self.model.graph().chain() else { return Ok(true) };
         let mut topologies = Vec::new();
-        for layer in self.model.layers() {
-            if let Some(weight) = layer.weight().sparse() {
+        for param in chain {
+            if let Some(weight) = self.model.store().get(param).weight().sparse() {
                 topologies.push(weight.pattern().topology(&self.gpu)?);
             }
         }

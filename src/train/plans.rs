@@ -4,8 +4,9 @@ use std::cell::RefCell;
 
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
-use crate::methods::{Method, Site};
-use crate::nn::{Half, Network, Passage, Projection};
+use crate::methods::{Method, Site, Workspace};
+use crate::graph::{GradientReady, Half, Network, Param, Signals};
+use crate::optim::Update;
 use crate::ops::{self, LossScale, Step, StepValues};
 use crate::random::{Key, Stream};
 
@@ -30,9 +31,9 @@ pub(super) struct Room {
 
 impl Room {
     /// Room for what the loss makes of the network's logits. Gradients are scaled where the network is of half precision.
-    pub(super) fn new(gpu: &Gpu, model: &dyn Network, half: Option<Half>) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, model: &Network, half: Option<Half>) -> Result<Self> {
         let rows = model.logits().shape()[0];
-        let sparse = model.layers().iter().filter(|layer| layer.weight().sparse().is_some()).count();
+        let sparse = model.store().sparse().count();
         let step = Step::new(gpu, StepValues::forward(0))?;
         let step = match half {
             Some(half) => step.with_scale(LossScale::new(gpu, half.loss_scale)?),
@@ -50,7 +51,7 @@ impl Room {
     }
 
     /// Records loss and hits of the logits, and their gradient; `counted` ones join the totals.
-    pub(super) fn loss(&self, rec: &mut Recorder<'_>, model: &dyn Network, counted: bool) -> Result<()> {
+    pub(super) fn loss(&self, rec: &mut Recorder<'_>, model: &Network, counted: bool) -> Result<()> {
         let Self { labels, step, report, totals, .. } = self;
         ops::softmax_cross_entropy(rec, model.logits(), labels, report, model.logits_grad(), step)?;
         if counted { ops::column_sums(rec, report, totals, true) } else { Ok(()) }
@@ -109,8 +110,8 @@ impl Trainer {
             }
             None => None,
         };
-        let refresh = record_refresh(&self.gpu, &*self.model)?;
-        let test = record_test(&self.gpu, &*self.model, &self.batch.room)?;
+        let refresh = record_refresh(&self.gpu, &self.model)?;
+        let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
         let empty = self.record_empty()?;
         Ok(Plans { train, reported, observe, update, last_update, refresh, empty, test })
     }
@@ -139,11 +140,11 @@ impl Trainer {
     fn record_step(&self, rows: usize, deed: &Deed<'_>, births: bool, scanned: bool) -> Result<Plan> {
         let mut rec = Recorder::new(&self.gpu);
         self.record_passes(&mut rec, rows, deed, true, scanned)?;
-        let born = |layer: usize| {
-            births.then(|| Some(self.evolution.workspaces[layer].as_ref()?.born().clone())).flatten()
-        };
         self.record_scaling(&mut rec, true)?;
-        self.optimizer.update(&mut rec, &self.model.parameters(), &born, &self.batch.room.step)?;
+        for (param, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
+            let born = workspace.as_ref().filter(|_| births).map(Workspace::born);
+            self.optimizer.record(&mut rec, &Update { param, born, step: &self.batch.room.step })?;
+        }
         rec.finish()
     }
 
@@ -155,12 +156,8 @@ impl Trainer {
         // Whatever is not finite in the gradient of a layer's output is so in that of its bias, the column sums. Sums of f16
         // are far from the end of f32, so the gradient of a weight is finite where those of outputs are. Where a layer has no
         // bias, that of the weight is looked at.
-        let layers = self.settings.model.layers();
-        let has_bias = |layer: usize| layers.get(layer).is_some_and(|layer| layer.bias);
-        for parameter in self.model.parameters() {
-            if !parameter.weight_of.is_some_and(has_bias) {
-                ops::watch_gradient(rec, parameter.grads, scale)?;
-            }
+        for param in self.model.store().iter().filter(|param| !param.is_biased()) {
+            ops::watch_gradient(rec, param.grads(), scale)?;
         }
         ops::decide_scale(rec, scale, half.patience, moves)
     }
@@ -175,14 +172,14 @@ impl Trainer {
         scanned: bool,
     ) -> Result<bool> {
         let Room { step, status, .. } = &self.batch.room;
-        let (model, method) = (&*self.model, &*self.evolution.method);
+        let (model, method) = (&self.model, &*self.evolution.method);
         model.refresh(rec, Some(step))?;
         model.forward(rec, Some(step))?;
         self.batch.room.loss(rec, model, counted)?;
         let mut deeds = 0;
-        model.backward_with(rec, Some(step), &mut |rec, passage| {
+        model.backward_with(rec, Some(step), &mut |rec, ready| {
             let before = rec.len();
-            if let Some(site) = self.site(passage, rows) {
+            if let Some(site) = self.site(ready, rows) {
                 deed(method, rec, &site)?;
             }
             deeds += rec.len() - before;
@@ -207,42 +204,42 @@ impl Trainer {
     /// As many rows of the widest layer as fit a binding, since a score-only product cannot be cut: a block's score is a
     /// reduction of finished sums.
     fn scorable_rows(&self) -> usize {
-        let sparse = self.model.layers().into_iter().filter(|layer| layer.weight().sparse().is_some());
-        let widest = sparse.flat_map(Projection::sides).max().unwrap_or(1);
+        let widest = self.model.store().sparse().flat_map(Param::sides).max().unwrap_or(1);
         let row = widest as u64 * self.settings.precision.dtype().size();
         (self.gpu.limits().max_storage_buffer_binding_size / row) as usize
     }
 
     /// A layer as the method sees it, if it is sparse.
-    fn site<'a>(&'a self, passage: Passage<'a>, score_rows: usize) -> Option<Site<'a>> {
-        let Passage { layer, signals } = passage;
-        let linear = self.model.layers()[layer];
+    fn site<'a>(&'a self, ready: GradientReady<'a>, score_rows: usize) -> Option<Site<'a>> {
+        let signals: Signals<'a> = ready.signals?;
+        let (param, at) = (self.model.store().get(ready.param), ready.param.index());
         Some(Site {
-            layer,
-            weight: linear.weight().sparse()?,
-            grad: linear.weight_grad().values(),
-            state: self.optimizer.weight_parts(layer),
+            param: ready.param,
+            stream: param.stream(),
+            weight: param.weight().sparse()?,
+            grad: param.grads(),
+            state: param.state(),
             signals,
-            fan_in: linear.fan_in(),
+            fan_in: param.fan_in(),
             step: &self.batch.room.step,
             score_rows,
-            key: self.evolution.keys[layer],
-            regrowth: Key::new(self.settings.model.seed(), Stream::Regrowth(layer as u32)),
-            workspace: self.evolution.workspaces[layer].as_ref()?,
+            key: self.evolution.keys[at],
+            regrowth: Key::new(self.settings.model.seed(), Stream::Regrowth(param.stream())),
+            workspace: self.evolution.workspaces[at].as_ref()?,
             later: None,
         })
     }
 }
 
 /// Records that products see the weights as they are, outside of a step.
-pub(super) fn record_refresh(gpu: &Gpu, model: &dyn Network) -> Result<Plan> {
+pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.refresh(&mut rec, None)?;
     rec.finish()
 }
 
 /// Records forward pass and loss, and the scans of what comes out of layers.
-fn record_test(gpu: &Gpu, model: &dyn Network, room: &Room) -> Result<Plan> {
+fn record_test(gpu: &Gpu, model: &Network, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.forward(&mut rec, None)?;
     room.loss(&mut rec, model, true)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::restore::Restore;
+use super::checkpoint::by_param;
 use super::{Checkpoint, Footprint, Trainer};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
@@ -61,26 +62,24 @@ impl Trainer {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
         checkpoint.fingerprint = Some(self.fingerprint);
-        let layers = self.model.layers();
-        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
-            let weight = parameter.weight_of.and_then(|layer| layers[layer].weight().sparse());
-            let workspace = parameter.weight_of.and_then(|layer| self.evolution.workspaces[layer].as_ref());
+        for (parameter, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
+            let weight = parameter.weight().sparse();
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
-            let values = self.gpu.read::<f32>(parameter.values)?.wait()?;
+            let values = self.gpu.read::<f32>(parameter.values())?.wait()?;
             match &topology {
-                Some(topology) => checkpoint.put_sparse(&parameter.name, topology, &values),
-                None => checkpoint.put(&parameter.name, parameter.values.shape(), values),
+                Some(topology) => checkpoint.put_sparse(parameter.name(), topology, &values),
+                None => checkpoint.put(parameter.name(), parameter.values().shape(), values),
             }
             if let (Some(topology), Some(workspace)) = (&topology, workspace) {
                 let born = self.gpu.read::<u32>(workspace.born())?.wait()?;
-                checkpoint.put_words(&format!("{}.born", parameter.name), &topology.in_row_order(&born));
+                checkpoint.put_words(&format!("{}.born", parameter.name()), &topology.in_row_order(&born));
             }
-            for (part, tensor) in parts {
+            for (part, tensor) in self.optimizer.state_names().iter().zip(parameter.state()) {
                 let mut values = self.gpu.read::<f32>(tensor)?.wait()?;
                 if let Some(topology) = &topology {
                     values = topology.in_row_order(&values);
                 }
-                checkpoint.put(&format!("optimizer.{}.{part}", parameter.name), tensor.shape(), values);
+                checkpoint.put(&format!("optimizer.{}.{part}", parameter.name()), tensor.shape(), values);
             }
         }
         for (name, tensor) in self.model.state() {
@@ -93,7 +92,7 @@ impl Trainer {
             checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
-        for (name, saved) in self.evolution.tensors(&*self.model) {
+        for (name, saved) in self.evolution.tensors(&self.model) {
             let tensor = saved.tensor();
             match tensor.dtype() {
                 DType::U32 => checkpoint.put_words(&name, &self.gpu.read::<u32>(tensor)?.wait()?),
@@ -110,11 +109,11 @@ impl Trainer {
         path: &Path,
         topologies: &[Option<Topology>],
     ) -> Result<()> {
-        for (parameter, parts) in self.model.parameters().iter().zip(self.optimizer.parts()) {
-            let topology = parameter.weight_of.and_then(|layer| topologies[layer].as_ref());
-            for (part, tensor) in parts {
-                let name = format!("optimizer.{}.{part}", parameter.name);
-                self.gpu.write(tensor, &checkpoint.in_slots(path, &name, tensor.shape(), topology)?)?;
+        let topologies = by_param(&self.model, topologies);
+        for (parameter, topology) in self.model.store().iter().zip(&topologies) {
+            for (part, tensor) in self.optimizer.state_names().iter().zip(parameter.state()) {
+                let name = format!("optimizer.{}.{part}", parameter.name());
+                self.gpu.write(tensor, &checkpoint.in_slots(path, &name, tensor.shape(), *topology)?)?;
             }
         }
         let gpu = self.gpu.clone();
@@ -127,13 +126,13 @@ impl Trainer {
             restore.loss_scale(scale)?;
         }
         self.evolution.grown = restore.flag("method.grown")?;
-        let layers = self.model.layers().into_iter().zip(topologies);
+        let layers = self.model.store().iter().zip(topologies);
         for ((layer, topology), workspace) in layers.zip(&self.evolution.workspaces) {
             if let (Some(topology), Some(workspace)) = (topology, workspace) {
-                restore.births(&format!("{}.weight.born", layer.name()), topology, workspace.born())?;
+                restore.births(&format!("{}.weight.born", layer.layer()), topology, workspace.born())?;
             }
         }
-        let saved = self.evolution.tensors(&*self.model);
+        let saved = self.evolution.tensors(&self.model);
         saved.iter().try_for_each(|(name, saved)| restore.saved(name, saved))
     }
 }

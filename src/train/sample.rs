@@ -4,7 +4,8 @@ use super::plans::record_refresh;
 use super::{Footprint, RunFolder};
 use crate::data::encode;
 use crate::gpu::{Gpu, Plan, Recorder};
-use crate::nn::{ModelConfig, Network};
+use crate::graph::Network;
+use crate::nn::ModelConfig;
 use crate::random::{Key, Stream, Walk};
 use crate::reference::IGNORED;
 use crate::{Error, Result};
@@ -16,7 +17,7 @@ pub struct Sampler {
     vocabulary: Vec<u8>,
     /// Characters that the model sees.
     context: usize,
-    network: Box<dyn Network>,
+    network: Network,
     plan: Plan,
     /// Divides the logits: below 1 likely characters become likelier.
     temperature: f32,
@@ -53,7 +54,7 @@ impl Sampler {
         Footprint::of_network(model, model.sparsity(), 1, precision)?.expect_room(gpu)?;
         let path = folder.checkpoint_path();
         let network = checkpoint.network(gpu, &path, &checkpoint.topologies(&path)?, 1)?;
-        gpu.run(&record_refresh(gpu, &*network)?)?;
+        gpu.run(&record_refresh(gpu, &network)?)?;
         let mut rec = Recorder::new(gpu);
         network.forward(&mut rec, None)?;
         Ok(Self {

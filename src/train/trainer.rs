@@ -8,11 +8,12 @@ use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
-use super::{Evaluation, Event, Flow, Footprint, OptimizerState, Position, RunFolder, Settings, Summary};
+use super::{Evaluation, Event, Flow, Footprint, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::methods::{Clock, Method, Moment};
-use crate::nn::Network;
+use crate::graph::Network;
+use crate::optim::Optimizer;
 use crate::ops::StepValues;
 use crate::tune::Tuner;
 use crate::{Error, Result};
@@ -31,8 +32,8 @@ pub struct Trainer {
     pub(super) settings: Settings,
     pub(super) data: Dataset,
     pub(super) fingerprint: Fingerprint,
-    pub(super) model: Box<dyn Network>,
-    pub(super) optimizer: OptimizerState,
+    pub(super) model: Network,
+    pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
     pub(super) evolution: Evolution,
@@ -92,20 +93,15 @@ impl Trainer {
         gpu: &Gpu,
         settings: Settings,
         data: Dataset,
-        model: Box<dyn Network>,
+        mut model: Network,
         position: Position,
         method: Box<dyn Method>,
     ) -> Result<Self> {
-        let optimizer = OptimizerState::new(
-            gpu,
-            settings.optimizer,
-            settings.momentum,
-            settings.weight_decay,
-            &model.parameters(),
-        )?;
-        let batch = Batch::new(gpu, &*model, &settings)?;
+        let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+        model.store_mut().allocate_state(gpu, optimizer.state_names())?;
+        let batch = Batch::new(gpu, &model, &settings)?;
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
-        let evolution = Evolution::new(gpu, method, &settings.model, &*model)?;
+        let evolution = Evolution::new(gpu, method, &settings.model, &model)?;
         let plans = Plans::empty(gpu)?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -130,8 +126,8 @@ impl Trainer {
     }
 
     /// The network.
-    pub fn model(&self) -> &dyn Network {
-        &*self.model
+    pub fn model(&self) -> &Network {
+        &self.model
     }
 
     /// What determines the run.
@@ -189,7 +185,7 @@ impl Trainer {
         }
         let mut told = Vec::new();
         if self.plans.update.is_some() {
-            self.tell(self.evolution.idle_layers(&*self.model), &mut told, watch);
+            self.tell(self.evolution.idle_layers(&self.model), &mut told, watch);
         }
 
         while self.position.step < total && flow == Flow::Continue {
@@ -281,7 +277,7 @@ impl Trainer {
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
             operating_ms: self.evolution.operated.as_secs_f64() * 1e3,
             params_present: self.model.params_present(),
-            params_dense: self.settings.model.params_dense(),
+            params_dense: self.model.graph().params_dense(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
@@ -390,7 +386,7 @@ impl Trainer {
     fn prepare(&mut self, share: Option<f64>) -> Result<()> {
         let Some(share) = share else { return Ok(()) };
         if self.plans.update.is_some() {
-            return self.evolution.want(&self.gpu, &*self.model, share);
+            return self.evolution.want(&self.gpu, &self.model, share);
         }
         if self.evolution.method.is_static() {
             return Ok(());

@@ -1,14 +1,13 @@
-//! What mixture of experts to make.
+//! Options of a mixture of experts.
 
 use std::fmt;
 
 use crate::nn::config::expect_size;
-use crate::nn::{FeedForward, LayerShape};
 use crate::ops::gate::{Balance, Gate, Overflow, Score};
 use crate::sparse::RoutingShape;
 use crate::{Error, Result};
 
-/// What mixture of experts to make.
+/// Experts, gate, capacity and balance of a mixture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MoeConfig {
     /// Hidden units of each expert, multiples of the block. They may differ.
@@ -157,48 +156,6 @@ impl MoeConfig {
              probability",
             self.gate
         )
-    }
-
-    /// Shapes of its layers: the router, the spread of its noise, the experts' layers one behind the other, and the shared expert.
-    /// `units` is the number of the experts' hidden units; the next one is that of the shared expert's.
-    pub(in crate::nn) fn layers(
-        &self,
-        name: &str,
-        width: usize,
-        sparse: bool,
-        units: usize,
-    ) -> Vec<LayerShape> {
-        let count = self.experts.len();
-        let hidden: usize = self.experts.iter().sum();
-        let parts = [
-            ("router", count, false, !matches!(self.gate, Gate::Hash { .. })),
-            ("noise", count, false, matches!(self.gate, Gate::NoisyTopK { .. })),
-            ("experts.gate", hidden, sparse, self.gated),
-            ("experts.up", hidden, sparse, true),
-            ("experts.down", hidden, sparse, true),
-        ];
-        let mut layers = Vec::new();
-        for (part, rows, sparse, there) in parts {
-            if there {
-                layers.push(LayerShape {
-                    name: format!("{name}.{part}"),
-                    sides: [rows, width],
-                    sparse,
-                    bias: false,
-                    units: [sparse.then_some(units), None],
-                });
-            }
-        }
-        if self.shared > 0 {
-            layers.extend(FeedForward::layers(
-                &format!("{name}.shared"),
-                width,
-                self.shared,
-                sparse,
-                units + 1,
-            ));
-        }
-        layers
     }
 }
 

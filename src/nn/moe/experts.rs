@@ -1,136 +1,119 @@
-//! The experts' own layers: one matrix has those of all experts, one behind the other.
+//! Layers of the experts: one matrix holds those of all experts, one behind the other.
 
 use half::f16;
 
+use super::Moe;
+use super::node::Parts;
 use crate::Result;
-use crate::gpu::{Class, Recorder, Tensor};
-use crate::nn::builder::Builder;
-use crate::nn::{After, Operand, Passage, Precision, Projection, Signals, Weight};
+use crate::gpu::{Class, Gpu, Recorder, Tensor};
+use crate::graph::{Backward, Forward, Param, Precision, Signals, Weight};
+use crate::nn::operand::Operand;
 use crate::ops::{self, Activation, ExpertsBackward, Rounding, Transpose};
 use crate::sparse::{BlockMatrix, Routing};
 
-/// The experts, with room for what passes through. Which hidden units a token passes is the pattern of the routing, and
-/// the products with the layers are those of block-sparse matrices.
+/// Tensors of the experts. The hidden units that a token passes through are the pattern of the routing, and products with the
+/// layers are those of block-sparse matrices.
 #[derive(Debug)]
 pub(super) struct Experts {
     activation: Activation,
-    /// What the activation is of, where hidden units are gated; `[hidden units, width]` like all three.
-    gate: Option<Projection>,
-    up: Projection,
-    /// The lower layer, transposed: a row is what a hidden unit gives.
-    down: Projection,
-    /// What the activation is of, what that is multiplied by, what comes out, and the gradient of that.
+    /// Places of the layers among the node's parameters: what is activated, what that is multiplied by where hidden units are
+    /// gated, and the lower layer, `[hidden units, width]` like the others: stored transposed.
+    first: usize,
+    second: Option<usize>,
+    down: usize,
+    /// Input of the activation, its factor, the hidden units, and the gradient of the activation's input.
     pre: BlockMatrix,
     factor: Option<BlockMatrix>,
     hidden: BlockMatrix,
     grad: BlockMatrix,
-    /// Where products read f16, what they read in the place of one of these matrices.
-    narrow: Option<BlockMatrix>,
-    /// What they read of tokens and of the gradient that comes in. Where weights are block-sparse, products are f32 in any
-    /// case.
+    /// f16 copy of one of these matrices, where products read f16.
+    half: Option<BlockMatrix>,
+    /// Operands of the tokens and of the incoming gradient. Products with block-sparse weights are f32 in any case.
     input: Operand,
     incoming: Operand,
-    /// What the experts make of their tokens, or its gradient, `[rows, width]`.
+    /// Rows that the experts give, or their gradient, `[rows, width]`.
     rows: Tensor,
-    /// The weight of each row, and its gradient.
+    /// Weight of each row, and its gradient.
     weights: Tensor,
     weights_grad: Tensor,
 }
 
 impl Experts {
     pub(super) fn new(
-        builder: &mut Builder<'_>,
+        gpu: &Gpu,
+        moe: &Moe,
         routing: &Routing,
-        gated: bool,
-        activation: Activation,
-        variance: f64,
+        given: Precision,
+        parts: Parts,
     ) -> Result<Self> {
-        let given = builder.precision();
-        let precision = if builder.next_is_sparse() { Precision::F32 } else { given };
-        let gate = gated.then(|| builder.projection_in(precision, 2.0)).transpose()?;
-        let up = builder.projection_in(precision, if gated { 1.0 } else { 2.0 })?;
-        // The inputs of the lower layer are hidden units of one expert, not the rows of this matrix.
-        let mean = routing.shape().hidden() as f64 / routing.shape().experts() as f64;
-        let width = up.sides()[1];
-        let down = builder.projection_in(precision, variance * width as f64 / mean)?;
-        let down = down.stored_by_input(mean.round() as usize);
-        let (gpu, pattern) = (builder.gpu(), routing.pattern());
-        let narrow = || BlockMatrix::alloc_of::<f16>(gpu, Class::Activations, "operand", pattern);
+        let precision = if moe.sparse.is_some() { Precision::F32 } else { given };
+        let (pattern, width) = (routing.pattern(), moe.width);
+        let half = || BlockMatrix::alloc_of::<f16>(gpu, Class::Activations, "operand", pattern);
         let sizes = [routing.shape().tokens, width];
         let operand = || Operand::new(gpu, [given, precision], "operand", &sizes);
-        let room = |label: &str| BlockMatrix::alloc(gpu, Class::Activations, label, pattern);
+        let matrix = |label: &str| BlockMatrix::alloc(gpu, Class::Activations, label, pattern);
         let per_row = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[pattern.rows()]);
         Ok(Self {
-            activation,
-            pre: room("pre-activation")?,
-            factor: gated.then(|| room("factor")).transpose()?,
-            hidden: room("hidden")?,
-            grad: room("gradient")?,
-            narrow: precision.half().map(|_| narrow()).transpose()?,
+            activation: moe.activation,
+            first: parts.gate.unwrap_or(parts.up),
+            second: parts.gate.map(|_| parts.up),
+            down: parts.down,
+            pre: matrix("pre-activation")?,
+            factor: parts.gate.map(|_| matrix("factor")).transpose()?,
+            hidden: matrix("hidden")?,
+            grad: matrix("gradient")?,
+            half: precision.half().map(|_| half()).transpose()?,
             input: operand()?,
             incoming: operand()?,
             rows: gpu.alloc::<f32>(Class::Activations, "rows", &[pattern.rows(), width])?,
             weights: per_row("weights")?,
             weights_grad: per_row("gradient")?,
-            gate,
-            up,
-            down,
         })
     }
 
-    pub(super) fn projections(&self) -> impl Iterator<Item = &Projection> {
-        self.gate.iter().chain([&self.up, &self.down])
-    }
-
-    pub(super) fn projections_mut(&mut self) -> impl Iterator<Item = &mut Projection> {
-        self.gate.iter_mut().chain([&mut self.up, &mut self.down])
-    }
-
-    /// Records the copy of one of the matrices that products read, where they do, and says what they read.
+    /// Records the f16 copy of one of the matrices, where products read one, and returns what they read.
     fn take<'a>(&'a self, rec: &mut Recorder<'_>, matrix: &'a BlockMatrix) -> Result<&'a BlockMatrix> {
-        let Some(narrow) = &self.narrow else { return Ok(matrix) };
-        ops::convert(rec, matrix.values(), narrow.values(), Rounding::Nearest)?;
-        Ok(narrow)
+        let Some(half) = &self.half else { return Ok(matrix) };
+        ops::convert(rec, matrix.values(), half.values(), Rounding::Nearest)?;
+        Ok(half)
     }
 
-    /// Records what experts make of their tokens in `x`, added to `out` with the weights of the choices.
+    /// Records the experts' outputs for the tokens in `x`, times the assignments' `weights`: into `out`, or added to it.
     pub(super) fn forward(
         &self,
         rec: &mut Recorder<'_>,
+        pass: &Forward<'_>,
         [x, weights, out]: [&Tensor; 3],
         routing: &Routing,
         add: bool,
     ) -> Result<()> {
-        let first = self.gate.as_ref().unwrap_or(&self.up);
         let x = self.input.take(rec, x)?;
-        hidden_of(rec, x, first, routing, &self.pre)?;
-        if let Some(factor) = &self.factor {
-            hidden_of(rec, x, &self.up, routing, factor)?;
+        hidden_of(rec, x, pass.param(self.first), routing, &self.pre)?;
+        if let (Some(factor), Some(second)) = (&self.factor, self.second) {
+            hidden_of(rec, x, pass.param(second), routing, factor)?;
         }
         ops::experts_activate(rec, &self.pre, self.factor.as_ref(), self.activation, &self.hidden)?;
         let hidden = self.take(rec, &self.hidden)?;
-        rows_of(rec, hidden, &self.down, &self.rows)?;
+        rows_of(rec, hidden, pass.param(self.down), &self.rows)?;
         ops::combine(rec, &self.rows, routing, Some(weights), out, add)
     }
 
-    // CONTRACT: `dy` is the gradient of the loss by the output, whatever follows it.
+    // CONTRACT: `dy` is the gradient of the loss by the mixture's output, whatever follows it.
 
-    /// Records the gradients of the layers, that of the choices' `weights`, and that of the input, added to `dx`. What the
-    /// experts gave is not needed: a weight's gradient is that of the hidden units times themselves. `after` records something
-    /// after each layer, when nobody needs its weight any more.
+    /// Records the gradients of the layers, `weights_grad` of the assignments' weights, and `dx` of the input. The experts' outputs
+    /// aren't needed: the gradient of a weight is that of the hidden units times themselves.
     pub(super) fn backward(
         &self,
         rec: &mut Recorder<'_>,
+        pass: &mut Backward<'_>,
         [x, weights, dy]: [&Tensor; 3],
         [weights_grad, dx]: [&Tensor; 2],
         routing: &Routing,
-        add: bool,
-        after: &mut After<'_>,
     ) -> Result<()> {
         let tokens = routing.tokens();
         let (x, dy) = (self.input.of(x), self.incoming.take(rec, dy)?);
         ops::route_values(rec, weights, routing.rows(), &self.weights)?;
-        hidden_of(rec, dy, &self.down, routing, &self.grad)?;
+        hidden_of(rec, dy, pass.param(self.down), routing, &self.grad)?;
         let on = ExpertsBackward {
             grad: &self.grad,
             pre: &self.pre,
@@ -143,18 +126,15 @@ impl Experts {
         ops::route_values(rec, &self.weights_grad, routing.places(), weights_grad)?;
 
         let hidden = self.take(rec, &self.hidden)?;
-        weight_grad(rec, hidden, dy, routing, &self.down)?;
-        let signals = Signals::Routed { hidden, x: dy, tokens };
-        after(rec, Passage { layer: self.down.number(), signals })?;
-        let first = self.gate.as_ref().unwrap_or(&self.up);
-        let second = self.factor.as_ref().map(|factor| (factor, &self.up));
-        for (at, (grad, layer)) in std::iter::once((&self.grad, first)).chain(second).enumerate() {
+        weight_grad(rec, hidden, dy, routing, pass.weight_grad(self.down))?;
+        pass.done(rec, self.down, Some(Signals::Routed { hidden, x: dy, tokens }))?;
+        let second = self.second.zip(self.factor.as_ref());
+        for (at, (layer, grad)) in std::iter::once((self.first, &self.grad)).chain(second).enumerate() {
             let grad = self.take(rec, grad)?;
-            weight_grad(rec, grad, x, routing, layer)?;
-            rows_of(rec, grad, layer, &self.rows)?;
-            ops::combine(rec, &self.rows, routing, None, dx, add || at > 0)?;
-            let signals = Signals::Routed { hidden: grad, x, tokens };
-            after(rec, Passage { layer: layer.number(), signals })?;
+            weight_grad(rec, grad, x, routing, pass.weight_grad(layer))?;
+            rows_of(rec, grad, pass.param(layer), &self.rows)?;
+            ops::combine(rec, &self.rows, routing, None, dx, at > 0)?;
+            pass.done(rec, layer, Some(Signals::Routed { hidden: grad, x, tokens }))?;
         }
         Ok(())
     }
@@ -164,7 +144,7 @@ impl Experts {
 fn hidden_of(
     rec: &mut Recorder<'_>,
     x: &Tensor,
-    layer: &Projection,
+    layer: &Param,
     routing: &Routing,
     out: &BlockMatrix,
 ) -> Result<()> {
@@ -175,7 +155,7 @@ fn hidden_of(
 }
 
 /// Records `hidden * W`, a row each.
-fn rows_of(rec: &mut Recorder<'_>, hidden: &BlockMatrix, layer: &Projection, out: &Tensor) -> Result<()> {
+fn rows_of(rec: &mut Recorder<'_>, hidden: &BlockMatrix, layer: &Param, out: &Tensor) -> Result<()> {
     match layer.operand() {
         Weight::Dense(w) => ops::dsd(rec, hidden, w, out, Transpose::NN),
         Weight::Sparse(w) => ops::dss(rec, hidden, w, out),
@@ -188,9 +168,9 @@ fn weight_grad(
     hidden: &BlockMatrix,
     x: &Tensor,
     routing: &Routing,
-    layer: &Projection,
+    grad: &Weight,
 ) -> Result<()> {
-    match layer.weight_grad() {
+    match grad {
         Weight::Dense(dw) => ops::dsd_gathered(rec, hidden, x, routing.tokens(), dw),
         Weight::Sparse(dw) => ops::ssd(rec, hidden, x, Some(routing.tokens()), dw),
     }

@@ -61,11 +61,10 @@ pub(super) fn method(settings: &Settings) -> String {
     match model.sparsity() {
         // Two decimals, and none that says nothing.
         Some(sparsity) => format!(
-            "{}: {}\u{a0}% sparse in blocks of {}, {} densities",
+            "{}: {}\u{a0}% sparse in {}",
             settings.method.kind,
             (sparsity * 1e4).round() / 100.0,
-            model.block(),
-            model.density()
+            model.blocks(),
         ),
         None => "stored densely".to_owned(),
     }

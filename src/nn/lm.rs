@@ -1,14 +1,16 @@
-//! What language model to make.
+//! A small character-level language model: a decoder-only transformer with learned positions and a norm before each part.
 
 use std::fmt;
 
-use crate::nn::config::{MOST_DEPTH, counts, expect_size};
-use crate::nn::{FeedForward, LayerShape, MoeConfig};
+use super::config::{MOST_DEPTH, expect_size};
+use super::{Attention, Embedding, FeedForward, Linear, Module, Moe, MoeConfig, Norm, add};
+use crate::gpu::DType;
+use crate::graph::{Graph, Precision, Value, blocks};
 use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
 
-/// What language model to make.
+/// Sizes and options of a character-level language model.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LmConfig {
     /// The characters it knows, ascending. A character's number is its place here.
@@ -79,54 +81,56 @@ impl LmConfig {
             return bad("heads", reason);
         }
         self.experts.as_ref().map_or(Ok(()), |experts| experts.validate(self.block))?;
-        counts(&self.layers(), self.block, self.density, self.sparsity).map(|_| ())
+        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
     }
 
-    /// The layers: of each block the projections to queries, keys and values and from attention, and the feed-forward network;
-    /// and in the end the head, which is dense.
-    pub fn layers(&self) -> Vec<LayerShape> {
-        let (width, sparse) = (self.width, self.sparsity.is_some());
-        let mut layers = Vec::new();
-        for block in 0..self.depth {
-            let name = format!("blocks.{block}");
-            // Numbers of the units between attention's layers, and within the feed-forward network or the experts. Another one
-            // is the shared expert's.
-            let [projected, attended, hidden] = [0, 1, 2].map(|part| 4 * block + part);
-            for (part, sides, units) in [
-                ("qkv", [3 * width, width], [Some(projected), None]),
-                ("out", [width, width], [None, Some(attended)]),
-            ] {
-                layers.push(LayerShape {
-                    name: format!("{name}.attention.{part}"),
-                    sides,
-                    sparse,
-                    bias: true,
-                    units,
-                });
-            }
-            let feed = format!("{name}.feed");
-            match &self.experts {
-                None => layers.extend(FeedForward::layers(&feed, width, self.hidden, sparse, hidden)),
-                Some(experts) => layers.extend(experts.layers(&feed, width, sparse, hidden)),
-            }
+    /// The model as a graph for `batch` windows, a row for each character: embeddings; blocks of attention and a feed-forward
+    /// network or a mixture of experts, each behind a norm and added to the residual stream; a norm and the head.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for sizes that overflow.
+    pub fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        let mut graph = Graph::new(self.seed, precision);
+        if let Some(sparsity) = self.sparsity {
+            graph.allot(self.density, sparsity);
         }
-        let sides = [self.vocabulary.len(), width];
-        layers.push(LayerShape {
-            name: "head".to_owned(),
-            sides,
-            sparse: false,
-            bias: true,
-            units: [None; 2],
-        });
-        layers
+        let rows = batch.saturating_mul(self.context);
+        let ids = graph.input("input", &[rows], DType::U32)?;
+        let (vocabulary, width) = (self.vocabulary.len(), self.width);
+        let embedding = Embedding { vocabulary, context: self.context, width };
+        let mut x = embedding.apply(&mut graph, ids)?;
+        for number in 0..self.depth {
+            let name = format!("blocks.{number}");
+            x = graph.scope(&name, |graph| self.block(graph, number, [x, ids]))?;
+            graph.watch(x, &name)?;
+        }
+        let x = graph.scope("norm", |graph| Norm.apply(graph, x))?;
+        let logits = graph.scope("head", |graph| Linear::new(width, vocabulary).apply(graph, x))?;
+        graph.watch(logits, "head")?;
+        graph.output(logits)?;
+        Ok(graph)
     }
 
-    /// Elements of all parameters if every block were present.
-    pub fn params_dense(&self) -> usize {
-        let size = |layer: &LayerShape| layer.sides[0] * (layer.sides[1] + usize::from(layer.bias));
-        let layers: usize = self.layers().iter().map(size).sum();
-        let tables = (self.vocabulary.len() + self.context) * self.width;
-        layers + tables + (2 * self.depth + 1) * self.width
+    /// Block number `number` of the residual stream `x`.
+    fn block(&self, graph: &mut Graph, number: usize, [x, ids]: [Value; 2]) -> Result<Value> {
+        let (width, sparse) = (self.width, self.sparsity.map(|_| blocks(self.block)));
+        // Outputs that are added to the residual stream are drawn smaller, so that the stream keeps its variance over the depth.
+        let variance = 1.0 / (2 * self.depth) as f64;
+        let activation = self.activation.at_layer(number);
+        let normed = graph.scope("norm_1", |graph| Norm.apply(graph, x))?;
+        let attention = Attention { width, heads: self.heads, context: self.context, sparse, variance };
+        let attended = graph.scope("attention", |graph| attention.apply(graph, normed))?;
+        let x = add(graph, x, attended)?;
+        let normed = graph.scope("norm_2", |graph| Norm.apply(graph, x))?;
+        let fed = graph.scope("feed", |graph| match &self.experts {
+            None => FeedForward { width, hidden: self.hidden, activation, sparse, variance }.apply(graph, normed),
+            Some(config) => {
+                let (config, block, sequence) = (config.clone(), self.block, self.context);
+                let moe = Moe { config, activation, block, sparse, width, sequence, variance };
+                Ok(moe.build(graph, &[normed, ids])?[0])
+            }
+        })?;
+        add(graph, x, fed)
     }
 }
 

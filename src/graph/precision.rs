@@ -1,15 +1,13 @@
-//! What a network stores its activations and the operands of its products as.
+//! Precision of activations and of the operands of products.
 
 use half::f16;
 
-use super::Projection;
 use crate::gpu::{Class, DType, Gpu, Tensor};
 use crate::ops::is_scale;
-use crate::random::{Key, Stream};
 use crate::{Error, Result};
 
-/// What activations and the operands of products are stored as. Sums, weights, their gradients and the optimizer's state are
-/// f32 in either case.
+/// Type of stored activations and of the operands of products. Sums, weights, gradients and optimizer state are f32 in either
+/// case.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "dtype", rename_all = "lowercase")]
 pub enum Precision {
@@ -20,14 +18,14 @@ pub enum Precision {
     F16(Half),
 }
 
-/// How half precision is trained with.
+/// Options of training in half precision.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Half {
-    /// Whether weights are rounded up or down by chance, rather than to the nearest.
+    /// Whether f16 copies of weights are rounded stochastically rather than to the nearest.
     pub stochastic: bool,
-    /// What gradients are multiplied by at first: a power of two.
+    /// First scale of the loss, a power of two: gradients are multiplied by it in the backward pass.
     pub loss_scale: f32,
-    /// Steps without an overflow after which that doubles.
+    /// Steps without an overflow after which the scale doubles.
     pub patience: u32,
 }
 
@@ -38,7 +36,7 @@ impl Default for Half {
 }
 
 impl Precision {
-    /// Half precision, if it is that.
+    /// Options of half precision; `None` for f32.
     pub fn half(self) -> Option<Half> {
         match self {
             Self::F32 => None,
@@ -46,7 +44,7 @@ impl Precision {
         }
     }
 
-    /// What activations and the operands of products are.
+    /// Type of activations and operands.
     pub(crate) fn dtype(self) -> DType {
         match self {
             Self::F32 => DType::F32,
@@ -54,7 +52,7 @@ impl Precision {
         }
     }
 
-    /// Room for activations that products read.
+    /// Allocates an activation of this precision.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
@@ -65,17 +63,7 @@ impl Precision {
         }
     }
 
-    /// Gives a layer of the network with this seed a copy of its weights, where products do not read the weights themselves.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub(super) fn narrow(self, gpu: &Gpu, layer: &mut Projection, seed: u64) -> Result<()> {
-        let Some(half) = self.half() else { return Ok(()) };
-        let key = half.stochastic.then(|| Key::new(seed, Stream::Rounding(layer.number() as u32)));
-        layer.narrow(gpu, key)
-    }
-
-    /// Refuses what makes no sense.
+    /// Refuses a scale that is no power of two, and a patience of 0.
     ///
     /// # Errors
     /// [`Error::Config`].

@@ -1,0 +1,104 @@
+//! Bytes that a network takes on a device, summed before anything is allocated.
+
+use super::build::Graph;
+use super::layout::Layout;
+use super::spec::ParamSpec;
+use crate::Result;
+use crate::gpu::{Class, DType, size_class};
+use crate::sparse::Topology;
+
+/// Classes in the order of [`Sum`].
+const CLASSES: [Class; 6] =
+    [Class::Values, Class::Topology, Class::Gradients, Class::Optimizer, Class::Activations, Class::Scratch];
+
+/// Bytes by class, and the largest buffer; no size overflows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sum {
+    classes: [u128; CLASSES.len()],
+    largest: (u128, &'static str),
+}
+
+impl Sum {
+    /// Adds a buffer of so many elements of `size` bytes, as large as the allocator makes it.
+    pub(crate) fn add(&mut self, class: Class, label: &'static str, elements: u128, size: u64) {
+        let bytes = elements.saturating_mul(size.into());
+        // Near the end of 64 bits nothing is rounded, for nothing has room for it either.
+        let bytes = match u64::try_from(bytes) {
+            Ok(bytes) if bytes < 1 << 62 => size_class(class, bytes).into(),
+            _ => bytes,
+        };
+        if let Some(at) = CLASSES.iter().position(|&known| known == class) {
+            self.classes[at] = self.classes[at].saturating_add(bytes);
+        }
+        if bytes > self.largest.0 {
+            self.largest = (bytes, label);
+        }
+    }
+
+    pub(crate) fn of(&self, class: Class) -> u128 {
+        CLASSES.iter().zip(self.classes).filter(|&(&known, _)| known == class).map(|(_, bytes)| bytes).sum()
+    }
+
+    pub(crate) fn total(&self) -> u128 {
+        self.classes.iter().fold(0, |sum, &bytes| sum.saturating_add(bytes))
+    }
+
+    /// Bytes and label of the largest buffer.
+    pub(crate) fn largest(&self) -> (u128, &'static str) {
+        self.largest
+    }
+}
+
+impl Graph {
+    /// Bytes of the network with gradients and memory for its batch, with topologies of this sparsity.
+    ///
+    /// # Errors
+    /// As [`Graph::counts`], and [`Error::Argument`](crate::Error::Argument) for a graph that makes no network.
+    pub(crate) fn bytes(&self, stored: Option<f64>) -> Result<Sum> {
+        let mut sum = Sum::default();
+        for (param, elements) in self.params.iter().zip(self.elements(stored)?) {
+            let label = if param.matrix.is_some() { "a weight" } else { "a bias, a gain or a table" };
+            sum.add(Class::Values, label, elements, 4);
+            sum.add(Class::Gradients, label, elements, 4);
+            if param.matrix.as_ref().is_some_and(|matrix| matrix.operand == DType::F16) {
+                sum.add(Class::Values, "an f16 copy of a weight", elements, 2);
+            }
+        }
+        for (param, nnz) in self.matrices().zip(self.counts(stored)?) {
+            if let Some(grid) = param.grid() {
+                sum.add(Class::Topology, "a topology", Topology::packed_words(grid, nnz) as u128, 4);
+            }
+        }
+        let layout = Layout::new(self)?;
+        for storage in layout.storages.iter().filter(|storage| storage.pinned) {
+            sum.add(Class::Activations, "an input, an output or its gradient", u128::from(storage.bytes()), 1);
+        }
+        layout.shared.iter().for_each(|&bytes| sum.add(Class::Activations, "activations", bytes.into(), 1));
+        for node in &self.nodes {
+            for (class, label, elements, size) in node.node.bound()? {
+                sum.add(class, label, elements, size);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Stored elements of each parameter, with topologies of this sparsity.
+    pub(crate) fn elements(&self, stored: Option<f64>) -> Result<Vec<u128>> {
+        let mut counts = self.counts(stored)?.into_iter();
+        let elements = |param: &ParamSpec| {
+            let nnz = if param.matrix.is_some() { counts.next().unwrap_or(0) as u128 } else { 0 };
+            match param.matrix.as_ref().and_then(|matrix| matrix.sparse) {
+                Some(blocks) => nnz * (blocks.block as u128).pow(2),
+                None => param.shape.iter().map(|&side| side as u128).product(),
+            }
+        };
+        Ok(self.params.iter().map(elements).collect())
+    }
+
+    /// Places in the grid of each sparse matrix, and its blocks, with topologies of this sparsity.
+    pub(crate) fn grids(&self, stored: Option<f64>) -> Result<Vec<(u128, usize)>> {
+        let counts = self.counts(stored)?;
+        let grids = self.matrices().zip(counts);
+        Ok(grids.filter_map(|(param, nnz)| Some((param.grid()?.iter().map(|&side| side as u128).product(), nnz))).collect())
+    }
+}

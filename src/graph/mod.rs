@@ -1,0 +1,43 @@
+//! One description of a network: parameters, values and nodes. Forward and backward passes are recorded from it, and memory is
+//! planned by liveness.
+
+mod build;
+mod bytes;
+mod layout;
+mod network;
+mod node;
+mod param;
+mod pass;
+mod precision;
+mod query;
+mod spec;
+mod store;
+mod topology;
+mod value;
+
+pub use build::Graph;
+pub(crate) use bytes::Sum;
+pub use network::{Network, Start};
+pub use node::{BackwardHook, Buffer, Fused, GradientReady, Input, Load, Node, Output, PRE, Signals, Wiring};
+pub use param::{Param, Weight};
+pub use pass::{Backward, Forward, GradTarget};
+pub use precision::{Half, Precision};
+pub use spec::{Blocks, FanIn, Init, ParamId, ParamSpec, Side, blocks};
+pub use store::ParamStore;
+pub use value::{Units, Value};
+
+/// A matrix of a graph, in the words of checkpoints and reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Name, as PyTorch would have it: `layers.0`.
+    pub name: String,
+    /// Sides of the weight, `[out, in]`.
+    pub sides: [usize; 2],
+    /// Side of a block; `None` for a dense weight.
+    pub block: Option<usize>,
+    /// Whether a bias follows.
+    pub bias: bool,
+    /// Numbers of the units that rows and columns stand for: matrices that write and read the same units share one. `None` for
+    /// units that are written and read in any case.
+    pub units: [Option<usize>; 2],
+}

@@ -1,0 +1,355 @@
+//! Networks: a graph with its parameters and the memory of one batch on a device.
+
+use half::f16;
+
+use super::build::Graph;
+use super::layout::{Action, Layout, StorageId, WeightGrad};
+use super::node::{BackwardHook, Fused, GradientReady, Load};
+use super::param::{Identity, Param, Weight};
+use super::pass::{Backward, Forward, dropping};
+use super::spec::{FanIn, ParamId};
+use super::store::ParamStore;
+use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::ops::{self, Rounding, Step};
+use crate::sparse::Topology;
+use crate::{Error, Result};
+
+/// A graph on a device: its parameters, and the memory that one batch passes through.
+#[derive(Debug)]
+pub struct Network {
+    graph: Graph,
+    pub(super) layout: Layout,
+    store: ParamStore,
+    /// Tensor of each storage; none of a storage that no pass touches.
+    tensors: Vec<Option<Tensor>>,
+}
+
+/// How the parameters of a network begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Start<'a> {
+    /// Fan-in that weights are drawn for.
+    pub fan_in: FanIn,
+    /// Topology of each matrix, as [`Graph::topologies`] draws them; `None` for dense ones.
+    pub topologies: &'a [Option<Topology>],
+}
+
+impl Network {
+    /// A network with drawn weights, and memory for one batch.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a graph that makes no network (see [`Graph::validate`]) or a topology that doesn't fit,
+    /// [`Error::OutOfMemory`].
+    pub fn new(gpu: &Gpu, graph: Graph, start: Start<'_>) -> Result<Self> {
+        let streams = graph.streams();
+        let matrices = graph.params.iter().filter(|param| param.matrix.is_some()).count();
+        if matrices != start.topologies.len() {
+            return Err(Error::argument("network", "topologies", matrices, start.topologies.len()));
+        }
+        let mut topologies = start.topologies.iter();
+        let mut params = Vec::new();
+        for (at, spec) in graph.params.iter().enumerate() {
+            let topology = if spec.matrix.is_some() { topologies.next() } else { None };
+            let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
+            let topology = topology.and_then(Option::as_ref);
+            if topology.is_some() != spec.grid().is_some() {
+                let [wanted, found] = [spec.grid().is_some(), topology.is_some()]
+                    .map(|sparse| if sparse { "a topology" } else { "none" });
+                return Err(Error::argument(&spec.name, "topology", wanted, found));
+            }
+            params.push(Param::draw(gpu, spec, identity, topology, start.fan_in)?);
+        }
+        Self::of(gpu, graph, params)
+    }
+
+    /// A network of parameters that exist already: one weight and gradient for each parameter of the graph, in order. They may be
+    /// a caller's.
+    ///
+    /// # Errors
+    /// As [`Network::new`], and [`Error::Argument`] for tensors of another shape, or another number of them.
+    pub fn with_params(gpu: &Gpu, graph: Graph, weights: Vec<[Weight; 2]>) -> Result<Self> {
+        if weights.len() != graph.params.len() {
+            return Err(Error::argument("network", "weights", graph.params.len(), weights.len()));
+        }
+        let streams = graph.streams();
+        let mut params = Vec::new();
+        for (at, (spec, [weight, grad])) in graph.params.iter().zip(weights).enumerate() {
+            let shape = match &weight {
+                Weight::Dense(values) => values.shape().to_vec(),
+                Weight::Sparse(matrix) => vec![matrix.pattern().rows(), matrix.pattern().cols()],
+            };
+            if shape != spec.shape || weight.sparse().is_some() != spec.grid().is_some() {
+                let wanted = format!("{:?}, {}", spec.shape, if spec.grid().is_some() { "sparse" } else { "dense" });
+                return Err(Error::argument(&spec.name, "weight", wanted, format!("{shape:?}")));
+            }
+            grad.values().expect_shape(&spec.name, "gradient", weight.values().shape())?;
+            let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
+            params.push(Param::of(gpu, spec, identity, weight, grad)?);
+        }
+        Self::of(gpu, graph, params)
+    }
+
+    fn of(gpu: &Gpu, mut graph: Graph, mut params: Vec<Param>) -> Result<Self> {
+        let layout = Layout::new(&graph)?;
+        params.iter_mut().for_each(|param| param.round(graph.precision, graph.seed));
+        let tensors = allocate(gpu, &layout)?;
+        for node in &mut graph.nodes {
+            node.node.bind(gpu)?;
+        }
+        Ok(Self { graph, layout, store: ParamStore::new(params), tensors })
+    }
+
+    /// The description that the network was made from.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The parameters.
+    pub fn store(&self) -> &ParamStore {
+        &self.store
+    }
+
+    /// The parameters, to be changed.
+    pub(crate) fn store_mut(&mut self) -> &mut ParamStore {
+        &mut self.store
+    }
+
+    /// Matrices of products, in the order in which signals pass them.
+    pub fn layers(&self) -> Vec<&Param> {
+        self.store.matrices().collect()
+    }
+
+    /// All parameters.
+    pub fn parameters(&self) -> Vec<&Param> {
+        self.store.iter().collect()
+    }
+
+    /// Stored elements of all parameters.
+    pub fn params_present(&self) -> usize {
+        self.store.params_present()
+    }
+
+    pub(super) fn tensor(&self, storage: StorageId) -> &Tensor {
+        self.tensors[storage.0].as_ref().expect("a pass should touch the storages that nodes were given alone")
+    }
+
+    /// A fused activation, and the tensor that its derivative is taken at.
+    pub(super) fn fused(&self, origin: (usize, usize)) -> (&Fused, &Tensor) {
+        let wiring = &self.graph.nodes[origin.0].wiring;
+        let fused = wiring.outputs[origin.1].fused.as_ref();
+        let fused = fused.expect("the layout should name outputs with a fused activation alone");
+        (fused, self.tensor(self.layout.activated(&self.graph, origin)))
+    }
+
+    /// Inputs by name, in the order in which they were declared.
+    pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
+        let input = |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
+        self.graph.inputs.iter().map(input).collect()
+    }
+
+    /// The first input: `[rows, features]`, or `[rows]` of indices.
+    pub fn input(&self) -> &Tensor {
+        self.tensor(self.layout.values[self.graph.inputs[0]])
+    }
+
+    /// Gradient of an input, by its number, as the last backward pass left it; `None` where none was asked for. Where the step
+    /// has a [scale](Step::scale), the gradient is times that.
+    pub fn input_grad(&self, number: usize) -> Option<&Tensor> {
+        self.layout.input_grads.get(number).copied().flatten().map(|storage| self.tensor(storage))
+    }
+
+    /// Outputs, in order.
+    pub fn outputs(&self) -> Vec<&Tensor> {
+        self.graph.outputs.iter().map(|&index| self.tensor(self.layout.values[index])).collect()
+    }
+
+    /// Gradients of the outputs, in order, f32: whoever knows the loss writes them before the backward pass.
+    pub fn output_grads(&self) -> Vec<&Tensor> {
+        self.layout.output_grads.iter().map(|&storage| self.tensor(storage)).collect()
+    }
+
+    /// The first output, `[rows, classes]` of a classifier.
+    pub fn logits(&self) -> &Tensor {
+        self.tensor(self.layout.values[self.graph.outputs[0]])
+    }
+
+    /// Gradient of the first output.
+    pub fn logits_grad(&self) -> &Tensor {
+        self.tensor(self.layout.output_grads[0])
+    }
+
+    /// State that steps change besides parameters, by name. A checkpoint keeps it.
+    pub fn state(&self) -> Vec<(String, &Tensor)> {
+        self.graph.nodes.iter().flat_map(|node| node.node.state()).collect()
+    }
+
+    /// Loads of the mixtures of experts.
+    pub fn loads(&self) -> Vec<Load<'_>> {
+        self.graph.nodes.iter().filter_map(|node| node.node.load()).collect()
+    }
+
+    /// Records the f16 copies of weights that products read: after any change of weights, and before the first pass.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] on a device without half precision.
+    pub fn refresh(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        self.store.refresh(rec, step)
+    }
+
+    /// Records the forward pass, with weights as of the last [refresh](Network::refresh). A `step` means training: dropout and
+    /// gates draw for that step.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        for action in &self.layout.forward {
+            match action {
+                Action::Node(node) => {
+                    let pass = Forward { network: self, node: *node, step };
+                    self.graph.nodes[*node].node.forward(rec, &pass)?;
+                }
+                other => self.record(rec, other, step)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the backward pass, from the gradients of the outputs to those of all parameters and of inputs whose gradient was
+    /// asked for. With a `step`, through the draws of the forward pass.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn backward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
+        self.backward_with(rec, step, &mut |_, _| Ok(()))
+    }
+
+    /// Records the backward pass, and what `hook` records where a parameter's gradient is complete: the factors of the gradient
+    /// are still there, and nothing later in the pass reads the parameter.
+    ///
+    /// # Errors
+    /// As the operations, and as `hook`.
+    pub fn backward_with(
+        &self,
+        rec: &mut Recorder<'_>,
+        step: Option<&Step>,
+        hook: &mut BackwardHook<'_>,
+    ) -> Result<()> {
+        let mut left: Vec<usize> = vec![0; self.store.len()];
+        for node in &self.graph.nodes {
+            node.wiring.params.iter().for_each(|param| left[param.index()] += 1);
+        }
+        for action in &self.layout.backward {
+            let &Action::Node(node) = action else {
+                self.record(rec, action, step)?;
+                continue;
+            };
+            let params = &self.graph.nodes[node].wiring.params;
+            let places = &self.layout.nodes[node].weight_grads;
+            let part = |(&param, place): (&ParamId, &WeightGrad)| {
+                let weight = self.store.get(param).weight();
+                (*place == WeightGrad::Part).then(|| weight.grad(rec.gpu(), "part of a gradient")).transpose()
+            };
+            let parts = params.iter().zip(places).map(part).collect::<Result<Vec<_>>>()?;
+            let forward = Forward { network: self, node, step };
+            let mut pass = Backward { forward, grads: &parts, hook: &mut *hook };
+            self.graph.nodes[node].node.backward(rec, &mut pass)?;
+            for (&param, part) in params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param)) {
+                if let Some(part) = part {
+                    ops::blend(rec, part.values(), self.store.get(param).grads(), [1.0, 1.0])?;
+                }
+                left[param.index()] -= 1;
+                if left[param.index()] == 0 {
+                    hook(rec, GradientReady { param, signals: None })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&self, rec: &mut Recorder<'_>, action: &Action, step: Option<&Step>) -> Result<()> {
+        match *action {
+            Action::Node(_) => Ok(()),
+            Action::Cast { from, to } => {
+                ops::convert(rec, self.tensor(from), self.tensor(to), Rounding::Nearest)
+            }
+            Action::Root { from, to } => {
+                let (from, to) = (self.tensor(from), self.tensor(to));
+                match step.and_then(Step::scale) {
+                    Some(scale) => ops::scale_gradient(rec, from, to, scale),
+                    None if from.dtype() == to.dtype() => ops::blend(rec, from, to, [1.0, 0.0]),
+                    None => ops::convert(rec, from, to, Rounding::Nearest),
+                }
+            }
+            Action::Add { from, to } => ops::blend(rec, self.tensor(from), self.tensor(to), [1.0, 1.0]),
+            Action::Copy { from, to } => ops::blend(rec, self.tensor(from), self.tensor(to), [1.0, 0.0]),
+            Action::Zero(storage) => ops::fill(rec, self.tensor(storage), 0),
+            Action::Activation { origin, from, to } => {
+                let (fused, pre) = self.fused(origin);
+                let dropout = dropping(fused, step);
+                ops::activation_backward(rec, self.tensor(from), pre, self.tensor(to), fused.activation, dropout)
+            }
+        }
+    }
+
+    /// Watched values behind an activation, and the outputs, by name: tests look whether any of them carries no signal. The outputs
+    /// come last.
+    pub fn activations(&self) -> Vec<(String, &Tensor)> {
+        let mut activations = Vec::new();
+        for &(index, _) in &self.layout.watched {
+            let value = &self.graph.values[index];
+            let fused = value.output.as_ref().is_some_and(|output| output.fused.is_some());
+            if let (Some(name), true, false) = (&value.watched, fused, self.graph.outputs.contains(&index)) {
+                activations.push((name.clone(), self.tensor(self.layout.values[index])));
+            }
+        }
+        let output = |&index: &usize| {
+            (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]))
+        };
+        activations.extend(self.graph.outputs.iter().map(output));
+        activations
+    }
+
+    /// Names of what [`Network::scan`] looks at: the watched values, then the layers.
+    pub fn stages(&self) -> Vec<String> {
+        let watched = self.layout.watched.iter();
+        let watched = watched.filter_map(|&(index, _)| self.graph.values[index].watched.clone());
+        watched.chain(self.store.matrices().map(|param| param.layer().to_owned())).collect()
+    }
+
+    /// Records scans for NaN and infinity, a word of `status` for each of the [stages](Network::stages): bit 0 for a watched value,
+    /// bit 1 for the gradient of a layer's weight. Gradients aren't scanned in half precision, where one that is too large costs a
+    /// step and is no failure.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `status` has fewer words than there are stages.
+    pub fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
+        for (word, &(_, storage)) in self.layout.watched.iter().enumerate() {
+            ops::finite(rec, self.tensor(storage), status, word, 1)?;
+        }
+        if self.graph.precision.half().is_none() {
+            for (at, param) in self.store.matrices().enumerate() {
+                ops::finite(rec, param.grads(), status, self.layout.watched.len() + at, 2)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tensor for every storage: a buffer of its own where it is pinned, and a view of a shared one otherwise.
+fn allocate(gpu: &Gpu, layout: &Layout) -> Result<Vec<Option<Tensor>>> {
+    let words = |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
+    let shared = layout.shared.iter().map(words).collect::<Result<Vec<_>>>()?;
+    let mut tensors = Vec::new();
+    for storage in &layout.storages {
+        let (name, shape) = (storage.name.as_str(), storage.shape.as_slice());
+        tensors.push(match (storage.pinned, storage.is_live()) {
+            (true, _) => Some(match storage.dtype {
+                DType::F32 => gpu.zeros::<f32>(Class::Activations, name, shape)?,
+                DType::F16 => gpu.zeros::<f16>(Class::Activations, name, shape)?,
+                DType::U32 => gpu.zeros::<u32>(Class::Activations, name, shape)?,
+            }),
+            (false, true) => Some(shared[storage.shared].prefix(shape, storage.dtype)?),
+            (false, false) => None,
+        });
+    }
+    Ok(tensors)
+}

@@ -1,0 +1,181 @@
+//! Questions that methods, reports and checkpoints ask a graph.
+
+use super::build::Graph;
+use super::node::Output;
+use super::spec::{ParamId, ParamSpec};
+use super::value::Origin;
+use super::{Init, Layer};
+use crate::gpu::DType;
+use crate::ops::Activation;
+use crate::{Error, Result};
+
+impl Graph {
+    /// Ordinals of the parameters' random draws: matrices in order, then everything else that is drawn, so that the draws of
+    /// matrices do not depend on tables and gains.
+    pub(super) fn streams(&self) -> Vec<u32> {
+        let mut streams = vec![0; self.params.len()];
+        let is_matrix = |param: &ParamSpec| param.matrix.is_some();
+        let is_drawn = |param: &ParamSpec| !matches!(param.init, Init::Constant(_));
+        let ranks: [&dyn Fn(&ParamSpec) -> bool; 3] = [
+            &is_matrix,
+            &|param| !is_matrix(param) && is_drawn(param),
+            &|param| !is_matrix(param) && !is_drawn(param),
+        ];
+        let mut next = 0;
+        for rank in ranks {
+            for (stream, _) in streams.iter_mut().zip(&self.params).filter(|(_, param)| rank(param)) {
+                *stream = next;
+                next += 1;
+            }
+        }
+        streams
+    }
+
+    /// Matrices of products, in order.
+    pub fn layers(&self) -> Vec<Layer> {
+        let units = self.units();
+        let layer = |(param, units): (&ParamSpec, [Option<usize>; 2])| {
+            let matrix = param.matrix.as_ref();
+            Layer {
+                name: param.name.rsplit_once('.').map_or(param.name.as_str(), |(layer, _)| layer).to_owned(),
+                sides: [param.shape[0], param.shape[1]],
+                block: matrix.and_then(|matrix| matrix.sparse).map(|blocks| blocks.block),
+                bias: matrix.is_some_and(|matrix| matrix.biased),
+                units,
+            }
+        };
+        self.matrices().zip(units).map(layer).collect()
+    }
+
+    /// Elements of all parameters if every block were present.
+    pub fn params_dense(&self) -> usize {
+        let elements = |param: &ParamSpec| param.shape.iter().fold(1usize, |all, &side| all.saturating_mul(side));
+        self.params.iter().fold(0, |sum, param| sum.saturating_add(elements(param)))
+    }
+
+    /// Activation that is fused behind the product of a matrix.
+    pub fn activation(&self, param: ParamId) -> Option<Activation> {
+        self.params.get(param.0)?.matrix.as_ref()?.activation
+    }
+
+    /// The matrix whose rows stand for the units that this one's columns read, where there is just one: that of the layer before.
+    pub fn feeding(&self, param: ParamId) -> Option<ParamId> {
+        let ids: Vec<ParamId> = self.ids().filter(|id| self.params[id.0].matrix.is_some()).collect();
+        let units = self.units();
+        let at = ids.iter().position(|&id| id == param)?;
+        let input = units[at][1]?;
+        let mut writers = ids.iter().zip(&units).filter(|(_, units)| units[0] == Some(input));
+        match (writers.next(), writers.next()) {
+            (Some((&id, _)), None) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Ids of all parameters.
+    pub fn ids(&self) -> impl Iterator<Item = ParamId> {
+        (0..self.params.len()).map(ParamId)
+    }
+
+    /// The matrices in order, where the graph is a plain chain: each node reads the output of the one before, and nothing else.
+    pub fn chain(&self) -> Option<Vec<ParamId>> {
+        let mut matrices = Vec::new();
+        for (at, node) in self.nodes.iter().enumerate() {
+            let ([input], [_]) = (node.wiring.inputs.as_slice(), node.outputs.as_slice()) else { return None };
+            let before = match self.values[self.stored(input.value.index)].origin {
+                Origin::Node { node, .. } => node + 1,
+                _ => 0,
+            };
+            if before != at {
+                return None;
+            }
+            matrices.extend(node.wiring.params.iter().copied().filter(|id| self.params[id.0].matrix.is_some()));
+        }
+        Some(matrices)
+    }
+
+    /// The network without activations, dropout and biases' effect on gradients: what flows through is linear in the input.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming a node that isn't linear without activations, such as a norm.
+    pub fn linearised(self) -> Result<Self> {
+        let mut graph = self;
+        graph.precision = super::Precision::F32;
+        let float = |dtype: &mut DType| {
+            if *dtype == DType::F16 {
+                *dtype = DType::F32;
+            }
+        };
+        let plain = |output: &mut Output| {
+            output.fused = None;
+            float(&mut output.dtype);
+            float(&mut output.grad);
+        };
+        for value in &mut graph.values {
+            value.output.iter_mut().for_each(plain);
+            float(&mut value.dtype);
+        }
+        for param in &mut graph.params {
+            if let Some(matrix) = &mut param.matrix {
+                matrix.operand = DType::F32;
+            }
+        }
+        for entry in &mut graph.nodes {
+            let Some(node) = entry.node.linearised() else {
+                let reason = format!("follows what flows through linear layers, and {} is none", entry.name);
+                return Err(Error::Config { option: "method", reason });
+            };
+            entry.node = node;
+            entry.wiring.outputs.iter_mut().for_each(plain);
+            entry.wiring.inputs.iter_mut().for_each(|input| input.dtype = None);
+            entry.wiring.buffers.retain(|buffer| buffer.name != super::PRE);
+        }
+        Ok(graph)
+    }
+
+    /// Kinds of the nodes, in order.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes.iter().map(|node| node.node.kind())
+    }
+
+    /// Name, shape and type of each input.
+    pub fn input_shapes(&self) -> Vec<(&str, &[usize], DType)> {
+        let info = self.inputs.iter().map(|&index| &self.values[index]);
+        info.map(|value| (value.name.as_str(), value.shape.as_slice(), value.dtype)).collect()
+    }
+
+    /// Name and shape of each output.
+    pub fn output_shapes(&self) -> Vec<(&str, &[usize])> {
+        let info = self.outputs.iter().map(|&index| &self.values[index]);
+        info.map(|value| (value.name.as_str(), value.shape.as_slice())).collect()
+    }
+
+    /// The graph in words that a program can read: nodes with kind, options, inputs, outputs and parameters; parameters with shape
+    /// and block sparsity. Two graphs with one description compute the same.
+    pub fn describe(&self) -> serde_json::Value {
+        let names = |indices: &[usize]| indices.iter().map(|&index| format!("{index}")).collect::<Vec<_>>();
+        let read = |values: &[super::Input]| {
+            values.iter().map(|input| self.stored(input.value.index)).collect::<Vec<_>>()
+        };
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| {
+                let params: Vec<_> = node.wiring.params.iter().map(|id| &self.params[id.0].name).collect();
+                serde_json::json!({
+                    "kind": node.node.kind(), "options": node.node.options(), "name": node.name,
+                    "inputs": names(&read(&node.wiring.inputs)), "outputs": names(&node.outputs), "params": params,
+                })
+            })
+            .collect();
+        let params: Vec<_> = self
+            .params
+            .iter()
+            .map(|param| {
+                let blocks = param.matrix.as_ref().and_then(|matrix| matrix.sparse);
+                serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks })
+            })
+            .collect();
+        let inputs: Vec<_> = self.inputs.iter().map(|&at| serde_json::json!({ "name": self.values[at].name, "value": format!("{at}") })).collect();
+        serde_json::json!({ "inputs": inputs, "outputs": names(&self.outputs), "nodes": nodes, "params": params })
+    }
+}

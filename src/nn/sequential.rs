@@ -1,0 +1,48 @@
+//! Modules one behind the other.
+
+use std::sync::Arc;
+
+use super::module::single;
+use super::Module;
+use crate::Result;
+use crate::graph::{Graph, Value};
+
+/// Modules of one input and one output, each of which reads what the one before gives. Parameters are named by the place, as in
+/// PyTorch: `0.weight`.
+#[derive(Debug, Clone, Default)]
+pub struct Sequential {
+    modules: Vec<Arc<dyn Module>>,
+}
+
+impl Sequential {
+    /// No modules yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The modules, and one more behind them.
+    #[expect(clippy::should_implement_trait, reason = "a builder's step, which no one will take for a sum")]
+    #[must_use]
+    pub fn add(mut self, module: impl Module + 'static) -> Self {
+        self.modules.push(Arc::new(module));
+        self
+    }
+}
+
+impl Module for Sequential {
+    fn input_width(&self) -> Option<usize> {
+        self.modules.first()?.input_width()
+    }
+
+    fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
+        let mut x = single(graph, inputs)?;
+        for (place, module) in self.modules.iter().enumerate() {
+            x = graph.scope(place.to_string(), |graph| {
+                let y = module.apply(graph, x)?;
+                graph.watch(y, &graph.name(""))?;
+                Ok(y)
+            })?;
+        }
+        Ok(vec![x])
+    }
+}

@@ -1,0 +1,33 @@
+//! AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+use super::{Optimizer, Update};
+use crate::gpu::Recorder;
+use crate::ops::{self, AdamW};
+use crate::{Error, Result};
+
+impl Default for AdamW {
+    /// Decays of 0.9 and 0.999, and a weight decay of 0.01.
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+impl Optimizer for AdamW {
+    fn state_names(&self) -> &'static [&'static str] {
+        &["first", "second"]
+    }
+
+    fn corrections(&self, before: u32) -> [f32; 2] {
+        Self::corrections(self, before)
+    }
+
+    fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
+        let Update { param, born, step } = *update;
+        let [first, second] = param.state() else {
+            return Err(Error::argument(param.name(), "state", "two moments", param.state().len()));
+        };
+        let weight_decay = if param.decays() { self.weight_decay } else { 0.0 };
+        let settings = Self { weight_decay, ..*self };
+        ops::adamw(rec, param.values(), param.grads(), first, second, settings, None, born, step)
+    }
+}

@@ -1,0 +1,51 @@
+//! Optimizers as the command line names them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{AdamW, Optimizer, Sgd};
+use crate::{Error, Result};
+
+/// An optimizer by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with Nesterov momentum.
+    Sgd,
+    /// Adam with decoupled weight decay.
+    AdamW,
+}
+
+impl OptimizerKind {
+    /// The optimizer with this momentum (AdamW's first decay) and weight decay.
+    pub fn build(self, momentum: f32, weight_decay: f32) -> Box<dyn Optimizer> {
+        match self {
+            Self::Sgd => Box::new(Sgd { momentum, nesterov: momentum > 0.0, weight_decay }),
+            Self::AdamW => Box::new(AdamW { beta_1: momentum, weight_decay, ..AdamW::default() }),
+        }
+    }
+}
+
+impl FromStr for OptimizerKind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "sgd" => Ok(Self::Sgd),
+            "adamw" => Ok(Self::AdamW),
+            other => Err(Error::Config {
+                option: "optimizer",
+                reason: format!("{other:?} is neither sgd nor adamw"),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for OptimizerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sgd => "sgd",
+            Self::AdamW => "adamw",
+        })
+    }
+}

@@ -1,0 +1,28 @@
+//! Stochastic gradient descent with momentum.
+
+use super::{Optimizer, Update};
+use crate::gpu::Recorder;
+use crate::ops::{self, Sgd};
+use crate::{Error, Result};
+
+impl Default for Sgd {
+    /// Nesterov momentum of 0.9, without weight decay.
+    fn default() -> Self {
+        Self { momentum: 0.9, nesterov: true, weight_decay: 0.0 }
+    }
+}
+
+impl Optimizer for Sgd {
+    fn state_names(&self) -> &'static [&'static str] {
+        &["velocity"]
+    }
+
+    fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
+        let Update { param, step, .. } = *update;
+        let [velocity] = param.state() else {
+            return Err(Error::argument(param.name(), "state", "a velocity", param.state().len()));
+        };
+        let weight_decay = if param.decays() { self.weight_decay } else { 0.0 };
+        ops::sgd(rec, param.values(), param.grads(), velocity, Self { weight_decay, ..*self }, None, step)
+    }
+}
