@@ -1,5 +1,4 @@
-// Decoupled decay of values, by one rate for the blocks of a set and another for those outside it:
-// value *= 1 - learning rate * rate.
+// Decoupled weight decay with one rate inside a set of blocks and another outside: value *= 1 - learning_rate * rate.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 import package::common::topology::slot_place;
@@ -9,7 +8,7 @@ struct Params {
     n: u32,
     inside: f32,
     outside: f32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
 }
 

@@ -1,11 +1,11 @@
-// Zeroes the blocks that rest: those outside a set.
+// Zeroes inactive blocks: those outside the active set.
 import package::common::grid::workgroup_index;
 import package::common::topology::slot_place;
 import package::constants::BLOCK;
 
 struct Params {
     n: u32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
 }
 

@@ -1,12 +1,12 @@
-// y[t] = the sum over a token's choices of weight * x[row of the choice], choice by choice. A workgroup is 32 invocations
-// of one token, of 4 columns each, or of one where four does not divide a row. A choice whose row is not there, ABSENT among
-// them, adds nothing.
+// Weighted combine of expert outputs: y[t] = sum over the token's assignments of weight * x[row of the assignment],
+// in order. A workgroup is 32 invocations of one token, each with 4 columns, or 1 where four does not divide the row.
+// Assignments without a row, such as ABSENT, add nothing.
 import package::common::grid::workgroup_index;
 
 struct Params {
     tokens: u32,
     choices: u32,
-    // Columns.
+    // Columns of x and y.
     n: u32,
     // Rows of x.
     rows: u32,

@@ -1,12 +1,13 @@
-// What the variants that use cooperative matrices share: f16 operands, staged through workgroup memory, and f32 sums.
+// Workgroup tiles with cooperative matrices: f16 operands staged through workgroup memory, f32 accumulators.
 //
-// A workgroup has TALL x WIDE of the product. Its subgroups have a part each, of ROWS x COLUMNS matrices of SIDE x SIDE. The
-// host starts as many subgroups as there are parts if all are as large as they may be; where they are smaller and so more,
-// some compute the same part, and store the same. How a driver orders a sum within a matrix is its own affair: these variants
-// give the same bits from run to run, and not those of the others.
+// A workgroup computes a BM x BN tile of the product in steps of BK along the contraction. Each subgroup owns a
+// subgroup tile of ROWS x COLUMNS fragments of SIDE x SIDE. The host dispatches one subgroup of the largest size
+// (LANES) per subgroup tile. Where subgroups are smaller there are more of them, and several compute and store the
+// same subgroup tile. The driver chooses the summation order within a fragment: results repeat from run to run, but
+// differ in their bits from the f32 variants.
 //
-// Kept to for drivers' sake: matrices are never in arrays; nothing but loads, products and stores is done with them, outside
-// all branches that not all invocations take; and no module has arithmetic of subgroups too.
+// Constraints of known drivers: no arrays of cooperative matrices; only load, multiply-add and store, all in uniform
+// control flow; no other subgroup operations in the same module.
 import package::common::matmul::{params, lhs_stored4, rhs_stored4, lhs_at, rhs_at, lhs_row};
 @if(rhs_gather)
 import package::common::matmul::gathered;
@@ -25,17 +26,18 @@ const ACROSS = WIDE / (SIDE * COLUMNS);
 const PARTS = TALL / (SIDE * ROWS) * ACROSS;
 const INVOCATIONS = PARTS * LANES;
 
-// The part of an invocation's subgroup. Workgroups have one dimension and are multiples of any subgroup, so subgroups are runs
-// of invocations.
+// Subgroup tile of an invocation. Workgroups are one-dimensional with a multiple of the subgroup size, hence
+// subgroups are consecutive invocations.
 fn part_of(local: u32, size: u32) -> u32 {
     return local / size % PARTS;
 }
 
-// Halves behind each row of a panel: rows begin in different banks, and at multiples of 16 bytes.
+// Padding per staged row, in f16 elements: shifts rows to different banks and keeps rows aligned to 16 bytes.
 @if(padded) const PAD = 8u;
 @if(!padded) const PAD = 0u;
 
-// Panels lie as the operands do: contraction indices are neighbours in a row, or rows and columns of the product are.
+// Staged tiles keep the storage order of their operand: contraction index innermost, or m (n) innermost where
+// transposed.
 @if(!lhs_t) const LEFT_ROW = DEPTH;
 @if(lhs_t) const LEFT_ROW = TALL;
 @if(!rhs_t) const RIGHT_ROW = WIDE;
@@ -47,16 +49,18 @@ const RIGHT_QUADS = DEPTH * WIDE / 4u;
 
 var<workgroup> left: array<f16, LEFT_QUADS * 4u / LEFT_ROW * LEFT_STRIDE>;
 var<workgroup> right: array<f16, RIGHT_QUADS * 4u / RIGHT_ROW * RIGHT_STRIDE>;
-// A matrix of each part, on its way out.
+// One accumulator fragment per subgroup tile, on its way to the epilogue.
 var<workgroup> result: array<f32, PARTS * SIDE * SIDE>;
 
-// What an invocation has fetched of the panels to come, while the subgroups multiply those that are there.
+// Prefetch registers: vectors of the next K step, loaded while the subgroups multiply the staged one (double
+// buffering).
 const LEFT_EACH = (LEFT_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
 const RIGHT_EACH = (RIGHT_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
 alias LeftAhead = array<vec4<f16>, LEFT_EACH>;
 alias RightAhead = array<vec4<f16>, RIGHT_EACH>;
 
-// Of the panels' vectors of four, which an invocation fetches; past the last it is the last again.
+// Index of the n-th vector of four that an invocation stages. Past the end it repeats the last vector, which is
+// harmless.
 fn left_quad(local: u32, each: u32) -> u32 {
     return min(local + each * INVOCATIONS, LEFT_QUADS - 1u);
 }
@@ -65,7 +69,7 @@ fn right_quad(local: u32, each: u32) -> u32 {
     return min(local + each * INVOCATIONS, RIGHT_QUADS - 1u);
 }
 
-// Row of the product (or column) and contraction index where such a vector begins, within the panel.
+// (row or column of the product, contraction index) of a vector's first element, relative to the staged tile.
 fn left_place(quad: u32) -> vec2<u32> {
     let place = vec2<u32>(quad * 4u / LEFT_ROW, quad * 4u % LEFT_ROW);
     @if(!lhs_t) {
@@ -86,7 +90,7 @@ fn right_place(quad: u32) -> vec2<u32> {
     }
 }
 
-// Panels are filled from what was fetched.
+// Stages the prefetched vectors: writes them to the tiles in workgroup memory.
 fn fill(near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>, local: u32) {
     for (var each = 0u; each < LEFT_EACH; each++) {
         let quad = left_quad(local, each);
@@ -108,8 +112,8 @@ fn fill(near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>, local: u
     }
 }
 
-// Four neighbours of the left operand as they are stored, from row i of the product and contraction index k on. Past the
-// last index there are zeros, on both sides; rows past the end are not stored.
+// Four consecutive stored elements of op(lhs), from row i and contraction index k on. Zero for k past the end, in
+// both operands; rows past the end hold unspecified values, which are never stored.
 fn left4(i: u32, k: u32) -> vec4<f16> {
     if k >= params.k {
         return vec4<f16>();
@@ -122,7 +126,7 @@ fn left4(i: u32, k: u32) -> vec4<f16> {
     }
 }
 
-// The same of the right operand, from column j on.
+// Four consecutive stored elements of op(rhs), from column j and contraction index k on. Zero for k past the end.
 fn right4(j: u32, k: u32) -> vec4<f16> {
     if k >= params.k {
         return vec4<f16>();
@@ -155,7 +159,7 @@ fn ended(four: vec4<f16>, k: u32) -> vec4<f16> {
     }
 }
 
-// Two dense operands: fetches the panels at row i, column j and contraction index k.
+// Prefetches the K step at contraction index k of the tile at row i and column j, both operands dense.
 fn fetch(i: u32, j: u32, k: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>) {
     for (var each = 0u; each < LEFT_EACH; each++) {
         let place = left_place(left_quad(local, each));
@@ -167,7 +171,7 @@ fn fetch(i: u32, j: u32, k: u32, local: u32, near: ptr<function, LeftAhead>, far
     }
 }
 
-// Adds the product of the panels to a subgroup's part.
+// Multiplies the staged tiles and accumulates into the fragments of one subgroup tile.
 fn multiply(part: u32, c00: ptr<function, Sum>, c01: ptr<function, Sum>, c10: ptr<function, Sum>, c11: ptr<function, Sum>) {
     let row = part / ACROSS * ROWS * SIDE;
     let column = part % ACROSS * COLUMNS * SIDE;
@@ -208,12 +212,12 @@ fn right_matrix(k: u32, column: u32) -> Right {
     }
 }
 
-// Where a part's matrix is put for all invocations to see.
+// Offset in `result` of a subgroup tile's fragment.
 fn result_at(part: u32) -> u32 {
     return part * SIDE * SIDE;
 }
 
-// Puts matrix (down, over) of a part there.
+// Stores the accumulator of fragment (down, over) of a subgroup tile to workgroup memory, for the epilogue.
 fn show(
     part: u32, down: u32, over: u32,
     c00: ptr<function, Sum>, c01: ptr<function, Sum>, c10: ptr<function, Sum>, c11: ptr<function, Sum>,
@@ -231,10 +235,11 @@ fn show(
     }
 }
 
-// Vectors of four in the matrices of all parts.
+// Vectors of four in `result`.
 const RESULT_QUADS = PARTS * SIDE * SIDE / 4u;
 
-// Row and column in the workgroup's product of such a vector, in matrix (down, over) of each part.
+// Row and column in the workgroup tile of a vector of `result`, which holds fragment (down, over) of every subgroup
+// tile.
 fn result_place(quad: u32, down: u32, over: u32) -> vec2<u32> {
     let part = quad / (SIDE * SIDE / 4u);
     let within = quad % (SIDE * SIDE / 4u);

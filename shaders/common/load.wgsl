@@ -1,6 +1,7 @@
-// How far an expert's logit without noise is from where the expert would just be chosen, in units of its noise's spread.
+// Distance of an expert's logit without noise from its selection threshold, in standard deviations of its noise.
 //
-// That is the k-th largest of the token's noisy logits, or, for one of those k, the next. k is less than there are experts.
+// The threshold is the k-th largest noisy logit of the token or, for an expert among those k, the (k+1)-th. k is less
+// than the number of experts.
 import package::common::gate::ordered;
 import package::common::noise::spread;
 
@@ -9,7 +10,7 @@ import package::common::noise::spread;
 @group(0) @binding(2) var<storage, read> noisy: array<f32>;
 @group(0) @binding(3) var<storage, read> experts: array<u32>;
 
-// The last expert chosen, and the first one that is not.
+// The k-th expert of a token by noisy logit, and the (k+1)-th.
 struct Brink {
     last: u32,
     next: u32,
@@ -17,7 +18,7 @@ struct Brink {
 
 fn find_brink(token: u32, count: u32, choices: u32) -> Brink {
     let row = token * count;
-    // No place outside the row, whatever stands there.
+    // Clamped to the row, because the index comes from a buffer.
     var brink = Brink(min(experts[token * choices + choices - 1u], count - 1u), 0u);
     var largest = 0u;
     for (var expert = 0u; expert < count; expert++) {

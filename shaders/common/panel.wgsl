@@ -1,4 +1,5 @@
-// A square of a product of two dense operands through workgroup memory: invocations of 8 x 4.
+// Workgroup tile of a dense product: SIDE x SIDE elements, BK = 16, micro-tiles of 8 x 4, staged through workgroup
+// memory.
 import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
 
 @if(!small) const SIDE = 64u;
@@ -8,15 +9,16 @@ const INVOCATIONS = SIDE / 8u * QUADS;
 const DEPTH = 16u;
 const PIECES = DEPTH / 4u * QUADS;
 
-// From one contraction index to the next.
+// Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
 
-// One contraction index after the other, each a run of elements across.
+// Staged tiles, k-major: row kk holds the elements along m (n) at contraction index kk.
 var<workgroup> left: array<vec4<f32>, DEPTH * ROW>;
 var<workgroup> right: array<vec4<f32>, DEPTH * ROW>;
 
-// Adds to each invocation's tile its part of the product at row `i` and column `j`. All of them call it together.
+// Accumulates into each invocation's micro-tile its part of the product at row `i` and column `j`. Contains barriers:
+// all invocations of the workgroup must call it.
 fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
     let quad = local % QUADS;
     let octet = local / QUADS;

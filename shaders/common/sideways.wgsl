@@ -1,10 +1,10 @@
-// A tile of the product that is held sideways: 8 columns by a vector of four rows.
+// Column-major micro-tiles: the accumulators hold 8 columns by a vector of four rows.
 import package::common::matmul::{Piece, Tile};
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
 
-// Stores rows i..i + 3 at columns j..j + 7.
+// Column-major store: transposes a micro-tile and stores rows i..i + 3 of columns j..j + 7.
 fn store_sideways(i: u32, j: u32, tile: Tile) {
     let near = transpose(Piece(tile[0], tile[1], tile[2], tile[3]));
     let far = transpose(Piece(tile[4], tile[5], tile[6], tile[7]));
@@ -16,7 +16,7 @@ fn store_sideways(i: u32, j: u32, tile: Tile) {
     }
 }
 
-// What an earlier window of the contraction stored there.
+// Column-major load of the partial sums from an earlier window of the contraction.
 @if(continued)
 fn stored_sideways(i: u32, j: u32) -> Tile {
     let near = transpose(Piece(stored4(i, j), stored4(i + 1u, j), stored4(i + 2u, j), stored4(i + 3u, j)));

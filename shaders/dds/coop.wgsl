@@ -1,5 +1,5 @@
-// product[m, n] = op(lhs) * op(S), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
-// column of blocks, and is as wide as it where it can be.
+// DDS, cooperative-matrix variant: product[m, n] = op(lhs) * op(S) for block-sparse S; see common/coop.wgsl. A
+// workgroup tile lies within one block column, BN = min(BLOCK, limit) wide.
 import package::common::matmul::{params, rhs_stored4};
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
@@ -22,7 +22,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
     let across = params.n / WIDE;
     let i = index / across * TALL;
@@ -52,7 +52,7 @@ fn main(
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
             show(part, row, column, &c00, &c01, &c10, &c11);
@@ -63,7 +63,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);
@@ -76,7 +76,8 @@ fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     }
 }
 
-// The panels of some contraction indices of one block; those of a block that is not bound are zeros.
+// Prefetches one K step: BK contraction indices of one block. Blocks outside the bound window are prefetched as
+// zeros.
 fn fetch_step(
     line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
 ) {
@@ -105,7 +106,7 @@ fn fetch_step(
     }
 }
 
-// Four neighbours as they are stored of a block of op(S), from contraction index k and column j on.
+// Four consecutive stored elements of a block of op(S), from contraction index k and column j on.
 fn block4(slot: u32, k: u32, j: u32) -> vec4<f16> {
     @if(!rhs_t) {
         return rhs_stored4((first_row(slot) + k) * BLOCK + j);

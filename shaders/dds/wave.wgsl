@@ -1,8 +1,8 @@
-// product[m, n] = op(lhs) * op(S), S block-sparse, without workgroup memory.
+// DDS, subgroups of eight: product[m, n] = op(lhs) * op(S) for block-sparse S, without workgroup memory.
 //
-// A workgroup is eight invocations of eight rows each, by 16 columns, or by 8 in blocks of 8. As in the lane variant, every load
-// of the sparse operand's values is the same for all of them; here they run as one subgroup, and each loads an eighth of the
-// values and hands it round. Four times the sums of the lane variant are more than there are registers, and worth the loads.
+// A workgroup tile is 64 x 16 (64 x 8 for blocks of 8); each lane computes eight rows. Loads of S are uniform: each
+// lane loads an eighth and broadcasts it. A lane has four micro-tiles, more accumulators than a CPU has registers;
+// the saved loads outweigh the spills.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs4, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
@@ -17,7 +17,7 @@ import package::constants::BLOCK;
 
 const LANES = 8u;
 const WIDE = min(BLOCK, 16u);
-// From a lane's first four rows to its others: lanes that are neighbours have neighbouring rows.
+// Distance between a lane's two groups of four rows: neighbouring lanes own neighbouring rows.
 const ON = LANES * 4u;
 
 @compute @workgroup_size(LANES)
@@ -30,13 +30,13 @@ fn main(
     let index = workgroup_index(id, count);
     let top = index / across * ON * 2u;
     let j = index % across * WIDE;
-    // All lanes go on or none, since they need each other; rows past the end are not stored.
+    // Lanes past the last row continue, because the subgroup broadcasts need all eight; their rows are not stored.
     if top >= params.m {
         return;
     }
     let i = top + lane * 4u;
 
-    // Eight columns of a lane's rows, and eight more.
+    // Micro-tiles: upper rows at columns 0..7 and 8..15, lower rows likewise.
     var tile: Tile;
     var more: Tile;
     var lower: Tile;
@@ -81,7 +81,7 @@ fn main(
     }
 }
 
-// Contraction indices k..k + 3 and columns j..j + 7 within a block of op(S).
+// Columns j..j + 7 of a block of op(S) at contraction indices k..k + 3.
 @if(!rhs_t)
 fn block_octet(slot: u32, k: u32, j: u32, lane: u32) -> Octet {
     return octet_of_columns(rhs4((first_row(slot) + k + lane / 2u) * BLOCK + j + lane % 2u * 4u));

@@ -1,4 +1,4 @@
-// Dense matmul with cooperative matrices: see common/coop.wgsl.
+// Dense matmul, cooperative-matrix variant: see common/coop.wgsl.
 import package::common::matmul::params;
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
@@ -17,7 +17,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
     let across = (params.n + WIDE - 1u) / WIDE;
     let i = index / across * TALL;
@@ -43,7 +43,7 @@ fn main(
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
             show(part, row, column, &c00, &c01, &c10, &c11);
@@ -54,7 +54,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);

@@ -1,5 +1,5 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
-// row of blocks, and is as tall as it where it can be.
+// DSD, cooperative-matrix variant: product[m, n] = op(S) * op(rhs) for block-sparse S; see common/coop.wgsl. A
+// workgroup tile lies within one block row, BM = min(BLOCK, limit) tall.
 import package::common::matmul::{params, lhs_stored4};
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
@@ -18,7 +18,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
     let across = (params.n + WIDE - 1u) / WIDE;
     let i = index / across * TALL;
@@ -48,7 +48,7 @@ fn main(
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
             show(part, row, column, &c00, &c01, &c10, &c11);
@@ -59,7 +59,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);
@@ -67,7 +67,7 @@ fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     }
 }
 
-// The panels of some contraction indices of one block.
+// Prefetches one K step: BK contraction indices of one block.
 fn fetch_step(
     line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
 ) {
@@ -84,7 +84,7 @@ fn fetch_step(
     }
 }
 
-// Four neighbours as they are stored of a block of op(S), from row i and contraction index k on.
+// Four consecutive stored elements of a block of op(S), from row i and contraction index k on.
 fn block4(slot: u32, i: u32, k: u32) -> vec4<f16> {
     @if(!lhs_t) {
         return lhs_stored4((slot * BLOCK + i) * BLOCK + k);

@@ -1,5 +1,5 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory: a workgroup is 32 invocations of 4
-// columns each, by 8 rows of one row of blocks.
+// DSD, lane variant: product[m, n] = op(S) * op(rhs) for block-sparse S, without workgroup memory. A workgroup tile
+// is 8 x 128: 32 invocations with micro-tiles of 8 x 4, in one block row.
 import package::common::grid::{workgroup_index, dealt};
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};

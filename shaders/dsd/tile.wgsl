@@ -1,5 +1,6 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, through workgroup memory: one row of blocks tall, and as wide
-// as keeps 64 invocations (128 for blocks of 64, 256 for those of 128) busy with 8 x 4 elements each, or half as many.
+// DSD, tile variant: product[m, n] = op(S) * op(rhs) for block-sparse S, staged through workgroup memory. A workgroup
+// tile is one block row tall (BM = BLOCK) and BN columns wide, which gives 64 invocations with micro-tiles of 8 x 4
+// (128 for blocks of 64, 256 for 128); half as many in the small configuration.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};
@@ -15,7 +16,7 @@ const WIDE_QUADS = WIDE / 4u;
 const INVOCATIONS = BLOCK / 8u * WIDE_QUADS;
 const LEFT_PIECES = DEPTH / 4u * TALL_QUADS;
 const RIGHT_PIECES = DEPTH / 4u * WIDE_QUADS;
-// From one contraction index to the next.
+// Padding per k-row of the staged tiles, in vectors, against bank conflicts.
 @if(!padded) const GAP = 0u;
 @if(padded) const GAP = 1u;
 const TALL_ROW = TALL_QUADS + GAP;

@@ -1,6 +1,6 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory, where eight invocations run as one subgroup: side
-// by side, each with 16 rows of one row of blocks by 4 columns, or 8 in blocks of 8. The rows of S are the same for all of
-// them, so each loads an eighth, and hands it round.
+// DSD, subgroups of eight: product[m, n] = op(S) * op(rhs) for block-sparse S, without workgroup memory. A workgroup
+// tile is 16 x 32 (8 x 32 for blocks of 8) in one block row; each lane computes four columns. All lanes need the same
+// rows of S: each loads an eighth and broadcasts it.
 import package::common::grid::{workgroup_index, dealt};
 import package::common::matmul::{params, Tile, add_pieces};
 import package::common::wave::shared_rhs_piece;
@@ -21,13 +21,13 @@ fn main(
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
     let i = dealt(index / across, params.m / TALL, params.threads) * TALL;
-    // Invocations past the last column stay, since their subgroup needs them.
+    // Lanes past the last column continue, because the subgroup broadcasts need all eight.
     let j = (index % across * LANES + lane) * 4u;
     if index / across >= params.m / TALL {
         return;
     }
 
-    // Eight rows, and eight more.
+    // Rows 0..7 and 8..15.
     var tile: Tile;
     var more: Tile;
     let line = line_of(i / BLOCK);

@@ -1,5 +1,5 @@
-// product[m, n] = S[m, k] * W[k, n], both block-sparse. An invocation owns 8 x 4 elements; a workgroup is one block of the
-// product, or as many as make 8 invocations, or a square piece of one of 128.
+// DSS: product[m, n] = S[m, k] * W[k, n], both block-sparse. Micro-tiles of 8 x 4; a workgroup tile is one block of
+// the product, several small blocks up to 8 invocations, or a quarter of a block of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs4, Piece, Tile, add_pieces};
 import package::common::topology::{Line, row_line, line_slot, line_place};
@@ -11,13 +11,13 @@ import package::constants::BLOCK;
 
 const BLOCKS = max(1u, 8u / (QUADS * OCTETS));
 
-// Rows i.. and contraction indices k.. within a block of S.
+// Fragment of a block of S at rows i..i + 3 and contraction indices k..k + 3.
 fn left_piece(slot: u32, i: u32, k: u32) -> Piece {
     let at = (slot * BLOCK + i) * BLOCK + k;
     return transpose(Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK)));
 }
 
-// The first entry of a column of W whose block is not above `place`.
+// Binary search: first entry of a column of W at block row `place` or below.
 fn first_entry(column: Line, place: u32) -> u32 {
     var low = column.begin;
     var high = column.end;
@@ -51,8 +51,8 @@ fn main(
     var tile: Tile;
     let left = row_line(row);
     let right = weight_col_line(column);
-    // The column of the product has blocks from everywhere; those of this row's stretch are walked along, and each is looked
-    // for in the row: at the place where it is if the row lacks nothing on the way to it, or before.
+    // Intersection of a block row of S with a block column of W. The column is walked; each of its blocks is looked
+    // up in the row at the position it has if no block is missing in between, then backwards from there.
     var begin = left.begin;
     if left.begin < left.end {
         let last = line_place(left, line_slot(left, left.end - 1u));

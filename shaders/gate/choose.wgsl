@@ -1,6 +1,6 @@
-// The k experts of largest key for one token an invocation, in descending order, equals in order of their index.
+// Top-k experts of a token by key, in descending order, ties in index order. One invocation per token.
 //
-// Every turn takes the first one behind that of the turn before, so that nothing need be remembered of the others.
+// Each pass takes the largest key after the previous pass's, which needs no list of the experts taken so far.
 import package::common::gate::{ordered, TOKEN_COUNTS};
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
@@ -30,7 +30,7 @@ fn main(
     let first = token * params.experts;
     let counts = tokens[4u * token + TOKEN_COUNTS] > 0.0;
     var last = ABSENT;
-    // Above any key.
+    // Larger than any key.
     var last_key = 0xFFFFFFFFu;
     for (var choice = 0u; choice < params.choices; choice++) {
         var winner = ABSENT;

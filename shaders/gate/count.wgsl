@@ -1,4 +1,4 @@
-// How many choices each expert has, to the nearest multiple of a tile. A workgroup to an expert.
+// Number of assignments per expert, rounded to the nearest multiple of `tile`. One workgroup per expert.
 import package::common::grid::workgroup_index;
 import package::common::rank::{rank, rank_total, WIDTH};
 

@@ -1,4 +1,5 @@
-// Experts by a hash of the token's identity, one token an invocation: choice after choice is drawn from those that are left.
+// Hash routing: each assignment is drawn by the token's identity from the experts not yet assigned. One invocation
+// per token.
 import package::common::grid::workgroup_index;
 import package::common::random::threefry;
 import package::common::topology::ABSENT;
@@ -12,13 +13,13 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
-// What says which tokens are padding: their identities, or their labels.
+// Token ids or labels, which mark padding.
 @if(valid) @group(0) @binding(1) var<storage, read> valid: array<u32>;
 @group(0) @binding(2) var<storage, read_write> experts: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// What stands for a token that is padding.
+// Value of `valid` for padding.
 @if(valid) const IGNORED = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
@@ -39,7 +40,7 @@ fn main(
     for (var choice = 0u; choice < params.choices; choice++) {
         let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(ids[token], choice)).x;
         let nth = bits % (params.experts - choice);
-        // The nth of those not chosen yet: as many further on as are chosen up to there.
+        // The nth expert not yet assigned: advance past the assigned ones up to it.
         var expert = nth;
         for (var turn = 0u; turn < choice; turn++) {
             var passed = 0u;

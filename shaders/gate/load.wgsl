@@ -1,4 +1,5 @@
-// The probability that an expert would be among a token's choices if its noise alone were drawn again. One token an invocation.
+// Expected load: the probability that an expert is in a token's top k if only its own noise is redrawn. One
+// invocation per token.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
 import package::common::load::{distance_of, find_brink};

@@ -1,4 +1,4 @@
-// Quotas by the number of tokens that count: each is word n of a table for n such tokens. One workgroup.
+// Capacities by the number of tokens that count: every word becomes by_count[n] for n such tokens. One workgroup.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::rank::{rank, rank_total, WIDTH};
 
@@ -8,7 +8,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> tokens: array<f32>;
-// A word for each number of tokens, from 0 on.
+// Capacity for each number of tokens, from 0 on.
 @group(0) @binding(1) var<storage, read> by_count: array<u32>;
 @group(0) @binding(2) var<storage, read_write> quota: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;

@@ -1,7 +1,8 @@
-// What a chunk of tokens adds to an expert's statistics: its share of their probabilities, how many choose it first, the sum of
-// their weights for it, its load, and how many choose it at all. An invocation to a chunk and an expert.
+// Partial expert statistics over a chunk of tokens: sum of probability shares, count of first assignments, sum of
+// weights, load, and count of all assignments. One invocation per chunk and expert.
 //
-// Sums go by eights and then over the eights, because many equal terms in one long sum err all to the same side.
+// Sums run in groups of eight first, because rounding errors of a long sum of equal terms accumulate in one
+// direction.
 import package::common::gate::{TOKEN_COUNTS, TOKEN_TOTAL};
 import package::common::grid::workgroup_index;
 
@@ -16,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> experts: array<u32>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 @if(load) @group(0) @binding(4) var<storage, read> load: array<f32>;
-// Five rows of experts to each chunk.
+// Five rows of experts per chunk.
 @group(0) @binding(5) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -68,7 +69,7 @@ fn statistics(token: u32, expert: u32) -> Statistics {
     var found = Statistics();
     let i = token * params.experts + expert;
     found.prob = probs[i] / tokens[4u * token + TOKEN_TOTAL];
-    // A place for each expert: no choice comes first, and all of them stand for it.
+    // One assignment slot per expert: there is no first assignment, so every assignment counts as one.
     @if(columns) {
         if experts[i] == expert {
             found.weight = weights[i];

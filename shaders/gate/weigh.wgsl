@@ -1,5 +1,5 @@
-// The weight of each choice of one token an invocation: the expert's probability, that divided by the sum over the token's
-// choices, or a softmax over the logits of its choices alone.
+// Weights of a token's assignments: the expert's probability, that probability over the sum of the assigned ones, or
+// a softmax over the assigned logits. One invocation per token.
 import package::common::gate::small_exp;
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
@@ -16,7 +16,7 @@ struct Params {
     key_1: u32,
 }
 
-// Probabilities; logits for a softmax over the choices.
+// Probabilities, or logits for a softmax over the assigned experts.
 @group(0) @binding(0) var<storage, read> values: array<f32>;
 @if(!random) @group(0) @binding(1) var<storage, read> experts: array<u32>;
 @if(random) @group(0) @binding(1) var<storage, read_write> experts: array<u32>;
@@ -48,7 +48,7 @@ fn main(
             }
         }
     }
-    // GShard's guard against a division by zero, which a softmax does not need.
+    // GShard's guard against division by zero; a softmax needs none.
     var sum = 1e-9;
     @if(chosen) {
         sum = 0.0;
@@ -70,7 +70,8 @@ fn main(
         }
         weights[i] = weight;
     }
-    // A second expert of little weight is called by chance only. The first keeps the weight it had beside it.
+    // GShard's random second expert: kept with probability weight / 0.2. The first weight stays as normalised by
+    // both.
     @if(random) {
         let chance = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(token, now.index)).x);
         if chance >= weights[first + 1u] / 0.2 {

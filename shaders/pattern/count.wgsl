@@ -1,5 +1,5 @@
-// How many blocks each row and each column of the grid has, to where the next one's pointer will stand. An invocation is a
-// row or a column.
+// Block counts per row and column of the grid, written where the next pointer will stand. One invocation per row or
+// column.
 import package::common::grid::workgroup_index;
 import package::pattern::lines::{pattern, line_of, stands};
 

@@ -1,4 +1,4 @@
-// The slots of each row and of each column of the grid, in order. An invocation is a row or a column.
+// Writes the slots of each row and column of the grid in ascending order. One invocation per row or column.
 import package::common::grid::workgroup_index;
 import package::pattern::lines::{pattern, map, line_of, stands};
 

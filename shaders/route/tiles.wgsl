@@ -1,18 +1,17 @@
-// How many of its assignments each expert gets, and the tiles and slots for them: the first expert first, as long as there is
-// room.
+// Tiles and slots of each expert, in expert order: assignments beyond the capacity of the buffers are dropped.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::topology::{NNZ, ROW_PTR, COL_PTR};
 
 struct Params {
     experts: u32,
     block: u32,
-    // The room there is.
+    // Capacity in tiles, block columns and slots.
     row_blocks: u32,
     col_blocks: u32,
     slots: u32,
 }
 
-// Assignments of each expert: all, and those that are kept.
+// Load of each expert: all assignments, and those that passed the capacity selection.
 @group(0) @binding(0) var<storage, read> chosen: array<u32>;
 @group(0) @binding(1) var<storage, read> kept: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
@@ -23,14 +22,14 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> dropped: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// How many of so many units there are room for.
+// Units left of `most` after `before` of them.
 fn room(most: u32, before: u32) -> u32 {
     return most - min(before, most);
 }
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
-    // Those that experts so far would have, and those that they get.
+    // Running totals: requested and granted.
     var tiles_wanted = 0u;
     var slots_wanted = 0u;
     var tiles_given = 0u;

@@ -1,8 +1,7 @@
-// One number per block of op(lhs)[m, k] * op(rhs)[k, n], of every block there could be: each tile of the product is formed
-// in registers, reduced, and never stored. Without workgroup memory: a workgroup is eight invocations that run as one subgroup,
-// side by side, each with all rows of a block by 4 columns, and once more where a block is wider; then with those of the block
-// below, since products this short are soon done. The rows are the same for all of them, so each loads an eighth, and hands it
-// round, as it does its sum.
+// Scores of all blocks of op(lhs)[m, k] * op(rhs)[k, n], stored or not, subgroups of eight without workgroup memory.
+// A lane computes TM rows by 4 columns at a time, down a block and across its width; a workgroup covers BM rows,
+// because products with a short contraction finish early. All lanes need the same rows: each loads an eighth and
+// broadcasts it. Micro-tiles are reduced and never stored.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of};
@@ -35,15 +34,15 @@ fn main(
     }
 }
 
-// Of the block at row i which has a lane's columns, from those on that are `left`.
+// Score of the block at row i that contains this lane's columns, counted from column `first`.
 fn total_of(i: u32, left: u32, lane: u32) -> f32 {
     var total = 0.0;
     for (var column = left; column < left + WIDE; column += 4u * LANES) {
-        // Invocations past the last column repeat it, since their subgroup needs them, and store nothing.
+        // Lanes past the last column repeat it, because the subgroup broadcasts need all eight; they store nothing.
         let j = min(column + 4u * lane, params.n - 4u);
         var sum = 0.0;
         for (var row = i; row < i + BLOCK; row += TALL) {
-            // Eight rows, and eight more.
+            // Rows 0..7 and 8..15.
             var tile: Tile;
             var more: Tile;
             let begin = vec2<u32>(lhs_lane(row, lane), lhs_lane(row + 8u, lane));
@@ -66,7 +65,7 @@ fn total_of(i: u32, left: u32, lane: u32) -> f32 {
     return total;
 }
 
-// A block's total with what its lanes have summed, from left to right.
+// Adds the partial sums of a block's lanes to its total, from left to right.
 fn with_neighbours(total: f32, sum: f32) -> f32 {
     if BLOCK == 8u {
         return sum + quadSwapX(sum);

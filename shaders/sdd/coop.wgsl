@@ -1,5 +1,5 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, with cooperative matrices: see common/coop.wgsl. A
-// workgroup has a block, or, where that is too large, a square piece of one.
+// SDD, cooperative-matrix variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores; see
+// common/coop.wgsl. A workgroup tile is one block, or a BM x BN part of a large one.
 import package::common::matmul::params;
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
@@ -21,9 +21,9 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
-    // As `slots` in blocks.wgsl has it.
+    // Inlines `slots` of sdd/blocks.wgsl, for the same reason.
     @if(!window)
     let there = topology[NNZ];
     @if(window)
@@ -54,7 +54,7 @@ fn main(
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the store, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
             show(part, row, column, &c00, &c01, &c10, &c11);
@@ -65,7 +65,7 @@ fn main(
     }
 }
 
-// Stores matrix (down, over) of each part; the workgroup's piece begins at `first` in its block.
+// Stores fragment (down, over) of each subgroup tile; the workgroup tile begins at `first` in its block.
 fn store(down: u32, over: u32, slot: u32, first: vec2<u32>, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = first + result_place(quad, down, over);

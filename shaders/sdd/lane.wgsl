@@ -1,5 +1,6 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
-// 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
+// SDD, lane variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores, without workgroup memory.
+// Micro-tiles of 8 x 4; a workgroup tile is one block, several small blocks up to 8 invocations, or a quarter of a
+// block of 128.
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
 import package::common::grid::dealt;
@@ -21,7 +22,7 @@ fn main(
 ) {
     var index = workgroup_index(id, count);
     @if(lhs_gather) {
-        // A routing has room for more than there is.
+        // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
         index = dealt(index, count.x * count.y, params.threads);
     }
     let slot = index / (CUTS * CUTS) * SLOTS + local.z;

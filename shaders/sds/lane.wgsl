@@ -1,5 +1,5 @@
-// The blocks of lhs[m, k] * W[n, k]^T that a topology names, for a block-sparse W. An invocation owns 8 x 4 elements of a
-// block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
+// SDS: the blocks of lhs[m, k] * W[n, k]^T that the topology stores, for a block-sparse W. Micro-tiles of 8 x 4; a
+// workgroup tile is one block, several small blocks up to 8 invocations, or a quarter of a block of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{lhs_rows, lhs_piece_of, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};

@@ -1,5 +1,5 @@
-// The matmul of every tutorial: 16 x 16 tiles through workgroup memory, one element an invocation. What the dense family is
-// measured against. Sides are multiples of 16.
+// Naive shared-memory matmul: 16 x 16 workgroup tiles, one element per invocation. Baseline of the dense family. m, n
+// and k are multiples of 16.
 import package::common::grid::workgroup_index;
 
 struct Params {

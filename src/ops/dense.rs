@@ -25,7 +25,7 @@ pub fn dense(
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let (choice, tiling) = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0, lhs));
-    // Of few columns, most lanes would have none.
+    // With few columns, most lanes of the other variant would idle.
     let tall = choice.variant == Variant::Wave && sizes.n <= 16;
     let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };
     let key = operand_flags(key, transpose, Scalar::of(sizes, transpose)).tiling(tiling);

@@ -1,4 +1,4 @@
-//! Dense = sparse x sparse: `shaders/dss/`, twin [`reference::dss`](crate::reference::dss).
+//! DSS, dense = sparse x sparse: `shaders/dss/`, twin [`reference::dss`](crate::reference::dss).
 
 use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
 use super::sds::{same_block, workgroups};
@@ -7,8 +7,8 @@ use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 
-/// Records `out[m, n] = lhs[m, k] * rhs[k, n]`, both block-sparse in blocks of the same size: what hidden units give in experts
-/// whose weights are sparse. Each of the three must fit one binding.
+/// Records `out[m, n] = lhs[m, k] * rhs[k, n]`, both block-sparse with the same block size: the output of experts
+/// with block-sparse weights. Each of the three must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,

@@ -1,10 +1,10 @@
-//! The matmul of every tutorial, which the dense family is measured against: `shaders/textbook/`, twin
+//! Naive shared-memory matmul, the baseline of the dense family: `shaders/naive/`, twin
 //! [`reference::dense`](crate::reference::dense).
 
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::{Error, Result};
 
-/// The side of a tile.
+/// Side of a workgroup tile.
 const SIDE: usize = 16;
 
 /// Records `out[m, n] = lhs[m, k] * rhs[k, n]`. All sides are multiples of 16, and each tensor must fit one binding.

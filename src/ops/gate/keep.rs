@@ -1,4 +1,4 @@
-//! Which assignments experts keep where they have a capacity, and quotas that go by the number of tokens.
+//! Capacity selection: which assignments an expert keeps, and capacities that depend on the number of tokens.
 
 use super::{MOST_EXPERTS, Overflow, floats, words};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
@@ -7,12 +7,13 @@ use crate::ops::select::{Quota, select_columns};
 use crate::reference::Extreme;
 use crate::{Error, Result};
 
-/// Records which of the assignments `experts[tokens, choices]` are kept where an expert takes so many of each group of tokens:
-/// `quota[groups, experts]` (`u32`). A group is `tokens / groups` tokens that follow each other, a sequence say, and nothing in
-/// another group matters. By [`Overflow::Position`] nothing behind a token in its group matters either. `weights[tokens, choices]`
-/// are those of the assignments.
+/// Records which of the assignments `experts[tokens, assignments]` are kept under the capacities `capacity[groups,
+/// experts]` (`u32`). A group is `tokens / groups` consecutive tokens, for example a sequence; groups are
+/// independent. With [`Overflow::Position`], later tokens of the group have no influence either. `weights[tokens,
+/// assignments]` are the assignments' weights.
 ///
-/// `kept` (`u32[groups, experts, words]`, a bit per token of the group in whole words) is for [`route`](crate::ops::route).
+/// `kept` (`u32[groups, experts, words]`, one bit per token of the group, in whole words) is an input of
+/// [`route`](crate::ops::route).
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::OutOfMemory`].
@@ -67,8 +68,8 @@ pub fn keep(
     }
 }
 
-/// Records that every word of `quota` becomes word `n` of `by_count` (`u32[tokens + 1]`), where `n` of the `tokens` (`[tokens, 4]`,
-/// as [`forward`](super::forward) leaves them) count.
+/// Records that every word of `capacity` becomes `by_count[n]` (`u32[tokens + 1]`), with `n` the number of `tokens`
+/// (`[tokens, 4]` from [`forward`](super::forward)) that count.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.

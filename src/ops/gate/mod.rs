@@ -1,12 +1,13 @@
-//! Gates of a mixture of experts: `shaders/gate/`, twins in [`reference::gate`](crate::reference::gate).
+//! Gates (routers) of a mixture of experts: `shaders/gate/`, twins in [`reference::gate`](crate::reference::gate).
 //!
-//! [`forward`] makes choices of logits, [`losses`] what keeps them in balance, and [`backward`] the gradient of the logits by
-//! both. A token's choices stand in `experts[tokens, choices]`, with [`ABSENT`] where it makes none, and their weights likewise.
-//! There is a place for each of its choices, in order of preference, or, where [`Gate::by_expert`], for each expert.
+//! [`forward`] assigns tokens to experts by their logits, [`losses`] computes the balance losses, and [`backward`]
+//! the gradient of the logits from both. `experts[tokens, assignments]` holds the expert of each assignment or
+//! [`ABSENT`], and `weights` has the same shape. A token has one entry per assignment in order of preference, or one
+//! per expert where [`Gate::by_expert`].
 //!
-//! A token that is padding, or has a logit that is NaN or infinite, does not count: it has no choices, no part in any loss, and
-//! no gradient. Without losses and draws, what a token gets does not depend on the tokens beside it, nor on where it stands,
-//! but for experts that choose and tiles that are filled.
+//! Tokens that are padding or have a NaN or infinite logit do not count: they have no assignments, no part in any
+//! loss, and no gradient. Without losses and random draws, a token's results do not depend on other tokens or on its
+//! position, except where experts choose tokens or tiles are filled.
 //!
 //! Every tensor here must fit one binding.
 
@@ -29,56 +30,57 @@ use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::reference::Extreme;
 use crate::{Error, Result, random};
 
-/// What a gate draws by in training.
+/// Source of a gate's random draws in training.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw<'a> {
     /// The layer's key: [`Stream::Gate`](random::Stream::Gate).
     pub key: random::Key,
-    /// Where the step's number stands.
+    /// Step whose number is part of each draw.
     pub step: &'a Step,
 }
 
-/// What a gate decides by.
+/// Inputs of a gate.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// `[tokens, experts]`.
+    /// Router logits, `[tokens, experts]`.
     pub logits: &'a Tensor,
-    /// The logits of the noise's spread, `[tokens, experts]`; for [`Gate::NoisyTopK`], where something is drawn.
+    /// Noise logits, `[tokens, experts]`: their softplus is the noise's standard deviation. For [`Gate::NoisyTopK`],
+    /// where noise is drawn.
     pub noise: Option<&'a Tensor>,
-    /// Added to probabilities for selection and for nothing else, `[experts]`; for [`Gate::TopK`].
+    /// Selection bias, `[experts]`: added to probabilities for selection only. For [`Gate::TopK`].
     pub bias: Option<&'a Tensor>,
-    /// [`IGNORED`](crate::reference::IGNORED) for a token that is padding, `u32[tokens]`: identities or labels will do.
+    /// Padding mask, `u32[tokens]`: [`IGNORED`](crate::reference::IGNORED) for padding. Token ids or labels serve.
     pub valid: Option<&'a Tensor>,
-    /// Nothing is drawn without it: there is no noise, and no choice is left to chance.
+    /// Random draws; without them there is no noise and no random second expert.
     pub draw: Option<Draw<'a>>,
 }
 
-/// What a gate decides, and what its gradient needs.
+/// Outputs of a gate, and inputs of its backward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
-    /// The experts' probabilities, `[tokens, experts]`.
+    /// Expert probabilities, `[tokens, experts]`.
     pub probs: &'a Tensor,
-    /// What else is needed of each token, `[tokens, 4]`: see [`Token`](crate::reference::gate::Token).
+    /// Per-token sums, `[tokens, 4]`: see [`Token`](crate::reference::gate::Token).
     pub tokens: &'a Tensor,
-    /// The expert of each choice or [`ABSENT`], `u32[tokens, choices]`, with as many [`Gate::choices`] as the gate has.
+    /// Expert of each assignment or [`ABSENT`], `u32[tokens, assignments]`, with [`Gate::assignments`] per token.
     pub experts: &'a Tensor,
-    /// Its weight, `[tokens, choices]`; 0 where there is no choice.
+    /// Weight of each assignment, `[tokens, assignments]`; 0 where it is [`ABSENT`].
     pub weights: &'a Tensor,
-    /// Logits with their noise, `[tokens, experts]`; where there is some.
+    /// Noisy logits, `[tokens, experts]`; where noise is drawn.
     pub noisy: Option<&'a Tensor>,
 }
 
-/// The sizes and tensors of a gate that fit each other.
+/// Validated sizes and tensors of a gate.
 struct Checked<'a> {
     tokens: usize,
     experts: usize,
     choices: usize,
-    /// The logits that decide: noisy or not.
+    /// Logits that decide the assignments: the noisy ones where noise is drawn.
     logits: &'a Tensor,
     noise: Option<Noise<'a>>,
 }
 
-/// Noise that is there.
+/// Tensors of a gate that draws noise.
 #[derive(Clone, Copy)]
 struct Noise<'a> {
     logits: &'a Tensor,
@@ -105,7 +107,7 @@ impl<'a> Checked<'a> {
             None => Ok(()),
         };
         floats(op, "logits", inputs.logits, &matrix)?;
-        // Each tensor is read by some kernel of the gate, so all of them must be on one device.
+        // Kernels of the gate read one of these each, so their recorders would not see a tensor of another device.
         let step = inputs.draw.map(|draw| draw.step.tensor());
         for tensor in [inputs.noise, inputs.bias, inputs.valid, step, out.noisy].into_iter().flatten() {
             tensor.expect_beside(op, "inputs", inputs.logits)?;
@@ -133,22 +135,22 @@ impl<'a> Checked<'a> {
         Ok(Self { tokens, experts, choices, logits, noise })
     }
 
-    /// The sizes, as every kernel of one token an invocation has them.
+    /// Adds the sizes that every per-token kernel binds.
     fn sizes<'b>(&self, op: &str, args: Args<'b>) -> Result<Args<'b>> {
         args.size(op, "tokens", self.tokens)?.size(op, "experts", self.experts)
     }
 
-    /// The noise whose load has a gradient: it needs an expert that is not chosen.
+    /// Noise with a load loss, which needs an unassigned expert for the threshold.
     fn load(&self) -> Option<Noise<'a>> {
         self.noise.filter(|_| self.choices < self.experts)
     }
 }
 
-/// Records a gate's choices and their weights.
+/// Records a gate's forward pass: assignments and their weights.
 ///
 /// # Errors
-/// [`Error::Config`] where the gate makes no sense of so many experts, [`Error::Argument`] where shapes do not fit or something
-/// is missing or too many, [`Error::OutOfMemory`].
+/// [`Error::Config`] where the gate does not admit this number of experts, [`Error::Argument`] where shapes do not
+/// fit or a tensor is missing or superfluous, [`Error::OutOfMemory`].
 pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outputs<'_>) -> Result<()> {
     let op = "gate.forward";
     let checked = Checked::new(op, gate, &inputs, &out)?;
@@ -184,7 +186,7 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
     weigh(rec, gate, &checked, inputs.draw, &out)
 }
 
-/// A quota for each number of tokens that may count, on the device.
+/// Uploads a capacity for each possible number of counting tokens.
 fn quotas(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
     let words: Vec<u32> = (0..=tokens).map(|count| u32::try_from(of(count)).unwrap_or(u32::MAX)).collect();
     rec.gpu().upload(Class::Scratch, "quotas by tokens", &[words.len()], &words)
@@ -209,7 +211,7 @@ fn probs(
     rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
 }
 
-/// Each token's choices by itself, into `chosen`.
+/// Records each token's top-k assignments into `chosen`.
 fn choose(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
@@ -218,7 +220,7 @@ fn choose(
     chosen: &Tensor,
 ) -> Result<()> {
     let op = "gate.choose";
-    // Logits have the order of probabilities, but not their roundings. A bias is for probabilities.
+    // Logits rank like probabilities but without their rounding ties. A bias applies to probabilities.
     let mut args = Args::new().tensor("tokens", out.tokens).tensor("experts", chosen);
     args = match bias {
         Some(bias) => args.tensor("keys", out.probs).tensor("bias", bias),
@@ -228,7 +230,8 @@ fn choose(
     rec.dispatch(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
 }
 
-/// What experts take of the tokens, so many each: those that have `chosen` them first, then the others.
+/// Records the selection of tokens by experts, up to their capacity: tokens that have `chosen` the expert first, then
+/// the others.
 fn take(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
@@ -277,13 +280,13 @@ fn weigh(
     rec.dispatch(&key, &args, elementwise(checked.tokens))
 }
 
-/// Refuses what are not floats of this shape.
+/// Validates a float tensor's shape and type.
 fn floats(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     tensor.expect_shape(op, argument, shape)?;
     tensor.expect_dtype(op, argument, DType::F32)
 }
 
-/// Refuses what are not words of this shape.
+/// Validates a u32 tensor's shape and type.
 fn words(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     tensor.expect_shape(op, argument, shape)?;
     tensor.expect_dtype(op, argument, DType::U32)
