@@ -1,6 +1,7 @@
 //! Twin of `shaders/combine/`.
 
-/// `y[t] = sum_j weights[t, j] * x[places[t, j]]`, over the choices whose place is a row of `x`; `n` columns.
+/// Weighted combine: `y[t] = sum_j weights[t, j] * x[places[t, j]]` over assignments whose place is a row of `x`; `n`
+/// columns.
 pub fn combine(
     x: &[f32],
     places: &[u32],

@@ -1,7 +1,7 @@
-//! The CPU twin of every kernel: same names, same argument order, plain scalar loops.
+//! CPU twin of every kernel: same names, same argument order, plain scalar loops.
 //!
-//! A twin does what its kernel does in the same order: the contraction ascends, one fused multiply-add at a time. It is
-//! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
+//! A twin accumulates in its kernel's order: ascending contraction index, one fused multiply-add per step. Twins are
+//! tested against [`oracle`], which works in f64 on densified operands and shares no code with them.
 
 mod activation;
 mod attention;
@@ -70,7 +70,7 @@ pub use sds::sds;
 pub use select::{Extreme, Share, select, select_columns};
 pub use ssd::ssd;
 
-/// Which operands are stored the other way round.
+/// Transposed storage of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Transpose {
     /// `lhs` is stored as `[k, m]`.
@@ -80,7 +80,7 @@ pub struct Transpose {
 }
 
 impl Transpose {
-    /// Both as they are.
+    /// Neither transposed.
     pub const NN: Self = Self { lhs: false, rhs: false };
     /// `rhs` transposed: a layer's forward pass, `x * W^T`.
     pub const NT: Self = Self { lhs: false, rhs: true };
@@ -88,7 +88,7 @@ impl Transpose {
     pub const TN: Self = Self { lhs: true, rhs: false };
     /// Both transposed.
     pub const TT: Self = Self { lhs: true, rhs: true };
-    /// All four.
+    /// All four combinations.
     pub const ALL: [Self; 4] = [Self::NN, Self::NT, Self::TN, Self::TT];
 
     /// Element (i, k) of `op(lhs)[m, k]`.

@@ -3,33 +3,33 @@
 use crate::Result;
 use crate::sparse::{RoutingShape, Topology};
 
-/// No expert, no row, no assignment.
+/// Null index: no expert, row or assignment.
 const ABSENT: u32 = u32::MAX;
 
-/// The tables of a batch; see [`Routing`](crate::sparse::Routing), whose fields these are.
+/// Routing tables of a batch; the fields are those of [`Routing`](crate::sparse::Routing).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
-    /// Tokens that each expert has.
+    /// Tokens placed per expert.
     pub counts: Vec<u32>,
-    /// Choices of each expert that it does not have.
+    /// Dropped assignments per expert.
     pub dropped: Vec<u32>,
-    /// The first row tile of each expert, and the number of all tiles.
+    /// First row tile of each expert, and the total number of tiles.
     pub first_tile: Vec<u32>,
-    /// The assignment of each row.
+    /// Assignment of each row.
     pub rows: Vec<u32>,
-    /// The token of each row.
+    /// Token of each row.
     pub tokens: Vec<u32>,
-    /// The row of each assignment.
+    /// Row of each assignment.
     pub places: Vec<u32>,
-    /// The pattern of what the experts' hidden units are.
+    /// Pattern of the experts' hidden units.
     pub topology: Topology,
 }
 
-/// The tables of `experts[tokens, choices]`; with `kept`, a bit per token, for each of these groups of tokens and each expert in
-/// whole words, choices whose bit is 0 are dropped.
+/// Routing tables of `experts[tokens, assignments]`. With `kept`, one bit per token for each group of tokens and each
+/// expert in whole words, assignments whose bit is 0 are dropped.
 ///
 /// # Errors
-/// As [`RoutingShape::bounds`].
+/// Those of [`RoutingShape::bounds`].
 pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShape) -> Result<Routes> {
     let bounds = shape.bounds()?;
     let b = shape.block;
@@ -65,7 +65,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
         let width = columns[expert + 1] - columns[expert];
         let needs = assignments.len().div_ceil(b);
         let tiles = needs.min(tiles_left).min(slots_left / width as usize);
-        // Experts after one that finds too little room get none.
+        // Once an expert exceeds the capacity, later experts receive nothing.
         (tiles_left, slots_left) =
             if tiles < needs { (0, 0) } else { (tiles_left - tiles, slots_left - tiles * width as usize) };
         let first = bounds.tiles.min(first_tile[expert]);
@@ -91,7 +91,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
     })
 }
 
-/// `out[i] = x[index[i]]`, 0 where the index is absent.
+/// Gather with holes: `out[i] = x[index[i]]`, 0 where the index is absent.
 pub fn route_values(x: &[f32], index: &[u32], out: &mut [f32]) {
     for (out, &index) in out.iter_mut().zip(index) {
         *out = if index == ABSENT { 0.0 } else { x[index as usize] };

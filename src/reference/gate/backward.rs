@@ -1,11 +1,11 @@
-//! Gradients of logits.
+//! Gradients of the gate logits.
 
 use super::loss::{Brink, distance};
 use super::normal::{density, normal, spread};
 use super::{ABSENT, Gate, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::Key;
 
-/// The gradient of the logits that decided, from that of the weights and from the slopes of the losses.
+/// Gradient of the deciding logits, from the weights' gradient and the slopes of the balance losses.
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
 pub fn backward(
     gate: Gate,
@@ -28,7 +28,8 @@ pub fn backward(
             grad.fill(0.0);
             continue;
         }
-        // Choices as (expert, gradient, weight). One left out by chance has no gradient, but the first was weighed against it.
+        // Assignments as (expert, gradient, weight). A second expert dropped at random has no gradient, but
+        // normalised the first weight.
         let mut chosen: Vec<(usize, f32, f32)> = (t * choices..(t + 1) * choices)
             .filter(|&i| experts[i] != ABSENT)
             .map(|i| (experts[i] as usize, weights_grad[i] + slope(1, experts[i] as usize), weights[i]))
@@ -38,7 +39,7 @@ pub fn backward(
             let second = others.reduce(|a, b| if ordered(x[b]) > ordered(x[a]) { b } else { a });
             chosen.extend(second.map(|second| (second, 0.0, 0.0)));
         }
-        // What weights give to probabilities, or, of a softmax over the chosen, to logits.
+        // Gradient by expert: of its probability, or directly of its logit for a softmax over the assigned experts.
         let mut by_choice = vec![0.0f32; count];
         let sum = chosen.iter().fold(1e-9f32, |sum, &(e, ..)| sum + p[e]);
         let mean = match gate.weights() {
@@ -72,8 +73,8 @@ pub fn backward(
     }
 }
 
-/// The gradient of the noise's logits; `logits_grad` is that of the noisy ones, and becomes that of the logits without noise.
-/// With slopes, the load has its part.
+/// Gradient of the noise logits. `logits_grad` holds the gradient of the noisy logits and becomes that of the clean
+/// ones. With slopes, includes the load loss.
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
 pub fn noise_backward(
     logits: &[f32],
@@ -94,7 +95,7 @@ pub fn noise_backward(
             noise_grad[row].fill(0.0);
             continue;
         }
-        // By expert: the gradient of its own logit, and what that is times the distance.
+        // By expert: load gradient of its logit, and that times the distance to the threshold.
         let mut own = vec![[0.0; 2]; count];
         if let Some(slopes) = slopes {
             let noisy = &noisy[row.clone()];

@@ -1,11 +1,11 @@
-//! Probabilities, choices and weights.
+//! Twins of the gate's forward kernels: probabilities, assignments and weights.
 
 use super::normal::{normal, spread};
 use super::{ABSENT, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::{Key, unit};
 use crate::reference::IGNORED;
 
-/// `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
+/// Noisy logits: `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
 pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u32) {
     for (i, noisy) in noisy.iter_mut().enumerate() {
         *noisy = if noise[i].is_finite() {
@@ -16,7 +16,7 @@ pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u
     }
 }
 
-/// The probabilities of every token, and what else is needed of it.
+/// Probabilities of every token, and its per-token sums.
 pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &mut [Token], score: Score) {
     let experts = logits.len() / tokens.len();
     for (t, token) in tokens.iter_mut().enumerate() {
@@ -42,8 +42,7 @@ pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &
     }
 }
 
-/// The experts of largest key, plus bias if there is one, for every token that counts: in descending order, equals in order of
-/// their index.
+/// Top-k experts by key, plus bias if given, for every token that counts: descending, ties in index order.
 pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mut [u32]) {
     let (count, choices) = (keys.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
@@ -59,8 +58,8 @@ pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mu
     }
 }
 
-/// The weight of every choice. `values` are probabilities, or logits for [`Weights::Chosen`]. With a key and a step, a second
-/// choice is left to chance.
+/// Weight of every assignment. `values` are probabilities, or logits for [`Weights::Chosen`]. With a key and a step,
+/// the second assignment is dropped at random.
 pub fn weigh(
     values: &[f32],
     experts: &mut [u32],
@@ -97,19 +96,20 @@ pub fn weigh(
     }
 }
 
-/// By what an expert selects among tokens.
+/// Criterion by which experts select tokens.
 #[derive(Debug, Clone, Copy)]
 pub enum Rule<'a> {
-    /// The probabilities.
+    /// Probability.
     Probs,
-    /// Those who chose it first, then the others, both by their probabilities.
+    /// Tokens that have assigned themselves to the expert first, then the others, both by probability.
     Favour(&'a [u32]),
-    /// Those who chose it, by the weights of their choices, in each group of so many tokens by itself.
+    /// Only tokens assigned to the expert, by the weights of the assignments, within each group of so many tokens.
     Only(&'a [u32], &'a [f32], usize),
 }
 
-/// The scores by which experts select among tokens, `[tokens, experts]`; of weights `[tokens of a group, groups * experts]`. A
-/// negative score takes no part: that of a token that does not count, or did not choose where only choices do.
+/// Scores by which experts select tokens, `[tokens, experts]`; for [`Rule::Only`], `[tokens of a group, groups *
+/// experts]`. Negative scores exclude: tokens that do not count, or that are not assigned to the expert where
+/// assignments are required.
 pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_>) {
     let count = probs.len() / tokens.len();
     for (at, &prob) in probs.iter().enumerate() {
@@ -125,7 +125,7 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
         };
         scores[to] = match rule {
             Rule::Probs => plain,
-            // The exponent is raised by 128, which keeps the order and is above all that is at most 1.
+            // Raises the exponent by 128: order-preserving, and above any plain probability, which is at most 1.
             Rule::Favour(experts) => {
                 place(experts).map_or(plain, |_| f32::from_bits(prob.to_bits() + 0x4000_0000))
             }
@@ -134,8 +134,8 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
     }
 }
 
-/// The first rows of each column of `scores[n, columns]` that take part, `quota[column]` of them: a bit per row, column by column
-/// in whole words.
+/// First rows of each column of `scores[n, columns]` that are not excluded, at most `capacity[column]`: one bit per
+/// row, column by column in whole words.
 pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
     let columns = quota.len();
     let rows = scores.len() / columns;
@@ -149,13 +149,13 @@ pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
     first
 }
 
-/// Each quota becomes word `n` of `by_count` for `n` tokens that count.
+/// Sets every capacity to `by_count[n]`, with `n` the number of tokens that count.
 pub fn quota(tokens: &[Token], by_count: &[u32], quota: &mut [u32]) {
     let counting = tokens.iter().filter(|token| token.counts > 0.0).count();
     quota.fill(by_count[counting]);
 }
 
-/// A place for every expert, from what each took: a bit per token, in whole words.
+/// Assignment slots by expert, from the tokens that each expert selected: one bit per token, in whole words.
 pub fn assign(taken: &[u32], experts: &mut [u32], tokens: usize) {
     let (count, words) = (experts.len() / tokens, tokens.div_ceil(32));
     for (i, expert) in experts.iter_mut().enumerate() {
@@ -164,7 +164,7 @@ pub fn assign(taken: &[u32], experts: &mut [u32], tokens: usize) {
     }
 }
 
-/// How many choices each expert has, to the nearest multiple of `tile`.
+/// Number of assignments per expert, rounded to the nearest multiple of `tile`.
 pub fn count(choices: &[u32], counts: &mut [u32], tile: u32) {
     for (e, count) in counts.iter_mut().enumerate() {
         let found = choices.iter().filter(|&&expert| expert == e as u32).count() as u32;
@@ -172,7 +172,7 @@ pub fn count(choices: &[u32], counts: &mut [u32], tile: u32) {
     }
 }
 
-/// Choices by a hash of the tokens' identities: choice `j` is drawn at counter `(identity, j)` from the experts left.
+/// Hash routing: assignment `j` is drawn at counter `(id, j)` from the experts not yet assigned.
 pub fn hash(
     ids: &[u32],
     valid: Option<&[u32]>,
@@ -202,7 +202,7 @@ pub fn tally(counts: &[u32], totals: &mut [u32]) {
     totals.iter_mut().zip(counts).for_each(|(total, count)| *total = total.wrapping_add(*count));
 }
 
-/// Raises the bias of experts with fewer tokens than the mean by `rate`, and lowers that of those with more.
+/// Loss-free balancing: raises the bias of experts below the mean count by `rate`, and lowers that of experts above.
 pub fn rebalance(counts: &[u32], bias: &mut [f32], rate: f32) {
     let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
     for (bias, &count) in bias.iter_mut().zip(counts) {

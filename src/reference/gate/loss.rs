@@ -1,10 +1,10 @@
-//! Statistics of experts, and the losses that keep them in balance.
+//! Expert statistics, expected load and balance losses.
 
 use super::normal::{probability_below, spread};
 use super::{ABSENT, Balance, Token, ordered};
 use crate::reference::CHUNK;
 
-/// The last expert that a token chose by its noisy logits, and the first one it did not.
+/// Selection threshold of a token: its k-th expert by noisy logit, and the (k+1)-th.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Brink {
     last: usize,
@@ -12,7 +12,7 @@ pub(super) struct Brink {
 }
 
 impl Brink {
-    /// Of one token, whose last choice is `last` and is not its last expert.
+    /// Threshold of a token whose last assigned expert is `last`; k must be less than the number of experts.
     pub(super) fn find(noisy: &[f32], last: u32) -> Self {
         let last = last as usize;
         let mut brink = Self { last, next: last };
@@ -27,18 +27,18 @@ impl Brink {
         key > last || (key == last && e <= self.last)
     }
 
-    /// The expert whose noisy logit is the threshold of expert `e`.
+    /// Expert whose noisy logit is the threshold of expert `e`.
     pub(super) fn threshold(self, noisy: &[f32], e: usize) -> usize {
         if self.chose(noisy, e) { self.next } else { self.last }
     }
 }
 
-/// How far a logit is from its threshold, in units of the noise's spread.
+/// Distance of a logit from its threshold, in standard deviations of the noise.
 pub(super) fn distance(logit: f32, threshold: f32, noise: f32) -> f32 {
     (logit - threshold) / spread(noise)
 }
 
-/// The probability of each expert to be among a token's choices if its noise alone were drawn again.
+/// Expected load: probability that each expert is in a token's top k if only its own noise is redrawn.
 pub fn load(
     logits: &[f32],
     noise: &[f32],
@@ -62,23 +62,23 @@ pub fn load(
     }
 }
 
-/// What there is of each expert, summed over all tokens that count: a row of experts each.
+/// Expert statistics summed over all tokens that count: one row of experts each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// Shares of probability.
+    /// Probability shares.
     pub prob: Vec<f32>,
-    /// Tokens that choose it first.
+    /// First assignments.
     pub first: Vec<f32>,
     /// Weights.
     pub weight: Vec<f32>,
-    /// Load, or the number of choices without one.
+    /// Expected load, or the number of assignments without noise.
     pub load: Vec<f32>,
-    /// Tokens that choose it at all.
+    /// Assignments.
     pub choice: Vec<f32>,
 }
 
-/// The statistics, and the sums of the tokens' columns. With `by_expert`, every choice is a first one. `load` is `[tokens,
-/// experts]`.
+/// Computes the statistics and the sums of the per-token columns. With `by_expert`, every assignment counts as a
+/// first one. `load` is `[tokens, experts]`.
 pub fn statistics(
     probs: &[f32],
     tokens: &[Token],
@@ -97,7 +97,7 @@ pub fn statistics(
         [probs[t * count + e] / tokens[t].total, first, place.map_or(0.0, |i| weights[i]), load, choice]
     };
     let plus = |a: [f32; 5], b: [f32; 5]| std::array::from_fn(|i| a[i] + b[i]);
-    // By eights, by sixty-fours, and by the chunks of column sums.
+    // Summation order of the kernels: groups of 8, chunks of 64, then the chunks of column sums.
     let by_eights = |e: usize, chunk: &[usize]| {
         let eights = chunk.chunks(8).map(|eight| eight.iter().fold([0.0; 5], |sum, &t| plus(sum, of(t, e))));
         eights.fold([0.0; 5], plus)
@@ -119,19 +119,19 @@ pub fn statistics(
     (statistics, bytemuck::cast(columns))
 }
 
-/// The losses, what they make of the experts, and the slope of their sum.
+/// Balance losses, counts, and the slopes of the weighted sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Losses {
-    /// Auxiliary, importance, load, z, and their sum by their coefficients.
+    /// Auxiliary, importance, load and z loss, and their weighted sum.
     pub losses: [f32; 5],
-    /// Tokens that choose each expert.
+    /// Assignments per expert.
     pub counts: Vec<u32>,
-    /// The slope of the sum at a token's share of probability, its weight, its load, and half of its squared logarithm: a row of
+    /// Slopes with respect to a token's probability share, weight, load, and half its squared log-sum-exp: one row of
     /// experts each.
     pub slopes: Vec<f32>,
 }
 
-/// The losses, from [`statistics`].
+/// Computes the losses from [`statistics`].
 pub fn losses(statistics: &Statistics, sums: Token, balance: Balance) -> Losses {
     let n = statistics.prob.len();
     let tokens = sums.counts.max(1.0);
@@ -154,7 +154,7 @@ pub fn losses(statistics: &Statistics, sums: Token, balance: Balance) -> Losses 
     }
 }
 
-/// The squared coefficient of variation, by the unbiased variance, and its slopes.
+/// Squared coefficient of variation (unbiased variance), and its slopes.
 fn variation(x: &[f32]) -> (f32, Vec<f32>) {
     let n = x.len() as f32;
     let mean = x.iter().sum::<f32>() / n;
