@@ -275,7 +275,7 @@ fn broken_kernels_are_noticed() {
         ("route/walk", "first / params.tokens, first % params.tokens", "0u, first % params.tokens"),
         ("route/count", "table[counter]++", "table[counter] += 2u"),
         ("route/scan", "before += sums[i]", "before = sums[i]"),
-        ("route/tiles", "chosen[expert] - min(", "chosen[expert] - max("),
+        ("route/tiles", "load[expert] - min(", "load[expert] - max("),
         ("route/tiles", "first_tile[expert] = tile", "first_tile[expert] = tile + 1u"),
         ("route/index", "column * tiles + tile]", "column * tiles]"),
         ("route/index", "first_column[expert] + column;", "column;"),

@@ -13,7 +13,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> awake: array<u32>;
+@group(0) @binding(1) var<storage, read> active_blocks: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -27,6 +27,6 @@ fn main(
         return;
     }
     let place = slot_place(params.first + i / (BLOCK * BLOCK));
-    let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
+    let member = ((active_blocks[place / 32u] >> (place % 32u)) & 1u) == 1u;
     values[i] *= max(0.0, 1.0 - now.learning_rate * select(params.outside, params.inside, member));
 }

@@ -5,7 +5,7 @@ import package::common::grid::workgroup_index;
 
 struct Params {
     tokens: u32,
-    choices: u32,
+    assignments: u32,
     // Columns of x and y.
     n: u32,
     // Rows of x.
@@ -23,11 +23,11 @@ struct Params {
 const LANES = 32u;
 
 @if(!out_scalar)
-const WIDE = 4u;
+const VECTOR = 4u;
 @if(!out_scalar)
 alias Value = vec4<f32>;
 @if(out_scalar)
-const WIDE = 1u;
+const VECTOR = 1u;
 @if(out_scalar)
 alias Value = f32;
 
@@ -37,7 +37,7 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let columns = params.n / WIDE;
+    let columns = params.n / VECTOR;
     let across = (columns + LANES - 1u) / LANES;
     let index = workgroup_index(id, count);
     let token = index / across;
@@ -50,12 +50,12 @@ fn main(
     @if(add) {
         sum = y[at];
     }
-    for (var choice = token * params.choices; choice < (token + 1u) * params.choices; choice++) {
-        let place = places[choice];
+    for (var assignment = token * params.assignments; assignment < (token + 1u) * params.assignments; assignment++) {
+        let place = places[assignment];
         if place < params.rows {
             let here = x[place * columns + column];
             @if(weighted) {
-                sum = fma(Value(weights[choice]), here, sum);
+                sum = fma(Value(weights[assignment]), here, sum);
             }
             @if(!weighted) {
                 sum += here;

@@ -16,14 +16,14 @@ struct Brink {
     next: u32,
 }
 
-fn find_brink(token: u32, count: u32, choices: u32) -> Brink {
+fn find_brink(token: u32, count: u32, assignments: u32) -> Brink {
     let row = token * count;
     // Clamped to the row, because the index comes from a buffer.
-    var brink = Brink(min(experts[token * choices + choices - 1u], count - 1u), 0u);
+    var brink = Brink(min(experts[token * assignments + assignments - 1u], count - 1u), 0u);
     var largest = 0u;
     for (var expert = 0u; expert < count; expert++) {
         let key = ordered(noisy[row + expert]);
-        if !is_chosen(row, expert, brink.last) && key > largest {
+        if !in_top_k(row, expert, brink.last) && key > largest {
             brink.next = expert;
             largest = key;
         }
@@ -31,13 +31,13 @@ fn find_brink(token: u32, count: u32, choices: u32) -> Brink {
     return brink;
 }
 
-fn is_chosen(row: u32, expert: u32, last: u32) -> bool {
+fn in_top_k(row: u32, expert: u32, last: u32) -> bool {
     let key = ordered(noisy[row + expert]);
     let last_key = ordered(noisy[row + last]);
     return key > last_key || (key == last_key && expert <= last);
 }
 
 fn distance_of(row: u32, expert: u32, brink: Brink) -> f32 {
-    let threshold = noisy[row + select(brink.last, brink.next, is_chosen(row, expert, brink.last))];
+    let threshold = noisy[row + select(brink.last, brink.next, in_top_k(row, expert, brink.last))];
     return (logits[row + expert] - threshold) / spread(noise[row + expert]);
 }

@@ -19,19 +19,19 @@ fn normal(bits: u32) -> f32 {
 }
 
 // Clamp for |x|: beyond it the probability is 0 or 1 in f32, and exp(-x^2 / 2) is still a normal number.
-const FAR = 13.0;
+const CLAMP = 13.0;
 
 // P(X < x) of a standard normal X, to 1e-7 (Abramowitz and Stegun, 7.1.26).
 fn probability_below(x: f32) -> f32 {
-    let far = min(abs(x), FAR);
-    let t = 1.0 / (1.0 + 0.23164189 * far);
+    let clamped = min(abs(x), CLAMP);
+    let t = 1.0 / (1.0 + 0.23164189 * clamped);
     let series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-    let tail = 0.5 * series * exp(-0.5 * far * far);
+    let tail = 0.5 * series * exp(-0.5 * clamped * clamped);
     return select(1.0 - tail, tail, x < 0.0);
 }
 
 // Density of the standard normal distribution.
 fn density(x: f32) -> f32 {
-    let far = min(abs(x), FAR);
-    return 0.3989422804 * exp(-0.5 * far * far);
+    let clamped = min(abs(x), CLAMP);
+    return 0.3989422804 * exp(-0.5 * clamped * clamped);
 }

@@ -9,9 +9,9 @@ import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::sideways::store_sideways;
+import package::common::column_major::store_column_major;
 @if(continued)
-import package::common::sideways::stored_sideways;
+import package::common::column_major::load_column_major;
 import package::constants::BLOCK;
 
 const LANES = 32u;
@@ -32,7 +32,7 @@ fn main(
 
     var tile: Tile;
     @if(continued) {
-        tile = stored_sideways(i, j);
+        tile = load_column_major(i, j);
     }
     let line = line_of(j / BLOCK);
     let within = j % BLOCK;
@@ -53,5 +53,5 @@ fn main(
         }
     }
 
-    store_sideways(i, j, tile);
+    store_column_major(i, j, tile);
 }

@@ -10,15 +10,15 @@ import package::common::wave::{Octet, octet_of_rows, octet_of_columns};
 import package::dds::blocks::{line_of, first_row};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::sideways::store_sideways;
+import package::common::column_major::store_column_major;
 @if(continued)
-import package::common::sideways::stored_sideways;
+import package::common::column_major::load_column_major;
 import package::constants::BLOCK;
 
 const LANES = 8u;
-const WIDE = min(BLOCK, 16u);
+const BN = min(BLOCK, 16u);
 // Distance between a lane's two groups of four rows: neighbouring lanes own neighbouring rows.
-const ON = LANES * 4u;
+const LOWER = LANES * 4u;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -26,10 +26,10 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let across = params.n / WIDE;
+    let across = params.n / BN;
     let index = workgroup_index(id, count);
-    let top = index / across * ON * 2u;
-    let j = index % across * WIDE;
+    let top = index / across * LOWER * 2u;
+    let j = index % across * BN;
     // Lanes past the last row continue, because the subgroup broadcasts need all eight; their rows are not stored.
     if top >= params.m {
         return;
@@ -42,11 +42,11 @@ fn main(
     var lower: Tile;
     var lower_more: Tile;
     @if(continued) {
-        tile = stored_sideways(i, j);
-        lower = stored_sideways(i + ON, j);
-        if WIDE > 8u {
-            more = stored_sideways(i, j + 8u);
-            lower_more = stored_sideways(i + ON, j + 8u);
+        tile = load_column_major(i, j);
+        lower = load_column_major(i + LOWER, j);
+        if BN > 8u {
+            more = load_column_major(i, j + 8u);
+            lower_more = load_column_major(i + LOWER, j + 8u);
         }
     }
     let line = line_of(j / BLOCK);
@@ -61,11 +61,11 @@ fn main(
         let first = line_place(line, slot) * BLOCK;
         for (var k = 0u; k < BLOCK; k += 4u) {
             let rows = lhs_piece(i, first + k);
-            let lower_rows = lhs_piece(i + ON, first + k);
+            let lower_rows = lhs_piece(i + LOWER, first + k);
             let columns = block_octet(slot, k, within, lane);
             add_pieces(&tile, columns[0], columns[1], rows);
             add_pieces(&lower, columns[0], columns[1], lower_rows);
-            if WIDE > 8u {
+            if BN > 8u {
                 let others = block_octet(slot, k, within + 8u, lane);
                 add_pieces(&more, others[0], others[1], rows);
                 add_pieces(&lower_more, others[0], others[1], lower_rows);
@@ -73,11 +73,11 @@ fn main(
         }
     }
 
-    store_sideways(i, j, tile);
-    store_sideways(i + ON, j, lower);
-    if WIDE > 8u {
-        store_sideways(i, j + 8u, more);
-        store_sideways(i + ON, j + 8u, lower_more);
+    store_column_major(i, j, tile);
+    store_column_major(i + LOWER, j, lower);
+    if BN > 8u {
+        store_column_major(i, j + 8u, more);
+        store_column_major(i + LOWER, j + 8u, lower_more);
     }
 }
 

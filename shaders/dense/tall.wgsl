@@ -3,9 +3,9 @@
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
 import package::common::wave::rhs_octet;
-import package::common::sideways::store_sideways;
+import package::common::column_major::store_column_major;
 @if(continued)
-import package::common::sideways::stored_sideways;
+import package::common::column_major::load_column_major;
 
 const LANES = 8u;
 
@@ -29,8 +29,8 @@ fn main(
     var tile: Tile;
     var more: Tile;
     @if(continued) {
-        tile = stored_sideways(i, j);
-        more = stored_sideways(i, j + 8u);
+        tile = load_column_major(i, j);
+        more = load_column_major(i, j + 8u);
     }
     for (var k = 0u; k < params.k; k += 4u) {
         let rows = lhs_piece(i, k);
@@ -40,6 +40,6 @@ fn main(
         add_pieces(&more, others[0], others[1], rows);
     }
 
-    store_sideways(i, j, tile);
-    store_sideways(i, j + 8u, more);
+    store_column_major(i, j, tile);
+    store_column_major(i, j + 8u, more);
 }

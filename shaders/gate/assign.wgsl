@@ -9,7 +9,7 @@ struct Params {
 }
 
 // One bit per token for each expert, in whole words per expert.
-@group(0) @binding(0) var<storage, read> taken: array<u32>;
+@group(0) @binding(0) var<storage, read> selected: array<u32>;
 @group(0) @binding(1) var<storage, read_write> experts: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -26,6 +26,6 @@ fn main(
     let token = i / params.experts;
     let expert = i % params.experts;
     let words = (params.tokens + 31u) / 32u;
-    let bit = (taken[expert * words + token / 32u] >> (token % 32u)) & 1u;
+    let bit = (selected[expert * words + token / 32u] >> (token % 32u)) & 1u;
     experts[i] = select(ABSENT, expert, bit == 1u);
 }

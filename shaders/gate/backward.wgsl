@@ -9,7 +9,7 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> probs: array<f32>;
@@ -32,7 +32,7 @@ fn grad_of(i: u32) -> f32 {
 }
 
 // Gradient of an assigned expert's probability through the weights.
-fn chosen_grad(i: u32, mean: f32, sum: f32) -> f32 {
+fn assigned_grad(i: u32, mean: f32, sum: f32) -> f32 {
     @if(chosen) {
         return 0.0;
     }
@@ -65,7 +65,7 @@ fn shared_grad(expert: u32, balance: f32, total: f32) -> f32 {
 }
 
 @if(random)
-fn second_choice(row: u32, chosen: u32) -> u32 {
+fn second_expert(row: u32, chosen: u32) -> u32 {
     var second = ABSENT;
     var largest = 0u;
     for (var expert = 0u; expert < params.experts; expert++) {
@@ -89,8 +89,8 @@ fn main(
         return;
     }
     let row = token * params.experts;
-    let first = token * params.choices;
-    let end = first + params.choices;
+    let first = token * params.assignments;
+    let end = first + params.assignments;
     if tokens[4u * token + TOKEN_COUNTS] <= 0.0 {
         for (var expert = 0u; expert < params.experts; expert++) {
             logits_grad[row + expert] = 0.0;
@@ -102,7 +102,7 @@ fn main(
     @if(random) var left_out = ABSENT;
     @if(random) {
         if experts[first + 1u] == ABSENT {
-            left_out = second_choice(row, experts[first]);
+            left_out = second_expert(row, experts[first]);
         }
     }
     // Weighted mean of the assignments' gradients, and the normaliser of the weights.
@@ -141,26 +141,26 @@ fn main(
         }
         balance /= total;
     }
-    var taken = 0.0;
+    var mean_grad = 0.0;
     @if(!sigmoid) {
         for (var expert = 0u; expert < params.experts; expert++) {
-            taken += shared_grad(expert, balance, total) * probs[row + expert];
+            mean_grad += shared_grad(expert, balance, total) * probs[row + expert];
         }
         for (var i = first; i < end; i++) {
             if experts[i] < params.experts {
-                taken += chosen_grad(i, mean, sum) * probs[row + experts[i]];
+                mean_grad += assigned_grad(i, mean, sum) * probs[row + experts[i]];
             }
         }
         @if(random) {
             if left_out != ABSENT {
-                taken -= mean / sum * probs[row + left_out];
+                mean_grad -= mean / sum * probs[row + left_out];
             }
         }
     }
 
     for (var expert = 0u; expert < params.experts; expert++) {
         let probability = probs[row + expert];
-        var grad = own_slope(probability) * (shared_grad(expert, balance, total) - taken);
+        var grad = own_slope(probability) * (shared_grad(expert, balance, total) - mean_grad);
         @if(losses) {
             // A sigmoid gate's softmax is not stored; the z loss needs it.
             var softmax = probability;
@@ -178,7 +178,7 @@ fn main(
                 logits_grad[at] += weights[i] * (grad_of(i) - mean);
             }
             @if(!chosen) {
-                logits_grad[at] += own_slope(probs[at]) * chosen_grad(i, mean, sum);
+                logits_grad[at] += own_slope(probs[at]) * assigned_grad(i, mean, sum);
             }
         }
     }

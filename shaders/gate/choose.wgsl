@@ -8,7 +8,7 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> keys: array<f32>;
@@ -32,7 +32,7 @@ fn main(
     var last = ABSENT;
     // Larger than any key.
     var last_key = 0xFFFFFFFFu;
-    for (var choice = 0u; choice < params.choices; choice++) {
+    for (var j = 0u; j < params.assignments; j++) {
         var winner = ABSENT;
         var largest = 0u;
         for (var expert = 0u; expert < params.experts; expert++) {
@@ -47,7 +47,7 @@ fn main(
                 largest = key;
             }
         }
-        experts[token * params.choices + choice] = winner;
+        experts[token * params.assignments + j] = winner;
         last = winner;
         last_key = largest;
     }

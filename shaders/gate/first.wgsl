@@ -10,7 +10,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read> quota: array<u32>;
+@group(0) @binding(1) var<storage, read> capacity: array<u32>;
 @group(0) @binding(2) var<storage, read_write> first: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -41,7 +41,7 @@ fn main(
         return;
     }
     let words = (params.n + 31u) / 32u;
-    var left = quota[column];
+    var left = capacity[column];
     for (var base = 0u; base < words; base += WIDTH) {
         let word = base + local;
         var bits = 0u;

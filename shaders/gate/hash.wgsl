@@ -7,7 +7,7 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
     key_0: u32,
     key_1: u32,
 }
@@ -36,23 +36,23 @@ fn main(
     @if(valid) {
         counts = valid[token] != IGNORED;
     }
-    let first = token * params.choices;
-    for (var choice = 0u; choice < params.choices; choice++) {
-        let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(ids[token], choice)).x;
-        let nth = bits % (params.experts - choice);
+    let first = token * params.assignments;
+    for (var j = 0u; j < params.assignments; j++) {
+        let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(ids[token], j)).x;
+        let nth = bits % (params.experts - j);
         // The nth expert not yet assigned: advance past the assigned ones up to it.
         var expert = nth;
-        for (var turn = 0u; turn < choice; turn++) {
+        for (var turn = 0u; turn < j; turn++) {
             var passed = 0u;
-            for (var i = first; i < first + choice; i++) {
+            for (var i = first; i < first + j; i++) {
                 passed += select(0u, 1u, experts[i] <= expert);
             }
             expert = nth + passed;
         }
-        experts[first + choice] = expert;
+        experts[first + j] = expert;
     }
-    for (var i = first; i < first + params.choices; i++) {
+    for (var i = first; i < first + params.assignments; i++) {
         experts[i] = select(ABSENT, experts[i], counts);
-        weights[i] = select(0.0, 1.0 / f32(params.choices), counts);
+        weights[i] = select(0.0, 1.0 / f32(params.assignments), counts);
     }
 }

@@ -8,7 +8,7 @@ import package::common::normal::probability_below;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(4) var<storage, read> tokens: array<f32>;
@@ -32,7 +32,7 @@ fn main(
         }
         return;
     }
-    let brink = find_brink(token, params.experts, params.choices);
+    let brink = find_brink(token, params.experts, params.assignments);
     for (var expert = 0u; expert < params.experts; expert++) {
         load[row + expert] = probability_below(distance_of(row, expert, brink));
     }

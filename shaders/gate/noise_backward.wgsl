@@ -4,7 +4,7 @@
 import package::common::activation::sigmoid;
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
-import package::common::load::{distance_of, find_brink, is_chosen, noise};
+import package::common::load::{distance_of, find_brink, in_top_k, noise};
 import package::common::noise::{draw, spread};
 import package::common::normal::density;
 
@@ -12,7 +12,7 @@ struct Params {
     tokens: u32,
     experts: u32,
     @if(load)
-    choices: u32,
+    assignments: u32,
     key_0: u32,
     key_1: u32,
 }
@@ -40,14 +40,14 @@ fn main(
         }
         return;
     }
-    @if(load) let brink = find_brink(token, params.experts, params.choices);
+    @if(load) let brink = find_brink(token, params.experts, params.assignments);
     @if(load) {
         // Accumulated gradient of the two thresholds.
         var last = 0.0;
         var next = 0.0;
         for (var expert = 0u; expert < params.experts; expert++) {
             let grad = load_grad(row, expert, distance_of(row, expert, brink));
-            if is_chosen(row, expert, brink.last) {
+            if in_top_k(row, expert, brink.last) {
                 next -= grad;
             } else {
                 last -= grad;

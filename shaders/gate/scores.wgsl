@@ -10,7 +10,7 @@ struct Params {
     tokens: u32,
     experts: u32,
     @if(favour || only)
-    choices: u32,
+    assignments: u32,
     // Tokens per group.
     @if(only)
     group: u32,
@@ -60,8 +60,8 @@ fn main(
         scores[to + expert] = score;
     }
     @if(favour || only) {
-        for (var choice = 0u; choice < params.choices; choice++) {
-            let i = token * params.choices + choice;
+        for (var j = 0u; j < params.assignments; j++) {
+            let i = token * params.assignments + j;
             let expert = experts[i];
             if expert < params.experts {
                 @if(favour) {

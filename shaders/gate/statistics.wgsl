@@ -9,7 +9,7 @@ import package::common::grid::workgroup_index;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> probs: array<f32>;
@@ -29,7 +29,7 @@ struct Statistics {
     first: f32,
     weight: f32,
     load: f32,
-    choice: f32,
+    assigned: f32,
 }
 
 @compute @workgroup_size(64)
@@ -58,11 +58,11 @@ fn main(
     partial[at + params.experts] = sum.first;
     partial[at + 2u * params.experts] = sum.weight;
     partial[at + 3u * params.experts] = sum.load;
-    partial[at + 4u * params.experts] = sum.choice;
+    partial[at + 4u * params.experts] = sum.assigned;
 }
 
 fn plus(a: Statistics, b: Statistics) -> Statistics {
-    return Statistics(a.prob + b.prob, a.first + b.first, a.weight + b.weight, a.load + b.load, a.choice + b.choice);
+    return Statistics(a.prob + b.prob, a.first + b.first, a.weight + b.weight, a.load + b.load, a.assigned + b.assigned);
 }
 
 fn statistics(token: u32, expert: u32) -> Statistics {
@@ -73,21 +73,21 @@ fn statistics(token: u32, expert: u32) -> Statistics {
     @if(columns) {
         if experts[i] == expert {
             found.weight = weights[i];
-            found.choice = 1.0;
+            found.assigned = 1.0;
         }
-        found.first = found.choice;
+        found.first = found.assigned;
     }
     @if(!columns) {
-        let row = token * params.choices;
-        for (var choice = 0u; choice < params.choices; choice++) {
-            if experts[row + choice] == expert {
-                found.weight = weights[row + choice];
-                found.choice = 1.0;
-                found.first = select(0.0, 1.0, choice == 0u);
+        let row = token * params.assignments;
+        for (var j = 0u; j < params.assignments; j++) {
+            if experts[row + j] == expert {
+                found.weight = weights[row + j];
+                found.assigned = 1.0;
+                found.first = select(0.0, 1.0, j == 0u);
             }
         }
     }
-    found.load = found.choice;
+    found.load = found.assigned;
     @if(load) {
         found.load = load[i];
     }

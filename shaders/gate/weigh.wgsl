@@ -9,7 +9,7 @@ import package::common::step::now;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
     @if(random)
     key_0: u32,
     @if(random)
@@ -34,8 +34,8 @@ fn main(
         return;
     }
     let row = token * params.experts;
-    let first = token * params.choices;
-    let end = first + params.choices;
+    let first = token * params.assignments;
+    let end = first + params.assignments;
 
     var largest = 0.0;
     @if(chosen) {

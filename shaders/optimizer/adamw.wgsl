@@ -44,7 +44,7 @@ struct Params {
 
 // -expm1(x) = 1 - exp(x) for x <= 0. A series near 0, where the difference would cancel.
 @if(births || scaled)
-fn lost(x: f32) -> f32 {
+fn neg_expm1(x: f32) -> f32 {
     let series = -x * (1.0 + x * (1.0 / 2.0) * (1.0 + x * (1.0 / 3.0) * (1.0 + x * 0.25 * (1.0 + x * 0.2))));
     return select(1.0 - exp(max(x, -80.0)), series, x > -0.1);
 }
@@ -52,7 +52,7 @@ fn lost(x: f32) -> f32 {
 // Bias corrections after `age` updates.
 @if(births || scaled)
 fn corrected(age: f32) -> vec2<f32> {
-    return 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));
+    return 1.0 / vec2<f32>(neg_expm1(params.ln_beta_1 * age), neg_expm1(params.ln_beta_2 * age));
 }
 
 @compute @workgroup_size(64)

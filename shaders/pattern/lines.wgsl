@@ -5,7 +5,7 @@ import package::common::topology::{ABSENT, ROW_BLOCKS, COL_BLOCKS, ROW_PTR, BY_R
 // Slot of each grid position.
 @group(0) @binding(3) var<storage, read> map: array<u32>;
 // Bit set of active blocks.
-@if(resting) @group(0) @binding(4) var<storage, read> awake: array<u32>;
+@if(inactive) @group(0) @binding(4) var<storage, read> active_blocks: array<u32>;
 
 struct Line {
     // Grid positions first, first + stride, ...; length 0 for an index past the last line.
@@ -30,11 +30,11 @@ fn line_of(index: u32) -> Line {
 }
 
 // Whether the block at a grid position is stored and active.
-fn stands(place: u32) -> bool {
-    @if(!resting) {
+fn is_active(place: u32) -> bool {
+    @if(!inactive) {
         return map[place] != ABSENT;
     }
-    @if(resting) {
-        return map[place] != ABSENT && ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
+    @if(inactive) {
+        return map[place] != ABSENT && ((active_blocks[place / 32u] >> (place % 32u)) & 1u) == 1u;
     }
 }

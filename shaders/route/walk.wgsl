@@ -4,7 +4,7 @@ import package::common::topology::ABSENT;
 
 struct Params {
     tokens: u32,
-    choices: u32,
+    assignments: u32,
     experts: u32,
     // Assignments per chunk, and number of chunks.
     chunk: u32,
@@ -24,24 +24,24 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 
 struct Walk {
-    choice: u32,
+    nth: u32,
     token: u32,
     left: u32,
 }
 
 fn walk(chunk: u32) -> Walk {
     let first = chunk * params.chunk;
-    let left = min(params.chunk, params.tokens * params.choices - first);
+    let left = min(params.chunk, params.tokens * params.assignments - first);
     return Walk(first / params.tokens, first % params.tokens, left);
 }
 
 fn next(at: Walk) -> Walk {
     let wraps = at.token + 1u == params.tokens;
-    return Walk(select(at.choice, at.choice + 1u, wraps), select(at.token + 1u, 0u, wraps), at.left - 1u);
+    return Walk(select(at.nth, at.nth + 1u, wraps), select(at.token + 1u, 0u, wraps), at.left - 1u);
 }
 
 fn number(at: Walk) -> u32 {
-    return at.token * params.choices + at.choice;
+    return at.token * params.assignments + at.nth;
 }
 
 // Index in the table of an assignment's counter; ABSENT for a dropped assignment or an invalid expert.

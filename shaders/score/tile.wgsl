@@ -45,16 +45,16 @@ fn main(
     workgroupBarrier();
 
     let down = local / BLOCKS;
-    let right_of = local % BLOCKS;
-    if down < BLOCKS && i + down * BLOCK < params.m && j + right_of * BLOCK < params.n {
+    let over = local % BLOCKS;
+    if down < BLOCKS && i + down * BLOCK < params.m && j + over * BLOCK < params.n {
         var total = 0.0;
         for (var q = 0u; q < BLOCK / 4u; q++) {
             var sum = 0.0;
             for (var o = 0u; o < BLOCK / 8u; o++) {
-                sum += sums[(down * (BLOCK / 8u) + o) * ACROSS + right_of * (BLOCK / 4u) + q];
+                sum += sums[(down * (BLOCK / 8u) + o) * ACROSS + over * (BLOCK / 4u) + q];
             }
             total += sum;
         }
-        store_score((i / BLOCK + down) * (params.n / BLOCK) + j / BLOCK + right_of, total);
+        store_score((i / BLOCK + down) * (params.n / BLOCK) + j / BLOCK + over, total);
     }
 }

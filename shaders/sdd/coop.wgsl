@@ -2,17 +2,17 @@
 // common/coop.wgsl. A workgroup tile is one block, or a BM x BN part of a large one.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
-    part_of, fill, multiply, show, result_place, result4,
+    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
+    subtile_of, stage, multiply, store_accumulators, result_place, result4,
     fetch,
 };
 import package::common::topology::{topology, NNZ, slot_row, slot_col};
 import package::sdd::blocks::{in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
-import package::constants::{BLOCK, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, BM, BN, BK};
 
-const PIECES = BLOCK / TALL;
+const PIECES = BLOCK / BM;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -32,32 +32,32 @@ fn main(
     if slot >= there {
         return;
     }
-    let down = index / PIECES % PIECES * TALL;
-    let over = index % PIECES * WIDE;
+    let down = index / PIECES % PIECES * BM;
+    let over = index % PIECES * BN;
     let i = slot_row(in_topology(slot)) * BLOCK + down;
     let j = slot_col(in_topology(slot)) * BLOCK + over;
-    let part = part_of(local, size);
-    var c00 = Sum();
-    var c01 = Sum();
-    var c10 = Sum();
-    var c11 = Sum();
-    var near: LeftAhead;
-    var far: RightAhead;
-    fetch(i, j, 0u, local, &near, &far);
-    for (var k = 0u; k < params.k; k += DEPTH) {
-        fill(&near, &far, local);
+    let subtile = subtile_of(local, size);
+    var c00 = Accumulator();
+    var c01 = Accumulator();
+    var c10 = Accumulator();
+    var c11 = Accumulator();
+    var a_prefetch: APrefetch;
+    var b_prefetch: BPrefetch;
+    fetch(i, j, 0u, local, &a_prefetch, &b_prefetch);
+    for (var k = 0u; k < params.k; k += BK) {
+        stage(&a_prefetch, &b_prefetch, local);
         workgroupBarrier();
-        if k + DEPTH < params.k {
-            fetch(i, j, k + DEPTH, local, &near, &far);
+        if k + BK < params.k {
+            fetch(i, j, k + BK, local, &a_prefetch, &b_prefetch);
         }
-        multiply(part, &c00, &c01, &c10, &c11);
+        multiply(subtile, &c00, &c01, &c10, &c11);
         workgroupBarrier();
     }
 
     // Fragments go through workgroup memory to the store, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            show(part, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
             store(row, column, slot, vec2<u32>(down, over), local);
             workgroupBarrier();

@@ -3,7 +3,7 @@
 // block of 128.
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
-import package::common::grid::dealt;
+import package::common::grid::round_robin;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
@@ -23,7 +23,7 @@ fn main(
     var index = workgroup_index(id, count);
     @if(lhs_gather) {
         // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
-        index = dealt(index, count.x * count.y, params.threads);
+        index = round_robin(index, count.x * count.y, params.threads);
     }
     let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= slots() {
@@ -39,10 +39,10 @@ fn main(
             tile[row] = stored_block4(slot, within.x + row, within.y);
         }
     }
-    let near = lhs_rows(i);
-    let far = lhs_rows(i + 4u);
+    let upper = lhs_rows(i);
+    let lower = lhs_rows(i + 4u);
     for (var k = 0u; k < params.k; k += 4u) {
-        add_pieces(&tile, lhs_piece_of(near, k), lhs_piece_of(far, k), rhs_piece(k, j));
+        add_pieces(&tile, lhs_piece_of(upper, k), lhs_piece_of(lower, k), rhs_piece(k, j));
     }
 
     for (var row = 0u; row < 8u; row++) {

@@ -12,16 +12,16 @@ import package::constants::BLOCK;
 
 @if(!small) const SLOTS = max(1u, 64u / (QUADS * OCTETS));
 @if(small) const SLOTS = max(1u, 32u / (QUADS * OCTETS));
-const DEPTH = min(BLOCK / 2u, 16u);
+const BK = min(BLOCK / 2u, 16u);
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
-const PANEL = DEPTH * ROW;
-const PIECES = DEPTH / 4u * QUADS;
+const PANEL = BK * ROW;
+const PIECES = BK / 4u * QUADS;
 
 // One pair of staged tiles per block of the workgroup.
-var<workgroup> left: array<vec4<f32>, SLOTS * PANEL>;
-var<workgroup> right: array<vec4<f32>, SLOTS * PANEL>;
+var<workgroup> a_tile: array<vec4<f32>, SLOTS * PANEL>;
+var<workgroup> b_tile: array<vec4<f32>, SLOTS * PANEL>;
 
 @compute @workgroup_size(QUADS, OCTETS, SLOTS)
 fn main(
@@ -51,7 +51,7 @@ fn main(
             tile[row] = stored_block4(slot, own.x + row, own.y);
         }
     }
-    for (var k = 0u; k < params.k; k += DEPTH) {
+    for (var k = 0u; k < params.k; k += BK) {
         for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
             var piece: Piece;
@@ -65,16 +65,16 @@ fn main(
             for (var c = 0u; c < 4u; c++) {
                 let at = panel + (kk + c) * ROW + local.x;
                 if p < PIECES {
-                    left[at] = piece[c];
+                    a_tile[at] = piece[c];
                 } else {
-                    right[at] = piece[c];
+                    b_tile[at] = piece[c];
                 }
             }
         }
         workgroupBarrier();
-        for (var kk = 0u; kk < DEPTH; kk++) {
+        for (var kk = 0u; kk < BK; kk++) {
             let at = panel + kk * ROW;
-            add_outer(&tile, left[at + 2u * local.y], left[at + 2u * local.y + 1u], right[at + local.x]);
+            add_outer(&tile, a_tile[at + 2u * local.y], a_tile[at + 2u * local.y + 1u], b_tile[at + local.x]);
         }
         workgroupBarrier();
     }

@@ -4,7 +4,7 @@
 // loads as well.
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
-import package::common::grid::dealt;
+import package::common::grid::round_robin;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
@@ -14,8 +14,8 @@ import package::sdd::blocks::{slots, in_topology, store_block4};
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
-const TALL = min(BLOCK, 16u);
-const EACH = QUADS * (SPAN / TALL);
+const TM = min(BLOCK, 16u);
+const EACH = QUADS * (SPAN / TM);
 const SLOTS = max(1u, 8u / EACH);
 
 @compute @workgroup_size(EACH * SLOTS)
@@ -29,7 +29,7 @@ fn main(
     var index = workgroup_index(id, count);
     @if(lhs_gather) {
         // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
-        index = dealt(index, count.x * count.y, params.threads);
+        index = round_robin(index, count.x * count.y, params.threads);
     }
     let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
@@ -38,7 +38,7 @@ fn main(
     let place = first + local / EACH;
     let slot = min(place, slots() - 1u);
     let quad = local % QUADS;
-    let within = first_of(index) + vec2<u32>(local % EACH / QUADS * TALL, 4u * quad);
+    let within = first_of(index) + vec2<u32>(local % EACH / QUADS * TM, 4u * quad);
     let i = row_of(slot) * BLOCK + within.x;
     let j = slot_col(in_topology(slot)) * BLOCK + within.y;
 
@@ -48,7 +48,7 @@ fn main(
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
             tile[row] = stored_block4(slot, within.x + row, within.y);
-            if TALL > 8u {
+            if TM > 8u {
                 more[row] = stored_block4(slot, within.x + 8u + row, within.y);
             }
         }
@@ -60,7 +60,7 @@ fn main(
             let columns = rhs_piece(k, j);
             let rows = lhs_octet_of(begin.x, k, lane);
             add_pieces(&tile, rows[0], rows[1], columns);
-            if TALL > 8u {
+            if TM > 8u {
                 let others = lhs_octet_of(begin.y, k, lane);
                 add_pieces(&more, others[0], others[1], columns);
             }
@@ -85,7 +85,7 @@ fn main(
     if place < slots() {
         for (var row = 0u; row < 8u; row++) {
             store_block4(slot, within.x + row, within.y, tile[row]);
-            if TALL > 8u {
+            if TM > 8u {
                 store_block4(slot, within.x + 8u + row, within.y, more[row]);
             }
         }

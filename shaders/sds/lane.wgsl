@@ -24,8 +24,8 @@ fn main(
     }
     let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
     let i = slot_row(slot) * BLOCK + within.x;
-    let near = lhs_rows(i);
-    let far = lhs_rows(i + 4u);
+    let upper = lhs_rows(i);
+    let lower = lhs_rows(i + 4u);
 
     var tile: Tile;
     let line = weight_row_line(slot_col(slot));
@@ -35,7 +35,7 @@ fn main(
         for (var k = 0u; k < BLOCK; k += 4u) {
             add_pieces(
                 &tile,
-                lhs_piece_of(near, first + k), lhs_piece_of(far, first + k),
+                lhs_piece_of(upper, first + k), lhs_piece_of(lower, first + k),
                 block_piece(block, k, within.y),
             );
         }

@@ -14,7 +14,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> scores: array<u32>;
-@if(!fraction) @group(0) @binding(1) var<storage, read> wanted: array<u32>;
+@if(!fraction) @group(0) @binding(1) var<storage, read> k: array<u32>;
 @group(0) @binding(2) var<storage, read_write> chosen: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -52,7 +52,7 @@ fn main(
     _ = rank(local, candidates);
     if local == 0u {
         @if(!fraction) {
-            remaining = min(wanted[column], rank_total());
+            remaining = min(k[column], rank_total());
         }
         @if(fraction) {
             remaining = u32(params.fraction * f32(rank_total()));

@@ -67,7 +67,7 @@ impl Subject {
     /// The families of kernels whose checks must hold before anything is timed. A mixture is checked whole.
     const fn families(self) -> &'static [&'static str] {
         match self {
-            Self::Matmul => &["ceiling", "textbook", "dense"],
+            Self::Matmul => &["ceiling", "naive", "dense"],
             Self::Sparse => &["ceiling", "dense", "dds", "sdd"],
             Self::Step | Self::Update => &["dense", "dds", "sdd", "loss", "optimizer", "reduce"],
             Self::Moe => &["dense"],

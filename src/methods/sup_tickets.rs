@@ -6,7 +6,7 @@ use super::surgery::choose;
 use super::{Budget, Clock, Method, Moment, Rigl, Saved, Scope, Site, Surgery, Updates};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::nn::Parameter;
-use crate::ops::{self, SetOp, Source, ValueScore};
+use crate::ops::{self, RemapSource, SetOp, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
@@ -196,11 +196,11 @@ fn brought_to(
     let second = match b {
         Some((b, weights)) => {
             ops::map_pattern(&mut rec, b.pattern(), &map_b)?;
-            Some((Source { values: b.values(), map: &map_b }, weights))
+            Some((RemapSource { values: b.values(), map: &map_b }, weights))
         }
         None => None,
     };
-    ops::remap_blocks(&mut rec, Source { values: a.values(), map: &map_a }, second, &out)?;
+    ops::remap_blocks(&mut rec, RemapSource { values: a.values(), map: &map_a }, second, &out)?;
     gpu.run(&rec.finish()?)?;
     Ok(out)
 }

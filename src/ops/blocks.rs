@@ -9,7 +9,7 @@ use crate::{Error, Result};
 
 /// Initial values of newly grown blocks.
 #[derive(Debug, Clone)]
-pub enum Fresh {
+pub enum BlockInit {
     /// Zero.
     Zero,
     /// Uniform within +- `limit` in [silent](super::score_silent) block rows, 0 elsewhere. Units without gradient,
@@ -42,20 +42,20 @@ pub fn renew_blocks(
     pattern: &Pattern,
     values: &Tensor,
     born: &Tensor,
-    with: &Fresh,
+    with: &BlockInit,
     step: &Step,
 ) -> Result<()> {
     let op = "blocks.renew";
     values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
     born.expect_shape(op, "born", &[pattern.nnz()])?;
     let drawn = match with {
-        Fresh::Zero => None,
-        Fresh::Reviving { limit, key, .. } | Fresh::Uniform { limit, key } => Some((*limit, *key)),
+        BlockInit::Zero => None,
+        BlockInit::Reviving { limit, key, .. } | BlockInit::Uniform { limit, key } => Some((*limit, *key)),
     };
     let key = Key::new("blocks", "renew")
         .block(pattern.block())
         .with("uniform", drawn.is_some())
-        .with("reviving", matches!(with, Fresh::Reviving { .. }))
+        .with("reviving", matches!(with, BlockInit::Reviving { .. }))
         .with("scaled", step.scale().is_some());
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
@@ -76,7 +76,7 @@ pub fn renew_blocks(
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
         }
-        if let Fresh::Reviving { silent, .. } = with {
+        if let BlockInit::Reviving { silent, .. } = with {
             silent.expect_shape(op, "silent", &[pattern.row_blocks()])?;
             args = args.tensor("silent", silent);
         }
@@ -87,7 +87,7 @@ pub fn renew_blocks(
 
 /// Block values of an old pattern, for [`remap_blocks`].
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct RemapSource<'a> {
     /// `[nnz, block, block]` of the old pattern.
     pub values: &'a Tensor,
     /// The old pattern's slot [map](super::map_pattern). Slots past the end of `values` count as missing blocks.
@@ -102,8 +102,8 @@ pub struct Source<'a> {
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
 pub fn remap_blocks(
     rec: &mut Recorder<'_>,
-    a: Source<'_>,
-    b: Option<(Source<'_>, [f32; 2])>,
+    a: RemapSource<'_>,
+    b: Option<(RemapSource<'_>, [f32; 2])>,
     out: &BlockMatrix,
 ) -> Result<()> {
     let op = "blocks.remap";
@@ -174,8 +174,13 @@ pub fn remap_births(
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
-pub fn rest_blocks(rec: &mut Recorder<'_>, pattern: &Pattern, values: &Tensor, awake: &Tensor) -> Result<()> {
-    by_set(rec, "rest", pattern, values, awake, |args| args)
+pub fn zero_inactive_blocks(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    values: &Tensor,
+    active: &Tensor,
+) -> Result<()> {
+    by_set(rec, "zero_inactive", pattern, values, active, |args| args)
 }
 
 /// Records decoupled weight decay, `value *= 1 - learning_rate * rate`, with one rate for blocks of the set `active`
@@ -187,11 +192,11 @@ pub fn decay_blocks(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     values: &Tensor,
-    awake: &Tensor,
+    active: &Tensor,
     [inside, outside]: [f32; 2],
     step: &Step,
 ) -> Result<()> {
-    by_set(rec, "decay", pattern, values, awake, |args| {
+    by_set(rec, "decay", pattern, values, active, |args| {
         args.tensor("now", step.tensor()).f32("inside", inside).f32("outside", outside)
     })
 }
@@ -202,15 +207,15 @@ fn by_set<'a>(
     name: &'static str,
     pattern: &'a Pattern,
     values: &Tensor,
-    awake: &'a Tensor,
+    active: &'a Tensor,
     more: impl Fn(Args<'a>) -> Args<'a>,
 ) -> Result<()> {
     values.expect_shape(name, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
-    awake.expect_shape(name, "awake", &[pattern.places().div_ceil(32)])?;
+    active.expect_shape(name, "active", &[pattern.places().div_ceil(32)])?;
     let key = Key::new("blocks", name).block(pattern.block());
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
-        let args = more(Args::new().tensor("awake", awake).tensor("topology", pattern.packed()));
+        let args = more(Args::new().tensor("active_blocks", active).tensor("topology", pattern.packed()));
         let args = args.size(name, "first", window.start)?;
         let args = args.tensor("values", &values).size(name, "n", values.len())?;
         rec.dispatch(&key, &args, elementwise(values.len()))?;

@@ -29,7 +29,7 @@ pub fn combine(
         .tensor("places", routing.places())
         .tensor("y", y)
         .size(op, "tokens", shape.tokens)?
-        .size(op, "choices", shape.choices)?
+        .size(op, "assignments", shape.choices)?
         .size(op, "n", n)?
         .size(op, "rows", x.shape()[0])?;
     if let Some(weights) = weights {

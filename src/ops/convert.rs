@@ -37,7 +37,7 @@ pub enum Rounding<'a> {
 pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Rounding<'_>) -> Result<()> {
     let op = "convert";
     out.expect_shape(op, "out", x.shape())?;
-    let narrows = match (x.dtype(), out.dtype()) {
+    let to_f16 = match (x.dtype(), out.dtype()) {
         (DType::F32, DType::F16) => true,
         (DType::F16, DType::F32) => false,
         (from, to) => {
@@ -48,11 +48,11 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
     for window in Windows::new(rec.gpu(), x.len()).over(x).over(out).cut() {
         let (part, into) = (window.of(x)?, window.of(out)?);
         let mut args = Args::new().tensor("x", &part).tensor("out", &into).size(op, "n", window.count)?;
-        if !narrows {
-            rec.dispatch(&Key::new(op, "widen").dtype(DType::F16), &args, elementwise(window.count))?;
+        if !to_f16 {
+            rec.dispatch(&Key::new(op, "to_f32").dtype(DType::F16), &args, elementwise(window.count))?;
             continue;
         }
-        let mut kernel = Key::new(op, "narrow").with("half_out", true);
+        let mut kernel = Key::new(op, "to_f16").with("half_out", true);
         if let Rounding::Stochastic { key, step, pattern } = rounding {
             args = args.tensor("now", step.tensor()).u32("key_0", key.0[0]).u32("key_1", key.0[1]);
             kernel = kernel.with("stochastic", true);

@@ -1,6 +1,6 @@
 //! DSD, dense = sparse x dense: `shaders/dsd/`, twin [`reference::dsd`](crate::reference::dsd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Family, Recorder, Tensor, Variant};
@@ -54,7 +54,7 @@ fn record(
         rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
         rhs_sides[0] = if rhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), rhs_sides, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = lhs.pattern().block();
     let gathered = gather.map_or(0, |_| rhs.shape()[0]);
@@ -64,14 +64,14 @@ fn record(
     let scalar = Scalar::of(sizes, transpose);
     let scalar = Scalar { rhs: scalar.rhs, out: scalar.out, ..Scalar::default() };
     let key = operand_flags(key_of(op, choice).block(block), transpose, scalar).tiling(tiling);
-    let [tall, wide] = match (choice.variant, tiling) {
+    let [bm, bn] = match (choice.variant, tiling) {
         (_, Some(tiling)) => tiling.sides(),
         (Variant::Lane, None) => [8, 128],
         (Variant::Wave, None) => [block.min(16), 32],
         (Variant::Tile | Variant::Coop, None) if choice.small => [block, (1024 / block).max(32)],
         (Variant::Tile | Variant::Coop, None) => [block, (2048 / block).max(64)],
     };
-    let workgroups = (sizes.m / tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    let workgroups = (sizes.m / bm) as u64 * sizes.n.div_ceil(bn) as u64;
     let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);
     let product =
         Product { op, sizes, transpose, lhs: lhs.values(), rhs, out, sparse, mask: None, gather, epilogue };

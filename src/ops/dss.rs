@@ -1,6 +1,6 @@
 //! DSS, dense = sparse x sparse: `shaders/dss/`, twin [`reference::dss`](crate::reference::dss).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sds::{same_block, workgroups};
 use super::{Epilogue, Transpose};
 use crate::Result;
@@ -16,7 +16,7 @@ use crate::sparse::BlockMatrix;
 pub fn dss(rec: &mut Recorder<'_>, lhs: &BlockMatrix, rhs: &BlockMatrix, out: &Tensor) -> Result<()> {
     let op = "dss";
     let transpose = Transpose::NN;
-    let sizes = Sizes::of(op, sides(lhs), sides(rhs), transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), sides(rhs), transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = same_block(op, lhs, rhs)?;
     let key = operand_flags(Key::new(op, Variant::Lane.name()).block(block), transpose, Scalar::default());

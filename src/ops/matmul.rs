@@ -11,13 +11,13 @@ use crate::{Error, Result};
 
 /// Problem size of `op(lhs)[m, k] * op(rhs)[k, n]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct ProblemSize {
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
 }
 
-impl Sizes {
+impl ProblemSize {
     /// Problem size from the stored shapes of the operands.
     pub(super) fn of(op: &str, lhs: [usize; 2], rhs: [usize; 2], transpose: Transpose) -> Result<Self> {
         let [m, k] = if transpose.lhs { [lhs[1], lhs[0]] } else { lhs };
@@ -60,7 +60,7 @@ impl Sizes {
 #[derive(Debug)]
 pub(super) struct Product<'a> {
     pub(super) op: &'static str,
-    pub(super) sizes: Sizes,
+    pub(super) sizes: ProblemSize,
     pub(super) transpose: Transpose,
     /// Dense matrix, or the values of the sparse one; likewise `rhs` and `out`.
     pub(super) lhs: &'a Tensor,
@@ -85,7 +85,7 @@ pub(super) enum Place {
 
 /// Window of a product that one dispatch computes: rows, columns, contraction indices and slots.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct SubProduct {
     pub(super) m: Window,
     pub(super) n: Window,
     pub(super) k: Window,
@@ -94,16 +94,16 @@ pub(super) struct Part {
 
 impl Product<'_> {
     /// The whole product as one window.
-    pub(super) fn whole(&self) -> Part {
-        let Sizes { m, n, k } = self.sizes;
+    pub(super) fn whole(&self) -> SubProduct {
+        let ProblemSize { m, n, k } = self.sizes;
         let slots = self.sparse.map_or(1, |(_, matrix)| matrix.pattern().nnz());
         let [m, n, k, slots] = [m, n, k, slots].map(Window::whole);
-        Part { m, n, k, slots }
+        SubProduct { m, n, k, slots }
     }
 
     /// Windows small enough for the device's bindings, in accumulation order. An operand beyond one binding is
     /// windowed along its stored rows, or along its slots.
-    pub(super) fn parts(&self, gpu: &Gpu) -> Vec<Part> {
+    pub(super) fn sub_products(&self, gpu: &Gpu) -> Vec<SubProduct> {
         let whole = self.whole();
         let place = self.sparse.map(|(place, _)| place);
         // Columns are loaded as vec4.
@@ -135,7 +135,7 @@ impl Product<'_> {
         for m in m.cut() {
             for &n in &n.cut() {
                 for &slots in &slots.cut() {
-                    parts.extend(k.cut().into_iter().map(|k| Part { m, n, k, slots }));
+                    parts.extend(k.cut().into_iter().map(|k| SubProduct { m, n, k, slots }));
                 }
             }
         }
@@ -147,13 +147,13 @@ impl Product<'_> {
         &self,
         rec: &mut Recorder<'_>,
         key: Key,
-        part: Part,
+        part: SubProduct,
         others: &[(&'static str, &Tensor)],
         workgroups: u64,
     ) -> Result<()> {
         let op = self.op;
         let place = self.sparse.map(|(place, _)| place);
-        let Part { m, n, k, slots } = part;
+        let SubProduct { m, n, k, slots } = part;
         let dtype = operand_type(op, self.lhs, self.rhs)?;
         let gpu = rec.gpu();
         let rows = |here: Place, dense: Window| if place == Some(here) { slots } else { dense };
@@ -211,14 +211,19 @@ impl Product<'_> {
         rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
-    fn is_split(&self, part: Part) -> bool {
+    fn is_split(&self, part: SubProduct) -> bool {
         ![part.m, part.n, part.k, part.slots].into_iter().all(Window::is_whole)
     }
 
     /// Binds the row strides and first offsets of a window; `lhs`, `rhs` and `out` are the offsets of its first rows
     /// in their bindings.
-    fn bind_window<'a>(&self, args: Args<'a>, part: Part, [lhs, rhs, out]: [usize; 3]) -> Result<Args<'a>> {
-        let Sizes { m, n, k } = self.sizes;
+    fn bind_window<'a>(
+        &self,
+        args: Args<'a>,
+        part: SubProduct,
+        [lhs, rhs, out]: [usize; 3],
+    ) -> Result<Args<'a>> {
+        let ProblemSize { m, n, k } = self.sizes;
         let (lhs_stride, lhs_column) = if self.transpose.lhs { (m, part.m.start) } else { (k, part.k.start) };
         let (rhs_stride, rhs_column) = if self.transpose.rhs { (k, part.k.start) } else { (n, part.n.start) };
         args.size(self.op, "lhs_stride", lhs_stride)?
@@ -280,7 +285,7 @@ pub(super) struct Scalar {
 
 impl Scalar {
     /// Scalar loads by the stored row lengths: `lhs` rows are `k` long (`m` if transposed), `rhs` rows `n` (`k`).
-    pub(super) fn of(sizes: Sizes, transpose: Transpose) -> Self {
+    pub(super) fn of(sizes: ProblemSize, transpose: Transpose) -> Self {
         let ragged = |length: usize| !length.is_multiple_of(4);
         Self {
             lhs: ragged(if transpose.lhs { sizes.m } else { sizes.k }),
@@ -298,24 +303,25 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
     let runs = |choice: &Choice| gpu.runs(choice.variant);
     let choice = match (gpu.forced(), tiling) {
         (Some(forced @ Choice { variant: Variant::Coop, .. }), Some(_)) => forced,
-        (Some(forced), _) => match stand_in(gpu, forced.variant) {
+        (Some(forced), _) => match fallback_variant(gpu, forced.variant) {
             variant if variant == forced.variant => forced,
             other => other.into(),
         },
         // A matrix without blocks has nothing to measure.
-        (None, _) if work.block > 0 && work.nnz == 0 => usual(gpu, work),
+        (None, _) if work.block > 0 && work.nnz == 0 => default_variant(gpu, work),
         (None, _) => {
-            let usual = usual(gpu, work);
+            let default_variant = default_variant(gpu, work);
             // A tuned shape class may span the threshold of cooperative matrices, whose bits differ.
-            let measured = gpu.chosen_for(work).filter(|choice| runs(choice) && usual.is_alike(*choice));
-            measured.unwrap_or(usual)
+            let measured =
+                gpu.chosen_for(work).filter(|choice| runs(choice) && default_variant.is_alike(*choice));
+            measured.unwrap_or(default_variant)
         }
     };
     (choice, tiling.filter(|_| choice.variant == Variant::Coop))
 }
 
 /// Fallback variant of a forced one: the variant itself where the device and f32 support it, else tile or lane.
-pub(crate) fn stand_in(gpu: &Gpu, forced: Variant) -> Variant {
+pub(crate) fn fallback_variant(gpu: &Gpu, forced: Variant) -> Variant {
     match forced {
         Variant::Coop if !gpu.is_software() => Variant::Tile,
         Variant::Coop => Variant::Lane,
@@ -333,7 +339,7 @@ fn tiling(gpu: &Gpu, work: &Workload) -> Option<Tiling> {
 
 /// Default variant of an untuned product. Tuned variants must reproduce its bits. Cooperative matrices where
 /// supported, except on CPU drivers, which have no hardware for them, and for small products.
-pub(crate) fn usual(gpu: &Gpu, work: &Workload) -> Choice {
+pub(crate) fn default_variant(gpu: &Gpu, work: &Workload) -> Choice {
     let [m, n, _] = work.sizes;
     if tiling(gpu, work).is_some() && !gpu.is_software() && m * n >= 64 * 64 {
         return Variant::Coop.into();

@@ -63,7 +63,7 @@ pub fn swap_pattern(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     swap: Swap<'_>,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     let op = "pattern.swap";
     let set = [pattern.places().div_ceil(32)];
@@ -87,7 +87,7 @@ pub fn swap_pattern(
     }
     let key = Key::new("pattern", "swap").with("scaled", swap.step.scale().is_some());
     rec.dispatch(&key, &args, 1)?;
-    index(rec, pattern, swap.map, awake)
+    index(rec, pattern, swap.map, active)
 }
 
 /// Records that a pattern's slots become the members of `set`, in grid order, and rebuilds its index. The set should
@@ -117,22 +117,22 @@ pub fn index_pattern(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     map: &Tensor,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     map_pattern(rec, pattern, map)?;
-    index(rec, pattern, map, awake)
+    index(rec, pattern, map, active)
 }
 
 /// Records the index of a pattern whose slot map is up to date.
-fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, awake: Option<&Tensor>) -> Result<()> {
-    walk(rec, "count", pattern, map, awake)?;
+fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, active: Option<&Tensor>) -> Result<()> {
+    walk(rec, "count", pattern, map, active)?;
     let args = Args::new()
         .tensor("pattern", pattern.packed())
         .size("pattern.scan", "row_blocks", pattern.row_blocks())?
         .size("pattern.scan", "col_blocks", pattern.col_blocks())?
         .size("pattern.scan", "nnz", pattern.nnz())?;
     rec.dispatch(&Key::new("pattern", "scan"), &args, 1)?;
-    walk(rec, "fill", pattern, map, awake)
+    walk(rec, "fill", pattern, map, active)
 }
 
 /// Records a kernel with one invocation per row and column of the grid.
@@ -141,13 +141,13 @@ fn walk(
     name: &'static str,
     pattern: &Pattern,
     map: &Tensor,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     let mut args = Args::new().tensor("pattern", pattern.packed()).tensor("map", map);
-    if let Some(awake) = awake {
-        awake.expect_shape("pattern.index", "awake", &[pattern.places().div_ceil(32)])?;
-        args = args.tensor("awake", awake);
+    if let Some(active) = active {
+        active.expect_shape("pattern.index", "active", &[pattern.places().div_ceil(32)])?;
+        args = args.tensor("active_blocks", active);
     }
-    let key = Key::new("pattern", name).with("resting", awake.is_some());
+    let key = Key::new("pattern", name).with("inactive", active.is_some());
     rec.dispatch(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
 }

@@ -35,7 +35,7 @@ pub fn route(
 
     let (pattern, bounds) = (routing.pattern(), routing.bounds());
     let args = Args::new()
-        .tensor("chosen", &scratch.chosen)
+        .tensor("load", &scratch.chosen)
         .tensor("kept", of_those_kept)
         .tensor("pattern", pattern.packed())
         .tensor("first_column", &scratch.first_column)
@@ -139,7 +139,7 @@ fn walk<'a>(experts: &'a Tensor, kept: Option<Kept<'a>>, routing: &'a Routing) -
         args = args.tensor("kept", bits).size(op, "group", group)?;
     }
     args.size(op, "tokens", shape.tokens)?
-        .size(op, "choices", shape.choices)?
+        .size(op, "assignments", shape.choices)?
         .size(op, "experts", shape.experts())?
         .size(op, "chunk", routing.chunk())?
         .size(op, "chunks", table.shape()[1])?

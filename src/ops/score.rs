@@ -3,7 +3,7 @@
 //! `scores` is `[row_blocks * col_blocks]`, indexed by grid position in row-major order. Negative scores are excluded
 //! from [selection](super::select).
 
-use super::matmul::{Place, Product, Scalar, Sizes, heuristic, operand_flags, sides, stand_in};
+use super::matmul::{Place, ProblemSize, Product, Scalar, fallback_variant, heuristic, operand_flags, sides};
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
@@ -103,7 +103,7 @@ pub fn score_product(
 ) -> Result<()> {
     let op = "score.product";
     let transpose = Transpose::TN;
-    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    let sizes = ProblemSize::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     if !BLOCKS.contains(&block) || !sizes.m.is_multiple_of(block) || !sizes.n.is_multiple_of(block) {
         let wanted = format!("one of {BLOCKS:?} that divides {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "block", wanted, block));
@@ -114,20 +114,20 @@ pub fn score_product(
     }
     // The tuner does not measure scores: growth is rare. There is no cooperative-matrix variant.
     let gpu = rec.gpu();
-    let usual = heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant;
-    let variant = gpu.forced_variant().map_or(usual, |forced| stand_in(gpu, forced));
+    let default_variant = heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant;
+    let variant = gpu.forced_variant().map_or(default_variant, |forced| fallback_variant(gpu, forced));
     let key = Key::new("score", variant.name())
         .block(block)
         .with("signed", what == ProductScore::Sum)
         .with("square", what == ProductScore::Square)
         .with("cosine", what == ProductScore::Cosine);
     let key = operand_flags(key, transpose, Scalar { out: false, ..Scalar::of(sizes, transpose) });
-    let [tall, wide] = match variant {
+    let [bm, bn] = match variant {
         Variant::Lane => [block, (4 * 8).max(block)],
         Variant::Wave => [block.max(64), (4 * 8).max(block)],
         Variant::Tile | Variant::Coop => [block.max(64), block.max(64)],
     };
-    let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    let workgroups = sizes.m.div_ceil(bm) as u64 * sizes.n.div_ceil(bn) as u64;
     let mut others = Vec::new();
     if let Some([lhs_scale, rhs_scale]) = scales {
         lhs_scale.expect_shape(op, "lhs_scale", &[sizes.m])?;
@@ -169,7 +169,7 @@ pub fn score_routed(
     let transpose = Transpose::TN;
     let (block, columns) = (lhs.pattern().block(), rhs.matrix(op, "rhs")?[1]);
     rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
-    let sizes = Sizes::of(op, sides(lhs), [rows.len(), columns], transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), [rows.len(), columns], transpose)?;
     if rhs.is_empty() || !columns.is_multiple_of(block) {
         let wanted = format!("rows of a multiple of {block} columns");
         return Err(Error::argument(op, "rhs", wanted, format!("{:?}", rhs.shape())));

@@ -1,6 +1,6 @@
 //! SDD, sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
@@ -59,7 +59,7 @@ fn record(
         rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
         lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, lhs_sides, rhs.matrix(op, "rhs")?, transpose)?;
+    let sizes = ProblemSize::of(op, lhs_sides, rhs.matrix(op, "rhs")?, transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
@@ -89,7 +89,7 @@ fn record(
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
     let product =
         Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
-    for part in product.parts(rec.gpu()) {
+    for part in product.sub_products(rec.gpu()) {
         let workgroups = part.slots.count.div_ceil(slots) as u64 * pieces as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }

@@ -1,6 +1,6 @@
 //! SDS, sparse = dense x sparse: `shaders/sds/`, twin [`reference::sds`](crate::reference::sds).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sdd::SPAN;
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -27,7 +27,7 @@ pub fn sds(
         rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
         lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, lhs_sides, sides(rhs), transpose)?;
+    let sizes = ProblemSize::of(op, lhs_sides, sides(rhs), transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));

@@ -2,11 +2,11 @@
 
 use crate::Result;
 use crate::gpu::{Args, DType, Key, Recorder, Tensor};
-use crate::reference::{Extreme, Share};
+use crate::reference::{Order, Share};
 
 /// Number of selected entries, k.
 #[derive(Debug, Clone, Copy)]
-pub enum Quota<'a> {
+pub enum SelectK<'a> {
     /// Read from this tensor when the plan runs: its first word, or one word per column. At most the number of
     /// entries not excluded.
     Count(&'a Tensor),
@@ -25,14 +25,14 @@ pub enum Quota<'a> {
 pub fn select(
     rec: &mut Recorder<'_>,
     scores: &Tensor,
-    quota: Quota<'_>,
-    extreme: Extreme,
+    k: SelectK<'_>,
+    order: Order,
     chosen: &Tensor,
 ) -> Result<()> {
     let op = "select";
     scores.expect_dtype(op, "scores", DType::F32)?;
     chosen.expect_shape(op, "chosen", &[scores.len().div_ceil(32)])?;
-    record(rec, scores, [scores.len(), 1], quota, extreme, chosen)
+    record(rec, scores, [scores.len(), 1], k, order, chosen)
 }
 
 /// Records the selection per column of `scores[n, columns]`: `chosen[columns, n / 32]` holds one set per column, each
@@ -43,26 +43,26 @@ pub fn select(
 pub fn select_columns(
     rec: &mut Recorder<'_>,
     scores: &Tensor,
-    quota: Quota<'_>,
-    extreme: Extreme,
+    k: SelectK<'_>,
+    order: Order,
     chosen: &Tensor,
 ) -> Result<()> {
     let op = "select";
     scores.expect_dtype(op, "scores", DType::F32)?;
     let [n, columns] = scores.matrix(op, "scores")?;
     chosen.expect_shape(op, "chosen", &[columns, n.div_ceil(32)])?;
-    if let Quota::Count(wanted) = quota {
-        wanted.expect_shape(op, "quota", &[columns])?;
+    if let SelectK::Count(wanted) = k {
+        wanted.expect_shape(op, "k", &[columns])?;
     }
-    record(rec, scores, [n, columns], quota, extreme, chosen)
+    record(rec, scores, [n, columns], k, order, chosen)
 }
 
 fn record(
     rec: &mut Recorder<'_>,
     scores: &Tensor,
     [n, columns]: [usize; 2],
-    quota: Quota<'_>,
-    extreme: Extreme,
+    k: SelectK<'_>,
+    order: Order,
     chosen: &Tensor,
 ) -> Result<()> {
     let op = "select";
@@ -72,10 +72,10 @@ fn record(
         .tensor("chosen", chosen)
         .size(op, "n", n)?
         .size(op, "columns", columns)?;
-    let key = Key::new(op, "radix").with("smallest", extreme == Extreme::Smallest);
-    match quota {
-        Quota::Count(wanted) => rec.dispatch(&key, &args.tensor("wanted", wanted), columns as u64),
-        Quota::Share(Share(share)) => {
+    let key = Key::new(op, "radix").with("smallest", order == Order::Smallest);
+    match k {
+        SelectK::Count(wanted) => rec.dispatch(&key, &args.tensor("k", wanted), columns as u64),
+        SelectK::Share(Share(share)) => {
             rec.dispatch(&key.with("fraction", true), &args.f32("fraction", share), columns as u64)
         }
     }

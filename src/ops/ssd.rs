@@ -1,6 +1,6 @@
 //! SSD, sparse = sparse x dense: `shaders/ssd/`, twin [`reference::ssd`](crate::reference::ssd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sds::{same_block, workgroups};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
@@ -27,7 +27,7 @@ pub fn ssd(
         rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
         rhs_sides[0] = if rhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), rhs_sides, transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));

@@ -4,14 +4,14 @@
 //! Sequences of `context` tokens are contiguous.
 
 /// Shape of an attention call, from the lengths of its slices.
-struct Sizes {
+struct AttentionShape {
     context: usize,
     heads: usize,
     /// Columns per head.
     head: usize,
 }
 
-impl Sizes {
+impl AttentionShape {
     fn of(out: usize, lse: usize, context: usize, heads: usize) -> Self {
         Self { context, heads, head: out / lse }
     }
@@ -67,7 +67,7 @@ fn add(row: &mut [f32], factor: f32, other: &[f32]) {
 /// Causal attention, forward: `out` is the mean of the values up to the query's position, weighted by the softmax of
 /// `q * k / sqrt(head)`; `lse` is the log-sum-exp of the scores.
 pub fn attention_forward(qkv: &[f32], out: &mut [f32], lse: &mut [f32], context: usize, heads: usize) {
-    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(out.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let q = scaled(sizes.part(qkv, token, 0, head), sizes.scale());
@@ -102,7 +102,7 @@ pub fn attention_queries(
     dqkv: &mut [f32],
     [context, heads]: [usize; 2],
 ) {
-    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(out.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let number = token * heads + head;
@@ -128,7 +128,7 @@ pub fn attention_keys(
     dqkv: &mut [f32],
     [context, heads]: [usize; 2],
 ) {
-    let sizes = Sizes::of(grad.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(grad.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let k = scaled(sizes.part(qkv, token, 1, head), sizes.scale());

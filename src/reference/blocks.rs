@@ -55,10 +55,10 @@ pub fn remap_blocks(a: Values<'_>, b: Option<(Values<'_>, [f32; 2])>, to: &Topol
 }
 
 /// Zeroes inactive blocks: those outside the set `active`.
-pub fn rest_blocks(topology: &Topology, values: &mut [f32], awake: &[u32]) {
+pub fn zero_inactive_blocks(topology: &Topology, values: &mut [f32], active: &[u32]) {
     let area = topology.block() * topology.block();
     for (place, block) in topology.places().zip(values.chunks_mut(area)) {
-        if awake[place / 32] >> (place % 32) & 1 == 0 {
+        if active[place / 32] >> (place % 32) & 1 == 0 {
             block.fill(0.0);
         }
     }
@@ -69,13 +69,13 @@ pub fn rest_blocks(topology: &Topology, values: &mut [f32], awake: &[u32]) {
 pub fn decay_blocks(
     topology: &Topology,
     values: &mut [f32],
-    awake: &[u32],
+    active: &[u32],
     [inside, outside]: [f32; 2],
     learning_rate: f32,
 ) {
     let area = topology.block() * topology.block();
     for (place, block) in topology.places().zip(values.chunks_mut(area)) {
-        let member = awake[place / 32] >> (place % 32) & 1 == 1;
+        let member = active[place / 32] >> (place % 32) & 1 == 1;
         let factor = (1.0 - learning_rate * if member { inside } else { outside }).max(0.0);
         block.iter_mut().for_each(|x| *x *= factor);
     }

@@ -7,7 +7,7 @@ use crate::sparse::Topology;
 
 /// Cast to f16: round to nearest even, or stochastically with a key and a step. Draws for the values of a block
 /// matrix are indexed by grid position.
-pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: Option<&Topology>) {
+pub fn to_f16(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: Option<&Topology>) {
     let area = topology.map_or(x.len(), |topology| topology.block().pow(2));
     let places: Vec<usize> = topology.map_or(vec![0], |topology| topology.places().collect());
     for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
@@ -22,7 +22,7 @@ pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: 
 }
 
 /// Cast to f32.
-pub fn widen(x: &[f16], out: &mut [f32]) {
+pub fn to_f32(x: &[f16], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out = x.to_f32();
     }

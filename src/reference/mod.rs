@@ -40,9 +40,9 @@ mod ssd;
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
 pub use bits::SetOp;
-pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
+pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks};
 pub use combine::combine;
-pub use convert::{narrow, widen};
+pub use convert::{to_f16, to_f32};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
@@ -67,7 +67,7 @@ pub use score::{
 };
 pub use sdd::sdd;
 pub use sds::sds;
-pub use select::{Extreme, Share, select, select_columns};
+pub use select::{Order, Share, select, select_columns};
 pub use ssd::ssd;
 
 /// Transposed storage of the operands.

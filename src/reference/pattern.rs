@@ -14,7 +14,7 @@ pub fn swap_pattern(
     topology: &Topology,
     dropped: &[u32],
     grown: &[u32],
-    awake: Option<&[u32]>,
+    active: Option<&[u32]>,
 ) -> Result<(Topology, Vec<bool>)> {
     let mut places: Vec<usize> = topology.places().collect();
     // Only stored blocks can be dropped, and only others grown.
@@ -29,7 +29,7 @@ pub fn swap_pattern(
             fresh[slot] = true;
         }
     }
-    Ok((of_places(topology, &places, awake)?, fresh))
+    Ok((of_places(topology, &places, active)?, fresh))
 }
 
 /// Numbers of block rows and block columns without an active block.
@@ -53,11 +53,11 @@ fn members(grid: &Topology, set: &[u32]) -> Vec<usize> {
     bits::members(set).into_iter().filter(|&place| place < places).collect()
 }
 
-fn of_places(like: &Topology, places: &[usize], awake: Option<&[u32]>) -> Result<Topology> {
+fn of_places(like: &Topology, places: &[usize], active: Option<&[u32]>) -> Result<Topology> {
     let across = like.col_blocks();
     let coordinates: Vec<(u32, u32)> =
         places.iter().map(|place| ((place / across) as u32, (place % across) as u32)).collect();
     let resting =
-        |slot: usize| awake.is_some_and(|awake| awake[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
+        |slot: usize| active.is_some_and(|active| active[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
     Topology::with_resting(like.rows(), like.cols(), like.block(), &coordinates, resting)
 }

@@ -34,15 +34,15 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
     let bounds = shape.bounds()?;
     let b = shape.block;
     let mut wanted = vec![Vec::new(); shape.experts()];
-    let mut chosen = vec![0; shape.experts()];
-    for choice in 0..shape.choices {
+    let mut load = vec![0; shape.experts()];
+    for nth in 0..shape.choices {
         for token in 0..shape.tokens {
-            let assignment = token * shape.choices + choice;
+            let assignment = token * shape.choices + nth;
             let expert = experts[assignment] as usize;
             if expert >= shape.experts() {
                 continue;
             }
-            chosen[expert] += 1;
+            load[expert] += 1;
             let stays = kept.is_none_or(|(kept, groups)| {
                 let group = shape.tokens / groups;
                 let (set, place) = (token / group * shape.experts() + expert, token % group);
@@ -81,7 +81,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
     }
     let token = |&row: &u32| if row == ABSENT { ABSENT } else { row / shape.choices as u32 };
     Ok(Routes {
-        dropped: chosen.iter().zip(&counts).map(|(chosen, count)| chosen - count).collect(),
+        dropped: load.iter().zip(&counts).map(|(load, count)| load - count).collect(),
         first_tile: first_tile.into_iter().map(|tile| tile as u32).collect(),
         tokens: rows.iter().map(token).collect(),
         topology: Topology::from_coordinates(bounds.tiles * b, shape.hidden(), b, &blocks)?,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
 use crate::nn::{ModelConfig, Network, Projection};
-use crate::ops::{self, SetOp, Source, StepValues};
+use crate::ops::{self, RemapSource, SetOp, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -219,7 +219,7 @@ impl Surgery for Trainer {
         ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
         ops::fill_pattern(&mut rec, &pattern, set, &map)?;
         ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
-        let source = |values| Source { values, map: &old_map };
+        let source = |values| RemapSource { values, map: &old_map };
         ops::remap_blocks(&mut rec, source(old.values()), None, &weight)?;
         let mut parts = Vec::new();
         for part in self.optimizer.weight_parts(layer) {

@@ -153,12 +153,7 @@ fn wrong_choices_are_seen() {
         ("softmax-top:3:tile=4", "gate/count", "params.tile / 2u", "0u"),
         ("softmax-top:3:tile=4", "gate/scores", "+ FAVOUR", ""),
         // An expert that takes one less.
-        (
-            "expert-choice:2",
-            "select/radix",
-            "remaining = min(wanted[column]",
-            "remaining = min(wanted[column] - 1u",
-        ),
+        ("expert-choice:2", "select/radix", "remaining = min(k[column]", "remaining = min(k[column] - 1u"),
     ] {
         let mut setup = quantised(gate, 33, 7, 1);
         setup.logits.iter_mut().for_each(|x| *x = x.round());

@@ -167,7 +167,7 @@ fn wrong_gradients_are_seen() {
     let all = BALANCES[4].1;
     for (gate, file, from, to) in [
         // A softmax that forgets what it takes from all; the incoming gradient ignored; the guard of padding.
-        ("softmax-top:3", "gate/backward", "balance, total) - taken)", "balance, total))"),
+        ("softmax-top:3", "gate/backward", "balance, total) - mean_grad)", "balance, total))"),
         (
             "softmax-top:3",
             "gate/backward",

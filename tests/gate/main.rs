@@ -13,7 +13,7 @@ use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk};
-use fretwork::reference::{Extreme, IGNORED, gate as twins, select_columns};
+use fretwork::reference::{IGNORED, Order, gate as twins, select_columns};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -60,7 +60,7 @@ impl Setup {
             bias: None,
             valid: None,
             draws: noisy,
-            weights_grad: numbers(tokens * gate.choices(experts), 1.0),
+            weights_grad: numbers(tokens * gate.assignments(experts), 1.0),
             balance: None,
         }
     }
@@ -70,7 +70,7 @@ impl Setup {
     }
 
     fn choices(&self) -> usize {
-        self.gate.choices(self.experts)
+        self.gate.assignments(self.experts)
     }
 
     fn counts(&self, token: usize) -> bool {
@@ -190,14 +190,14 @@ fn twin(setup: &Setup) -> Found {
         }
         Gate::ExpertChoice { .. } => {
             let by_count: Vec<u32> = (0..=count).map(|count| gate.capacity(count, experts) as u32).collect();
-            twins::quota(&tokens, &by_count, &mut quota);
+            twins::capacity(&tokens, &by_count, &mut quota);
             twins::scores(&probs, &tokens, &mut scores, twins::Rule::Probs);
             vec![77; all]
         }
         _ => choose(setup.choices()),
     };
     if gate.by_expert() {
-        twins::assign(&select_columns(&scores, &quota, Extreme::Largest), &mut chosen, count);
+        twins::assign(&select_columns(&scores, &quota, Order::Largest), &mut chosen, count);
     }
     let mut weights = vec![f32::NAN; chosen.len()];
     let values = if gate.weights() == gate::Weights::Chosen { &noisy } else { &probs };

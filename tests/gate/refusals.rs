@@ -113,12 +113,12 @@ fn what_does_not_fit() {
         let error = error.unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     };
-    refused(&[4], &[1, 4, 1], "quota should be a matrix");
-    refused(&[3, 4], &[3, 4, 1], "quota should be of groups that 8 tokens can be divided into");
-    refused(&[0, 4], &[0, 4, 1], "quota should be of groups that 8 tokens can be divided into");
-    refused(&[2, 513], &[2, 513, 1], "quota should be of 1 to 512 experts");
+    refused(&[4], &[1, 4, 1], "capacity should be a matrix");
+    refused(&[3, 4], &[3, 4, 1], "capacity should be of groups that 8 tokens can be divided into");
+    refused(&[0, 4], &[0, 4, 1], "capacity should be of groups that 8 tokens can be divided into");
+    refused(&[2, 513], &[2, 513, 1], "capacity should be of 1 to 512 experts");
     refused(&[2, 4], &[1, 4, 1], "kept should be of shape [2, 4, 1]");
-    let error = gate::quota(&mut rec, &room.tokens, &words(&[8]), &words(&[4])).unwrap_err().to_string();
+    let error = gate::capacity(&mut rec, &room.tokens, &words(&[8]), &words(&[4])).unwrap_err().to_string();
     assert!(error.contains("by_count should be of shape [9]"), "{error}");
     let error = gate::rebalance(&mut rec, &counts, &losses, 0.1).unwrap_err().to_string();
     assert!(error.contains("counts should be of shape [5]"), "{error}");

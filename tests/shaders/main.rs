@@ -139,7 +139,7 @@ fn permutations() -> Vec<Key> {
         .chain([("pattern", "empty"), ("pattern", "place"), ("pattern", "scan"), ("pattern", "slots")])
         .chain([("finite", "activity"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("score", "exclude")])
-        .chain([("textbook", "matmul")])
+        .chain([("naive", "tile")])
     {
         keys.push(Key::new(family, name));
     }
@@ -164,7 +164,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(vec![renew], "uniform"));
         keys.extend([key("score", "silent"), key("score", "silent").dtype(DType::F16)]);
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
-        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
+        keys.extend([key("blocks", "decay"), key("blocks", "zero_inactive")]);
         let births = masked_or_quads(key("optimizer", "adamw").with("births", true));
         keys.extend(switch(births, "window"));
     }
@@ -176,7 +176,7 @@ fn permutations() -> Vec<Key> {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }
     for name in ["count", "fill"] {
-        keys.extend(switch(vec![Key::new("pattern", name)], "resting"));
+        keys.extend(switch(vec![Key::new("pattern", name)], "inactive"));
     }
     for key in switch(vec![Key::new("optimizer", "sgd")], "nesterov") {
         keys.extend(masked_or_quads(key));
@@ -193,7 +193,9 @@ fn permutations() -> Vec<Key> {
         keys.extend(heads.last().cloned());
     }
     let gate = |name| Key::new("gate", name);
-    keys.extend(["assign", "bias", "count", "first", "load", "losses", "noise", "quota", "tally"].map(gate));
+    keys.extend(
+        ["assign", "bias", "count", "first", "load", "losses", "noise", "capacity", "tally"].map(gate),
+    );
     keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
     keys.extend(switch(vec![gate("choose")], "bias"));
     keys.extend(switch(vec![gate("hash")], "valid"));
@@ -223,7 +225,7 @@ fn permutations() -> Vec<Key> {
         halves("reduce", "norms"),
         halves("reduce", "sum"),
         halves("reduce", "sum").with("quads", true),
-        halves("convert", "widen"),
+        halves("convert", "to_f32"),
     ]);
     for pass in ["forward", "backward"] {
         let key = halves("activation", pass).with("half_out", true);
@@ -237,13 +239,13 @@ fn permutations() -> Vec<Key> {
     }
     let births = Key::new("optimizer", "adamw").block(16).with("births", true).with("scaled", true);
     keys.push(births.with("quads", true));
-    let narrow = Key::new("convert", "narrow").with("half_out", true);
-    keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
+    let to_f16 = Key::new("convert", "to_f16").with("half_out", true);
+    keys.extend(switch(vec![to_f16.clone().with("stochastic", true)], "window"));
     for block in [8, 16, 32, 64] {
-        let placed = narrow.clone().block(block).with("stochastic", true).with("placed", true);
+        let placed = to_f16.clone().block(block).with("stochastic", true).with("placed", true);
         keys.extend(switch(vec![placed], "window"));
     }
-    keys.push(narrow);
+    keys.push(to_f16);
     keys
 }
 

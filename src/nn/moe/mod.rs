@@ -149,7 +149,7 @@ impl Moe {
         let gpu = builder.gpu();
         let tokens = sequences.saturating_mul(sequence);
         let count = config.experts.len();
-        let choices = config.gate.choices(count);
+        let choices = config.gate.assignments(count);
         let routing = Routing::new(gpu, config.routing(tokens, block))?;
         let hashed = matches!(config.gate, Gate::Hash { .. });
         let router = (!hashed).then(|| Router::new(builder, config, tokens)).transpose()?;

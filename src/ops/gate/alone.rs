@@ -21,17 +21,17 @@ pub fn hash(
     weights: &Tensor,
 ) -> Result<()> {
     let op = "gate.hash";
-    let [tokens, choices] = experts.matrix(op, "experts")?;
-    Gate::Hash { k: choices }.validate(count)?;
+    let [tokens, assignments] = experts.matrix(op, "experts")?;
+    Gate::Hash { k: assignments }.validate(count)?;
     words(op, "ids", ids, &[tokens])?;
-    floats(op, "weights", weights, &[tokens, choices])?;
+    floats(op, "weights", weights, &[tokens, assignments])?;
     let mut args = Args::new()
         .tensor("ids", ids)
         .tensor("experts", experts)
         .tensor("weights", weights)
         .size(op, "tokens", tokens)?
         .size(op, "experts", count)?
-        .size(op, "choices", choices)?
+        .size(op, "assignments", assignments)?
         .u32("key_0", key.0[0])
         .u32("key_1", key.0[1]);
     if let Some(valid) = valid {
@@ -59,7 +59,7 @@ pub(super) fn count_tiles(
     let op = "gate.count";
     let count = length(op, "counts", counts)?;
     let args = Args::new()
-        .tensor("choices", experts)
+        .tensor("assignments", experts)
         .tensor("counts", counts)
         .size(op, "n", experts.len())?
         .size(op, "experts", count)?

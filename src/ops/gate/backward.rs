@@ -53,7 +53,7 @@ pub fn backward(
         .tensor("experts", out.experts)
         .tensor("weights_grad", weights_grad)
         .tensor("logits_grad", grads.logits)
-        .size(op, "choices", checked.choices)?;
+        .size(op, "assignments", checked.assignments)?;
     if weights == Weights::Chosen {
         args = args.tensor("weights", out.weights);
     }
@@ -102,7 +102,7 @@ fn noise_backward(
             .tensor("noisy", noise.noisy)
             .tensor("experts", out.experts)
             .tensor("slopes", slopes)
-            .size(op, "choices", checked.choices)?;
+            .size(op, "assignments", checked.assignments)?;
     }
     let key = Key::new("gate", "noise_backward").with("load", slopes.is_some());
     rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))

@@ -3,8 +3,8 @@
 use super::{MOST_EXPERTS, Overflow, floats, words};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::ops::elementwise;
-use crate::ops::select::{Quota, select_columns};
-use crate::reference::Extreme;
+use crate::ops::select::{SelectK, select_columns};
+use crate::reference::Order;
 use crate::{Error, Result};
 
 /// Records which of the assignments `experts[tokens, assignments]` are kept under the capacities `capacity[groups,
@@ -22,21 +22,21 @@ pub fn keep(
     experts: &Tensor,
     weights: &Tensor,
     overflow: Overflow,
-    quota: &Tensor,
+    capacity: &Tensor,
     kept: &Tensor,
 ) -> Result<()> {
     let op = "gate.keep";
-    let [tokens, choices] = experts.matrix(op, "experts")?;
-    words(op, "experts", experts, &[tokens, choices])?;
-    floats(op, "weights", weights, &[tokens, choices])?;
-    let [groups, count] = quota.matrix(op, "quota")?;
-    words(op, "quota", quota, &[groups, count])?;
+    let [tokens, assignments] = experts.matrix(op, "experts")?;
+    words(op, "experts", experts, &[tokens, assignments])?;
+    floats(op, "weights", weights, &[tokens, assignments])?;
+    let [groups, count] = capacity.matrix(op, "capacity")?;
+    words(op, "capacity", capacity, &[groups, count])?;
     if !(1..=MOST_EXPERTS).contains(&count) {
-        return Err(Error::argument(op, "quota", format!("of 1 to {MOST_EXPERTS} experts"), count));
+        return Err(Error::argument(op, "capacity", format!("of 1 to {MOST_EXPERTS} experts"), count));
     }
     if groups == 0 || !tokens.is_multiple_of(groups) {
         let wanted = format!("of groups that {tokens} tokens can be divided into");
-        return Err(Error::argument(op, "quota", wanted, groups));
+        return Err(Error::argument(op, "capacity", wanted, groups));
     }
     let (group, columns) = (tokens / groups, groups * count);
     words(op, "kept", kept, &[groups, count, group.div_ceil(32)])?;
@@ -49,17 +49,19 @@ pub fn keep(
         .tensor("scores", &bits)
         .size(op, "tokens", tokens)?
         .size(op, "experts", count)?
-        .size(op, "choices", choices)?
+        .size(op, "assignments", assignments)?
         .size(op, "group", group)?;
     rec.dispatch(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
     let kept = kept.reshape(&[columns, group.div_ceil(32)])?;
-    let quota = quota.reshape(&[columns])?;
+    let capacity = capacity.reshape(&[columns])?;
     match overflow {
-        Overflow::Probability => select_columns(rec, &scores, Quota::Count(&quota), Extreme::Largest, &kept),
+        Overflow::Probability => {
+            select_columns(rec, &scores, SelectK::Count(&capacity), Order::Largest, &kept)
+        }
         Overflow::Position => {
             let args = Args::new()
                 .tensor("scores", &bits)
-                .tensor("quota", &quota)
+                .tensor("capacity", &capacity)
                 .tensor("first", &kept)
                 .size(op, "n", group)?
                 .size(op, "columns", columns)?;
@@ -73,16 +75,16 @@ pub fn keep(
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.
-pub fn quota(rec: &mut Recorder<'_>, tokens: &Tensor, by_count: &Tensor, quota: &Tensor) -> Result<()> {
-    let op = "gate.quota";
+pub fn capacity(rec: &mut Recorder<'_>, tokens: &Tensor, by_count: &Tensor, capacity: &Tensor) -> Result<()> {
+    let op = "gate.capacity";
     let [count, _] = tokens.matrix(op, "tokens")?;
     floats(op, "tokens", tokens, &[count, 4])?;
     words(op, "by_count", by_count, &[count + 1])?;
-    words(op, "quota", quota, quota.shape())?;
+    words(op, "capacity", capacity, capacity.shape())?;
     let args = Args::new()
         .tensor("tokens", tokens)
         .tensor("by_count", by_count)
-        .tensor("quota", quota)
-        .size(op, "quotas", quota.len())?;
-    rec.dispatch(&Key::new("gate", "quota"), &args.size(op, "tokens", count)?, 1)
+        .tensor("capacity", capacity)
+        .size(op, "capacities", capacity.len())?;
+    rec.dispatch(&Key::new("gate", "capacity"), &args.size(op, "tokens", count)?, 1)
 }

@@ -60,7 +60,7 @@ pub fn losses(
         .tensor("experts", out.experts)
         .tensor("weights", out.weights)
         .tensor("partial", &partial)
-        .size(op, "choices", checked.choices)?;
+        .size(op, "assignments", checked.assignments)?;
     if let Some(load) = &load {
         args = args.tensor("load", load);
     }
@@ -100,7 +100,7 @@ fn load(
         .tensor("experts", out.experts)
         .tensor("tokens", out.tokens)
         .tensor("load", &load)
-        .size(op, "choices", checked.choices)?;
+        .size(op, "assignments", checked.assignments)?;
     rec.dispatch(&Key::new("gate", "load"), &checked.sizes(op, args)?, elementwise(checked.tokens))?;
     Ok(load)
 }

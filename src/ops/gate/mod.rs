@@ -18,16 +18,16 @@ mod losses;
 
 pub use alone::{count, hash, rebalance, tally};
 pub use backward::{Grads, backward};
-pub use keep::{keep, quota};
+pub use keep::{capacity, keep};
 pub use losses::{Results, losses};
 
 pub use super::pattern::ABSENT;
 pub use crate::reference::gate::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 
-use super::select::{Quota, select_columns};
+use super::select::{SelectK, select_columns};
 use super::{Step, elementwise};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::reference::Extreme;
+use crate::reference::Order;
 use crate::{Error, Result, random};
 
 /// Source of a gate's random draws in training.
@@ -74,7 +74,7 @@ pub struct Outputs<'a> {
 struct Checked<'a> {
     tokens: usize,
     experts: usize,
-    choices: usize,
+    assignments: usize,
     /// Logits that decide the assignments: the noisy ones where noise is drawn.
     logits: &'a Tensor,
     noise: Option<Noise<'a>>,
@@ -99,7 +99,7 @@ impl<'a> Checked<'a> {
             return Err(Error::argument(op, "logits", "of one token at least", "of none"));
         }
         let matrix = [tokens, experts];
-        let choices = gate.choices(experts);
+        let assignments = gate.assignments(experts);
         let noisy = matches!(gate, Gate::NoisyTopK { .. });
         let given = |argument, tensor: Option<&'a Tensor>, shape: &[usize], allowed: bool| match tensor {
             Some(_) if !allowed => Err(Error::argument(op, argument, format!("absent for {gate}"), "given")),
@@ -118,8 +118,8 @@ impl<'a> Checked<'a> {
         inputs.valid.map_or(Ok(()), |valid| words(op, "valid", valid, &[tokens]))?;
         floats(op, "probs", out.probs, &matrix)?;
         floats(op, "tokens", out.tokens, &[tokens, 4])?;
-        words(op, "experts", out.experts, &[tokens, choices])?;
-        floats(op, "weights", out.weights, &[tokens, choices])?;
+        words(op, "experts", out.experts, &[tokens, assignments])?;
+        floats(op, "weights", out.weights, &[tokens, assignments])?;
         let noise = match inputs.draw {
             Some(draw) if noisy => {
                 let needed = |argument, tensor: Option<&'a Tensor>| {
@@ -132,7 +132,7 @@ impl<'a> Checked<'a> {
             _ => None,
         };
         let logits = noise.map_or(inputs.logits, |noise| noise.noisy);
-        Ok(Self { tokens, experts, choices, logits, noise })
+        Ok(Self { tokens, experts, assignments, logits, noise })
     }
 
     /// Adds the sizes that every per-token kernel binds.
@@ -142,7 +142,7 @@ impl<'a> Checked<'a> {
 
     /// Noise with a load loss, which needs an unassigned expert for the threshold.
     fn load(&self) -> Option<Noise<'a>> {
-        self.noise.filter(|_| self.choices < self.experts)
+        self.noise.filter(|_| self.assignments < self.experts)
     }
 }
 
@@ -168,18 +168,18 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
     probs(rec, gate, &checked, inputs.valid, &out)?;
     match gate {
         Gate::TopK { tile: Some(tile), .. } => {
-            let shape = [checked.tokens, gate.chosen(checked.experts)];
-            let chosen = rec.gpu().alloc::<u32>(Class::Scratch, "choices", &shape)?;
+            let shape = [checked.tokens, gate.top_k(checked.experts)];
+            let chosen = rec.gpu().alloc::<u32>(Class::Scratch, "assignments", &shape)?;
             choose(rec, &checked, inputs.bias, &out, &chosen)?;
-            let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[checked.experts])?;
-            alone::count_tiles(rec, &chosen, &quota, tile)?;
-            take(rec, &checked, Some(&chosen), &quota, &out)?;
+            let capacity = rec.gpu().alloc::<u32>(Class::Scratch, "capacities", &[checked.experts])?;
+            alone::count_tiles(rec, &chosen, &capacity, tile)?;
+            take(rec, &checked, Some(&chosen), &capacity, &out)?;
         }
         Gate::ExpertChoice { .. } => {
-            let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[checked.experts])?;
-            let by_count = quotas(rec, checked.tokens, |tokens| gate.capacity(tokens, checked.experts))?;
-            keep::quota(rec, out.tokens, &by_count, &quota)?;
-            take(rec, &checked, None, &quota, &out)?;
+            let capacity = rec.gpu().alloc::<u32>(Class::Scratch, "capacities", &[checked.experts])?;
+            let by_count = capacities(rec, checked.tokens, |tokens| gate.capacity(tokens, checked.experts))?;
+            keep::capacity(rec, out.tokens, &by_count, &capacity)?;
+            take(rec, &checked, None, &capacity, &out)?;
         }
         _ => choose(rec, &checked, inputs.bias, &out, out.experts)?,
     }
@@ -187,9 +187,9 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
 }
 
 /// Uploads a capacity for each possible number of counting tokens.
-fn quotas(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
+fn capacities(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
     let words: Vec<u32> = (0..=tokens).map(|count| u32::try_from(of(count)).unwrap_or(u32::MAX)).collect();
-    rec.gpu().upload(Class::Scratch, "quotas by tokens", &[words.len()], &words)
+    rec.gpu().upload(Class::Scratch, "capacities by tokens", &[words.len()], &words)
 }
 
 fn probs(
@@ -226,7 +226,7 @@ fn choose(
         Some(bias) => args.tensor("keys", out.probs).tensor("bias", bias),
         None => args.tensor("keys", checked.logits),
     };
-    let args = checked.sizes(op, args)?.size(op, "choices", chosen.shape()[1])?;
+    let args = checked.sizes(op, args)?.size(op, "assignments", chosen.shape()[1])?;
     rec.dispatch(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
 }
 
@@ -236,22 +236,22 @@ fn take(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
     chosen: Option<&Tensor>,
-    quota: &Tensor,
+    capacity: &Tensor,
     out: &Outputs<'_>,
 ) -> Result<()> {
     let op = "gate.scores";
     let (tokens, experts) = (checked.tokens, checked.experts);
     let scores = rec.gpu().alloc::<f32>(Class::Scratch, "scores", &[tokens, experts])?;
-    let taken = rec.gpu().alloc::<u32>(Class::Scratch, "taken", &[experts, tokens.div_ceil(32)])?;
+    let selected = rec.gpu().alloc::<u32>(Class::Scratch, "selected", &[experts, tokens.div_ceil(32)])?;
     let (probs, bits) = (out.probs.reinterpret(DType::U32)?, scores.reinterpret(DType::U32)?);
     let mut args = Args::new().tensor("probs", &probs).tensor("tokens", out.tokens).tensor("scores", &bits);
     if let Some(chosen) = chosen {
-        args = args.tensor("experts", chosen).size(op, "choices", chosen.shape()[1])?;
+        args = args.tensor("experts", chosen).size(op, "assignments", chosen.shape()[1])?;
     }
     let key = Key::new("gate", "scores").with("favour", chosen.is_some());
     rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(tokens))?;
-    select_columns(rec, &scores, Quota::Count(quota), Extreme::Largest, &taken)?;
-    let args = Args::new().tensor("taken", &taken).tensor("experts", out.experts);
+    select_columns(rec, &scores, SelectK::Count(capacity), Order::Largest, &selected)?;
+    let args = Args::new().tensor("selected", &selected).tensor("experts", out.experts);
     rec.dispatch(
         &Key::new("gate", "assign"),
         &checked.sizes("gate.assign", args)?,
@@ -271,7 +271,7 @@ fn weigh(
     let values = if weights == Weights::Chosen { checked.logits } else { out.probs };
     let args =
         Args::new().tensor("values", values).tensor("experts", out.experts).tensor("weights", out.weights);
-    let mut args = checked.sizes(op, args)?.size(op, "choices", checked.choices)?;
+    let mut args = checked.sizes(op, args)?.size(op, "assignments", checked.assignments)?;
     let draw = draw.filter(|_| gate == Gate::GShard { random: true });
     if let Some(Draw { key, step }) = draw {
         args = args.tensor("now", step.tensor()).u32("key_0", key.0[0]).u32("key_1", key.0[1]);

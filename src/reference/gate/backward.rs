@@ -18,7 +18,7 @@ pub fn backward(
     slopes: Option<&[f32]>,
     logits_grad: &mut [f32],
 ) {
-    let (count, choices) = (probs.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (probs.len() / tokens.len(), experts.len() / tokens.len());
     let slope = |row: usize, e: usize| slopes.map_or(0.0, |slopes| slopes[row * count + e]);
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
@@ -30,7 +30,7 @@ pub fn backward(
         }
         // Assignments as (expert, gradient, weight). A second expert dropped at random has no gradient, but
         // normalised the first weight.
-        let mut chosen: Vec<(usize, f32, f32)> = (t * choices..(t + 1) * choices)
+        let mut chosen: Vec<(usize, f32, f32)> = (t * assignments..(t + 1) * assignments)
             .filter(|&i| experts[i] != ABSENT)
             .map(|i| (experts[i] as usize, weights_grad[i] + slope(1, experts[i] as usize), weights[i]))
             .collect();
@@ -60,12 +60,12 @@ pub fn backward(
         let balance =
             if softmax { 0.0 } else { (0..count).map(|e| slope(0, e) * p[e]).sum::<f32>() / token.total };
         let shared = |e: usize| (slope(0, e) - balance) / token.total;
-        let taken: f32 =
+        let mean_grad: f32 =
             if softmax { (0..count).map(|e| (shared(e) + through(e)) * p[e]).sum() } else { 0.0 };
         for e in 0..count {
             let own = if softmax { p[e] } else { p[e] * (1.0 - p[e]) };
             let whole = if softmax { p[e] } else { small_exp(x[e] - token.lse) };
-            grad[e] = own * (shared(e) + through(e) - taken) + slope(3, e) * token.lse * whole;
+            grad[e] = own * (shared(e) + through(e) - mean_grad) + slope(3, e) * token.lse * whole;
             if direct {
                 grad[e] += by_choice[e];
             }
@@ -88,7 +88,7 @@ pub fn noise_backward(
     key: Key,
     step: u32,
 ) {
-    let (count, choices) = (noise.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (noise.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
         if token.counts == 0.0 {
@@ -99,7 +99,7 @@ pub fn noise_backward(
         let mut own = vec![[0.0; 2]; count];
         if let Some(slopes) = slopes {
             let noisy = &noisy[row.clone()];
-            let brink = Brink::find(noisy, experts[(t + 1) * choices - 1]);
+            let brink = Brink::find(noisy, experts[(t + 1) * assignments - 1]);
             for (e, own) in own.iter_mut().enumerate() {
                 let (i, threshold) = (row.start + e, brink.threshold(noisy, e));
                 let distance = distance(logits[i], noisy[threshold], noise[i]);

@@ -75,10 +75,10 @@ pub enum Gate {
 
 impl Gate {
     /// Assignment slots per token: k, or one per expert where experts choose or token rounding applies.
-    pub fn choices(self, experts: usize) -> usize {
+    pub fn assignments(self, experts: usize) -> usize {
         match self {
             Self::TopK { tile: Some(_), .. } | Self::ExpertChoice { .. } => experts,
-            _ => self.chosen(experts),
+            _ => self.top_k(experts),
         }
     }
 
@@ -88,7 +88,7 @@ impl Gate {
     }
 
     /// Number of experts that a token selects itself.
-    pub(crate) fn chosen(self, experts: usize) -> usize {
+    pub(crate) fn top_k(self, experts: usize) -> usize {
         match self {
             Self::TopK { k, .. } | Self::NoisyTopK { k } | Self::Hash { k } => k,
             Self::GShard { .. } => 2,
@@ -156,9 +156,9 @@ impl Gate {
         if !(1..=MOST_EXPERTS).contains(&experts) {
             return bad(format!("{experts} experts, not 1 to {MOST_EXPERTS}"));
         }
-        let k = self.chosen(experts);
+        let k = self.top_k(experts);
         if !(1..=experts).contains(&k) {
-            return bad(format!("{self} makes {k} choices of {experts} experts"));
+            return bad(format!("{self} makes {k} assignments of {experts} experts"));
         }
         match self {
             Self::TopK { score: Score::Sigmoid, weights: Weights::Chosen, .. } => {

@@ -47,7 +47,7 @@ pub fn load(
     tokens: &[Token],
     load: &mut [f32],
 ) {
-    let (count, choices) = (logits.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (logits.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
         if token.counts == 0.0 {
@@ -55,7 +55,7 @@ pub fn load(
             continue;
         }
         let noisy = &noisy[row.clone()];
-        let brink = Brink::find(noisy, experts[(t + 1) * choices - 1]);
+        let brink = Brink::find(noisy, experts[(t + 1) * assignments - 1]);
         for (e, i) in row.enumerate() {
             load[i] = probability_below(distance(logits[i], noisy[brink.threshold(noisy, e)], noise[i]));
         }
@@ -74,7 +74,7 @@ pub struct Statistics {
     /// Expected load, or the number of assignments without noise.
     pub load: Vec<f32>,
     /// Assignments.
-    pub choice: Vec<f32>,
+    pub assigned: Vec<f32>,
 }
 
 /// Computes the statistics and the sums of the per-token columns. With `by_expert`, every assignment counts as a
@@ -87,14 +87,14 @@ pub fn statistics(
     load: Option<&[f32]>,
     by_expert: bool,
 ) -> (Statistics, Token) {
-    let (count, choices) = (probs.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (probs.len() / tokens.len(), experts.len() / tokens.len());
     let of = |t: usize, e: usize| -> [f32; 5] {
-        let place =
-            (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32 && experts[i] != ABSENT);
-        let choice = if place.is_some() { 1.0 } else { 0.0 };
-        let first = if by_expert || place == Some(t * choices) { choice } else { 0.0 };
-        let load = load.map_or(choice, |load| load[t * count + e]);
-        [probs[t * count + e] / tokens[t].total, first, place.map_or(0.0, |i| weights[i]), load, choice]
+        let place = (t * assignments..(t + 1) * assignments)
+            .find(|&i| experts[i] == e as u32 && experts[i] != ABSENT);
+        let assigned = if place.is_some() { 1.0 } else { 0.0 };
+        let first = if by_expert || place == Some(t * assignments) { assigned } else { 0.0 };
+        let load = load.map_or(assigned, |load| load[t * count + e]);
+        [probs[t * count + e] / tokens[t].total, first, place.map_or(0.0, |i| weights[i]), load, assigned]
     };
     let plus = |a: [f32; 5], b: [f32; 5]| std::array::from_fn(|i| a[i] + b[i]);
     // Summation order of the kernels: groups of 8, chunks of 64, then the chunks of column sums.
@@ -113,7 +113,8 @@ pub fn statistics(
         })
         .collect();
     let row = |i: usize| sums.iter().map(|sum| sum[i]).collect::<Vec<f32>>();
-    let statistics = Statistics { prob: row(0), first: row(1), weight: row(2), load: row(3), choice: row(4) };
+    let statistics =
+        Statistics { prob: row(0), first: row(1), weight: row(2), load: row(3), assigned: row(4) };
     let mut columns = [0.0; 4];
     crate::reference::column_sums(bytemuck::cast_slice(tokens), &mut columns, false);
     (statistics, bytemuck::cast(columns))
@@ -149,7 +150,7 @@ pub fn losses(statistics: &Statistics, sums: Token, balance: Balance) -> Losses 
     let sum = balance.aux * aux + balance.importance * importance.0 + balance.load * load.0 + balance.z * z;
     Losses {
         losses: [aux, importance.0, load.0, z, sum],
-        counts: statistics.choice.iter().map(|&count| count as u32).collect(),
+        counts: statistics.assigned.iter().map(|&count| count as u32).collect(),
         slopes: slopes.concat(),
     }
 }

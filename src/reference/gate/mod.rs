@@ -3,16 +3,16 @@
 //! Matrices are `[tokens, experts]`, assignments `[tokens, assignments]` in token order. Kernels with one invocation
 //! per token become loops over tokens.
 
+mod assignment;
 mod backward;
-mod choice;
 mod config;
 mod loss;
 mod normal;
 
-pub use backward::{backward, noise_backward};
-pub use choice::{
-    Rule, assign, choose, count, first, hash, noise, probs, quota, rebalance, scores, tally, weigh,
+pub use assignment::{
+    Rule, assign, capacity, choose, count, first, hash, noise, probs, rebalance, scores, tally, weigh,
 };
+pub use backward::{backward, noise_backward};
 pub use config::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};

@@ -16,22 +16,22 @@ pub fn normal(bits: u32) -> f32 {
     q.signum() * over / under
 }
 
-const FAR: f32 = 13.0;
+const CLAMP: f32 = 13.0;
 
 /// P(X < x) of a standard normal X, to 1e-7 (Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.26).
 pub fn probability_below(x: f32) -> f32 {
-    let far = x.abs().min(FAR);
-    let t = 1.0 / (1.0 + 0.231_641_89 * far);
+    let clamped = x.abs().min(CLAMP);
+    let t = 1.0 / (1.0 + 0.231_641_89 * clamped);
     let series =
         ((((1.061_405_4 * t - 1.453_152) * t + 1.421_413_7) * t - 0.284_496_74) * t + 0.254_829_6) * t;
-    let tail = 0.5 * series * (-0.5 * far * far).exp();
+    let tail = 0.5 * series * (-0.5 * clamped * clamped).exp();
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
 /// Density of the standard normal distribution, the derivative of [`probability_below`].
 pub(super) fn density(x: f32) -> f32 {
-    let far = x.abs().min(FAR);
-    0.398_942_3 * (-0.5 * far * far).exp()
+    let clamped = x.abs().min(CLAMP);
+    0.398_942_3 * (-0.5 * clamped * clamped).exp()
 }
 
 /// Standard deviation of the noise: `softplus(x) + 0.01`.

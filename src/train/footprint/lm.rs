@@ -81,7 +81,7 @@ fn mixture(all: &mut Rows<'_>, config: &LmConfig, moe: &MoeConfig) -> Result<()>
     let tokens = usize::try_from(all.rows)
         .map_err(|_| Error::argument("lm", "batch", "at most 2^64 tokens", all.rows))?;
     let experts = moe.experts.len();
-    let choices = moe.gate.choices(experts);
+    let choices = moe.gate.assignments(experts);
     let shape = moe.routing(tokens, config.block);
     let bounds = shape.bounds()?;
     router(all, moe);

@@ -44,9 +44,9 @@ pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &
 
 /// Top-k experts by key, plus bias if given, for every token that counts: descending, ties in index order.
 pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mut [u32]) {
-    let (count, choices) = (keys.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (keys.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
-        let experts = &mut experts[t * choices..][..choices];
+        let experts = &mut experts[t * assignments..][..assignments];
         if token.counts == 0.0 {
             experts.fill(ABSENT);
             continue;
@@ -68,11 +68,11 @@ pub fn weigh(
     rule: Weights,
     random: Option<(Key, u32)>,
 ) {
-    let (count, choices) = (values.len() / tokens, experts.len() / tokens);
+    let (count, assignments) = (values.len() / tokens, experts.len() / tokens);
     for t in 0..tokens {
         let row = &values[t * count..][..count];
-        let experts = &mut experts[t * choices..][..choices];
-        let weights = &mut weights[t * choices..][..choices];
+        let experts = &mut experts[t * assignments..][..assignments];
+        let weights = &mut weights[t * assignments..][..assignments];
         let present = |expert: &&u32| **expert != ABSENT;
         let largest =
             experts.iter().filter(present).map(|&e| row[e as usize]).reduce(f32::max).unwrap_or(0.0);
@@ -115,8 +115,8 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
     for (at, &prob) in probs.iter().enumerate() {
         let (t, e) = (at / count, at % count);
         let place = |experts: &[u32]| {
-            let choices = experts.len() / tokens.len();
-            (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32)
+            let assignments = experts.len() / tokens.len();
+            (t * assignments..(t + 1) * assignments).find(|&i| experts[i] == e as u32)
         };
         let plain = if tokens[t].counts > 0.0 { prob } else { -0.0 };
         let to = match rule {
@@ -136,11 +136,11 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
 
 /// First rows of each column of `scores[n, columns]` that are not excluded, at most `capacity[column]`: one bit per
 /// row, column by column in whole words.
-pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
-    let columns = quota.len();
+pub fn first(scores: &[f32], capacity: &[u32]) -> Vec<u32> {
+    let columns = capacity.len();
     let rows = scores.len() / columns;
     let mut first = vec![0; columns * rows.div_ceil(32)];
-    for (column, &most) in quota.iter().enumerate() {
+    for (column, &most) in capacity.iter().enumerate() {
         let part = (0..rows).filter(|row| scores[row * columns + column].is_sign_positive());
         for row in part.take(most as usize) {
             first[column * rows.div_ceil(32) + row / 32] |= 1 << (row % 32);
@@ -150,24 +150,24 @@ pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
 }
 
 /// Sets every capacity to `by_count[n]`, with `n` the number of tokens that count.
-pub fn quota(tokens: &[Token], by_count: &[u32], quota: &mut [u32]) {
+pub fn capacity(tokens: &[Token], by_count: &[u32], capacity: &mut [u32]) {
     let counting = tokens.iter().filter(|token| token.counts > 0.0).count();
-    quota.fill(by_count[counting]);
+    capacity.fill(by_count[counting]);
 }
 
 /// Assignment slots by expert, from the tokens that each expert selected: one bit per token, in whole words.
-pub fn assign(taken: &[u32], experts: &mut [u32], tokens: usize) {
+pub fn assign(selected: &[u32], experts: &mut [u32], tokens: usize) {
     let (count, words) = (experts.len() / tokens, tokens.div_ceil(32));
     for (i, expert) in experts.iter_mut().enumerate() {
         let (t, e) = (i / count, i % count);
-        *expert = if taken[e * words + t / 32] >> (t % 32) & 1 == 1 { e as u32 } else { ABSENT };
+        *expert = if selected[e * words + t / 32] >> (t % 32) & 1 == 1 { e as u32 } else { ABSENT };
     }
 }
 
 /// Number of assignments per expert, rounded to the nearest multiple of `tile`.
-pub fn count(choices: &[u32], counts: &mut [u32], tile: u32) {
+pub fn count(assignments: &[u32], counts: &mut [u32], tile: u32) {
     for (e, count) in counts.iter_mut().enumerate() {
-        let found = choices.iter().filter(|&&expert| expert == e as u32).count() as u32;
+        let found = assignments.iter().filter(|&&expert| expert == e as u32).count() as u32;
         *count = (found + tile / 2) / tile * tile;
     }
 }
@@ -181,9 +181,9 @@ pub fn hash(
     count: usize,
     key: Key,
 ) {
-    let choices = experts.len() / ids.len();
+    let assignments = experts.len() / ids.len();
     for (t, &id) in ids.iter().enumerate() {
-        let span = t * choices..(t + 1) * choices;
+        let span = t * assignments..(t + 1) * assignments;
         if valid.is_some_and(|valid| valid[t] == IGNORED) {
             experts[span.clone()].fill(ABSENT);
             weights[span].fill(0.0);
@@ -193,7 +193,7 @@ pub fn hash(
         for (j, expert) in experts[span.clone()].iter_mut().enumerate() {
             *expert = left.remove(key.at([id, j as u32])[0] as usize % left.len());
         }
-        weights[span].fill(1.0 / choices as f32);
+        weights[span].fill(1.0 / assignments as f32);
     }
 }
 

@@ -11,8 +11,8 @@ const SIDE: usize = 16;
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] for a size the device does not bind.
-pub fn textbook(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor) -> Result<()> {
-    let op = "textbook";
+pub fn naive(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor) -> Result<()> {
+    let op = "naive";
     let [m, k] = lhs.matrix(op, "lhs")?;
     let n = rhs.matrix(op, "rhs")?[1];
     rhs.expect_shape(op, "rhs", &[k, n])?;
@@ -22,5 +22,5 @@ pub fn textbook(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor
     }
     let args = Args::new().tensor("lhs", lhs).tensor("rhs", rhs).tensor("out", out);
     let args = args.size(op, "m", m)?.size(op, "n", n)?.size(op, "k", k)?;
-    rec.dispatch(&Key::new(op, "matmul"), &args, (m / SIDE) as u64 * (n / SIDE) as u64)
+    rec.dispatch(&Key::new(op, "tile"), &args, (m / SIDE) as u64 * (n / SIDE) as u64)
 }
