@@ -1,5 +1,5 @@
 // DDS, cooperative-matrix variant: product[m, n] = op(lhs) * op(S) for block-sparse S; see common/coop.wgsl. A
-// workgroup tile lies within one block column, BN = min(BLOCK, limit) wide.
+// workgroup tile lies within one block column.
 import package::common::matmul::{params, rhs_stored4};
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,

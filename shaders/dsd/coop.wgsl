@@ -1,5 +1,5 @@
 // DSD, cooperative-matrix variant: product[m, n] = op(S) * op(rhs) for block-sparse S; see common/coop.wgsl. A
-// workgroup tile lies within one block row, BM = min(BLOCK, limit) tall.
+// workgroup tile lies within one block row.
 import package::common::matmul::{params, lhs_stored4};
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,

@@ -1,4 +1,4 @@
-//! Dense products against the textbook's kernel.
+//! Dense matmul against the naive shared-memory tile.
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
 use crate::Result;
@@ -6,14 +6,14 @@ use crate::gpu::Recorder;
 use crate::nn::Precision;
 use crate::ops::{self, Epilogue, Transpose};
 
-/// What the dense family should reach of the textbook's rate, in f32 like it.
+/// Required speed-up of the dense family over the naive tile, both in f32.
 const BAR: f64 = 8.0;
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let [rows, inputs, outputs] = bench.sizes.layer;
     let (x, y) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let (w, flat) = (bench.numbers(2, &[outputs, inputs])?, bench.numbers(3, &[inputs, outputs])?);
-    // The textbook's kernel is f32 in any case, and so is the gradient of weights.
+    // The naive tile is f32 in any case, and so is the gradient of weights.
     let single = |case, shape: [usize; 2]| bench.numbers_in(Precision::F32, case, &shape);
     let [naive_x, naive_w] = [single(0, [rows, inputs])?, single(3, [inputs, outputs])?];
     let [naive_y, dw] = [single(1, [rows, outputs])?, single(2, [outputs, inputs])?];

@@ -37,7 +37,7 @@ use crate::{Error, Result, ops};
 /// What can be timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// Dense products against the textbook's kernel.
+    /// Dense matmul against the naive shared-memory tile.
     Matmul,
     /// A layer's three products, block-sparse against dense, over densities and blocks.
     Sparse,

@@ -133,7 +133,7 @@ fn shapes(
     for (rows, (name, table)) in rows.iter_mut().zip(tables) {
         let [there, width] = table.matrix(op, name)?;
         if width != columns || table.is_empty() {
-            let wanted = format!("of at least one row of {columns}");
+            let wanted = format!("of at least one row of {columns} columns");
             return Err(Error::argument(op, name, wanted, format!("of shape {:?}", table.shape())));
         }
         *rows = there;
@@ -147,6 +147,6 @@ pub(super) fn whole_sequences(op: &str, tokens: usize, context: usize) -> Result
     if tokens > 0 && context > 0 && tokens.is_multiple_of(context) {
         return Ok(());
     }
-    let wanted = format!("some sequences of {context}");
+    let wanted = format!("a positive multiple of the context, {context}");
     Err(Error::argument(op, "tokens", wanted, tokens))
 }

@@ -73,7 +73,7 @@ impl<'a> Epilogue<'a> {
             && u32::try_from(m * n).is_err()
         {
             // Dropout draws are indexed with 32 bits.
-            return Err(Error::argument(op, "dropout", "of less than 2^32 elements", m * n));
+            return Err(Error::argument(op, "dropout", "on fewer than 2^32 elements", m * n));
         }
         Ok(())
     }

@@ -24,10 +24,15 @@ impl ProblemSize {
         let [inner, n] = if transpose.rhs { [rhs[1], rhs[0]] } else { rhs };
         if inner != k {
             let wanted = format!("of {k} along the contraction, like lhs {lhs:?}");
-            return Err(Error::argument(op, "rhs", wanted, format!("{rhs:?}, so {inner}")));
+            return Err(Error::argument(op, "rhs", wanted, format!("of {inner} in {rhs:?}")));
         }
         if [m, n, k].contains(&0) {
-            return Err(Error::argument(op, "lhs", "a product with no side 0", format!("{m} x {k} x {n}")));
+            return Err(Error::argument(
+                op,
+                "lhs",
+                "a product with nonzero m, k and n",
+                format!("{m} x {k} x {n}"),
+            ));
         }
         Ok(Self { m, n, k })
     }

@@ -73,10 +73,7 @@ pub fn sgd(
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "an optimizer's state is what it is, and each is a tensor of the caller's"
-)]
+#[expect(clippy::too_many_arguments, reason = "every part of the optimizer state is a tensor of the caller")]
 pub fn adamw(
     rec: &mut Recorder<'_>,
     values: &Tensor,
@@ -108,7 +105,8 @@ pub fn adamw(
         let (nnz, block) = match *values.shape() {
             [nnz, rows, columns] if rows == columns && BLOCKS.contains(&rows) => (nnz, rows),
             _ => {
-                let wanted = format!("blocks of a side of {BLOCKS:?}, as there are births");
+                let wanted =
+                    format!("[nnz, block, block] with a block of {BLOCKS:?}, because `born` is given");
                 return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
             }
         };
@@ -119,7 +117,7 @@ pub fn adamw(
 }
 
 /// Records an optimizer kernel by windows. `tensors` have one shape; the first are the values.
-#[expect(clippy::too_many_arguments, reason = "what optimizers have in common is this much")]
+#[expect(clippy::too_many_arguments, reason = "the common arguments of the optimizer kernels")]
 fn record(
     rec: &mut Recorder<'_>,
     op: &str,

@@ -102,7 +102,7 @@ impl<'a> Kept<'a> {
     fn new(op: &str, bits: &'a Tensor, shape: &RoutingShape) -> Result<Self> {
         let groups = bits.shape().first().copied().unwrap_or(0);
         if groups == 0 || !shape.tokens.is_multiple_of(groups) {
-            let wanted = format!("of groups that {} tokens can be divided into", shape.tokens);
+            let wanted = format!("a number of groups that divides {} tokens", shape.tokens);
             return Err(Error::argument(op, "kept", wanted, groups));
         }
         let group = shape.tokens / groups;

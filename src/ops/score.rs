@@ -30,8 +30,8 @@ pub fn score_values(
     let pattern = matrix.pattern();
     scores.expect_shape(op, "scores", &[pattern.places()])?;
     if other.is_some() != what.takes_other() {
-        let wanted = if what.takes_other() { "given" } else { "absent" };
-        return Err(Error::argument(op, "other", wanted, "not"));
+        let [wanted, found] = if what.takes_other() { ["given", "absent"] } else { ["absent", "given"] };
+        return Err(Error::argument(op, "other", wanted, found));
     }
     let key = Key::new("score", "values")
         .block(pattern.block())
@@ -110,7 +110,8 @@ pub fn score_product(
     }
     scores.expect_shape(op, "scores", &[sizes.m / block * (sizes.n / block)])?;
     if scales.is_some() != (what == ProductScore::Cosine) {
-        return Err(Error::argument(op, "scales", "given for a cosine, and for nothing else", "not"));
+        let found = if scales.is_some() { "given" } else { "absent" };
+        return Err(Error::argument(op, "scales", "given for a cosine score and no other", found));
     }
     // The tuner does not measure scores: growth is rare. There is no cooperative-matrix variant.
     let gpu = rec.gpu();
@@ -176,7 +177,12 @@ pub fn score_routed(
     }
     scores.expect_shape(op, "scores", &[sizes.m / block * (columns / block)])?;
     if what == ProductScore::Cosine {
-        return Err(Error::argument(op, "what", "a score without norms", format!("{what:?}")));
+        return Err(Error::argument(
+            op,
+            "what",
+            "a score other than the cosine, which needs column norms",
+            format!("{what:?}"),
+        ));
     }
     let key = Key::new("score", "routed")
         .block(block)

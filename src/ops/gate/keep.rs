@@ -35,7 +35,7 @@ pub fn keep(
         return Err(Error::argument(op, "capacity", format!("of 1 to {MOST_EXPERTS} experts"), count));
     }
     if groups == 0 || !tokens.is_multiple_of(groups) {
-        let wanted = format!("of groups that {tokens} tokens can be divided into");
+        let wanted = format!("a number of groups that divides {tokens} tokens");
         return Err(Error::argument(op, "capacity", wanted, groups));
     }
     let (group, columns) = (tokens / groups, groups * count);

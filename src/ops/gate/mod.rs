@@ -93,10 +93,15 @@ impl<'a> Checked<'a> {
         let [tokens, experts] = inputs.logits.matrix(op, "logits")?;
         gate.validate(experts)?;
         if let Gate::Hash { .. } = gate {
-            return Err(Error::argument(op, "gate", "one of logits", gate));
+            return Err(Error::argument(
+                op,
+                "gate",
+                "a gate with logits; use gate::hash for hash routing",
+                gate,
+            ));
         }
         if tokens == 0 {
-            return Err(Error::argument(op, "logits", "of one token at least", "of none"));
+            return Err(Error::argument(op, "logits", "of at least one token", "empty"));
         }
         let matrix = [tokens, experts];
         let assignments = gate.assignments(experts);
@@ -107,7 +112,8 @@ impl<'a> Checked<'a> {
             None => Ok(()),
         };
         floats(op, "logits", inputs.logits, &matrix)?;
-        // Kernels of the gate read one of these each, so their recorders would not see a tensor of another device.
+        // Different kernels bind the optional tensors; checked here, so that a tensor of another device is refused
+        // before anything is recorded.
         let step = inputs.draw.map(|draw| draw.step.tensor());
         for tensor in [inputs.noise, inputs.bias, inputs.valid, step, out.noisy].into_iter().flatten() {
             tensor.expect_beside(op, "inputs", inputs.logits)?;

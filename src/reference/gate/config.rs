@@ -154,22 +154,24 @@ impl Gate {
     pub fn validate(self, experts: usize) -> Result<()> {
         let bad = |reason| Err(Error::Config { option: "gate", reason });
         if !(1..=MOST_EXPERTS).contains(&experts) {
-            return bad(format!("{experts} experts, not 1 to {MOST_EXPERTS}"));
+            return bad(format!("{experts} experts; must be 1 to {MOST_EXPERTS}"));
         }
         let k = self.top_k(experts);
         if !(1..=experts).contains(&k) {
-            return bad(format!("{self} makes {k} assignments of {experts} experts"));
+            return bad(format!(
+                "{self} assigns {k} experts per token of {experts} experts; must be 1 to {experts}"
+            ));
         }
         match self {
             Self::TopK { score: Score::Sigmoid, weights: Weights::Chosen, .. } => {
-                bad(format!("{self}: a softmax over the chosen, but sigmoids before"))
+                bad(format!("{self}: weights `chosen` need softmax probabilities"))
             }
-            Self::TopK { tile: Some(0), .. } => bad(format!("{self}: tiles of no token")),
+            Self::TopK { tile: Some(0), .. } => bad(format!("{self}: the tile must be at least 1 token")),
             Self::TopK { tile: Some(tile), .. } if u32::try_from(tile).is_err() => {
-                bad(format!("{self}: a tile is below 2^32"))
+                bad(format!("{self}: the tile must be below 2^32 tokens"))
             }
             Self::ExpertChoice { factor } if !(factor.is_finite() && factor > 0.0) => {
-                bad(format!("{self}: not a positive number of experts a token"))
+                bad(format!("{self}: the number of experts per token must be positive and finite"))
             }
             _ => Ok(()),
         }
@@ -297,7 +299,10 @@ impl Balance {
             [("aux", self.aux), ("importance", self.importance), ("load", self.load), ("z", self.z)]
         {
             if !value.is_finite() {
-                return Err(Error::Config { option: "balance", reason: format!("{name} is {value}") });
+                return Err(Error::Config {
+                    option: "balance",
+                    reason: format!("{name} is {value}; must be finite"),
+                });
             }
         }
         Ok(())
