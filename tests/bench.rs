@@ -97,7 +97,7 @@ fn every_subject_is_timed() {
     assert_eq!(
         names(matmul.tables[0].rows()),
         [
-            "textbook, 16 x 16 in workgroup memory",
+            "naive, 16 x 16 tiles in workgroup memory",
             "control: the same again",
             "dense x * W",
             "dense x * W^T",
@@ -182,7 +182,7 @@ fn kernels_that_are_wrong_are_not_timed() {
     for (file, from, to, subject, label) in [
         ("ceiling/fma", "a = fma(a, factor, addend);", "", Subject::Matmul, "ceiling.fma"),
         ("ceiling/copy", "step < 4u", "step < 3u", Subject::Sparse, "ceiling.copy"),
-        ("textbook/matmul", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "textbook"),
+        ("naive/tile", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "naive"),
         (
             "sdd/blocks",
             "let at = (slot * BLOCK + row)",
@@ -206,7 +206,7 @@ fn kernels_that_are_wrong_are_not_timed() {
 #[test]
 fn a_mixture_that_is_wrong_is_not_timed() {
     for (file, from, to, what) in [
-        ("combine/rows", "Value(weights[choice])", "Value(0.5 * weights[choice])", "the output"),
+        ("combine/rows", "Value(weights[assignment])", "Value(0.5 * weights[assignment])", "the output"),
         ("experts/backward", "grad[at] = weight * g * slope;", "grad[at] = g * slope;", "the gradient"),
         ("experts/backward", "dots[row] = dot;", "dots[row] = -dot;", "the gradient"),
     ] {

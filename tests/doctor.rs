@@ -41,7 +41,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     // A generator with one rotation wrong.
     ("common/random", "24u)", "23u)", "fretwork.random.fill.u32"),
     // A result in f16 that is rounded up where it should be down.
-    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)", "fretwork.convert.narrow.f32.half_out"),
+    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)", "fretwork.convert.to_f16.f32.half_out"),
     // A matrix in another's place.
     (
         "common/coop",
@@ -55,7 +55,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     (
         "combine/rows",
         "if place < params.rows {",
-        "if place < params.rows && choice % params.choices == 0u {",
+        "if place < params.rows && assignment % params.assignments == 0u {",
         "fretwork.combine.rows.f32 36 columns",
     ),
     // A row of another token.
@@ -66,7 +66,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
         "fretwork.sdd.lane.f32.b16.lhs_gather 36 columns",
     ),
     // The wrong block of the left operand; the first block of a column passed by; the wrong row of blocks.
-    ("sds/lane", "lhs_piece_of(near, first + k)", "lhs_piece_of(near, k)", "fretwork.sds.lane.f32.b16"),
+    ("sds/lane", "lhs_piece_of(upper, first + k)", "lhs_piece_of(upper, k)", "fretwork.sds.lane.f32.b16"),
     ("dss/lane", "middle)) < place", "middle)) <= place", "fretwork.dss.lane.f32.b16"),
     ("ssd/lane", "line_of(weight_row(slot))", "line_of(weight_row(slot) / 2u)", "fretwork.ssd.lane.f32.b16"),
 ];

@@ -12,7 +12,7 @@ use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Var
 use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
-    self, Activation, AdamW, Dropout, Dropping, Epilogue, Fresh, Sgd, Step, StepValues, Transpose,
+    self, Activation, AdamW, BlockInit, Dropout, Dropping, Epilogue, Sgd, Step, StepValues, Transpose,
 };
 use fretwork::random::{Key, Stream};
 use fretwork::reference::ValueScore;
@@ -402,10 +402,10 @@ fn blockwise(gpu: &Gpu, topology: &Topology) -> Outcome {
         ops::score_values(rec, &a, None, &scores[0], ValueScore::Largest)?;
         ops::score_values(rec, &a, Some(b.values()), &scores[1], ValueScore::Times)?;
         ops::mask(rec, masked.values(), &mask)?;
-        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, &Fresh::Zero, &step)?;
-        let uniform = Fresh::Uniform { limit: 0.5, key: Key([3, 4]) };
+        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, &BlockInit::Zero, &step)?;
+        let uniform = BlockInit::Uniform { limit: 0.5, key: Key([3, 4]) };
         ops::renew_blocks(rec, &pattern, drawn.values(), &born, &uniform, &step)?;
-        ops::rest_blocks(rec, &pattern, rested.values(), &awake)?;
+        ops::zero_inactive_blocks(rec, &pattern, rested.values(), &awake)?;
         ops::decay_blocks(rec, &pattern, decayed.values(), &awake, [0.5, 2.0], &step)?;
         let (first, second) = (first.values(), second.values());
         ops::adamw(rec, trained.values(), a.values(), first, second, ADAM, None, Some(&older), &step)
@@ -427,7 +427,7 @@ fn values_brought_to_a_larger_pattern() {
             let values = [(); 2].map(|()| draws.tensor(&[few, block, block]));
             let outs = [(); 2].map(|()| BlockMatrix::alloc(gpu, Class::Scratch, "out", &new).unwrap());
             let map = gpu.zeros::<u32>(Class::Scratch, "map", &[old.places()]).unwrap();
-            let [a, b] = values.each_ref().map(|values| ops::Source { values, map: &map });
+            let [a, b] = values.each_ref().map(|values| ops::RemapSource { values, map: &map });
             let dispatches = run(gpu, |rec| {
                 ops::map_pattern(rec, &old, &map)?;
                 ops::remap_blocks(rec, a, None, &outs[0])?;

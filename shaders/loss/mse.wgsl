@@ -1,11 +1,11 @@
-// Half the squared error of one row an invocation, and the gradient of the output.
+// Squared error: half of it per row, and the gradient of the output. One invocation per row.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 
 struct Params {
     rows: u32,
     columns: u32,
-    // Where in the whole these rows begin.
+    // Index of the window's first row.
     @if(window)
     first: u32,
 }

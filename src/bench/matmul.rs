@@ -1,4 +1,4 @@
-//! Dense products against the textbook's kernel.
+//! Dense matmul against the naive shared-memory tile.
 
 use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
 use crate::Result;
@@ -6,21 +6,21 @@ use crate::gpu::Recorder;
 use crate::nn::Precision;
 use crate::ops::{self, Epilogue, Transpose};
 
-/// What the dense family should reach of the textbook's rate, in f32 like it.
+/// Required speed-up of the dense family over the naive tile, both in f32.
 const BAR: f64 = 8.0;
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let [rows, inputs, outputs] = bench.sizes.layer;
     let (x, y) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let (w, flat) = (bench.numbers(2, &[outputs, inputs])?, bench.numbers(3, &[inputs, outputs])?);
-    // The textbook's kernel is f32 in any case, and so is the gradient of weights.
+    // The naive tile is f32 in any case, and so is the gradient of weights.
     let single = |case, shape: [usize; 2]| bench.numbers_in(Precision::F32, case, &shape);
-    let [textbook_x, textbook_w] = [single(0, [rows, inputs])?, single(3, [inputs, outputs])?];
-    let [textbook_y, dw] = [single(1, [rows, outputs])?, single(2, [outputs, inputs])?];
+    let [naive_x, naive_w] = [single(0, [rows, inputs])?, single(3, [inputs, outputs])?];
+    let [naive_y, dw] = [single(1, [rows, outputs])?, single(2, [outputs, inputs])?];
     let dense = |rec: &mut Recorder<'_>, [lhs, rhs, out]: [_; 3], transpose| {
         ops::dense(rec, lhs, rhs, out, transpose, Epilogue::None)
     };
-    let textbook = bench.plan(1, &|rec| ops::textbook(rec, &textbook_x, &textbook_w, &textbook_y))?;
+    let naive = bench.plan(1, &|rec| ops::naive(rec, &naive_x, &naive_w, &naive_y))?;
     let plain = bench.plan(1, &|rec| dense(rec, [&x, &flat, &y], Transpose::NN))?;
     let forward = bench.plan(1, &|rec| dense(rec, [&x, &w, &y], Transpose::NT))?;
     let backward = bench.plan(1, &|rec| dense(rec, [&y, &w, &x], Transpose::NN))?;
@@ -36,8 +36,8 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     };
     let ceilings = bench.ceilings()?;
     let mut entries = vec![
-        entry("textbook, 16 x 16 in workgroup memory", Part::Baseline, &textbook),
-        entry("control: the same again", Part::Control, &textbook),
+        entry("naive, 16 x 16 tiles in workgroup memory", Part::Baseline, &naive),
+        entry("control: the same again", Part::Control, &naive),
         entry("dense x * W", Part::Rival, &plain),
         entry("dense x * W^T", Part::Rival, &forward),
         entry("dense dy * W", Part::Rival, &backward),
@@ -54,7 +54,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         vec![Cell::text(row.name()), Cell::at_least(table.share(row), bar), of_ceiling]
     });
     let grid = Grid {
-        title: "Dense against the textbook's kernel".to_owned(),
+        title: "Dense matmul against the naive tile".to_owned(),
         head: ["product", "times as fast", "share of the device's ceiling"].map(str::to_owned).to_vec(),
         rows: lines.collect(),
     };

@@ -37,7 +37,7 @@ use crate::{Error, Result, ops};
 /// What can be timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// Dense products against the textbook's kernel.
+    /// Dense matmul against the naive shared-memory tile.
     Matmul,
     /// A layer's three products, block-sparse against dense, over densities and blocks.
     Sparse,
@@ -67,7 +67,7 @@ impl Subject {
     /// The families of kernels whose checks must hold before anything is timed. A mixture is checked whole.
     const fn families(self) -> &'static [&'static str] {
         match self {
-            Self::Matmul => &["ceiling", "textbook", "dense"],
+            Self::Matmul => &["ceiling", "naive", "dense"],
             Self::Sparse => &["ceiling", "dense", "dds", "sdd"],
             Self::Step | Self::Update => &["dense", "dds", "sdd", "loss", "optimizer", "reduce"],
             Self::Moe => &["dense"],

@@ -272,7 +272,9 @@ impl Layer {
     /// Input, output and their gradients, as [x, y, dy, dx].
     fn tensors(&self) -> Result<[&Tensor; 4]> {
         let network = &self.network;
-        let dx = network.input_grad(0).ok_or_else(|| Error::argument("moe", "input", "with a gradient", "none"))?;
+        let dx = network
+            .input_grad(0)
+            .ok_or_else(|| Error::argument("moe", "input", "with a gradient", "none"))?;
         Ok([network.input(), network.logits(), network.logits_grad(), dx])
     }
 

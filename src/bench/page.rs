@@ -71,7 +71,7 @@ fn tiles(report: &Report) -> String {
 
 /// What a kernel is drawn as.
 const KINDS: [&str; 7] =
-    ["dense", "textbook", "blocks of 8", "blocks of 16", "blocks of 32", "blocks of 64", "blocks of 128"];
+    ["dense", "naive", "blocks of 8", "blocks of 16", "blocks of 32", "blocks of 64", "blocks of 128"];
 
 /// Blocks are named in the row; what has none is dense.
 fn kind(row: &Row) -> usize {

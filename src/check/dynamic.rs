@@ -3,10 +3,10 @@
 use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor, Variant};
-use crate::ops::{self, Connect, Fresh, LossScale, Quota, Step, StepValues, Swap};
+use crate::ops::{self, BlockInit, Connect, LossScale, SelectK, Step, StepValues, Swap};
 use crate::random::{Key, Stream, Walk};
 use crate::reference::{
-    self, Extreme, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
+    self, Order, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
 };
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
@@ -29,12 +29,12 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.blocks.births.f32", births),
         Check::new("fretwork.pattern.empty.f32", empty_lines),
         Check::new("fretwork.pattern.slots.f32", slots),
-        Check::new("fretwork.pattern.index.f32.resting", index_with_resting),
+        Check::new("fretwork.pattern.index.f32.inactive", index_with_resting),
     ];
     for op in [SetOp::And, SetOp::Or, SetOp::AndNot] {
         table.push(Check::new(format!("fretwork.bits.combine.f32({op:?})"), move |gpu| combine(gpu, op)));
     }
-    for extreme in [Extreme::Largest, Extreme::Smallest] {
+    for extreme in [Order::Largest, Order::Smallest] {
         for n in [1, 117, 20_000] {
             for share in [0.0, 0.3, 1.0] {
                 let name = format!("fretwork.select.radix.f32({extreme:?}) {share} of {n}");
@@ -76,7 +76,7 @@ pub(super) fn table() -> Vec<Check> {
         }
         table.push(Check::new(format!("fretwork.score.silent.f32.b{block}"), move |gpu| silent(gpu, block)));
         for decay in [false, true] {
-            let name = if decay { "decay" } else { "rest" };
+            let name = if decay { "decay" } else { "zero_inactive" };
             let name = format!("fretwork.blocks.{name}.f32.b{block}");
             table.push(Check::new(name, move |gpu| by_set(gpu, block, decay)));
         }
@@ -210,7 +210,7 @@ fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
     if decay {
         reference::decay_blocks(&topology, &mut wanted, &awake, rates, 0.05);
     } else {
-        reference::rest_blocks(&topology, &mut wanted, &awake);
+        reference::zero_inactive_blocks(&topology, &mut wanted, &awake);
     }
     let awake = words(gpu, &awake)?;
     let step = Step::new(gpu, StepValues { learning_rate: 0.05, ..StepValues::forward(0) })?;
@@ -219,7 +219,7 @@ fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
         if decay {
             ops::decay_blocks(rec, &pattern, &values, &awake, rates, &step)?;
         } else {
-            ops::rest_blocks(rec, &pattern, &values, &awake)?;
+            ops::zero_inactive_blocks(rec, &pattern, &values, &awake)?;
         }
         Ok(values)
     })?;
@@ -293,7 +293,7 @@ fn present(gpu: &Gpu) -> Result<Verdict> {
     Ok(exact(found, &bits::present(&topology)))
 }
 
-fn select(gpu: &Gpu, extreme: Extreme, n: usize, share: f32) -> Result<Verdict> {
+fn select(gpu: &Gpu, extreme: Order, n: usize, share: f32) -> Result<Verdict> {
     let mut walk = operands(1006);
     // Many ties, some that take no part, and every magnitude.
     let mut scores: Vec<f32> = (0..n)
@@ -304,7 +304,7 @@ fn select(gpu: &Gpu, extreme: Extreme, n: usize, share: f32) -> Result<Verdict> 
     let k = Share(share).of(candidates);
     let wanted = reference::select(&scores, k, extreme);
     let (tensor, quota) = (place(gpu, &[n], &scores)?, words(gpu, &[k as u32])?);
-    for quota in [Quota::Share(Share(share)), Quota::Count(&quota)] {
+    for quota in [SelectK::Share(Share(share)), SelectK::Count(&quota)] {
         let found = thrice(gpu, |rec| {
             let chosen = words(gpu, &vec![7; n.div_ceil(32)])?;
             ops::select(rec, &tensor, quota, extreme, &chosen)?;
@@ -496,9 +496,9 @@ fn renew(gpu: &Gpu, block: usize, [uniform, reviving]: [bool; 2], counted: Count
     }
     let silent = words(gpu, &silent)?;
     let with = match (uniform, reviving) {
-        (false, _) => Fresh::Zero,
-        (true, false) => Fresh::Uniform { limit: 0.25, key: RENEWED },
-        (true, true) => Fresh::Reviving { silent, limit: 0.25, key: RENEWED },
+        (false, _) => BlockInit::Zero,
+        (true, false) => BlockInit::Uniform { limit: 0.25, key: RENEWED },
+        (true, true) => BlockInit::Reviving { silent, limit: 0.25, key: RENEWED },
     };
     // Others came with some step before, or with the one that would follow the next.
     let births: Vec<u32> = fresh
@@ -577,7 +577,7 @@ fn remap(gpu: &Gpu, block: usize, both: bool) -> Result<Verdict> {
     let found = thrice(gpu, |rec| {
         let poison = vec![f32::NAN; to.elements()];
         let out = BlockMatrix::upload(gpu, Class::Scratch, "check", &to, &poison)?;
-        let source = |values, map| ops::Source { values, map };
+        let source = |values, map| ops::RemapSource { values, map };
         let second = both.then_some((source(&b, &map_b), weights));
         ops::remap_blocks(rec, source(&a, &map_a), second, &out)?;
         Ok(out.values().clone())

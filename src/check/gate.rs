@@ -4,10 +4,10 @@ use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poison
 use crate::Result;
 use crate::gpu::{Class, Element, Gpu, Recorder, Tensor};
 use crate::ops::gate::{Draw, Grads, Inputs, Outputs, Results};
-use crate::ops::{self, ABSENT, Quota, Step, StepValues};
+use crate::ops::{self, ABSENT, SelectK, Step, StepValues};
 use crate::random::{Key, Stream};
 use crate::reference::gate::{self, Balance, Gate, Overflow, Rule, Token, Weights};
-use crate::reference::{self, Extreme, bound::UNIT};
+use crate::reference::{self, Order, bound::UNIT};
 
 /// More than one chunk of tokens and one workgroup, and a whole number of neither.
 const TOKENS: usize = 141;
@@ -22,7 +22,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.gate.tally.f32", tally),
         Check::new("fretwork.gate.scores.f32.only", |gpu| keep(gpu, Overflow::Probability)),
         Check::new("fretwork.gate.first.f32", |gpu| keep(gpu, Overflow::Position)),
-        Check::new("fretwork.gate.quota.f32", quota),
+        Check::new("fretwork.gate.capacity.f32", quota),
         Check::new("fretwork.select.radix.f32 by columns", columns),
     ];
     for valid in [false, true] {
@@ -152,7 +152,7 @@ struct Left {
 
 impl Left {
     fn new(gpu: &Gpu, gate: Gate) -> Result<Self> {
-        let choices = gate.choices(EXPERTS);
+        let choices = gate.assignments(EXPERTS);
         Ok(Self {
             probs: poisoned(gpu, &[TOKENS, EXPERTS])?,
             tokens: poisoned(gpu, &[TOKENS, 4])?,
@@ -249,7 +249,7 @@ fn token_error(token: &Token, column: usize) -> f64 {
 
 /// The twin's choices by what the device has found so far.
 fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], tokens: &[Token]) -> Vec<u32> {
-    let k = gate.choices(EXPERTS);
+    let k = gate.assignments(EXPERTS);
     let mut experts = vec![77; TOKENS * k];
     let keys = if bias.is_some() { probs } else { logits };
     let bias = bias.map(Vec::as_slice);
@@ -264,7 +264,7 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
             gate::scores(probs, tokens, &mut scores, Rule::Favour(&chosen));
         }
         Gate::ExpertChoice { .. } => {
-            gate::quota(tokens, &by_count, &mut quota);
+            gate::capacity(tokens, &by_count, &mut quota);
             gate::scores(probs, tokens, &mut scores, Rule::Probs);
         }
         _ => {
@@ -272,7 +272,7 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
             return experts;
         }
     }
-    gate::assign(&reference::select_columns(&scores, &quota, Extreme::Largest), &mut experts, TOKENS);
+    gate::assign(&reference::select_columns(&scores, &quota, Order::Largest), &mut experts, TOKENS);
     experts
 }
 
@@ -322,7 +322,7 @@ fn backward(gpu: &Gpu, case: Case) -> Result<Verdict> {
         let mut slope_values = vec![0.0; 4 * EXPERTS];
         if let Some(balance) = balance {
             let mut load = vec![f32::NAN; TOKENS * EXPERTS];
-            let load_drawn = drawn && gate.choices(EXPERTS) < EXPERTS;
+            let load_drawn = drawn && gate.assignments(EXPERTS) < EXPERTS;
             if load_drawn {
                 gate::load(&from.logits, &from.noise, &logits, &experts, tokens, &mut load);
             }
@@ -343,7 +343,7 @@ fn backward(gpu: &Gpu, case: Case) -> Result<Verdict> {
         let slopes = balance.map(|_| slope_values.as_slice());
         gate::backward(gate, &logits, &probs, tokens, &experts, &weights, weights_grad, slopes, &mut wanted);
         if drawn {
-            let slopes = slopes.filter(|_| gate.choices(EXPERTS) < EXPERTS);
+            let slopes = slopes.filter(|_| gate.assignments(EXPERTS) < EXPERTS);
             let (clean, noise) = (&from.logits, &from.noise);
             gate::noise_backward(
                 clean,
@@ -464,7 +464,7 @@ fn keep(gpu: &Gpu, overflow: Overflow) -> Result<Verdict> {
     gate::scores(&probs, &tokens, &mut scores, Rule::Only(&experts, &weights, GROUP));
     let quota: Vec<u32> = (0..GROUPS * EXPERTS).map(|i| [9, 0, 4, 1000][i % 4]).collect();
     let wanted = match overflow {
-        Overflow::Probability => reference::select_columns(&scores, &quota, Extreme::Largest),
+        Overflow::Probability => reference::select_columns(&scores, &quota, Order::Largest),
         Overflow::Position => gate::first(&scores, &quota),
     };
     let experts = gpu.upload(Class::Scratch, "check", &[TOKENS, 2], &experts)?;
@@ -484,12 +484,12 @@ fn quota(gpu: &Gpu) -> Result<Verdict> {
         (0..TOKENS).map(|token| Token { lse: 0.0, square: 0.0, counts: counts(token), total: 1.0 }).collect();
     let by_count: Vec<u32> = (0..=TOKENS as u32).map(|count| 3 * count + 1).collect();
     let mut wanted = vec![0; EXPERTS];
-    gate::quota(&tokens, &by_count, &mut wanted);
+    gate::capacity(&tokens, &by_count, &mut wanted);
     let tokens = place(gpu, &[TOKENS, 4], bytemuck::cast_slice(&tokens))?;
     let by_count = words(gpu, &by_count)?;
     let found = thrice::<u32>(gpu, |rec| {
         let quota = poisoned_words(gpu, &[EXPERTS])?;
-        ops::gate::quota(rec, &tokens, &by_count, &quota)?;
+        ops::gate::capacity(rec, &tokens, &by_count, &quota)?;
         Ok(quota)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
@@ -501,11 +501,11 @@ fn columns(gpu: &Gpu) -> Result<Verdict> {
     let scores: Vec<f32> =
         (0..ROWS * 5).map(|_| [-1.0, 0.25, 3.0, walk.uniform()][walk.below(4) as usize]).collect();
     let quota = [0, 1, 300, 740, 5000];
-    let wanted = reference::select_columns(&scores, &quota, Extreme::Smallest);
+    let wanted = reference::select_columns(&scores, &quota, Order::Smallest);
     let (tensor, quota) = (place(gpu, &[ROWS, 5], &scores)?, words(gpu, &quota)?);
     let found = thrice::<u32>(gpu, |rec| {
         let chosen = poisoned_words(gpu, &[5, ROWS.div_ceil(32)])?;
-        ops::select_columns(rec, &tensor, Quota::Count(&quota), Extreme::Smallest, &chosen)?;
+        ops::select_columns(rec, &tensor, SelectK::Count(&quota), Order::Smallest, &chosen)?;
         Ok(chosen)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))

@@ -22,9 +22,9 @@ const INDEX: u32 = 9;
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
-        Check::new("fretwork.convert.narrow.f32.half_out", |gpu| narrow(gpu, false)),
-        Check::new("fretwork.convert.narrow.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
-        Check::new("fretwork.convert.widen.f16", widen),
+        Check::new("fretwork.convert.to_f16.f32.half_out", |gpu| narrow(gpu, false)),
+        Check::new("fretwork.convert.to_f16.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
+        Check::new("fretwork.convert.to_f32.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
         Check::new("fretwork.norm.forward.f32.half_out", norm_forward),
@@ -35,7 +35,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.optimizer.sgd.f32.nesterov.quads.scaled", sgd),
     ];
     for block in BLOCKS {
-        let name = format!("fretwork.convert.narrow.f32.b{block}.half_out.placed.stochastic");
+        let name = format!("fretwork.convert.to_f16.f32.b{block}.half_out.placed.stochastic");
         table.push(Check::new(name, move |gpu| narrow_placed(gpu, block)));
     }
     for rows in [257, 1000] {
@@ -95,7 +95,7 @@ fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
     let x = hard_numbers();
     let key = Key::new(77, Stream::Check(1301));
     let mut wanted = vec![f16::ZERO; COUNT];
-    reference::narrow(&x, &mut wanted, by_chance.then_some((key, INDEX)), None);
+    reference::to_f16(&x, &mut wanted, by_chance.then_some((key, INDEX)), None);
     let step = step(gpu)?;
     let rounding =
         if by_chance { Rounding::Stochastic { key, step: &step, pattern: None } } else { Rounding::Nearest };
@@ -115,7 +115,7 @@ fn narrow_placed(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let x = numbers(&mut operands(1315), topology.elements(), 1.0);
     let key = Key::new(77, Stream::Check(1315));
     let mut wanted = vec![f16::ZERO; x.len()];
-    reference::narrow(&x, &mut wanted, Some((key, INDEX)), Some(&topology));
+    reference::to_f16(&x, &mut wanted, Some((key, INDEX)), Some(&topology));
     let (from, pattern, step) = (place(gpu, &shape, &x)?, Pattern::upload(gpu, &topology)?, step(gpu)?);
     let found = thrice::<f16>(gpu, |rec| {
         let out = poisoned_as(gpu, DType::F16, &shape)?;
@@ -144,7 +144,7 @@ fn judge_halves(found: &[f16], wanted: &[f16]) -> Verdict {
 fn widen(gpu: &Gpu) -> Result<Verdict> {
     let x: Vec<f16> = hard_numbers().into_iter().map(f16::from_f32).collect();
     let mut wanted = vec![0.0; COUNT];
-    reference::widen(&x, &mut wanted);
+    reference::to_f32(&x, &mut wanted);
     let from = gpu.upload(Class::Scratch, "check", &[COUNT], &x)?;
     let found = thrice::<f32>(gpu, |rec| {
         let out = poisoned(gpu, &[COUNT])?;

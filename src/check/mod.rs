@@ -79,7 +79,7 @@ impl Check {
         // Of a product too small for a GPU, and of one that is not.
         let by_size = [1, 4096].map(|side| ops::heuristic(gpu, [side; 3]).variant);
         let usual = |variant| match gpu.forced_variant() {
-            Some(forced) => variant == ops::stand_in(gpu, forced),
+            Some(forced) => variant == ops::fallback_variant(gpu, forced),
             None => by_size.contains(&variant),
         };
         !self.half && self.variant.is_none_or(usual)

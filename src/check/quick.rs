@@ -34,7 +34,7 @@ const OF_A_RUN: &[&str] = &[
     "optimizer.adamw.f32.b16.births",
     "optimizer.sgd.f32.nesterov",
     "pattern.empty.f32",
-    "pattern.index.f32.resting",
+    "pattern.index.f32.inactive",
     "pattern.slots.f32",
     "pattern.swap.f32 b16",
     "random.fill.f32.uniform",

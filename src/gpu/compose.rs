@@ -31,6 +31,7 @@ macro_rules! sources {
 /// Every shader file, embedded.
 const EMBEDDED: &[(&str, &str)] = sources![
     "common/activation",
+    "common/column_major",
     "common/coop",
     "common/dropout",
     "common/epilogue",
@@ -47,7 +48,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/random",
     "common/rank",
     "common/set",
-    "common/sideways",
     "common/step",
     "common/topology",
     "common/wave",
@@ -65,12 +65,12 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "blocks/decay",
     "blocks/remap",
     "blocks/renew",
-    "blocks/rest",
+    "blocks/zero_inactive",
     "ceiling/copy",
     "ceiling/fma",
     "combine/rows",
-    "convert/narrow",
-    "convert/widen",
+    "convert/to_f16",
+    "convert/to_f32",
     "dds/blocks",
     "dds/coop",
     "dds/lane",
@@ -99,6 +99,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/assign",
     "gate/backward",
     "gate/bias",
+    "gate/capacity",
     "gate/choose",
     "gate/count",
     "gate/first",
@@ -108,7 +109,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/noise",
     "gate/noise_backward",
     "gate/probs",
-    "gate/quota",
     "gate/scores",
     "gate/statistics",
     "gate/tally",
@@ -116,6 +116,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "loss/mse",
     "loss/softmax",
     "mask/apply",
+    "naive/tile",
     "norm/backward",
     "norm/forward",
     "norm/gain",
@@ -159,7 +160,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sds/lane",
     "select/radix",
     "ssd/lane",
-    "textbook/matmul",
 ];
 
 /// The text of every shader file: the embedded ones, or some replaced.
@@ -236,8 +236,7 @@ impl Sources {
 
         let mut constants = format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0));
         if let Some(Tiling { side, lanes, tall, wide, depth }) = key.tiling {
-            for (name, value) in
-                [("SIDE", side), ("LANES", lanes), ("TALL", tall), ("WIDE", wide), ("DEPTH", depth)]
+            for (name, value) in [("SIDE", side), ("LANES", lanes), ("BM", tall), ("BN", wide), ("BK", depth)]
             {
                 constants += &format!("const {name}: u32 = {value}u;\n");
             }

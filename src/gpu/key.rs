@@ -229,7 +229,7 @@ pub const FLAGS: &[&str] = &[
     "or",
     "and_not",
     // Patterns: some blocks rest; values come from two patterns.
-    "resting",
+    "inactive",
     "both",
     // Rows of an operand are gathered.
     "lhs_gather",

@@ -155,7 +155,12 @@ impl Tensor {
         let bytes = byte_size(shape, dtype)?;
         if bytes > self.bytes() {
             let found = format!("{shape:?} of {dtype:?}, {bytes} bytes");
-            return Err(Error::argument("Tensor::prefix", "shape", format!("at most {} bytes", self.bytes()), found));
+            return Err(Error::argument(
+                "Tensor::prefix",
+                "shape",
+                format!("at most {} bytes", self.bytes()),
+                found,
+            ));
         }
         Ok(Self { shape: shape.to_vec(), dtype, ..self.clone() })
     }

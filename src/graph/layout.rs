@@ -188,7 +188,8 @@ impl Layout {
             let sizes = &self.shared;
             let fits = free.iter().enumerate().filter(|&(_, &buffer)| sizes[buffer] >= bytes);
             let best = fits.min_by_key(|&(_, &buffer)| (sizes[buffer], buffer));
-            let best = best.or_else(|| free.iter().enumerate().max_by_key(|&(_, &buffer)| (sizes[buffer], buffer)));
+            let best =
+                best.or_else(|| free.iter().enumerate().max_by_key(|&(_, &buffer)| (sizes[buffer], buffer)));
             let buffer = match best.map(|(place, _)| place) {
                 Some(place) => free.swap_remove(place),
                 None => {
@@ -291,8 +292,9 @@ impl<'g> Planner<'g> {
                 inputs.push(copy);
             }
             let buffers = node.wiring.buffers.iter();
-            let buffers: Vec<_> =
-                buffers.map(|buffer| self.layout.add(buffer.name, &buffer.shape, buffer.dtype, false)).collect();
+            let buffers: Vec<_> = buffers
+                .map(|buffer| self.layout.add(buffer.name, &buffer.shape, buffer.dtype, false))
+                .collect();
             let outputs = node.outputs.iter().map(|&output| self.layout.values[output]).collect();
             self.layout.nodes[at] = NodeLayout { inputs, outputs, buffers, ..NodeLayout::default() };
             self.layout.forward.push(Action::Node(at));
@@ -322,7 +324,8 @@ impl<'g> Planner<'g> {
         let value = input.value.index;
         let info = &graph.values[value];
         let made = info.output.as_ref()?;
-        let alone = self.readers[value].len() == 1 && !graph.outputs.contains(&value) && info.watched.is_none();
+        let alone =
+            self.readers[value].len() == 1 && !graph.outputs.contains(&value) && info.watched.is_none();
         let alike = info.dtype == description.dtype && info.shape == description.shape;
         let read = input.kept || made.kept || made.fused.is_some_and(|fused| !fused.needs_pre());
         let cast = input.dtype.is_some_and(|dtype| dtype != info.dtype);
@@ -508,8 +511,7 @@ impl<'g> Planner<'g> {
 
     /// Finds the first and the last action of each storage.
     fn measure(&mut self) {
-        let actions: Vec<Action> =
-            self.layout.forward.iter().chain(&self.layout.backward).cloned().collect();
+        let actions: Vec<Action> = self.layout.forward.iter().chain(&self.layout.backward).cloned().collect();
         let forward = self.layout.forward.len();
         let end = actions.len();
         for (at, action) in actions.into_iter().enumerate() {
@@ -557,7 +559,8 @@ impl<'g> Planner<'g> {
         let inputs = layout.inputs.iter().zip(&wiring.inputs);
         touched.extend(inputs.filter(|(_, input)| input.kept).map(|(&storage, _)| storage));
         let outputs = layout.outputs.iter().zip(&wiring.outputs);
-        touched.extend(outputs.filter(|(_, output)| output.kept || output.shown).map(|(&storage, _)| storage));
+        touched
+            .extend(outputs.filter(|(_, output)| output.kept || output.shown).map(|(&storage, _)| storage));
         touched.extend(&layout.buffers);
         touched.extend(&layout.output_grads);
         for target in layout.input_grads.iter().flatten() {

@@ -78,7 +78,8 @@ impl Network {
                 Weight::Sparse(matrix) => vec![matrix.pattern().rows(), matrix.pattern().cols()],
             };
             if shape != spec.shape || weight.sparse().is_some() != spec.grid().is_some() {
-                let wanted = format!("{:?}, {}", spec.shape, if spec.grid().is_some() { "sparse" } else { "dense" });
+                let wanted =
+                    format!("{:?}, {}", spec.shape, if spec.grid().is_some() { "sparse" } else { "dense" });
                 return Err(Error::argument(&spec.name, "weight", wanted, format!("{shape:?}")));
             }
             grad.values().expect_shape(&spec.name, "gradient", weight.values().shape())?;
@@ -129,7 +130,9 @@ impl Network {
     }
 
     pub(super) fn tensor(&self, storage: StorageId) -> &Tensor {
-        self.tensors[storage.0].as_ref().expect("a pass should touch the storages that nodes were given alone")
+        self.tensors[storage.0]
+            .as_ref()
+            .expect("a pass should touch the storages that nodes were given alone")
     }
 
     /// A fused activation, and the tensor that its derivative is taken at.
@@ -142,7 +145,8 @@ impl Network {
 
     /// Inputs by name, in the order in which they were declared.
     pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
-        let input = |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
+        let input =
+            |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
         self.graph.inputs.iter().map(input).collect()
     }
 
@@ -252,7 +256,9 @@ impl Network {
             let forward = Forward { network: self, node, step };
             let mut pass = Backward { forward, grads: &parts, hook: &mut *hook };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;
-            for (&param, part) in params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param)) {
+            for (&param, part) in
+                params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param))
+            {
                 if let Some(part) = part {
                     ops::blend(rec, part.values(), self.store.get(param).grads(), [1.0, 1.0])?;
                 }
@@ -285,7 +291,14 @@ impl Network {
             Action::Activation { origin, from, to } => {
                 let (fused, pre) = self.fused(origin);
                 let dropout = dropping(fused, step);
-                ops::activation_backward(rec, self.tensor(from), pre, self.tensor(to), fused.activation, dropout)
+                ops::activation_backward(
+                    rec,
+                    self.tensor(from),
+                    pre,
+                    self.tensor(to),
+                    fused.activation,
+                    dropout,
+                )
             }
         }
     }
@@ -301,9 +314,8 @@ impl Network {
                 activations.push((name.clone(), self.tensor(self.layout.values[index])));
             }
         }
-        let output = |&index: &usize| {
-            (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]))
-        };
+        let output =
+            |&index: &usize| (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]));
         activations.extend(self.graph.outputs.iter().map(output));
         activations
     }
@@ -336,7 +348,8 @@ impl Network {
 
 /// A tensor for every storage: a buffer of its own where it is pinned, and a view of a shared one otherwise.
 fn allocate(gpu: &Gpu, layout: &Layout) -> Result<Vec<Option<Tensor>>> {
-    let words = |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
+    let words =
+        |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
     let shared = layout.shared.iter().map(words).collect::<Result<Vec<_>>>()?;
     let mut tensors = Vec::new();
     for storage in &layout.storages {

@@ -104,9 +104,7 @@ impl Param {
         let key = Key::new(identity.seed, Stream::Weights(identity.stream));
         let values = match spec.init {
             Init::Constant(value) => vec![value; elements],
-            Init::Deviation(deviation) => {
-                Draw { variance: deviation * deviation, key }.values(1.0, elements)
-            }
+            Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
             Init::Uniform(variance) => {
                 let rows = topology.map_or(spec.shape[0], Topology::written_rows).max(1);
                 let inputs = match fan_in {

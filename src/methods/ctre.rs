@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Method, Moment, Site, Surgery};
 use crate::gpu::Recorder;
-use crate::ops::{self, Extreme, Quota, SetOp, ValueScore};
+use crate::ops::{self, Order, SelectK, SetOp, ValueScore};
 use crate::{Error, Result};
 
 /// The limit of a new weight's uniform draw.
@@ -96,12 +96,12 @@ impl Method for CtreSim {
         site.exclude_kept(rec)?;
         ops::score_exclude(rec, site.dropped(), site.scores())?;
         ops::score_exclude(rec, &alike, site.scores())?;
-        ops::select(rec, site.scores(), Quota::Count(&count), Extreme::Largest, &random)?;
+        ops::select(rec, site.scores(), SelectK::Count(&count), Order::Largest, &random)?;
         ops::bits::combine(rec, &alike, &random, SetOp::Or, site.grown())?;
         // Where too few places are free for that, fewer are dropped: no more than grow, the smallest.
         ops::bits::count(rec, site.grown(), &count, false)?;
         site.score_stored(rec, ValueScore::Abs)?;
-        ops::select(rec, site.scores(), Quota::Count(&count), Extreme::Smallest, site.dropped())?;
+        ops::select(rec, site.scores(), SelectK::Count(&count), Order::Smallest, site.dropped())?;
         site.swap(rec, site.drawn(FRESH, self.seed), None)
     }
 }

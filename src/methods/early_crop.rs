@@ -134,8 +134,7 @@ fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
 /// The Hessian times the gradient, parameter by parameter: the change of the gradient a little way along itself.
 fn hessian_gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
     let gpu = network.gpu().clone();
-    let values: Vec<Tensor> =
-        network.model().store().iter().map(|param| param.values().clone()).collect();
+    let values: Vec<Tensor> = network.model().store().iter().map(|param| param.values().clone()).collect();
     let norm = |tensors: &[Tensor]| -> Result<f64> {
         let mut sum = 0.0;
         for tensor in tensors {

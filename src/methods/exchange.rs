@@ -3,7 +3,7 @@
 use super::Workspace;
 use crate::Result;
 use crate::gpu::{DType, Recorder, Tensor};
-use crate::ops::{self, Fresh, Step, Swap};
+use crate::ops::{self, BlockInit, Step, Swap};
 use crate::sparse::BlockMatrix;
 
 /// The exchange of a layer's blocks, whose sets have been selected. It needs nothing of what passed through the layer, so it
@@ -16,7 +16,7 @@ pub struct Exchange {
     pub(super) workspace: Workspace,
     pub(super) step: Step,
     /// The values of new blocks.
-    pub(super) values: Fresh,
+    pub(super) values: BlockInit,
     /// The set of blocks that are active afterwards, where some are not.
     pub(super) awake: Option<Tensor>,
 }
@@ -33,7 +33,7 @@ impl Exchange {
         ops::swap_pattern(rec, pattern, swap, self.awake.as_ref())?;
         ops::renew_blocks(rec, pattern, self.weight.values(), born, &self.values, &self.step)?;
         for part in &self.state {
-            ops::renew_blocks(rec, pattern, part, born, &Fresh::Zero, &self.step)?;
+            ops::renew_blocks(rec, pattern, part, born, &BlockInit::Zero, &self.step)?;
         }
         ops::bits::add_present(rec, pattern, self.workspace.visited())
     }

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::surgery::{all_blocks, keep_by};
 use super::{Budget, Method, Moment, Saved, Scope, Site, Surgery};
-use crate::graph::ParamId;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
+use crate::graph::ParamId;
+use crate::ops::{self, Connect, Order, SelectK, Share, ValueScore};
 use crate::{Error, Result};
 
 /// Where connections begin.
@@ -86,13 +86,13 @@ impl Method for Scl {
         // CONTRACT: the loss is a function of step(connection) * w. So the gradient of a connection is the sum of w * g over
         // its block, also where it does not stand, and that of w is g where it stands and 0 where it does not.
         ops::score_values(rec, site.weight, Some(site.grad), site.scores(), ValueScore::SignedTimes)?;
-        ops::rest_blocks(rec, pattern, site.grad, &layer.awake)?;
+        ops::zero_inactive_blocks(rec, pattern, site.grad, &layer.awake)?;
         let grid = [pattern.row_blocks(), pattern.col_blocks()];
         let learning = Connect { rate: RATE, cost: self.cost };
         ops::score_connect(rec, site.scores(), &layer.connections, grid, learning)?;
         // Those that are not negative.
-        let all = Quota::Share(Share(1.0));
-        ops::select(rec, &layer.connections, all, Extreme::Largest, &layer.awake)?;
+        let all = SelectK::Share(Share(1.0));
+        ops::select(rec, &layer.connections, all, Order::Largest, &layer.awake)?;
         site.wake_only(rec, &layer.awake)
     }
 

@@ -7,7 +7,7 @@ use half::f16;
 use super::Exchange;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
 use crate::graph::{ParamId, Signals};
-use crate::ops::{self, Extreme, Fresh, NO_PART, ProductScore, Quota, Rounding, Share, Step, ValueScore};
+use crate::ops::{self, BlockInit, NO_PART, Order, ProductScore, Rounding, SelectK, Share, Step, ValueScore};
 use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
@@ -226,8 +226,8 @@ impl Site<'_> {
     /// # Errors
     /// As the operation.
     pub fn drop_smallest(&self, rec: &mut Recorder<'_>) -> Result<()> {
-        let quota = Quota::Count(&self.workspace.wanted);
-        ops::select(rec, self.scores(), quota, Extreme::Smallest, self.dropped())
+        let quota = SelectK::Count(&self.workspace.wanted);
+        ops::select(rec, self.scores(), quota, Order::Smallest, self.dropped())
     }
 
     /// Records the choice of this share of the blocks that take part, those with the smallest scores.
@@ -236,8 +236,8 @@ impl Site<'_> {
     /// As the operation.
     pub fn smallest_share(&self, rec: &mut Recorder<'_>, share: f64) -> Result<Tensor> {
         let chosen = self.set(rec)?;
-        let quota = Quota::Share(Share(share as f32));
-        ops::select(rec, self.scores(), quota, Extreme::Smallest, &chosen)?;
+        let quota = SelectK::Share(Share(share as f32));
+        ops::select(rec, self.scores(), quota, Order::Smallest, &chosen)?;
         Ok(chosen)
     }
 
@@ -270,12 +270,12 @@ impl Site<'_> {
 
     fn grow(&self, rec: &mut Recorder<'_>, wanted: &Tensor) -> Result<()> {
         self.exclude_kept(rec)?;
-        ops::select(rec, self.scores(), Quota::Count(wanted), Extreme::Largest, self.grown())
+        ops::select(rec, self.scores(), SelectK::Count(wanted), Order::Largest, self.grown())
     }
 
     /// New weights within +- `limit`, drawn for this layer from the run's seed.
-    pub fn drawn(&self, limit: f32, seed: u64) -> Fresh {
-        Fresh::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.stream)) }
+    pub fn drawn(&self, limit: f32, seed: u64) -> BlockInit {
+        BlockInit::Uniform { limit, key: random::Key::new(seed, random::Stream::Regrowth(self.stream)) }
     }
 
     /// Records the exchange as [`Site::swap`] does, with new weights of 0, as RigL has them. Where a row of blocks passes no gradient
@@ -286,12 +286,12 @@ impl Site<'_> {
     /// # Errors
     /// As the operations.
     pub fn swap_from_zero(&self, rec: &mut Recorder<'_>) -> Result<()> {
-        let Signals::Rows { dy, .. } = self.signals else { return self.swap(rec, Fresh::Zero, None) };
+        let Signals::Rows { dy, .. } = self.signals else { return self.swap(rec, BlockInit::Zero, None) };
         let pattern = self.pattern();
         let silent = rec.gpu().alloc::<u32>(Class::Scratch, "silent rows", &[pattern.row_blocks()])?;
         ops::score_silent(rec, &self.scored(dy)?, pattern.block(), &silent)?;
         let limit = (6.0 / pattern.cols() as f32).sqrt();
-        self.swap(rec, Fresh::Reviving { silent, limit, key: self.regrowth }, None)
+        self.swap(rec, BlockInit::Reviving { silent, limit, key: self.regrowth }, None)
     }
 
     /// Records the exchange: slots of dropped blocks take grown ones, values of new blocks are renewed, their optimizer's
@@ -300,7 +300,7 @@ impl Site<'_> {
     ///
     /// # Errors
     /// As the operations.
-    pub fn swap(&self, rec: &mut Recorder<'_>, values: Fresh, awake: Option<&Tensor>) -> Result<()> {
+    pub fn swap(&self, rec: &mut Recorder<'_>, values: BlockInit, awake: Option<&Tensor>) -> Result<()> {
         let exchange = Exchange {
             weight: self.weight.clone(),
             state: self.state.to_vec(),

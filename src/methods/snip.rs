@@ -1,8 +1,8 @@
 //! Pruning before training by sensitivity: SNIP (Lee et al. 2019), and SBP-SR (Hayou et al. 2021).
 
 use super::{Budget, Method, Moment, Scope, Surgery, keep};
-use crate::{Error, Result};
 use crate::ops::{Activation, ValueScore};
+use crate::{Error, Result};
 
 /// Starts with every block and keeps those with the largest sum of |w * g| over one batch. Where all layers compete, nothing
 /// keeps it from emptying one; such a run is refused.

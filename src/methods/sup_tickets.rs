@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::surgery::choose;
 use super::{Budget, Clock, Method, Moment, Rigl, Saved, Scope, Site, Surgery, Updates};
-use crate::graph::ParamId;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, SetOp, Source, ValueScore};
+use crate::graph::ParamId;
+use crate::ops::{self, RemapSource, SetOp, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
@@ -118,7 +118,8 @@ impl SupTickets {
     /// The network becomes the average.
     fn install(&self, network: &mut dyn Surgery) -> Result<()> {
         let gpu = network.gpu().clone();
-        for (id, average) in network.model().graph().ids().collect::<Vec<_>>().into_iter().zip(&self.average) {
+        for (id, average) in network.model().graph().ids().collect::<Vec<_>>().into_iter().zip(&self.average)
+        {
             let values = match average {
                 Average::Sparse(matrix) => {
                     let set = members(&gpu, matrix.pattern())?;
@@ -186,11 +187,11 @@ fn brought_to(
     let second = match b {
         Some((b, weights)) => {
             ops::map_pattern(&mut rec, b.pattern(), &map_b)?;
-            Some((Source { values: b.values(), map: &map_b }, weights))
+            Some((RemapSource { values: b.values(), map: &map_b }, weights))
         }
         None => None,
     };
-    ops::remap_blocks(&mut rec, Source { values: a.values(), map: &map_a }, second, &out)?;
+    ops::remap_blocks(&mut rec, RemapSource { values: a.values(), map: &map_a }, second, &out)?;
     gpu.run(&rec.finish()?)?;
     Ok(out)
 }

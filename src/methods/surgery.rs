@@ -2,7 +2,7 @@
 
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::graph::{Graph, Network, Param, ParamId, Precision};
-use crate::ops::{self, Extreme, Quota, ValueScore};
+use crate::ops::{self, Order, SelectK, ValueScore};
 use crate::reference::bits;
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -229,11 +229,11 @@ pub(super) fn choose(
         score(&mut rec, (*layer, weight), &scores)?;
         if let Budget::PerLayer(wanted) = budget {
             let wanted = word(wanted.get(layer.index()).copied().unwrap_or(0))?;
-            ops::select(&mut rec, &scores, Quota::Count(&wanted), Extreme::Largest, &sets[at])?;
+            ops::select(&mut rec, &scores, SelectK::Count(&wanted), Order::Largest, &sets[at])?;
         }
     }
     if let Budget::Global(wanted) = budget {
-        ops::select(&mut rec, &scores, Quota::Count(&word(*wanted)?), Extreme::Largest, &chosen)?;
+        ops::select(&mut rec, &scores, SelectK::Count(&word(*wanted)?), Order::Largest, &chosen)?;
     }
     if counted {
         sets.iter()

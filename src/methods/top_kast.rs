@@ -2,9 +2,9 @@
 
 use super::{Method, Moment, Saved, Site, Surgery};
 use crate::Result;
-use crate::graph::ParamId;
 use crate::gpu::{Class, Recorder, Tensor};
-use crate::ops::{self, Extreme, Fresh, Quota, ValueScore};
+use crate::graph::ParamId;
+use crate::ops::{self, BlockInit, Order, SelectK, ValueScore};
 
 /// Two nested patterns per layer: the blocks of the largest magnitude have a part in the network, and a larger set of
 /// stored blocks receives gradients. What rests can wake when it has grown.
@@ -93,20 +93,20 @@ impl Method for TopKast {
         let Some(layer) = self.layer(site).filter(|layer| layer.resting > 0) else { return Ok(()) };
         // The largest are present.
         site.score_stored(rec, ValueScore::Abs)?;
-        ops::select(rec, site.scores(), Quota::Count(&layer.present), Extreme::Largest, &layer.awake)?;
+        ops::select(rec, site.scores(), SelectK::Count(&layer.present), Order::Largest, &layer.awake)?;
         // Growth first, for there may be fewer free places than the schedule wants. No block that is stored competes: it would
         // come back, though it was dropped for being small.
         site.score_randomly(rec)?;
         ops::score_exclude_stored(rec, site.weight.pattern(), None, site.scores())?;
-        let wanted = Quota::Count(site.workspace.wanted());
-        ops::select(rec, site.scores(), wanted, Extreme::Largest, site.grown())?;
+        let wanted = SelectK::Count(site.workspace.wanted());
+        ops::select(rec, site.scores(), wanted, Order::Largest, site.grown())?;
         let grown = site.word(rec)?;
         ops::bits::count(rec, site.grown(), &grown, false)?;
         // Inactive blocks of the smallest magnitude are dropped, one for each that grows.
         site.score_stored(rec, ValueScore::Abs)?;
         ops::score_exclude(rec, &layer.awake, site.scores())?;
-        ops::select(rec, site.scores(), Quota::Count(&grown), Extreme::Smallest, site.dropped())?;
-        site.swap(rec, Fresh::Zero, Some(&layer.awake))
+        ops::select(rec, site.scores(), SelectK::Count(&grown), Order::Smallest, site.dropped())?;
+        site.swap(rec, BlockInit::Zero, Some(&layer.awake))
     }
 
     fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
@@ -119,8 +119,8 @@ impl Method for TopKast {
             let scores = gpu.alloc::<f32>(Class::Scratch, "scores", &[pattern.places()])?;
             ops::fill(&mut rec, &scores, ops::NO_PART.to_bits())?;
             ops::score_values(&mut rec, &weight, None, &scores, ValueScore::Abs)?;
-            let quota = Quota::Count(&layer.present);
-            ops::select(&mut rec, &scores, quota, Extreme::Largest, &layer.awake)?;
+            let quota = SelectK::Count(&layer.present);
+            ops::select(&mut rec, &scores, quota, Order::Largest, &layer.awake)?;
             let map = scores.reinterpret(crate::gpu::DType::U32)?;
             ops::index_pattern(&mut rec, pattern, &map, Some(&layer.awake))?;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Module;
 use crate::data::Rows;
-use crate::graph::{Graph, Precision};
 use crate::gpu::DType;
+use crate::graph::{Graph, Precision};
 use crate::{Error, Result};
 
 /// Rows that a composed network reads.
@@ -43,8 +43,13 @@ impl Composed {
     /// # Errors
     /// [`Error::Argument`] where the shapes of the modules don't fit each other or the rows.
     pub fn new(module: impl Module + 'static, row: Row, seed: u64) -> Result<Self> {
-        let mut composed =
-            Self { seed, row, sparsity: None, graph: serde_json::Value::Null, module: Some(Arc::new(module)) };
+        let mut composed = Self {
+            seed,
+            row,
+            sparsity: None,
+            graph: serde_json::Value::Null,
+            module: Some(Arc::new(module)),
+        };
         let graph = composed.graph(1, Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
@@ -104,7 +109,8 @@ impl Composed {
     /// [`Error::Config`] where the two are not the same network.
     pub fn adopt(&mut self, other: &Self) -> Result<()> {
         if self != other {
-            let reason = "the network that was composed differs from the checkpoint's in its graph, rows or seed";
+            let reason =
+                "the network that was composed differs from the checkpoint's in its graph, rows or seed";
             return Err(Error::Config { option: "model", reason: reason.to_owned() });
         }
         self.module.clone_from(&other.module);

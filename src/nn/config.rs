@@ -138,7 +138,9 @@ impl ModelConfig {
                 let [wanted, found] = [&config.vocabulary, &data.vocabulary];
                 if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
             }
-            (Self::Composed(composed), rows) => composed.expect_rows(rows).or_else(|(wanted, found)| bad(wanted, found)),
+            (Self::Composed(composed), rows) => {
+                composed.expect_rows(rows).or_else(|(wanted, found)| bad(wanted, found))
+            }
             (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
             (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
         }

@@ -1,11 +1,11 @@
-//! What fills a tensor: `shaders/fill/`, twins in [`reference::fill`](crate::reference::fill).
+//! Fills and blends: `shaders/fill/`, twins in [`reference::fill`](crate::reference::fill).
 
 use super::elementwise;
 use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Args, DType, Key, Recorder, Tensor};
 
-/// Records that every word of `out`, of whatever 32-bit type, becomes `bits`.
+/// Records that every word of `out`, of any 32-bit type, becomes `bits`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if the elements of `out` are not 32 bits wide.
@@ -19,7 +19,7 @@ pub fn fill(rec: &mut Recorder<'_>, out: &Tensor, bits: u32) -> Result<()> {
     Ok(())
 }
 
-/// Records `out = a * x + b * out`; where `b` is 0, whatever `out` held.
+/// Records `out = a * x + b * out`; where `b` is 0, `out` is not read and may hold NaN.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.

@@ -7,9 +7,9 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 
 /// Records softmax cross-entropy of `logits[rows, classes]` against `labels[rows]`.
 ///
-/// `report[rows, 2]` gets each row's loss, and 1 where the largest logit is the label's (the first of equals).
-/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A label that is no class, such as
-/// [`IGNORED`](crate::reference::IGNORED), marks a row that does not count: loss, hit and gradient are 0.
+/// `report[rows, 2]` receives each row's loss, and 1 where the largest logit (the first of equals) is the label's.
+/// `grad[rows, classes]` receives the gradient times the step's `row_scale`. Rows whose label is no class, such as
+/// [`IGNORED`](crate::reference::IGNORED), do not count: loss, hit and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -31,8 +31,8 @@ pub fn softmax_cross_entropy(
     record(rec, op, "softmax", &matrices, &columns, ("classes", [rows, classes]), step)
 }
 
-/// Records half the squared error of `output[rows, columns]` against `wanted`, row by row into `report[rows]`, and
-/// its gradient times the step's `row_scale`.
+/// Records half the squared error of `output[rows, columns]` against `wanted`, per row into `report[rows]`, and its
+/// gradient times the step's `row_scale`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -53,7 +53,8 @@ pub fn mse(
     record(rec, op, "mse", &matrices, &[("report", report)], ("columns", [rows, columns]), step)
 }
 
-/// Both losses go row by row. `matrices` get windows of their rows; `columns`, a word or two to a row, do not.
+/// Records a loss by windows of rows. `matrices` are bound by window; `columns`, with one or two words per row, are
+/// bound whole.
 fn record(
     rec: &mut Recorder<'_>,
     op: &str,

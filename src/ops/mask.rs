@@ -5,10 +5,11 @@ use super::windows::Windows;
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 
-/// Records that the elements of `values` whose bit in `mask` is 0 become 0. A mask has a bit per element, 32 a word.
+/// Records that the elements of `values` whose bit in `mask` is 0 become 0. A mask has one bit per element, 32 per
+/// word.
 ///
 /// # Errors
-/// [`Error::Argument`](crate::Error::Argument) if the mask is for another number of elements.
+/// [`Error::Argument`](crate::Error::Argument) if the mask has another number of elements.
 pub fn mask(rec: &mut Recorder<'_>, values: &Tensor, mask: &Tensor) -> Result<()> {
     let op = "mask";
     mask.expect_shape(op, "mask", &[values.len().div_ceil(32)])?;

@@ -1,10 +1,10 @@
 //! Twins of `shaders/loss/`.
 
-/// The label of a row that does not count. Any other that is no class would do.
+/// Label of a row that does not count; any other label that is no class has the same effect.
 pub const IGNORED: u32 = u32::MAX;
 
-/// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` gets loss and hit, `grad` the gradient times
-/// `row_scale`.
+/// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` receives loss and hit, `grad` the gradient
+/// times `row_scale`.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],
@@ -41,7 +41,7 @@ pub fn softmax_cross_entropy(
     }
 }
 
-/// Half the squared error of each row, and its gradient times `row_scale`.
+/// Squared error: half of it per row, and its gradient times `row_scale`.
 pub fn mse(output: &[f32], wanted: &[f32], report: &mut [f32], grad: &mut [f32], row_scale: f32) {
     let columns = output.len() / report.len();
     for (row, report) in report.iter_mut().enumerate() {

@@ -390,7 +390,10 @@ impl Checkpoint {
 }
 
 /// For each parameter its topology, of those of the matrices in order.
-pub(super) fn by_param<'a>(network: &Network, topologies: &'a [Option<Topology>]) -> Vec<Option<&'a Topology>> {
+pub(super) fn by_param<'a>(
+    network: &Network,
+    topologies: &'a [Option<Topology>],
+) -> Vec<Option<&'a Topology>> {
     let mut topologies = topologies.iter();
     let topology = |param: &Param| if param.is_matrix() { topologies.next()?.as_ref() } else { None };
     network.store().iter().map(topology).collect()

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
 use crate::graph::{Graph, Network, Param, ParamId, Precision};
+use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
 use crate::nn::ModelConfig;
-use crate::ops::{self, SetOp, Source, StepValues};
+use crate::ops::{self, RemapSource, SetOp, StepValues};
 use crate::random::{Key, Stream};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -228,7 +228,7 @@ impl Surgery for Trainer {
         ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
         ops::fill_pattern(&mut rec, &pattern, set, &map)?;
         ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
-        let source = |values| Source { values, map: &old_map };
+        let source = |values| RemapSource { values, map: &old_map };
         ops::remap_blocks(&mut rec, source(old.values()), None, &weight)?;
         let mut parts = Vec::new();
         for part in self.model.store().get(param).state() {

@@ -20,11 +20,11 @@ mod settings;
 mod trainer;
 mod tuning;
 
+pub use crate::optim::OptimizerKind;
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use events::{Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
-pub use crate::optim::OptimizerKind;
 pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;

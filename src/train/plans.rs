@@ -4,10 +4,10 @@ use std::cell::RefCell;
 
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
-use crate::methods::{Method, Site, Workspace};
 use crate::graph::{GradientReady, Half, Network, Param, Signals};
-use crate::optim::Update;
+use crate::methods::{Method, Site, Workspace};
 use crate::ops::{self, LossScale, Step, StepValues};
+use crate::optim::Update;
 use crate::random::{Key, Stream};
 
 use super::Trainer;

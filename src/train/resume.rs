@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::restore::Restore;
 use super::checkpoint::by_param;
+use super::restore::Restore;
 use super::{Checkpoint, Footprint, Trainer};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};

@@ -11,10 +11,10 @@ use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
 use super::{Evaluation, Event, Flow, Footprint, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
-use crate::methods::{Clock, Method, Moment};
 use crate::graph::Network;
-use crate::optim::Optimizer;
+use crate::methods::{Clock, Method, Moment};
 use crate::ops::StepValues;
+use crate::optim::Optimizer;
 use crate::tune::Tuner;
 use crate::{Error, Result};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::operands::Operands;
 use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
-use crate::ops::usual;
+use crate::ops::default_variant;
 use crate::{Error, Result};
 
 /// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently
@@ -54,9 +54,9 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
     // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
-    let usual = usual(gpu, work);
-    let others = candidates(gpu, work, usual).into_iter().filter(|&choice| choice != usual);
-    let choices: Vec<Choice> = std::iter::once(usual).chain(others).collect();
+    let default = default_variant(gpu, work);
+    let others = candidates(gpu, work, default).into_iter().filter(|&choice| choice != default);
+    let choices: Vec<Choice> = std::iter::once(default).chain(others).collect();
     let plans = record_all(gpu, &choices, &operands);
     let mut reference: Option<Vec<f32>> = None;
     let mut runners: Vec<Runner> = Vec::new();
@@ -106,7 +106,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let fastest = best_of(&runners);
     let winner = runners
         .iter()
-        .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
+        .find(|runner| runner.choice == default && runner.best <= MARGIN * fastest)
         .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
     let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
     let versus_dense = versus_dense(gpu, &scaled, winner, deadline)?;
@@ -115,12 +115,12 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 
 /// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and
 /// compiling what has them takes longest. Cooperative matrices have bits of their own, so they compete with each other alone.
-fn candidates(gpu: &Gpu, work: &Workload, usual: Choice) -> Vec<Choice> {
+fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
         let same = choice.small && work.family == Family::Sdd && work.block >= 64;
         let costly = choice.variant == Variant::Tile && gpu.is_software();
-        gpu.runs(choice.variant) && choice.is_alike(usual) && !same && !costly
+        gpu.runs(choice.variant) && choice.is_alike(default) && !same && !costly
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
@@ -174,7 +174,7 @@ fn versus_dense(
     }
     let work = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
     let dense = Operands::new(gpu, work).and_then(|operands| {
-        let plan = record_all(gpu, &[usual(gpu, &work)], &operands).remove(0)?;
+        let plan = record_all(gpu, &[default_variant(gpu, &work)], &operands).remove(0)?;
         let (found, seconds) = try_out(gpu, &plan, &operands)?;
         Ok((plan, operands.is_right(&found), seconds))
     });

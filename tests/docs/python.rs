@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use fretwork::random::{Key, Stream, unit};
 use fretwork::reference::gate::normal;
-use fretwork::reference::narrow;
+use fretwork::reference::to_f16;
 use fretwork::sparse::Topology;
 use fretwork::train::{Checkpoint, RunFolder};
 use half::f16;
@@ -140,7 +140,7 @@ fn stochastic_rounding_is_the_librarys() {
     // From below the smallest f16 to above the largest.
     let x: Vec<f32> = (0..400).map(|i| (walk.uniform() - 0.5) * 2f32.powi(i / 10 - 22)).collect();
     let mut wanted = vec![f16::ZERO; x.len()];
-    narrow(&x, &mut wanted, Some((key, 3)), None);
+    to_f16(&x, &mut wanted, Some((key, 3)), None);
     let program = format!(
         "from generator import *\n\
          key = stream(5, ROUNDING, 1)\n\

@@ -393,7 +393,7 @@ pub(crate) struct BenchOptions {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
-    /// Dense products against the textbook's kernel.
+    /// Dense matmul against the naive shared-memory tile.
     Matmul,
     /// A layer's three products, block-sparse against dense, over densities and blocks.
     Sparse,

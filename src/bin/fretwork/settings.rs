@@ -122,7 +122,7 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
 fn expect_experts(options: &Train) -> fretwork::Result<()> {
     match options.moe.experts[..] {
         [count] if count > MOST_EXPERTS => {
-            let reason = format!("{count} experts, not 1 to {MOST_EXPERTS}");
+            let reason = format!("{count} experts; must be 1 to {MOST_EXPERTS}");
             Err(Error::Config { option: "experts", reason })
         }
         _ => Ok(()),

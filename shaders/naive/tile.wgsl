@@ -1,5 +1,5 @@
-// The matmul of every tutorial: 16 x 16 tiles through workgroup memory, one element an invocation. What the dense family is
-// measured against. Sides are multiples of 16.
+// Naive shared-memory matmul: 16 x 16 workgroup tiles, one element per invocation. Baseline of the dense family. m, n
+// and k are multiples of 16.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -15,8 +15,8 @@ struct Params {
 
 const SIDE = 16u;
 
-var<workgroup> left: array<array<f32, SIDE>, SIDE>;
-var<workgroup> right: array<array<f32, SIDE>, SIDE>;
+var<workgroup> a_tile: array<array<f32, SIDE>, SIDE>;
+var<workgroup> b_tile: array<array<f32, SIDE>, SIDE>;
 
 @compute @workgroup_size(16, 16)
 fn main(
@@ -33,11 +33,11 @@ fn main(
     let column = index % across * SIDE + local.x;
     var sum = 0.0;
     for (var k = 0u; k < params.k; k += SIDE) {
-        left[local.y][local.x] = lhs[row * params.k + k + local.x];
-        right[local.y][local.x] = rhs[(k + local.y) * params.n + column];
+        a_tile[local.y][local.x] = lhs[row * params.k + k + local.x];
+        b_tile[local.y][local.x] = rhs[(k + local.y) * params.n + column];
         workgroupBarrier();
         for (var kk = 0u; kk < SIDE; kk++) {
-            sum = fma(left[local.y][kk], right[kk][local.x], sum);
+            sum = fma(a_tile[local.y][kk], b_tile[kk][local.x], sum);
         }
         workgroupBarrier();
     }

@@ -1,11 +1,11 @@
-//! Probabilities, choices and weights.
+//! Twins of the gate's forward kernels: probabilities, assignments and weights.
 
 use super::normal::{normal, spread};
 use super::{ABSENT, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::{Key, unit};
 use crate::reference::IGNORED;
 
-/// `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
+/// Noisy logits: `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
 pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u32) {
     for (i, noisy) in noisy.iter_mut().enumerate() {
         *noisy = if noise[i].is_finite() {
@@ -16,7 +16,7 @@ pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u
     }
 }
 
-/// The probabilities of every token, and what else is needed of it.
+/// Probabilities of every token, and its per-token sums.
 pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &mut [Token], score: Score) {
     let experts = logits.len() / tokens.len();
     for (t, token) in tokens.iter_mut().enumerate() {
@@ -42,12 +42,11 @@ pub fn probs(logits: &[f32], valid: Option<&[u32]>, probs: &mut [f32], tokens: &
     }
 }
 
-/// The experts of largest key, plus bias if there is one, for every token that counts: in descending order, equals in order of
-/// their index.
+/// Top-k experts by key, plus bias if given, for every token that counts: descending, ties in index order.
 pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mut [u32]) {
-    let (count, choices) = (keys.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (keys.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
-        let experts = &mut experts[t * choices..][..choices];
+        let experts = &mut experts[t * assignments..][..assignments];
         if token.counts == 0.0 {
             experts.fill(ABSENT);
             continue;
@@ -59,8 +58,8 @@ pub fn choose(keys: &[f32], bias: Option<&[f32]>, tokens: &[Token], experts: &mu
     }
 }
 
-/// The weight of every choice. `values` are probabilities, or logits for [`Weights::Chosen`]. With a key and a step, a second
-/// choice is left to chance.
+/// Weight of every assignment. `values` are probabilities, or logits for [`Weights::Chosen`]. With a key and a step,
+/// the second assignment is dropped at random.
 pub fn weigh(
     values: &[f32],
     experts: &mut [u32],
@@ -69,11 +68,11 @@ pub fn weigh(
     rule: Weights,
     random: Option<(Key, u32)>,
 ) {
-    let (count, choices) = (values.len() / tokens, experts.len() / tokens);
+    let (count, assignments) = (values.len() / tokens, experts.len() / tokens);
     for t in 0..tokens {
         let row = &values[t * count..][..count];
-        let experts = &mut experts[t * choices..][..choices];
-        let weights = &mut weights[t * choices..][..choices];
+        let experts = &mut experts[t * assignments..][..assignments];
+        let weights = &mut weights[t * assignments..][..assignments];
         let present = |expert: &&u32| **expert != ABSENT;
         let largest =
             experts.iter().filter(present).map(|&e| row[e as usize]).reduce(f32::max).unwrap_or(0.0);
@@ -97,26 +96,27 @@ pub fn weigh(
     }
 }
 
-/// By what an expert selects among tokens.
+/// Criterion by which experts select tokens.
 #[derive(Debug, Clone, Copy)]
 pub enum Rule<'a> {
-    /// The probabilities.
+    /// Probability.
     Probs,
-    /// Those who chose it first, then the others, both by their probabilities.
+    /// Tokens that have assigned themselves to the expert first, then the others, both by probability.
     Favour(&'a [u32]),
-    /// Those who chose it, by the weights of their choices, in each group of so many tokens by itself.
+    /// Only tokens assigned to the expert, by the weights of the assignments, within each group of so many tokens.
     Only(&'a [u32], &'a [f32], usize),
 }
 
-/// The scores by which experts select among tokens, `[tokens, experts]`; of weights `[tokens of a group, groups * experts]`. A
-/// negative score takes no part: that of a token that does not count, or did not choose where only choices do.
+/// Scores by which experts select tokens, `[tokens, experts]`; for [`Rule::Only`], `[tokens of a group, groups *
+/// experts]`. Negative scores exclude: tokens that do not count, or that are not assigned to the expert where
+/// assignments are required.
 pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_>) {
     let count = probs.len() / tokens.len();
     for (at, &prob) in probs.iter().enumerate() {
         let (t, e) = (at / count, at % count);
         let place = |experts: &[u32]| {
-            let choices = experts.len() / tokens.len();
-            (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32)
+            let assignments = experts.len() / tokens.len();
+            (t * assignments..(t + 1) * assignments).find(|&i| experts[i] == e as u32)
         };
         let plain = if tokens[t].counts > 0.0 { prob } else { -0.0 };
         let to = match rule {
@@ -125,7 +125,7 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
         };
         scores[to] = match rule {
             Rule::Probs => plain,
-            // The exponent is raised by 128, which keeps the order and is above all that is at most 1.
+            // Raises the exponent by 128: order-preserving, and above any plain probability, which is at most 1.
             Rule::Favour(experts) => {
                 place(experts).map_or(plain, |_| f32::from_bits(prob.to_bits() + 0x4000_0000))
             }
@@ -134,13 +134,13 @@ pub fn scores(probs: &[f32], tokens: &[Token], scores: &mut [f32], rule: Rule<'_
     }
 }
 
-/// The first rows of each column of `scores[n, columns]` that take part, `quota[column]` of them: a bit per row, column by column
-/// in whole words.
-pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
-    let columns = quota.len();
+/// First rows of each column of `scores[n, columns]` that are not excluded, at most `capacity[column]`: one bit per
+/// row, column by column in whole words.
+pub fn first(scores: &[f32], capacity: &[u32]) -> Vec<u32> {
+    let columns = capacity.len();
     let rows = scores.len() / columns;
     let mut first = vec![0; columns * rows.div_ceil(32)];
-    for (column, &most) in quota.iter().enumerate() {
+    for (column, &most) in capacity.iter().enumerate() {
         let part = (0..rows).filter(|row| scores[row * columns + column].is_sign_positive());
         for row in part.take(most as usize) {
             first[column * rows.div_ceil(32) + row / 32] |= 1 << (row % 32);
@@ -149,30 +149,30 @@ pub fn first(scores: &[f32], quota: &[u32]) -> Vec<u32> {
     first
 }
 
-/// Each quota becomes word `n` of `by_count` for `n` tokens that count.
-pub fn quota(tokens: &[Token], by_count: &[u32], quota: &mut [u32]) {
+/// Sets every capacity to `by_count[n]`, with `n` the number of tokens that count.
+pub fn capacity(tokens: &[Token], by_count: &[u32], capacity: &mut [u32]) {
     let counting = tokens.iter().filter(|token| token.counts > 0.0).count();
-    quota.fill(by_count[counting]);
+    capacity.fill(by_count[counting]);
 }
 
-/// A place for every expert, from what each took: a bit per token, in whole words.
-pub fn assign(taken: &[u32], experts: &mut [u32], tokens: usize) {
+/// Assignment slots by expert, from the tokens that each expert selected: one bit per token, in whole words.
+pub fn assign(selected: &[u32], experts: &mut [u32], tokens: usize) {
     let (count, words) = (experts.len() / tokens, tokens.div_ceil(32));
     for (i, expert) in experts.iter_mut().enumerate() {
         let (t, e) = (i / count, i % count);
-        *expert = if taken[e * words + t / 32] >> (t % 32) & 1 == 1 { e as u32 } else { ABSENT };
+        *expert = if selected[e * words + t / 32] >> (t % 32) & 1 == 1 { e as u32 } else { ABSENT };
     }
 }
 
-/// How many choices each expert has, to the nearest multiple of `tile`.
-pub fn count(choices: &[u32], counts: &mut [u32], tile: u32) {
+/// Number of assignments per expert, rounded to the nearest multiple of `tile`.
+pub fn count(assignments: &[u32], counts: &mut [u32], tile: u32) {
     for (e, count) in counts.iter_mut().enumerate() {
-        let found = choices.iter().filter(|&&expert| expert == e as u32).count() as u32;
+        let found = assignments.iter().filter(|&&expert| expert == e as u32).count() as u32;
         *count = (found + tile / 2) / tile * tile;
     }
 }
 
-/// Choices by a hash of the tokens' identities: choice `j` is drawn at counter `(identity, j)` from the experts left.
+/// Hash routing: assignment `j` is drawn at counter `(id, j)` from the experts not yet assigned.
 pub fn hash(
     ids: &[u32],
     valid: Option<&[u32]>,
@@ -181,9 +181,9 @@ pub fn hash(
     count: usize,
     key: Key,
 ) {
-    let choices = experts.len() / ids.len();
+    let assignments = experts.len() / ids.len();
     for (t, &id) in ids.iter().enumerate() {
-        let span = t * choices..(t + 1) * choices;
+        let span = t * assignments..(t + 1) * assignments;
         if valid.is_some_and(|valid| valid[t] == IGNORED) {
             experts[span.clone()].fill(ABSENT);
             weights[span].fill(0.0);
@@ -193,7 +193,7 @@ pub fn hash(
         for (j, expert) in experts[span.clone()].iter_mut().enumerate() {
             *expert = left.remove(key.at([id, j as u32])[0] as usize % left.len());
         }
-        weights[span].fill(1.0 / choices as f32);
+        weights[span].fill(1.0 / assignments as f32);
     }
 }
 
@@ -202,7 +202,7 @@ pub fn tally(counts: &[u32], totals: &mut [u32]) {
     totals.iter_mut().zip(counts).for_each(|(total, count)| *total = total.wrapping_add(*count));
 }
 
-/// Raises the bias of experts with fewer tokens than the mean by `rate`, and lowers that of those with more.
+/// Loss-free balancing: raises the bias of experts below the mean count by `rate`, and lowers that of experts above.
 pub fn rebalance(counts: &[u32], bias: &mut [f32], rate: f32) {
     let sum: u64 = counts.iter().map(|&count| u64::from(count)).sum();
     for (bias, &count) in bias.iter_mut().zip(counts) {

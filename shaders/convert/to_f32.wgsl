@@ -1,4 +1,4 @@
-// out = x as f32, which every f16 is. What is below 2^-14 may be flushed to 0, as in every kernel that reads f16.
+// Cast to f32, exact. Magnitudes below 2^-14 may be flushed to 0, as in every kernel that reads f16.
 import package::common::grid::workgroup_index;
 
 struct Params {

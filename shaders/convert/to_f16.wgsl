@@ -1,4 +1,5 @@
-// out = x as f16, four elements an invocation: rounded to the nearest, or up or down by a random number, so that the mean is x.
+// Cast to f16, four elements per invocation: round to nearest even, or stochastically, so that the expected result is
+// x.
 import package::common::grid::workgroup_index;
 import package::common::half::{nearest4, finished4, SIGN, NORMAL, STEP};
 @if(stochastic)
@@ -14,7 +15,7 @@ struct Params {
     n: u32,
     @if(stochastic) key_0: u32,
     @if(stochastic) key_1: u32,
-    // Where in the whole these elements begin.
+    // Index of the window's first element in the whole tensor.
     @if(window) first: u32,
 }
 
@@ -49,7 +50,8 @@ fn rounded4(v: vec4<f32>, i: u32) -> vec4<f32> {
     return nearest4(v);
 }
 
-// What is cut off decides how likely the step up is: 13 bits of the mantissa, or what is left of a multiple of 2^-24.
+// Stochastic rounding: rounds up with a probability equal to the discarded fraction, of 13 mantissa bits or of a
+// multiple of 2^-24.
 @if(stochastic)
 fn rounded4(v: vec4<f32>, i: u32) -> vec4<f32> {
     let draw = vec4<u32>(bits_of(i), bits_of(i + 1u), bits_of(i + 2u), bits_of(i + 3u));

@@ -1,4 +1,4 @@
-//! Choices, exactly.
+//! Expert assignments, compared exactly.
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources};
 use fretwork::ops::gate::{self, ABSENT, Gate};
@@ -9,11 +9,11 @@ use fretwork::reference::IGNORED;
 use crate::truth::{Truth, below, best, quantile};
 use crate::{Found, Setup, gpu, read, run, twin, walk};
 
-/// The choices that the gate should have made; where probabilities decide, of the very bits that the device has found.
+/// Expected assignments. Where probabilities decide, the device's own bits of them are used.
 fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
     let (n, tokens) = (setup.experts, setup.tokens());
     let counting: Vec<usize> = (0..tokens).filter(|&t| setup.counts(t)).collect();
-    // Of one token, in order of preference.
+    // Experts of one token in order of preference.
     let preferred = |t: usize| -> Vec<usize> {
         let keys: Vec<f64> = (t * n..(t + 1) * n)
             .map(|i| match &setup.bias {
@@ -23,7 +23,7 @@ fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
             .collect();
         best(&keys)
     };
-    let k = setup.choices();
+    let k = setup.assignments();
     let mut experts = vec![ABSENT; tokens * k];
     if !setup.gate.by_expert() {
         for &t in &counting {
@@ -39,7 +39,7 @@ fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
                 .map(|i| tokens[i])
                 .collect()
         };
-        let (order, quota) = match setup.gate {
+        let (order, capacity) = match setup.gate {
             Gate::TopK { k, tile: Some(tile), .. } => {
                 let (those, others): (Vec<usize>, Vec<usize>) =
                     counting.iter().partition(|&&t| preferred(t)[..k].contains(&e));
@@ -47,20 +47,20 @@ fn wanted(setup: &Setup, found: &Found) -> Vec<u32> {
                 ([by_prob(&those), by_prob(&others)].concat(), tiles * tile)
             }
             Gate::ExpertChoice { factor } => {
-                // Padding is no token.
-                let quota = (counting.len() as f64 * f64::from(factor) / n as f64).ceil() as usize;
-                (by_prob(&counting), quota)
+                // Padding does not count.
+                let capacity = (counting.len() as f64 * f64::from(factor) / n as f64).ceil() as usize;
+                (by_prob(&counting), capacity)
             }
-            other => panic!("{other} is none of experts that choose"),
+            other => panic!("{other} is not a gate in which experts select tokens"),
         };
-        for &t in order.iter().take(quota) {
+        for &t in order.iter().take(capacity) {
             experts[t * n + e] = e as u32;
         }
     }
     experts
 }
 
-/// What is wrong with choices and weights, if anything.
+/// First mismatch of assignments and weights, if any.
 fn objection(gpu: &Gpu, setup: &Setup) -> Option<String> {
     objection_to(&run(gpu, setup), setup)
 }
@@ -82,7 +82,7 @@ fn objection_to(found: &Found, setup: &Setup) -> Option<String> {
     None
 }
 
-/// Logits with many ties, and a mask with padding.
+/// Logits with many ties, and a padding mask.
 fn quantised(gate: &str, tokens: usize, experts: usize, case: u32) -> Setup {
     let mut walk = walk(case);
     let mut setup = Setup::new(gate, tokens, experts, &mut walk);
@@ -102,7 +102,7 @@ fn a_thousand_sets_of_logits() {
     let gpu = gpu();
     let mut case = 1000;
     for experts in [1, 2, 7, 8, 64, 512] {
-        // All k where there are few experts; else the ends and some in between.
+        // Every k for few experts, else the extremes and some in between.
         for turn in 0..167 {
             let tokens = [1, 3, 33, 40][turn % 4];
             let k = match (turn, experts) {
@@ -135,9 +135,10 @@ fn a_thousand_sets_of_logits() {
 }
 
 #[test]
-fn wrong_choices_are_seen() {
+fn wrong_assignments_are_seen() {
     for (gate, file, from, to) in [
-        // The last of equals rather than the first; a bias of the wrong sign; probabilities that are not of all experts.
+        // Ties broken towards the last index; a bias with the wrong sign; probabilities not normalised over all
+        // experts.
         ("softmax-top:3", "gate/choose", "key > largest", "key >= largest"),
         ("sigmoid-top:3", "gate/choose", "x += bias[expert];", "x -= bias[expert];"),
         (
@@ -147,18 +148,13 @@ fn wrong_choices_are_seen() {
             "small_exp(logits[i] - largest)",
         ),
         ("softmax-top:3:renormalised", "gate/weigh", "weight /= sum;", ""),
-        // Padding that chooses.
+        // Assigned padding.
         ("softmax-top:3", "gate/probs", "!= IGNORED;", "!= IGNORED - 1u;"),
-        // Rounding downwards, and those who chose an expert not before others.
+        // Token rounding downwards; tokens assigned to the expert not selected before others.
         ("softmax-top:3:tile=4", "gate/count", "params.tile / 2u", "0u"),
         ("softmax-top:3:tile=4", "gate/scores", "+ FAVOUR", ""),
-        // An expert that takes one less.
-        (
-            "expert-choice:2",
-            "select/radix",
-            "remaining = min(wanted[column]",
-            "remaining = min(wanted[column] - 1u",
-        ),
+        // An expert that selects one token too few.
+        ("expert-choice:2", "select/radix", "remaining = min(k[column]", "remaining = min(k[column] - 1u"),
     ] {
         let mut setup = quantised(gate, 33, 7, 1);
         setup.logits.iter_mut().for_each(|x| *x = x.round());
@@ -172,7 +168,7 @@ fn wrong_choices_are_seen() {
     }
 }
 
-/// What gates make of a token does not depend on the tokens beside it nor on its place.
+/// A token's results depend neither on other tokens nor on its position.
 #[test]
 fn a_token_gets_the_same_bits_wherever_it_stands() {
     let gpu = gpu();
@@ -188,7 +184,7 @@ fn a_token_gets_the_same_bits_wherever_it_stands() {
     {
         let (experts, tokens) = (9, 150);
         let setup = Setup::new(gate, tokens, experts, &mut walk(20 + case as u32));
-        let k = setup.choices();
+        let k = setup.assignments();
         let whole = run(&gpu, &setup);
         let mut order: Vec<usize> = (0..tokens).collect();
         walk(30).shuffle(&mut order);
@@ -231,7 +227,7 @@ fn the_same_bits_thrice() {
     }
 }
 
-/// A second expert of weight g stays with probability g / 0.2, and the first keeps its weight.
+/// GShard's random second expert is kept with probability g / 0.2, and the first keeps its weight.
 #[test]
 fn second_experts_by_chance() {
     let gpu = gpu();
@@ -253,7 +249,7 @@ fn second_experts_by_chance() {
     }
 }
 
-/// Draws have the distribution they should, to the last of the tails.
+/// Normal draws have the right distribution up to the tails.
 #[test]
 fn normal_draws_are_normal() {
     for part in (0..1u32 << 24).step_by(4_099).chain([0, 1, 2, (1 << 24) - 1]) {
@@ -266,7 +262,7 @@ fn normal_draws_are_normal() {
         let found = f64::from(reference::gate::probability_below(x as f32));
         assert!((found - below(x)).abs() <= 2.5e-7, "{x}: {found} is not {}", below(x));
     }
-    // The truth itself: known values.
+    // Known values of the reference itself.
     assert!((below(1.959_963_984_540_054) - 0.975).abs() < 1e-14);
     assert!((below(-5.0) - 2.866_515_718_791_939e-7).abs() < 1e-19);
     assert!((quantile(0.25) + 0.674_489_750_196_081_7).abs() < 1e-12);
@@ -296,7 +292,7 @@ fn hashes_go_by_identity_and_are_even() {
         );
     }
     assert!(read::<f32>(&gpu, &weights).iter().all(|w| (w - 1.0 / 3.0).abs() < 1e-7));
-    // 5,000 identities each choose an expert with probability a half; the first choices are even too.
+    // 5,000 ids with two of the experts each; first assignments alone are uniform too.
     let counts: Vec<u32> = read(&gpu, &counts);
     assert!(counts.iter().all(|&n| n.abs_diff(15_000) < 900), "{counts:?}");
     let mut firsts = [0u32; 6];
@@ -304,13 +300,13 @@ fn hashes_go_by_identity_and_are_even() {
     assert!(firsts.iter().all(|&n| n.abs_diff(1_667) < 230), "{firsts:?}");
 }
 
-/// A bias that follows the counts brings a gate into balance that would not be.
+/// Loss-free balancing brings a collapsed gate into balance.
 #[test]
 fn a_bias_balances_without_a_loss() {
     let gpu = gpu();
     let (tokens, experts) = (400, 4);
     let mut setup = Setup::new("sigmoid-top:1", tokens, experts, &mut walk(310));
-    // Everyone likes the first expert best.
+    // Every token prefers the first expert.
     setup.logits.iter_mut().step_by(experts).for_each(|x| *x += 3.0);
     setup.balance = Some(gate::Balance::default());
     setup.bias = Some(vec![0.0; experts]);

@@ -1,18 +1,18 @@
-//! The matmul of every tutorial, which the dense family is measured against: `shaders/textbook/`, twin
+//! Naive shared-memory matmul, the baseline of the dense family: `shaders/naive/`, twin
 //! [`reference::dense`](crate::reference::dense).
 
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::{Error, Result};
 
-/// The side of a tile.
+/// Side of a workgroup tile.
 const SIDE: usize = 16;
 
 /// Records `out[m, n] = lhs[m, k] * rhs[k, n]`. All sides are multiples of 16, and each tensor must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] for a size the device does not bind.
-pub fn textbook(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor) -> Result<()> {
-    let op = "textbook";
+pub fn naive(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor) -> Result<()> {
+    let op = "naive";
     let [m, k] = lhs.matrix(op, "lhs")?;
     let n = rhs.matrix(op, "rhs")?[1];
     rhs.expect_shape(op, "rhs", &[k, n])?;
@@ -22,5 +22,5 @@ pub fn textbook(rec: &mut Recorder<'_>, lhs: &Tensor, rhs: &Tensor, out: &Tensor
     }
     let args = Args::new().tensor("lhs", lhs).tensor("rhs", rhs).tensor("out", out);
     let args = args.size(op, "m", m)?.size(op, "n", n)?.size(op, "k", k)?;
-    rec.dispatch(&Key::new(op, "matmul"), &args, (m / SIDE) as u64 * (n / SIDE) as u64)
+    rec.dispatch(&Key::new(op, "tile"), &args, (m / SIDE) as u64 * (n / SIDE) as u64)
 }

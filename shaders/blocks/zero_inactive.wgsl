@@ -1,16 +1,16 @@
-// Zeroes the blocks that rest: those outside a set.
+// Zeroes inactive blocks: those outside the active set.
 import package::common::grid::workgroup_index;
 import package::common::topology::slot_place;
 import package::constants::BLOCK;
 
 struct Params {
     n: u32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> awake: array<u32>;
+@group(0) @binding(1) var<storage, read> active_blocks: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -24,7 +24,7 @@ fn main(
         return;
     }
     let place = slot_place(params.first + i / (BLOCK * BLOCK));
-    if ((awake[place / 32u] >> (place % 32u)) & 1u) == 0u {
+    if ((active_blocks[place / 32u] >> (place % 32u)) & 1u) == 0u {
         values[i] = 0.0;
     }
 }

@@ -1,16 +1,16 @@
-// Quotas by the number of tokens that count: each is word n of a table for n such tokens. One workgroup.
+// Capacities by the number of tokens that count: every word becomes by_count[n] for n such tokens. One workgroup.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::rank::{rank, rank_total, WIDTH};
 
 struct Params {
     tokens: u32,
-    quotas: u32,
+    capacities: u32,
 }
 
 @group(0) @binding(0) var<storage, read> tokens: array<f32>;
-// A word for each number of tokens, from 0 on.
+// Capacity for each number of tokens, from 0 on.
 @group(0) @binding(1) var<storage, read> by_count: array<u32>;
-@group(0) @binding(2) var<storage, read_write> quota: array<u32>;
+@group(0) @binding(2) var<storage, read_write> capacity: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(256)
@@ -21,7 +21,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
     }
     _ = rank(local, found);
     let wanted = by_count[rank_total()];
-    for (var i = local; i < params.quotas; i += WIDTH) {
-        quota[i] = wanted;
+    for (var i = local; i < params.capacities; i += WIDTH) {
+        capacity[i] = wanted;
     }
 }
