@@ -268,6 +268,22 @@ fn the_small_twins_do_what_they_say() {
     let (mut report, mut grad) = ([0.0f32; 2], [0.0f32; 4]);
     reference::mse(&[1.0, 2.0, 3.0, 4.0], &[0.0, 2.0, 1.0, 5.0], &mut report, &mut grad, 0.5);
     assert_eq!((report, grad), ([0.5, 2.5], [0.5, 0.0, 1.0, -0.5]));
+    let (mut report, mut grad) = ([9.0f32; 1], [9.0f32; 4]);
+    reference::mse(&[1.0, 2.0, 3.0, 4.0], &[0.0, 2.0, 1.0, 5.0], &mut report, &mut grad, 1.0);
+    assert_eq!((report, grad), ([1.5], [0.5, 0.0, 1.0, -0.5]));
+    reference::mse(&[1.0, 2.0, 3.0, 4.0], &[f32::NAN, 2.0, 1.0, 5.0], &mut report, &mut grad, 1.0);
+    assert_eq!((report, grad), ([0.0], [0.0; 4]));
+
+    // One-hot targets are labels.
+    let x = [0.5, -1.0, 2.0, 0.25, 0.25, -3.0];
+    let (mut hard, mut hard_grad, mut soft, mut soft_grad) = ([9.0; 4], [9.0; 6], [9.0; 4], [9.0; 6]);
+    reference::softmax_cross_entropy(&x, &[2, 1], &mut hard, &mut hard_grad, 0.5);
+    let wanted = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0];
+    reference::soft_cross_entropy(&x, &wanted, &mut soft, &mut soft_grad, 0.5);
+    assert!(hard.iter().chain(&hard_grad).zip(soft.iter().chain(&soft_grad)).all(|(a, b)| (a - b).abs() < 1e-6));
+    // A row that pads counts for nothing.
+    reference::soft_cross_entropy(&x, &[f32::NAN, 0.0, 1.0, 0.0, 1.0, 0.0], &mut soft, &mut soft_grad, 0.5);
+    assert_eq!((&soft[..2], &soft_grad[..3]), (&[0.0; 2][..], &[0.0; 3][..]));
 
     let mut sums = [10.0, 20.0];
     reference::column_sums(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sums, true);

@@ -30,6 +30,7 @@ impl Fingerprint {
                     crc.update(bytemuck::cast_slice(table.labels()));
                 }
                 Rows::Text(text) => crc.update(text.ids()),
+                Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
         Self(crc.sum())

@@ -1,6 +1,7 @@
 //! Readers: IDX, CSV, text, and the embedded digits; and the order in which rows are seen.
 
 pub(crate) mod csv;
+mod batches;
 mod digits;
 mod fingerprint;
 pub(crate) mod idx;
@@ -11,9 +12,11 @@ pub(crate) mod text;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 pub use fingerprint::Fingerprint;
-pub use rows::{Input, Rows};
+pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
+pub use rows::Rows;
 pub use table::{Features, Table, epoch_order};
 pub use text::{Text, encode};
 
@@ -154,6 +157,30 @@ impl Dataset {
         Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new() }
     }
 
+    /// A data set of a program's own rows: whatever implements [`Batches`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the two parts differ in features or targets, or have no rows.
+    pub fn of_batches(name: &str, train: Arc<dyn Batches>, test: Arc<dyn Batches>) -> Result<Self> {
+        let shape = |rows: &dyn Batches| (rows.width(), rows.targets());
+        if shape(&*train) != shape(&*test) || train.rows() == 0 || test.rows() == 0 {
+            let words = |rows: &dyn Batches| format!("{} rows of {:?}", rows.rows(), shape(rows));
+            let found = format!("{} and {}", words(&*train), words(&*test));
+            return Err(Error::argument(name, "rows", "some, of equal width and targets", found));
+        }
+        let classes = match train.targets() {
+            Targets::Classes(classes) => classes,
+            Targets::Values(_) => 0,
+        };
+        let (train, test) = (Rows::Batches(train), Rows::Batches(test));
+        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new() })
+    }
+
+    /// Targets of a row.
+    pub fn targets(&self) -> Targets {
+        self.train.targets(self.classes)
+    }
+
     /// Only the first rows, to train on and to test on; all of them where there is no number.
     ///
     /// # Errors
@@ -165,17 +192,14 @@ impl Dataset {
                 let reason = format!("{rows} rows, but {} has {}", self.name, table.rows());
                 return Err(Error::Config { option, reason });
             }
-            table.truncate(rows);
+            table.truncate(rows)?;
         }
         Ok(self)
     }
 
     /// Features of a row, or characters of a window.
     pub fn width(&self) -> usize {
-        match &self.train {
-            Rows::Table(table) => table.width(),
-            Rows::Text(text) => text.context(),
-        }
+        self.train.width()
     }
 }
 

@@ -171,6 +171,11 @@ impl Network {
         self.layout.output_grads.iter().map(|&storage| self.tensor(storage)).collect()
     }
 
+    /// Shapes of the outputs, in order.
+    pub fn output_shapes(&self) -> Vec<Vec<usize>> {
+        self.outputs().into_iter().map(|output| output.shape().to_vec()).collect()
+    }
+
     /// The first output, `[rows, classes]` of a classifier.
     pub fn logits(&self) -> &Tensor {
         self.tensor(self.layout.values[self.graph.outputs[0]])

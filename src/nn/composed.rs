@@ -24,6 +24,8 @@ pub enum Row {
 pub struct Composed {
     seed: u64,
     row: Row,
+    /// Name of the objective that the network is trained on.
+    objective: String,
     sparsity: Option<f64>,
     /// [`Graph::describe`] of the network.
     graph: serde_json::Value,
@@ -33,23 +35,20 @@ pub struct Composed {
 
 impl PartialEq for Composed {
     fn eq(&self, other: &Self) -> bool {
-        (self.seed, self.row, &self.graph) == (other.seed, other.row, &other.graph)
+        (self.seed, self.row, &self.objective, &self.graph)
+            == (other.seed, other.row, &other.objective, &other.graph)
     }
 }
 
 impl Composed {
-    /// A network of this module, for rows of this kind.
+    /// A network of this module, for rows of this kind, to be trained on the objective of this name.
     ///
     /// # Errors
     /// [`Error::Argument`] where the shapes of the modules don't fit each other or the rows.
-    pub fn new(module: impl Module + 'static, row: Row, seed: u64) -> Result<Self> {
-        let mut composed = Self {
-            seed,
-            row,
-            sparsity: None,
-            graph: serde_json::Value::Null,
-            module: Some(Arc::new(module)),
-        };
+    pub fn new(module: impl Module + 'static, row: Row, seed: u64, objective: &str) -> Result<Self> {
+        let (graph, module) = (serde_json::Value::Null, Some(Arc::new(module) as Arc<dyn Module>));
+        let objective = objective.to_owned();
+        let mut composed = Self { seed, row, objective, sparsity: None, graph, module };
         let graph = composed.graph(1, Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
@@ -110,7 +109,7 @@ impl Composed {
     pub fn adopt(&mut self, other: &Self) -> Result<()> {
         if self != other {
             let reason =
-                "the network that was composed differs from the checkpoint's in its graph, rows or seed";
+                "the network that was composed differs from the checkpoint's in its graph, rows, objective or seed";
             return Err(Error::Config { option: "model", reason: reason.to_owned() });
         }
         self.module.clone_from(&other.module);
@@ -123,9 +122,10 @@ impl Composed {
             Row::Features(features) => format!("{features} features"),
             Row::Window(context) => format!("windows of {context} characters"),
         };
-        let found = match rows {
-            Rows::Table(table) => Row::Features(table.width()),
-            Rows::Text(text) => Row::Window(text.context()),
+        let found = match (rows, self.row) {
+            (Rows::Text(text), _) => Row::Window(text.context()),
+            (Rows::Batches(rows), Row::Window(_)) => Row::Window(rows.width()),
+            (rows, _) => Row::Features(rows.width()),
         };
         if found == self.row { Ok(()) } else { Err((words(self.row), words(found))) }
     }

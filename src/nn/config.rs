@@ -141,6 +141,7 @@ impl ModelConfig {
             (Self::Composed(composed), rows) => {
                 composed.expect_rows(rows).or_else(|(wanted, found)| bad(wanted, found))
             }
+            (Self::Mlp(config), Rows::Batches(rows)) if rows.width() == config.inputs => Ok(()),
             (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
             (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
         }

@@ -31,8 +31,33 @@ pub fn softmax_cross_entropy(
     record(rec, op, "softmax", &matrices, &columns, ("classes", [rows, classes]), step)
 }
 
-/// Records half the squared error of `output[rows, columns]` against `wanted`, per row into `report[rows]`, and its
-/// gradient times the step's `row_scale`.
+/// Records softmax cross-entropy of `logits[rows, classes]` with soft targets: a distribution `wanted[rows, classes]` for each row.
+///
+/// `report[rows, 2]` gets each row's loss, and 1 where the largest logit (the first of equals) is where the largest target is.
+/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A row whose first target is NaN is padding: loss, hit and
+/// gradient are 0.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn soft_cross_entropy(
+    rec: &mut Recorder<'_>,
+    logits: &Tensor,
+    wanted: &Tensor,
+    report: &Tensor,
+    grad: &Tensor,
+    step: &Step,
+) -> Result<()> {
+    let op = "soft_cross_entropy";
+    let [rows, classes] = logits.matrix(op, "logits")?;
+    wanted.expect_shape(op, "wanted", &[rows, classes])?;
+    report.expect_shape(op, "report", &[rows, 2])?;
+    grad.expect_shape(op, "grad", &[rows, classes])?;
+    let matrices = [("logits", logits), ("wanted", wanted), ("grad", grad)];
+    record(rec, op, "soft", &matrices, &[("report", report)], ("classes", [rows, classes]), step)
+}
+
+/// Records the mean squared error of each row of `output[rows, columns]` against `wanted`, into `report[rows]`, and its gradient
+/// times the step's `row_scale`. A row whose first target is NaN is padding: loss and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -75,6 +100,9 @@ fn record(
             args = args.tensor(name, tensor);
         }
         args = args.size(op, "rows", window.count)?.size(op, across, width)?;
+        if name == "mse" {
+            args = args.f32("share", 1.0 / width as f32);
+        }
         if !window.is_whole() {
             args = args.size(op, "first", window.start)?;
         }

@@ -59,7 +59,7 @@ pub use epilogue::{Dropping, Epilogue};
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
-pub use loss::{mse, softmax_cross_entropy};
+pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
 pub(crate) use matmul::{default_variant, fallback_variant, heuristic};
 pub use naive::naive;

@@ -52,7 +52,7 @@ pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
-pub use loss::{IGNORED, mse, softmax_cross_entropy};
+pub use loss::{IGNORED, mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};

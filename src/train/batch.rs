@@ -1,12 +1,12 @@
-//! Where rows are on their way to the device.
+//! A batch on its way to the device.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
-use super::Settings;
 use super::plans::Room;
+use super::{Objective, Settings};
 use crate::Result;
-use crate::data::{Input, Rows};
+use crate::data::{HostBatch, HostTargets, Input, Rows};
 use crate::gpu::{DType, Gpu, Tensor};
 use crate::graph::Network;
 use crate::ops::StepValues;
@@ -15,46 +15,57 @@ use crate::ops::StepValues;
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) room: Room,
-    /// How many rows it has room for.
-    rows: usize,
-    /// Where the network takes it in.
+    /// Rows of the network's output for each row of the data.
+    labels: usize,
+    /// Input of the network.
     input: Tensor,
     /// The host's side, filled and written again and again.
-    host_input: Input,
-    host_labels: Vec<u32>,
-    /// The host's side of features in half precision.
+    host: HostBatch,
+    /// Features in half precision, on the host.
     halves: Vec<f16>,
 }
 
 impl Batch {
-    /// Room for the batches of a run.
-    pub(super) fn new(gpu: &Gpu, model: &Network, settings: &Settings) -> Result<Self> {
+    /// Buffers for the batches of a run.
+    pub(super) fn new(
+        gpu: &Gpu,
+        model: &Network,
+        objective: &dyn Objective,
+        settings: &Settings,
+    ) -> Result<Self> {
         let input = model.input().clone();
+        let room = Room::new(gpu, model, objective, settings.precision.half())?;
         Ok(Self {
-            room: Room::new(gpu, model, settings.precision.half())?,
-            rows: settings.batch,
-            host_input: match input.dtype() {
-                DType::U32 => Input::Ids(vec![0; input.len()]),
-                _ => Input::Floats(vec![0.0; input.len()]),
+            labels: room.targets.shape()[0] / settings.batch,
+            host: HostBatch {
+                places: settings.batch,
+                input: match input.dtype() {
+                    DType::U32 => Input::Ids(vec![0; input.len()]),
+                    _ => Input::Floats(vec![0.0; input.len()]),
+                },
+                targets: match room.targets.dtype() {
+                    DType::U32 => HostTargets::Classes(vec![0; room.targets.len()]),
+                    _ => HostTargets::Values(vec![0.0; room.targets.len()]),
+                },
             },
-            host_labels: vec![0; model.logits().shape()[0]],
             halves: match input.dtype() {
                 DType::F16 => vec![f16::ZERO; input.len()],
                 _ => Vec::new(),
             },
+            room,
             input,
         })
     }
 
-    /// How many labels a row has: one, or one for each character of a text.
+    /// Labels of a row: one, or one for each character of a text.
     pub(super) fn labels_per_row(&self) -> usize {
-        self.host_labels.len() / self.rows
+        self.labels
     }
 
     /// Sends rows and the step's values to the device, ahead of what is submitted next.
     pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
-        data.fill(rows, &mut self.host_input, &mut self.host_labels);
-        match &self.host_input {
+        data.fill(rows, &mut self.host)?;
+        match &self.host.input {
             Input::Floats(features) if self.input.dtype() == DType::F16 => {
                 self.halves.convert_from_f32_slice(features);
                 gpu.write(&self.input, &self.halves)?;
@@ -62,7 +73,10 @@ impl Batch {
             Input::Floats(features) => gpu.write(&self.input, features)?,
             Input::Ids(ids) => gpu.write(&self.input, ids)?,
         }
-        gpu.write(&self.room.labels, &self.host_labels)?;
+        match &self.host.targets {
+            HostTargets::Classes(classes) => gpu.write(&self.room.targets, classes)?,
+            HostTargets::Values(values) => gpu.write(&self.room.targets, values)?,
+        }
         self.room.step.write(gpu, values)
     }
 }

@@ -35,6 +35,13 @@ impl Trainer {
         self.gpu.write(&self.batch.room.totals, &before)?;
         self.signs = self.read_signs()?;
         let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
+        Ok(self.evaluation(&totals, count))
+    }
+
+    /// Means over `count` labels of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.
+    pub(super) fn evaluation(&self, totals: &[f32], count: f64) -> Evaluation {
+        let mean = |total: f32| f64::from(total) / count;
+        let accuracy = if self.objective.counts_hits() { mean(totals[1]) } else { f64::NAN };
+        Evaluation { loss: mean(totals[0]), accuracy }
     }
 }

@@ -182,7 +182,7 @@ impl Surgery for Trainer {
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;
-        self.batch.room.loss(&mut rec, &self.model, false)?;
+        self.batch.room.loss(&mut rec, &self.model, &*self.objective, false)?;
         self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())

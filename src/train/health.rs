@@ -98,7 +98,12 @@ impl Trainer {
     /// Signs in the numbers of a run that is over.
     pub(super) fn judge(&self, train: Evaluation, test: Evaluation) -> Vec<String> {
         let labels = self.data.test.rows() * self.batch.labels_per_row();
-        judge(self.data.classes, labels, self.data.test.majority(), train, test)
+        match self.data.test.majority() {
+            Some(majority) if self.objective.counts_hits() => {
+                judge(self.data.classes, labels, majority, train, test)
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

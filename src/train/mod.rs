@@ -1,6 +1,7 @@
 //! The step, the loop, evaluation, checkpoints, the run folder and its report.
 
 mod batch;
+mod builder;
 mod checkpoint;
 mod evaluate;
 mod events;
@@ -9,6 +10,7 @@ mod extend;
 mod footprint;
 mod health;
 mod log;
+mod objective;
 mod plans;
 pub mod report;
 mod restore;
@@ -21,10 +23,12 @@ mod trainer;
 mod tuning;
 
 pub use crate::optim::OptimizerKind;
+pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use events::{Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
+pub use objective::{CrossEntropy, LossPass, MeanSquaredError, Objective, SoftCrossEntropy};
 pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;

@@ -10,14 +10,16 @@ use crate::ops::{self, LossScale, Step, StepValues};
 use crate::optim::Update;
 use crate::random::{Key, Stream};
 
-use super::Trainer;
+use super::{LossPass, Objective, Trainer};
+use crate::data::Targets;
 
 /// What the plans read and write besides the network.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) labels: Tensor,
+    /// Classes of the rows, `u32[rows]`, or their targets, `[rows, columns]`.
+    pub(super) targets: Tensor,
     pub(super) step: Step,
-    /// A row's loss, and whether it was classified right.
+    /// Loss of each row, and whether it was a hit where the objective counts that.
     report: Tensor,
     /// `[loss, hits]`, running totals.
     pub(super) totals: Tensor,
@@ -31,7 +33,13 @@ pub(super) struct Room {
 
 impl Room {
     /// Room for what the loss makes of the network's logits. Gradients are scaled where the network is of half precision.
-    pub(super) fn new(gpu: &Gpu, model: &Network, half: Option<Half>) -> Result<Self> {
+    pub(super) fn new(
+        gpu: &Gpu,
+        model: &Network,
+        objective: &dyn Objective,
+        half: Option<Half>,
+    ) -> Result<Self> {
+        let targets = objective.targets(&model.output_shapes())?;
         let rows = model.logits().shape()[0];
         let sparse = model.store().sparse().count();
         let step = Step::new(gpu, StepValues::forward(0))?;
@@ -40,9 +48,14 @@ impl Room {
             None => step,
         };
         Ok(Self {
-            labels: gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
+            targets: match targets {
+                Targets::Classes(_) => gpu.zeros::<u32>(Class::Activations, "labels", &[rows])?,
+                Targets::Values(columns) => {
+                    gpu.zeros::<f32>(Class::Activations, "targets", &[rows, columns])?
+                }
+            },
             step,
-            report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2])?,
+            report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 1 + usize::from(objective.counts_hits())])?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
             status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
             activity: gpu.zeros::<u32>(Class::Scratch, "activity", &[model.activations().len()])?,
@@ -51,10 +64,18 @@ impl Room {
     }
 
     /// Records loss and hits of the logits, and their gradient; `counted` ones join the totals.
-    pub(super) fn loss(&self, rec: &mut Recorder<'_>, model: &Network, counted: bool) -> Result<()> {
-        let Self { labels, step, report, totals, .. } = self;
-        ops::softmax_cross_entropy(rec, model.logits(), labels, report, model.logits_grad(), step)?;
-        if counted { ops::column_sums(rec, report, totals, true) } else { Ok(()) }
+    pub(super) fn loss(
+        &self,
+        rec: &mut Recorder<'_>,
+        model: &Network,
+        objective: &dyn Objective,
+        counted: bool,
+    ) -> Result<()> {
+        let Self { targets, step, report, totals, .. } = self;
+        let (outputs, output_grads) = (model.outputs(), model.output_grads());
+        let pass = LossPass { outputs: &outputs, output_grads: &output_grads, targets, report, step };
+        objective.record(rec, &pass)?;
+        if counted { ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true) } else { Ok(()) }
     }
 }
 
@@ -111,7 +132,7 @@ impl Trainer {
             None => None,
         };
         let refresh = record_refresh(&self.gpu, &self.model)?;
-        let test = record_test(&self.gpu, &self.model, &self.batch.room)?;
+        let test = record_test(&self.gpu, &self.model, &*self.objective, &self.batch.room)?;
         let empty = self.record_empty()?;
         Ok(Plans { train, reported, observe, update, last_update, refresh, empty, test })
     }
@@ -175,7 +196,7 @@ impl Trainer {
         let (model, method) = (&self.model, &*self.evolution.method);
         model.refresh(rec, Some(step))?;
         model.forward(rec, Some(step))?;
-        self.batch.room.loss(rec, model, counted)?;
+        self.batch.room.loss(rec, model, &*self.objective, counted)?;
         let mut deeds = 0;
         model.backward_with(rec, Some(step), &mut |rec, ready| {
             let before = rec.len();
@@ -239,10 +260,10 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
 }
 
 /// Records forward pass and loss, and the scans of what comes out of layers.
-fn record_test(gpu: &Gpu, model: &Network, room: &Room) -> Result<Plan> {
+fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, room: &Room) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.forward(&mut rec, None)?;
-    room.loss(&mut rec, model, true)?;
+    room.loss(&mut rec, model, objective, true)?;
     model.scan(&mut rec, &room.status)?;
     for (word, (_, activation)) in model.activations().into_iter().enumerate() {
         ops::activity(&mut rec, activation, &room.activity, word)?;

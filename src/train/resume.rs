@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::builder::Parts;
 use super::checkpoint::by_param;
 use super::restore::Restore;
 use super::{Checkpoint, Footprint, Trainer};
@@ -17,8 +18,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoint is not one of these settings, or the data has another fingerprint.
     pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
-        let method = checkpoint.settings.build_method();
-        Self::resume_with_method(gpu, checkpoint, path, data, method)
+        let parts = checkpoint.settings.parts();
+        Self::resume_parts(gpu, checkpoint, path, data, parts)
     }
 
     /// The same for a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds what it
@@ -33,6 +34,18 @@ impl Trainer {
         data: Dataset,
         method: Box<dyn Method>,
     ) -> Result<Self> {
+        let parts = Parts { method, ..checkpoint.settings.parts() };
+        Self::resume_parts(gpu, checkpoint, path, data, parts)
+    }
+
+    /// A run of parts, from where a checkpoint left it.
+    pub(super) fn resume_parts(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        data: Dataset,
+        parts: Parts,
+    ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
@@ -45,10 +58,10 @@ impl Trainer {
                 data.name
             )));
         }
-        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
+        Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
-        let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, method)?;
+        let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;
         Ok(trainer)

@@ -48,6 +48,27 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Ten epochs in batches of 128 rows, with AdamW at a rate of 0.001 on a one-cycle schedule, in f32, with static topologies.
+    pub fn new(model: impl Into<ModelConfig>) -> Self {
+        let model = model.into();
+        let sparsity = model.sparsity().unwrap_or(0.0);
+        Self {
+            data: String::new(),
+            first_rows: [None; 2],
+            model,
+            precision: Precision::F32,
+            method: MethodConfig::new(Kind::Static, sparsity),
+            length: Length::Epochs(10),
+            batch: 128,
+            epoch_steps: None,
+            optimizer: OptimizerKind::AdamW,
+            learning_rate: 0.001,
+            schedule: Schedule::OneCycle,
+            momentum: 0.9,
+            weight_decay: 0.01,
+        }
+    }
+
     /// Refuses what makes no sense, each by name.
     ///
     /// # Errors

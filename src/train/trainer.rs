@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::builder::Parts;
 use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
-use super::{Evaluation, Event, Flow, Footprint, Position, RunFolder, Settings, Summary};
-use crate::data::{Dataset, Fingerprint, epoch_order};
+use super::{Evaluation, Event, Flow, Footprint, Objective, Position, RunFolder, Settings, Summary};
+use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::graph::Network;
 use crate::methods::{Clock, Method, Moment};
@@ -33,6 +34,7 @@ pub struct Trainer {
     pub(super) data: Dataset,
     pub(super) fingerprint: Fingerprint,
     pub(super) model: Network,
+    pub(super) objective: Box<dyn Objective>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
@@ -60,8 +62,8 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where settings make no sense, [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, settings: Settings, data: Dataset) -> Result<Self> {
-        let method = settings.build_method();
-        Self::with_method(gpu, settings, data, method)
+        let parts = settings.parts();
+        Self::of_parts(gpu, settings, data, parts)
     }
 
     /// The same with a method of the caller's own; that of the settings is passed by, but its schedule holds.
@@ -74,15 +76,22 @@ impl Trainer {
         data: Dataset,
         method: Box<dyn Method>,
     ) -> Result<Self> {
+        let parts = Parts { method, ..settings.parts() };
+        Self::of_parts(gpu, settings, data, parts)
+    }
+
+    /// A run of parts, from its beginning.
+    pub(super) fn of_parts(gpu: &Gpu, settings: Settings, data: Dataset, parts: Parts) -> Result<Self> {
         settings.validate()?;
         settings.model.expect_data(&data)?;
-        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
+        let method = &*parts.method;
+        Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
         let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
-        let mut trainer = Self::assemble(gpu, settings, data, model, position, method)?;
+        let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
         trainer.operate(Moment::Start { epochs })?;
         Ok(trainer)
@@ -95,11 +104,17 @@ impl Trainer {
         data: Dataset,
         mut model: Network,
         position: Position,
-        method: Box<dyn Method>,
+        parts: Parts,
     ) -> Result<Self> {
-        let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+        let Parts { objective, optimizer, method } = parts;
+        let shapes = model.graph().output_shapes().into_iter().map(|(_, shape)| shape.to_vec());
+        let [wanted, found] = [objective.targets(&shapes.collect::<Vec<_>>())?, data.targets()];
+        if wanted != found && !matches!((wanted, found), (Targets::Classes(most), Targets::Classes(some)) if some <= most) {
+            let reason = format!("has {found:?} for targets, and {} of this network wants {wanted:?}", objective.name());
+            return Err(Error::Config { option: "data", reason });
+        }
         model.store_mut().allocate_state(gpu, optimizer.state_names())?;
-        let batch = Batch::new(gpu, &model, &settings)?;
+        let batch = Batch::new(gpu, &model, &*objective, &settings)?;
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &model)?;
         let plans = Plans::empty(gpu)?;
@@ -109,6 +124,7 @@ impl Trainer {
             fingerprint: Fingerprint::of(&data),
             data,
             model,
+            objective,
             optimizer,
             batch,
             plans,
@@ -356,7 +372,7 @@ impl Trainer {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
                     loss = Some(f64::from(totals[0]) / report.labels as f64);
-                    accuracy = Some(f64::from(totals[1]) / report.labels as f64);
+                    accuracy = self.objective.counts_hits().then(|| f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;
@@ -428,7 +444,7 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
         let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
-        Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
+        Ok(self.evaluation(&totals, seen))
     }
 
     /// Names the first layer, from the input on, in which something is not finite.

@@ -214,6 +214,10 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
         let (logits, labels, report, grad) = (b.f(&[4, 5]), b.u(&[4]), b.f(&[4, 2]), b.f(&[4, 5]));
         ops::softmax_cross_entropy(r, &logits, &labels, &report, &grad, &b.step())
     }),
+    ("loss::soft_cross_entropy", |b, r| {
+        let (logits, wanted) = (b.f(&[4, 5]), b.f(&[4, 5]));
+        ops::soft_cross_entropy(r, &logits, &wanted, &b.f(&[4, 2]), &b.f(&[4, 5]), &b.step())
+    }),
     ("loss::mse", |b, r| ops::mse(r, &b.f(&[4, 5]), &b.f(&[4, 5]), &b.f(&[4]), &b.f(&[4, 5]), &b.step())),
     ("mask::mask", |b, r| ops::mask(r, &b.f(&[2, 8, 8]), &b.u(&[4]))),
     ("norm::norm_forward", |b, r| {

@@ -183,7 +183,7 @@ fn permutations() -> Vec<Key> {
     }
     keys.extend(masked_or_quads(Key::new("optimizer", "adamw")));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
-    keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.extend(switch(["softmax", "soft", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
     keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
     keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
     for pass in ["forward", "queries", "keys"] {
