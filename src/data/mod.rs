@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// Rows to train on and rows to test on.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// What it is called in reports.
+    /// Name in reports.
     pub name: String,
     /// The rows to train on.
     pub train: Rows,
@@ -34,7 +34,7 @@ pub struct Dataset {
     pub vocabulary: Vec<u8>,
 }
 
-/// Where a data set comes from.
+/// Origin of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The embedded UCI optdigits.

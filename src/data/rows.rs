@@ -13,7 +13,7 @@ pub enum Rows {
     Text(Text),
 }
 
-/// What a network takes in, on the host.
+/// A batch of inputs on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// Features, row after row.
@@ -23,7 +23,7 @@ pub enum Input {
 }
 
 impl Rows {
-    /// How many there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         match self {
             Self::Table(table) => table.rows(),
@@ -31,7 +31,7 @@ impl Rows {
         }
     }
 
-    /// The share of labels that the most frequent label has: the accuracy of always answering with it.
+    /// Share of the most frequent label: the accuracy of a constant answer.
     pub fn majority(&self) -> f64 {
         let mut counts = BTreeMap::<u32, usize>::new();
         let mut count = |label: u32| *counts.entry(label).or_default() += 1;
@@ -51,7 +51,7 @@ impl Rows {
         }
     }
 
-    /// Forgets all but the first.
+    /// Keeps the first rows only.
     pub(super) fn truncate(&mut self, rows: usize) {
         match self {
             Self::Table(table) => table.truncate(rows),

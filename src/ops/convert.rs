@@ -50,7 +50,7 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
         let (part, into) = (window.of(x)?, window.of(out)?);
         let mut args = Args::new().tensor("x", &part).tensor("out", &into).size(op, "n", window.count)?;
         if !narrows {
-            rec.dispatch(&Key::new(op, "widen").dtype(DType::F16), &args, elementwise(window.count))?;
+            rec.record(&Key::new(op, "widen").dtype(DType::F16), &args, elementwise(window.count))?;
             continue;
         }
         let mut kernel = Key::new(op, "narrow").with("half_out", true);
@@ -70,7 +70,7 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
             }
         }
         // An invocation converts four.
-        rec.dispatch(&kernel, &args, elementwise(window.count.div_ceil(4)))?;
+        rec.record(&kernel, &args, elementwise(window.count.div_ceil(4)))?;
     }
     Ok(())
 }

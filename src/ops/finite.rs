@@ -24,7 +24,7 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
             .size(op, "word", word)?
             .u32("flag", flag);
         // An invocation looks at 16 elements.
-        rec.dispatch(
+        rec.record(
             &Key::new(op, "scan").dtype(float_type(&x)),
             &args,
             (window.count as u64).div_ceil(64 * 16),
@@ -54,7 +54,7 @@ pub fn activity(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize
             .size(op, "word", word)?;
         // An invocation looks at 16 elements.
         let groups = ((window.count * width) as u64).div_ceil(64 * 16);
-        rec.dispatch(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
+        rec.record(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
     }
     Ok(())
 }

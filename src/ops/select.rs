@@ -74,9 +74,9 @@ fn record(
         .size(op, "columns", columns)?;
     let key = Key::new(op, "radix").with("smallest", extreme == Extreme::Smallest);
     match quota {
-        Quota::Count(wanted) => rec.dispatch(&key, &args.tensor("wanted", wanted), columns as u64),
+        Quota::Count(wanted) => rec.record(&key, &args.tensor("wanted", wanted), columns as u64),
         Quota::Share(Share(share)) => {
-            rec.dispatch(&key.with("fraction", true), &args.f32("fraction", share), columns as u64)
+            rec.record(&key.with("fraction", true), &args.f32("fraction", share), columns as u64)
         }
     }
 }

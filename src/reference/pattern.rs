@@ -9,7 +9,7 @@ use crate::sparse::Topology;
 /// the new pattern comes, per slot, whether its block is new. Bits past the last place of the grid are no members.
 ///
 /// # Errors
-/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_resting`].
+/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_inactive`].
 pub fn swap_pattern(
     topology: &Topology,
     dropped: &[u32],
@@ -42,7 +42,7 @@ pub fn empty_lines(topology: &Topology) -> [u32; 2] {
 /// The pattern whose slots hold the members of a set, in the order of the grid; bits past its last place are no members.
 ///
 /// # Errors
-/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_resting`].
+/// [`Error::Topology`](crate::Error::Topology) as [`Topology::with_inactive`].
 pub fn fill_pattern(like: &Topology, set: &[u32]) -> Result<Topology> {
     of_places(like, &members(like, set), None)
 }
@@ -59,5 +59,5 @@ fn of_places(like: &Topology, places: &[usize], awake: Option<&[u32]>) -> Result
         places.iter().map(|place| ((place / across) as u32, (place % across) as u32)).collect();
     let resting =
         |slot: usize| awake.is_some_and(|awake| awake[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
-    Topology::with_resting(like.rows(), like.cols(), like.block(), &coordinates, resting)
+    Topology::with_inactive(like.rows(), like.cols(), like.block(), &coordinates, resting)
 }

@@ -11,7 +11,7 @@ use std::num::NonZero;
 use std::sync::Mutex;
 
 use fretwork::Error;
-use fretwork::check::share_out;
+use fretwork::check::parallel_for_each;
 use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
 use fretwork::sparse::BLOCKS;
@@ -334,7 +334,7 @@ fn every_permutation_keeps_the_rules_and_translates() {
         }
         Ok(())
     };
-    share_out(&jobs, threads, || Ok(()), inspect).unwrap();
+    parallel_for_each(&jobs, threads, || Ok(()), inspect).unwrap();
     // Told in the order of the permutations.
     let mut wrong = wrong.into_inner().unwrap();
     wrong.sort();

@@ -50,7 +50,7 @@ pub fn keep(
         .size(op, "experts", count)?
         .size(op, "choices", choices)?
         .size(op, "group", group)?;
-    rec.dispatch(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
+    rec.record(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
     let kept = kept.reshape(&[columns, group.div_ceil(32)])?;
     let quota = quota.reshape(&[columns])?;
     match overflow {
@@ -62,7 +62,7 @@ pub fn keep(
                 .tensor("first", &kept)
                 .size(op, "n", group)?
                 .size(op, "columns", columns)?;
-            rec.dispatch(&Key::new("gate", "first"), &args, columns as u64)
+            rec.record(&Key::new("gate", "first"), &args, columns as u64)
         }
     }
 }
@@ -83,5 +83,5 @@ pub fn quota(rec: &mut Recorder<'_>, tokens: &Tensor, by_count: &Tensor, quota: 
         .tensor("by_count", by_count)
         .tensor("quota", quota)
         .size(op, "quotas", quota.len())?;
-    rec.dispatch(&Key::new("gate", "quota"), &args.size(op, "tokens", count)?, 1)
+    rec.record(&Key::new("gate", "quota"), &args.size(op, "tokens", count)?, 1)
 }
