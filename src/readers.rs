@@ -113,7 +113,7 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 
 /// Both indices name the slots that have a part in the matrix, each once, in order.
 fn assert_sound(topology: &Topology) {
-    let active = topology.awake();
+    let active = topology.active();
     let mut seen = [vec![false; topology.nnz()], vec![false; topology.nnz()]];
     let mut note = |index: usize, blocks: Vec<(usize, usize)>, across: usize| {
         assert!(blocks.is_sorted_by(|a, b| a.1 < b.1) && blocks.iter().all(|&(_, place)| place < across));

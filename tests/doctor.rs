@@ -82,7 +82,7 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
         .collect();
     let open = || Gpu::request(Options::default());
     let any = open().unwrap();
-    check::share_out(&watched, any.compilers(), open, |gpu, check| {
+    check::parallel_for_each(&watched, any.compilers(), open, |gpu, check| {
         let verdict = check.applies_to(gpu).then(|| check.run(gpu)).transpose()?;
         let wrong = matches!(verdict, Some(Verdict::Wrong(_)));
         assert!(!wrong, "nothing is broken: {}: {verdict:?}", check.name);
@@ -91,7 +91,7 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
     .unwrap();
     let own = || Ok(());
     let find = |(): &(), row: &(&str, &str, &str, &str)| found(row, named(row.3), &watched);
-    check::share_out(&BREAKS, any.compilers(), own, find).unwrap();
+    check::parallel_for_each(&BREAKS, any.compilers(), own, find).unwrap();
 }
 
 /// On a device with this break its check objects, and none of those that are watched but for kernels of the same family.
@@ -115,7 +115,7 @@ fn found(
     }
     let found = matches!(objector.run(&gpu)?, Verdict::Wrong(_));
     assert!(found, "{file}: {from:?} became {to:?}, and {} did not notice", objector.name);
-    // What is common is part of all the others.
+    // The common modules are part of all other files.
     let family = file.split('/').next().unwrap_or(file);
     if family == "common" {
         return Ok(());
@@ -259,7 +259,7 @@ fn other_ways_to_run_are_right_too() {
     let table = check::by_kernel(table.iter().filter(concerned));
     let open = || Ok(ways.each_ref().map(|way| Gpu::request(way.clone()).unwrap()));
     let any = Gpu::request(Options::default()).unwrap();
-    check::share_out(&table, any.compilers(), open, |gpus, checks| -> fretwork::Result<()> {
+    check::parallel_for_each(&table, any.compilers(), open, |gpus, checks| -> fretwork::Result<()> {
         for (gpu, options) in gpus.iter().zip(&ways) {
             for check in checks {
                 // A tensor of 70,000 rows has more workgroups than 7 x 7.

@@ -297,7 +297,7 @@ fn what_no_binding_or_buffer_holds_is_refused_before_it_is_tried() {
     let side = (limit as usize / 4 / 1024) + 1;
     let large = gpu.alloc::<f32>(Class::Scratch, "large", &[side, 1024]).unwrap();
     let rec = &mut Recorder::new(&gpu);
-    // What is scored is not cut into windows.
+    // Scores are not computed in windows.
     let scores = zeros(&gpu, &[128 * 128]);
     match ops::score_product(rec, &large, &large, &scores, 8, ProductScore::Abs, None) {
         Err(Error::Limit { value, limit: found, .. }) => assert_eq!((value, found), (large.bytes(), limit)),
@@ -334,7 +334,7 @@ fn read_backs_arrive_without_waiting() {
     let gpu = gpu();
     let tensor = gpu.upload(Class::Scratch, "numbers", &[3], &[1.0f32, 2.0, 3.0]).unwrap();
     let mut pending = gpu.read::<f32>(&tensor).unwrap();
-    // What is written later does not show.
+    // The read-back precedes the later write.
     gpu.write(&tensor, &[9.0f32; 3]).unwrap();
     let started = Instant::now();
     while !pending.is_ready().unwrap() {

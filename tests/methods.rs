@@ -316,7 +316,7 @@ fn top_kasts_sets_are_nested_and_exact() {
     let check = |trainer: &Trainer| {
         for (layer, topology) in topologies(trainer).iter().enumerate() {
             assert_eq!(topology.nnz(), backward[layer]);
-            let awake = topology.awake().into_iter().filter(|awake| *awake).count();
+            let awake = topology.active().into_iter().filter(|awake| *awake).count();
             assert_eq!(awake, present[layer]);
         }
     };

@@ -132,7 +132,7 @@ fn every_other_method_reaches_every_layer() {
                 } else {
                     assert_ne!(found, drawn, "{name} never moves {layer}");
                 }
-                let active = found.awake().into_iter().filter(|active| *active).count();
+                let active = found.active().into_iter().filter(|active| *active).count();
                 match kind {
                     Kind::Scl | Kind::Importance => {
                         assert!((1..=present).contains(&active), "{name}: {layer}");

@@ -460,7 +460,7 @@ fn known_answers() {
     let (wrong, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let open = || Ok(device(Some(SMALL), Sources::default()));
     let any = device(None, Sources::default());
-    check::share_out(
+    check::parallel_for_each(
         &check::by_kernel(&table),
         any.compilers(),
         open,

@@ -338,7 +338,7 @@ fn slots_survive_and_are_validated() {
     let settings = lively(OptimizerKind::Sgd);
     for resting in [None, Some(2)] {
         let topology =
-            Topology::with_resting(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
+            Topology::with_inactive(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
         let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32).collect();
         let mut checkpoint = Checkpoint::new(settings.clone(), position, serde_json::Value::Null);
         checkpoint.put_sparse(name, &topology, &values);

@@ -56,7 +56,7 @@ fn record_product(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
 }
 
-/// The same of halves.
+/// [`record_product`] of f16.
 fn record_halves(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     let room = |shape: &[usize]| gpu.zeros::<f16>(Class::Scratch, "operand", shape).unwrap();
     let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
@@ -77,7 +77,7 @@ fn what_is_measured_is_found_again_by_another_process() {
     let first = gpu();
     let mut tuner = Tuner::open(&first, in_folder(folder.path()));
     record_product(&first, [64, 96, 32]);
-    // The same class, and another.
+    // A shape of one class with the first, and a shape of another class.
     record_product(&first, [80, 100, 36]);
     record_product(&first, [64, 96, 128]);
     assert_eq!(tuner.wanted(), 2);

@@ -280,7 +280,9 @@ fn the_small_twins_do_what_they_say() {
     reference::softmax_cross_entropy(&x, &[2, 1], &mut hard, &mut hard_grad, 0.5);
     let wanted = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0];
     reference::soft_cross_entropy(&x, &wanted, &mut soft, &mut soft_grad, 0.5);
-    assert!(hard.iter().chain(&hard_grad).zip(soft.iter().chain(&soft_grad)).all(|(a, b)| (a - b).abs() < 1e-6));
+    assert!(
+        hard.iter().chain(&hard_grad).zip(soft.iter().chain(&soft_grad)).all(|(a, b)| (a - b).abs() < 1e-6)
+    );
     // A row that pads counts for nothing.
     reference::soft_cross_entropy(&x, &[f32::NAN, 0.0, 1.0, 0.0, 1.0, 0.0], &mut soft, &mut soft_grad, 0.5);
     assert_eq!((&soft[..2], &soft_grad[..3]), (&[0.0; 2][..], &[0.0; 3][..]));

@@ -44,7 +44,7 @@ pub(super) fn table() -> Vec<Check> {
             table.push(Check::new(name, move |gpu| adamw(gpu, births, masked, [4, 16, 16])));
         }
     }
-    // So many that four does not divide them.
+    // A count that is no multiple of four.
     let ragged = COUNT - 1;
     table.push(Check::new("fretwork.optimizer.sgd.f32 999", move |gpu| sgd(gpu, false, false, ragged)));
     table.push(Check::new("fretwork.optimizer.adamw.f32 999", move |gpu| {

@@ -109,7 +109,7 @@ impl Operands {
     }
 }
 
-/// The same on the device.
+/// [`Operands`] on the device.
 struct Placed {
     logits: Tensor,
     noise: Tensor,
@@ -141,7 +141,7 @@ impl Placed {
     }
 }
 
-/// What a gate leaves on the device.
+/// Results of a gate on the device.
 struct Left {
     probs: Tensor,
     tokens: Tensor,
@@ -190,8 +190,7 @@ fn all(verdicts: impl IntoIterator<Item = (&'static str, Verdict)>) -> Verdict {
     Verdict::Right(worst)
 }
 
-/// What the device made of the stage before is what the twin goes on from, so that each is judged by itself and choices must
-/// be the same.
+/// Judges each stage by itself: the twin of a stage takes the device's results of the stage before, so choices must be equal.
 fn forward(gpu: &Gpu, case: Case) -> Result<Verdict> {
     let gate: Gate = case.text.parse()?;
     let from = Operands::new();
@@ -372,7 +371,7 @@ fn noise(gpu: &Gpu) -> Result<Verdict> {
     from.noise[9] = f32::INFINITY;
     from.noise[10] = -120.0;
     from.noise[11] = 120.0;
-    // What is not finite is for the bits.
+    // Values that are not finite are compared by their bits.
     let mut wanted = vec![0.0; TOKENS * EXPERTS];
     gate::noise(&from.logits, &from.noise, &mut wanted, key(), INDEX);
     let (logits, noise) =

@@ -154,7 +154,7 @@ fn widen(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(
         |verdict| verdict,
         |found| {
-            // What came back says as much as what went there.
+            // Widening is exact, so narrowing again must give the bits uploaded.
             let found: Vec<f16> = found.iter().copied().map(f16::from_f32).collect();
             judge_halves(&found, &x)
         },
@@ -237,7 +237,7 @@ fn norm_forward(gpu: &Gpu) -> Result<Verdict> {
         ops::norm_forward(rec, &x, &gain, &scale, &out, EPSILON)?;
         Ok(out)
     })?;
-    // As where the result is f32: a sum of squares, a quotient, a root and another quotient, and two products.
+    // A sum of squares, a quotient, a root, another quotient and two products, each rounded in f32.
     let error = |i: usize| 2.0 * gamma(COLUMNS + 12) * f64::from(wanted[i]).abs();
     let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))

@@ -19,7 +19,7 @@ enum Family {
     Sdd,
 }
 
-/// What follows the product.
+/// Epilogue of the product.
 #[derive(Debug, Clone, Copy)]
 enum Tail {
     None,
@@ -39,7 +39,7 @@ struct Case {
     tail: Tail,
     mask: bool,
     magnitude: f32,
-    /// What operands are stored as, and what the result and the pre-activation are.
+    /// Element types of the operands, and of the result and the pre-activation.
     dtypes: [DType; 2],
     number: u32,
 }
@@ -103,7 +103,7 @@ pub(super) fn table() -> Vec<Check> {
         tails.push(Tail::Forward(Activation::Relu, 0.3));
         tails.push(Tail::Backward(Activation::Relu, 0.3));
         for tail in tails {
-            // As a layer uses them: forward against W^T, backward against W.
+            // Transposes of a layer: forward against W^T, backward against W.
             let transpose = if matches!(tail, Tail::Backward(..)) { Transpose::NN } else { Transpose::NT };
             let with_tail = Case { transpose, tail, ..plain };
             cases.push(with_tail);
@@ -133,7 +133,7 @@ pub(super) fn table() -> Vec<Check> {
     table
 }
 
-/// How the configurations of cooperative matrices differ is no matter of bits.
+/// All configurations of cooperative matrices give bit-identical results.
 fn alike(gpu: &Gpu, transpose: Transpose) -> Result<Verdict> {
     let [m, n, k] = [130, 68, 99];
     let mut walk = operands(1600);
@@ -190,7 +190,7 @@ fn configured() -> Vec<Case> {
     cases
 }
 
-/// The same kernels on f16, a few of each: what differs is how elements are loaded and stored.
+/// A few cases of each kernel on f16, where only loads and stores differ.
 fn half_precision(cases: &mut Vec<Case>, plain: Case) {
     let half = Case { dtypes: HALF, ..plain };
     let to_float = Case { dtypes: HALF_TO_FLOAT, ..plain };
@@ -201,7 +201,7 @@ fn half_precision(cases: &mut Vec<Case>, plain: Case) {
     cases.push(Case { sizes: [37, 11, 27], ..half });
     cases.push(Case { dtypes: [DType::F32, DType::F16], ..plain });
     for block in BLOCKS {
-        // As a layer uses them: forward, and back to its input and to its weights.
+        // The products of a layer: forward, and backward to its input and to its weights.
         let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
         let [two, three] = sides(block);
         cases.push(Case { family: dds, block, transpose: Transpose::NT, sizes: [132, two, three], ..half });
@@ -249,8 +249,8 @@ fn half_precision(cases: &mut Vec<Case>, plain: Case) {
     cases.push(Case { magnitude: 1e3, ..to_float });
 }
 
-/// What cooperative matrices might get wrong: every transpose of every family and block, remainders along each side, and sums
-/// over many steps.
+/// Cases for cooperative matrices: every transpose of every family and block, remainders along each side, and sums over many
+/// steps.
 fn cooperative(cases: &mut Vec<Case>, plain: Case) {
     let to_float = Case { dtypes: HALF_TO_FLOAT, ..plain };
     let [dds, dsd, sdd] = [Family::Dds, Family::Dsd, Family::Sdd];
@@ -336,7 +336,7 @@ impl Case {
         blocks.extend((0..last_col as u32).map(|col| (last_row as u32, col)));
         // Slots in no order at all, as after a change of topology, and some of them resting.
         key.walk().shuffle(&mut blocks);
-        Topology::with_resting(rows, cols, self.block, &blocks, |slot| slot % 5 == 3)
+        Topology::with_inactive(rows, cols, self.block, &blocks, |slot| slot % 5 == 3)
     }
 
     fn run(&self, gpu: &Gpu) -> Result<Verdict> {
@@ -502,7 +502,7 @@ impl Case {
     }
 }
 
-/// As networks have it; the identity stands for storing it all the same.
+/// Whether networks store the pre-activation; the identity stores it as well.
 fn stores_pre(activation: Activation) -> bool {
     activation == Activation::Identity || !activation.shows_in_output()
 }
@@ -516,7 +516,7 @@ pub(super) fn activation_error(activation: Activation, x: f32) -> f64 {
     f64::from(x).abs() * sigmoid_error(activation, x)
 }
 
-/// The same for the derivative, which uses the sigmoid twice and the polynomial once more.
+/// [`activation_error`] of the derivative, which uses the sigmoid twice and the polynomial once more.
 pub(super) fn derivative_error(activation: Activation, x: f32) -> f64 {
     let steepness = match activation {
         Activation::Gelu => 1.6 + 0.22 * f64::from(x * x),

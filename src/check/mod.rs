@@ -1,10 +1,9 @@
-//! The known-answer check of every kernel: run on the device at hand, held against the CPU twin.
+//! Known-answer checks of all kernels: results of a device, compared with the CPU twins.
 //!
 //! `fretwork doctor` runs [`table`] and so do the tests. A result may differ from its twin by what the rounding of either
 //! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
 
 mod ceiling;
-mod crew;
 mod dynamic;
 mod elementwise;
 mod gate;
@@ -12,6 +11,7 @@ mod half_precision;
 mod language;
 mod matmul;
 mod pairs;
+mod pool;
 mod quick;
 mod route;
 
@@ -19,7 +19,7 @@ use std::fmt;
 
 use half::f16;
 
-pub use crew::{by_kernel, share_out};
+pub use pool::{by_kernel, parallel_for_each};
 pub use quick::{compile_time, quick};
 
 use crate::Result;
@@ -30,23 +30,23 @@ use crate::reference::bound::{self, Mismatch};
 
 /// One row of the table: a permutation of a kernel with the shape it is checked at.
 pub struct Check {
-    /// What is checked, in the words of the kernel's label.
+    /// The kernel's label, and the shape of the case.
     pub name: String,
-    /// The variant it is about, where the kernel has several.
+    /// The variant under check, if the kernel has several.
     variant: Option<Variant>,
-    /// Whether it is about half precision.
+    /// Whether the check is of half precision.
     half: bool,
     run: Box<Run>,
 }
 
 type Run = dyn Fn(&Gpu) -> Result<Verdict> + Send + Sync;
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Right; the largest error as a share of what rounding may cause, 0 where bits must be equal.
     Right(f64),
-    /// Wrong: what, and where it shows.
+    /// Wrong: the first difference.
     Wrong(String),
 }
 
@@ -57,7 +57,11 @@ impl fmt::Debug for Check {
 }
 
 impl Check {
-    fn new(name: impl Into<String>, run: impl Fn(&Gpu) -> Result<Verdict> + Send + Sync + 'static) -> Self {
+    /// A check of a kernel that every device can run; `run` returns its verdict.
+    pub fn new(
+        name: impl Into<String>,
+        run: impl Fn(&Gpu) -> Result<Verdict> + Send + Sync + 'static,
+    ) -> Self {
         Self { name: name.into(), variant: None, half: false, run: Box::new(run) }
     }
 
@@ -69,14 +73,14 @@ impl Check {
         Self { half, ..self }
     }
 
-    /// Whether the device can run what is checked. Where it cannot, nothing else uses it either.
+    /// Whether the device can run the kernel. Nothing uses the kernel on a device that cannot.
     pub fn applies_to(&self, gpu: &Gpu) -> bool {
         self.variant.is_none_or(|variant| gpu.runs(variant)) && (!self.half || gpu.has_f16())
     }
 
-    /// Whether the device takes the kernel by itself, or because it was told to, where operands are f32.
+    /// Whether the device uses the kernel for f32 operands, by default or because its variant is forced.
     pub(crate) fn is_usual(&self, gpu: &Gpu) -> bool {
-        // Of a product too small for a GPU, and of one that is not.
+        // The defaults of a product too small for a GPU, and of a large one.
         let by_size = [1, 4096].map(|side| ops::heuristic(gpu, [side; 3]).variant);
         let usual = |variant| match gpu.forced_variant() {
             Some(forced) => variant == ops::fallback_variant(gpu, forced),
@@ -90,16 +94,16 @@ impl Check {
         self.half
     }
 
-    /// Runs the kernel three times and holds the result against the twin.
+    /// Runs the kernel three times and compares the result with the twin.
     ///
     /// # Errors
-    /// Whatever keeps the kernel from running at all.
+    /// Any error that keeps the kernel from running.
     pub fn run(&self, gpu: &Gpu) -> Result<Verdict> {
         (self.run)(gpu)
     }
 }
 
-/// Every check there is.
+/// All checks.
 pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(ceiling::table());
@@ -113,7 +117,7 @@ pub fn table() -> Vec<Check> {
     table
 }
 
-/// What a case draws its operands from: the same on every machine.
+/// Random numbers of a case, the same on every machine.
 fn operands(case: u32) -> Walk {
     Key::new(0x0F8E, Stream::Check(case)).walk()
 }
@@ -123,8 +127,12 @@ fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
     (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * magnitude).collect()
 }
 
-/// Runs a plan that is made afresh three times and returns what `read` gives, or where the runs differ.
-fn thrice<T: Element + PartialEq>(
+/// Records and runs a plan three times, and returns the elements of the tensor that `record` returns; [`Verdict::Wrong`] if the
+/// bits of two runs differ.
+///
+/// # Errors
+/// Those of `record`, and as [`Recorder::finish`], [`Gpu::run`] and [`Gpu::read`].
+pub fn thrice<T: Element + PartialEq>(
     gpu: &Gpu,
     mut record: impl FnMut(&mut Recorder<'_>) -> Result<Tensor>,
 ) -> Result<Result<Vec<T>, Verdict>> {
@@ -146,8 +154,8 @@ fn thrice<T: Element + PartialEq>(
     Ok(Ok(first))
 }
 
-/// A verdict on floats.
-fn judge(found: &[f32], wanted: &[f32], bound: impl Fn(usize) -> f64) -> Verdict {
+/// The verdict on floats, each of which may be off by `bound` of its index.
+pub fn judge(found: &[f32], wanted: &[f32], bound: impl Fn(usize) -> f64) -> Verdict {
     let wanted: Vec<f64> = wanted.iter().map(|&x| f64::from(x)).collect();
     match bound::compare(found, &wanted, bound) {
         Ok(share) => Verdict::Right(share),
@@ -157,8 +165,8 @@ fn judge(found: &[f32], wanted: &[f32], bound: impl Fn(usize) -> f64) -> Verdict
     }
 }
 
-/// A verdict on what must be exact.
-fn judge_exact<T: PartialEq + fmt::Debug>(found: &[T], wanted: &[T]) -> Verdict {
+/// The verdict on elements that must be equal.
+pub fn judge_exact<T: PartialEq + fmt::Debug>(found: &[T], wanted: &[T]) -> Verdict {
     match found.iter().zip(wanted).position(|(found, wanted)| found != wanted) {
         None if found.len() == wanted.len() => Verdict::Right(0.0),
         None => Verdict::Wrong(format!("{} elements, should be {}", found.len(), wanted.len())),
@@ -176,8 +184,7 @@ fn poisoned(gpu: &Gpu, shape: &[usize]) -> Result<Tensor> {
     place(gpu, shape, &vec![f32::NAN; shape.iter().product()])
 }
 
-/// What a tensor of the type holds when these are put there. What f16 has no normal number for becomes 0: a driver may flush
-/// it, and whether this one does is not what is checked.
+/// The values as a tensor of the type holds them. Subnormal numbers of f16 become 0, since drivers may flush them.
 fn storable(dtype: DType, values: Vec<f32>) -> Vec<f32> {
     if dtype != DType::F16 {
         return values;
@@ -222,8 +229,8 @@ fn read_as(gpu: &Gpu, dtype: DType, tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(gpu.read::<f16>(tensor)?.wait()?.iter().map(|x| x.to_f32()).collect())
 }
 
-/// How far what is stored as the type may be from `wanted`, where what it was rounded from is within `bound` of it: half a
-/// unit in the last place more, or, where f16 has no normal number, anything between it and 0, which it may be flushed to.
+/// Error bound of a value stored as the type, where the value before rounding is within `bound` of `wanted`: half a unit in the
+/// last place more, or the distance to 0 for subnormal numbers of f16, which may be flushed.
 fn stored_bound(dtype: DType, wanted: f32, bound: f64) -> f64 {
     if dtype != DType::F16 {
         return bound;

@@ -47,7 +47,7 @@ fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topolog
         .map(|(row, col)| (row as u32, col as u32))
         .collect();
     key.walk().shuffle(&mut blocks);
-    Topology::with_resting(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
+    Topology::with_inactive(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
 }
 
 /// Scores of the blocks of experts' weights by a part of the tokens.

@@ -73,7 +73,10 @@ impl HostBatch {
     pub fn values(&mut self) -> Result<(&mut [f32], &mut [f32])> {
         match (&mut self.input, &mut self.targets) {
             (Input::Floats(features), HostTargets::Values(targets)) => Ok((features, targets)),
-            _ => Err(Error::Config { option: "data", reason: "is not of features with numbers as targets".to_owned() }),
+            _ => Err(Error::Config {
+                option: "data",
+                reason: "is not of features with numbers as targets".to_owned(),
+            }),
         }
     }
 
@@ -84,7 +87,10 @@ impl HostBatch {
     pub fn classes(&mut self) -> Result<(&mut [f32], &mut [u32])> {
         match (&mut self.input, &mut self.targets) {
             (Input::Floats(features), HostTargets::Classes(classes)) => Ok((features, classes)),
-            _ => Err(Error::Config { option: "data", reason: "is not of features with a class each".to_owned() }),
+            _ => Err(Error::Config {
+                option: "data",
+                reason: "is not of features with a class each".to_owned(),
+            }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Readers: IDX, CSV, text, and the embedded digits; and the order in which rows are seen.
 
-pub(crate) mod csv;
 mod batches;
+pub(crate) mod csv;
 mod digits;
 mod fingerprint;
 pub(crate) mod idx;
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use fingerprint::Fingerprint;
 pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
+pub use fingerprint::Fingerprint;
 pub use rows::Rows;
 pub use table::{Features, Table, epoch_order};
 pub use text::{Text, encode};
@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// Rows to train on and rows to test on.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// What it is called in reports.
+    /// Name in reports.
     pub name: String,
     /// The rows to train on.
     pub train: Rows,
@@ -37,7 +37,7 @@ pub struct Dataset {
     pub vocabulary: Vec<u8>,
 }
 
-/// Where a data set comes from.
+/// Origin of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The embedded UCI optdigits.

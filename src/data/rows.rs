@@ -125,7 +125,10 @@ impl Rows {
                 }
                 batches.fill(rows, batch)
             }
-            _ => Err(Error::Config { option: "data", reason: "is not of the kind that the network reads".to_owned() }),
+            _ => Err(Error::Config {
+                option: "data",
+                reason: "is not of the kind that the network reads".to_owned(),
+            }),
         }
     }
 }

@@ -108,8 +108,7 @@ impl Composed {
     /// [`Error::Config`] where the two are not the same network.
     pub fn adopt(&mut self, other: &Self) -> Result<()> {
         if self != other {
-            let reason =
-                "the network that was composed differs from the checkpoint's in its graph, rows, objective or seed";
+            let reason = "the network that was composed differs from the checkpoint's in its graph, rows, objective or seed";
             return Err(Error::Config { option: "model", reason: reason.to_owned() });
         }
         self.module.clone_from(&other.module);

@@ -67,7 +67,7 @@ fn record(
             args = args.size(op, "first", window.start)?;
         }
         let args = bind_activation(op, args, activation, dropout)?;
-        rec.dispatch(&key.clone().with("window", drawn), &args, elementwise(window.count))?;
+        rec.record(&key.clone().with("window", drawn), &args, elementwise(window.count))?;
     }
     Ok(())
 }

@@ -147,7 +147,7 @@ impl<'a> Call<'a> {
         let tiles = self.attention.context.div_ceil(LANES * rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
         let key = Key::new("attention", self.name).block(self.head).with("several", rows > 1);
-        rec.dispatch(&key, &args, workgroups)
+        rec.record(&key, &args, workgroups)
     }
 }
 

@@ -17,7 +17,7 @@ pub fn combine(rec: &mut Recorder<'_>, a: &Tensor, b: &Tensor, op: SetOp, out: &
     out.expect_shape(name, "out", a.shape())?;
     let key = Key::new("bits", "combine").with("or", op == SetOp::Or).with("and_not", op == SetOp::AndNot);
     let args = Args::new().tensor("a", a).tensor("b", b).tensor("out", out).size(name, "n", a.len())?;
-    rec.dispatch(&key, &args, elementwise(a.len()))
+    rec.record(&key, &args, elementwise(a.len()))
 }
 
 /// Records the population count of `set`, stored in the first word of `out`, or added to it where `add`.
@@ -26,7 +26,7 @@ pub fn combine(rec: &mut Recorder<'_>, a: &Tensor, b: &Tensor, op: SetOp, out: &
 /// [`Error::Argument`](crate::Error::Argument) where types do not fit.
 pub fn count(rec: &mut Recorder<'_>, set: &Tensor, out: &Tensor, add: bool) -> Result<()> {
     let args = Args::new().tensor("members", set).tensor("out", out).size("bits.count", "n", set.len())?;
-    rec.dispatch(&Key::new("bits", "count").with("add", add), &args, 1)
+    rec.record(&Key::new("bits", "count").with("add", add), &args, 1)
 }
 
 /// Records that `set` becomes the set of the pattern's stored blocks.
@@ -45,5 +45,5 @@ pub fn present(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor) -> Resul
 pub fn add_present(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor) -> Result<()> {
     set.expect_shape("bits.present", "set", &[pattern.places().div_ceil(32)])?;
     let args = Args::new().tensor("topology", pattern.packed()).tensor("members", set);
-    rec.dispatch(&Key::new("bits", "present"), &args, elementwise(pattern.nnz()))
+    rec.record(&Key::new("bits", "present"), &args, elementwise(pattern.nnz()))
 }

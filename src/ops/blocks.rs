@@ -80,7 +80,7 @@ pub fn renew_blocks(
             silent.expect_shape(op, "silent", &[pattern.row_blocks()])?;
             args = args.tensor("silent", silent);
         }
-        rec.dispatch(&key, &args, elementwise(rows))?;
+        rec.record(&key, &args, elementwise(rows))?;
     }
     Ok(())
 }
@@ -138,7 +138,7 @@ pub fn remap_blocks(
                 .f32("weight_b", weight_b)
                 .size(op, "slots_b", b.values.shape()[0])?;
         }
-        rec.dispatch(&key, &args, elementwise(quads))?;
+        rec.record(&key, &args, elementwise(quads))?;
     }
     Ok(())
 }
@@ -167,7 +167,7 @@ pub fn remap_births(
         .size(op, "n", born.len())?
         .size(op, "slots", before.len())?
         .u32("now", now);
-    rec.dispatch(&Key::new("blocks", "births"), &args, elementwise(born.len()))
+    rec.record(&Key::new("blocks", "births"), &args, elementwise(born.len()))
 }
 
 /// Records that the blocks of `values` (`[nnz, block, block]`) outside the set `active` become 0.
@@ -218,7 +218,7 @@ fn by_set<'a>(
         let args = more(Args::new().tensor("active_blocks", active).tensor("topology", pattern.packed()));
         let args = args.size(name, "first", window.start)?;
         let args = args.tensor("values", &values).size(name, "n", values.len())?;
-        rec.dispatch(&key, &args, elementwise(values.len()))?;
+        rec.record(&key, &args, elementwise(values.len()))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub fn copy(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
     let op = "ceiling.copy";
     out.expect_shape(op, "out", x.shape())?;
     let args = Args::new().tensor("x", x).tensor("out", out).size(op, "n", x.len())?;
-    rec.dispatch(&Key::new("ceiling", "copy"), &args, elementwise(x.len().div_ceil(4)))
+    rec.record(&Key::new("ceiling", "copy"), &args, elementwise(x.len().div_ceil(4)))
 }
 
 /// Records `rounds` of [`MULTIPLY_ADDS`] fused multiply-adds in registers for each element of `out` (f32). Element
@@ -33,5 +33,5 @@ pub fn fma(rec: &mut Recorder<'_>, out: &Tensor, rounds: u32, [factor, addend]: 
         .u32("rounds", rounds)
         .f32("factor", factor)
         .f32("addend", addend);
-    rec.dispatch(&Key::new("ceiling", "fma"), &args, elementwise(out.len()))
+    rec.record(&Key::new("ceiling", "fma"), &args, elementwise(out.len()))
 }

@@ -39,5 +39,5 @@ pub fn combine(
     let scalar = !n.is_multiple_of(4);
     let across = if scalar { n } else { n / 4 }.div_ceil(32);
     let key = Key::new("combine", "rows").with("weighted", weights.is_some()).with("add", add);
-    rec.dispatch(&key.with("out_scalar", scalar), &args, shape.tokens as u64 * across as u64)
+    rec.record(&key.with("out_scalar", scalar), &args, shape.tokens as u64 * across as u64)
 }

@@ -49,7 +49,7 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
         let (part, into) = (window.of(x)?, window.of(out)?);
         let mut args = Args::new().tensor("x", &part).tensor("out", &into).size(op, "n", window.count)?;
         if !to_f16 {
-            rec.dispatch(&Key::new(op, "to_f32").dtype(DType::F16), &args, elementwise(window.count))?;
+            rec.record(&Key::new(op, "to_f32").dtype(DType::F16), &args, elementwise(window.count))?;
             continue;
         }
         let mut kernel = Key::new(op, "to_f16").with("half_out", true);
@@ -69,7 +69,7 @@ pub fn convert(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, rounding: Round
             }
         }
         // Four elements per invocation.
-        rec.dispatch(&kernel, &args, elementwise(window.count.div_ceil(4)))?;
+        rec.record(&kernel, &args, elementwise(window.count.div_ceil(4)))?;
     }
     Ok(())
 }

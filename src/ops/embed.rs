@@ -41,7 +41,7 @@ pub fn embed_gather(
             .size(op, "context", context)?;
         // A workgroup covers 64 columns of 16 tokens.
         let workgroups = (window.count as u64).div_ceil(16) * elementwise(columns);
-        rec.dispatch(&Key::new("embed", "gather"), &args, workgroups)?;
+        rec.record(&Key::new("embed", "gather"), &args, workgroups)?;
     }
     Ok(())
 }
@@ -100,7 +100,7 @@ fn scatter(
             .tensor("next", &next)
             .size(op, "tokens", window.count)?
             .size(op, "vocabulary", vocabulary)?;
-        rec.dispatch(&Key::new("embed", "link"), &args, chunks as u64 * elementwise(vocabulary))?;
+        rec.record(&Key::new("embed", "link"), &args, chunks as u64 * elementwise(vocabulary))?;
 
         let mut args = Args::new()
             .tensor("heads", &heads)
@@ -115,7 +115,7 @@ fn scatter(
         }
         let key = Key::new("embed", "scatter").with("window", !window.is_whole());
         // A workgroup covers 64 columns of one row.
-        rec.dispatch(&key, &args, (chunks * vocabulary) as u64 * elementwise(columns))?;
+        rec.record(&key, &args, (chunks * vocabulary) as u64 * elementwise(columns))?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub fn experts_activate(
         args = args.tensor("up", up.values());
     }
     let key = Key::new("experts", "activate").block(pattern.block()).with("gated", up.is_some());
-    rec.dispatch(&with_activation(key, activation), &args, elementwise(pattern.elements() / 4))
+    rec.record(&with_activation(key, activation), &args, elementwise(pattern.elements() / 4))
 }
 
 /// Operands of [`experts_backward`]: block matrices of one pattern, and vectors with one entry per row.
@@ -87,7 +87,7 @@ pub fn experts_backward(
     // Rows per workgroup, as in the shader. Rows without blocks keep their value.
     let rows = block.min(256 / (block / 4));
     let workgroups = if pattern.nnz() == 0 { 0 } else { pattern.rows() / rows };
-    rec.dispatch(&with_activation(key, activation), &args, workgroups as u64)
+    rec.record(&with_activation(key, activation), &args, workgroups as u64)
 }
 
 fn slope(activation: Activation) -> f32 {

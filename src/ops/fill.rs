@@ -14,7 +14,7 @@ pub fn fill(rec: &mut Recorder<'_>, out: &Tensor, bits: u32) -> Result<()> {
     for window in Windows::new(rec.gpu(), out.len()).over(&words).cut() {
         let words = window.of(&words)?;
         let args = Args::new().tensor("out", &words).size("fill", "n", window.count)?.u32("value", bits);
-        rec.dispatch(&Key::new("fill", "words"), &args, elementwise(window.count))?;
+        rec.record(&Key::new("fill", "words"), &args, elementwise(window.count))?;
     }
     Ok(())
 }
@@ -32,7 +32,7 @@ pub fn blend(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, [a, b]: [f32; 2])
         let cells = if quads { x.len() / 4 } else { x.len() };
         let args =
             Args::new().tensor("x", &x).tensor("out", &out).size(op, "n", cells)?.f32("a", a).f32("b", b);
-        rec.dispatch(&Key::new("fill", "blend").with("quads", quads), &args, elementwise(cells))?;
+        rec.record(&Key::new("fill", "blend").with("quads", quads), &args, elementwise(cells))?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
             .size(op, "word", word)?
             .u32("flag", flag);
         // 16 elements per invocation.
-        rec.dispatch(
+        rec.record(
             &Key::new(op, "scan").dtype(float_type(&x)),
             &args,
             (window.count as u64).div_ceil(64 * 16),
@@ -55,7 +55,7 @@ pub fn activity(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize
             .size(op, "word", word)?;
         // 16 elements per invocation.
         let groups = ((window.count * width) as u64).div_ceil(64 * 16);
-        rec.dispatch(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
+        rec.record(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
     }
     Ok(())
 }

@@ -107,7 +107,7 @@ fn record(
             args = args.size(op, "first", window.start)?;
         }
         let key = Key::new("loss", name).with("window", !window.is_whole());
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub fn mask(rec: &mut Recorder<'_>, values: &Tensor, mask: &Tensor) -> Result<()
     for window in Windows::new(rec.gpu(), values.len()).over(values).over_bits(mask, 1).cut() {
         let (values, mask) = (window.of(values)?, window.of_bits(mask, 1)?);
         let args = Args::new().tensor("values", &values).tensor("mask", &mask).size(op, "n", window.count)?;
-        rec.dispatch(&Key::new(op, "apply"), &args, elementwise(window.count))?;
+        rec.record(&Key::new(op, "apply"), &args, elementwise(window.count))?;
     }
     Ok(())
 }

@@ -213,7 +213,7 @@ impl Product<'_> {
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
         let key = key.with(gathered.0, self.gather.is_some());
         let key = key.dtype(dtype).with("half_out", self.out.dtype() == DType::F16);
-        rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
+        rec.record(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
     fn is_split(&self, part: SubProduct) -> bool {

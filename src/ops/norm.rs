@@ -37,7 +37,7 @@ pub fn norm_forward(
             .size(op, "columns", columns)?
             .f32("epsilon", epsilon);
         let key = Key::new("norm", "forward").with("half_out", out.dtype() == DType::F16);
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ pub fn norm_backward(
             .tensor("out", &out)
             .size(op, "rows", window.count)?
             .size(op, "columns", columns)?;
-        rec.dispatch(&Key::new("norm", "backward").with("add", add), &args, elementwise(window.count))?;
+        rec.record(&Key::new("norm", "backward").with("add", add), &args, elementwise(window.count))?;
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: 
             args = args.size(op, "first", window.start / CHUNK * columns)?;
         }
         let key = Key::new("norm", "gain").with("window", !window.is_whole());
-        rec.dispatch(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
+        rec.record(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
     }
     Ok(())
 }

@@ -168,7 +168,7 @@ fn record(
                 key = key.with("window", true);
             }
         }
-        rec.dispatch(&key, &args, elementwise(window.count / cell))?;
+        rec.record(&key, &args, elementwise(window.count / cell))?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub fn map_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor) -> R
     map.expect_shape("pattern.place", "map", &[pattern.places()])?;
     fill(rec, map, ABSENT)?;
     let args = Args::new().tensor("topology", pattern.packed()).tensor("map", map);
-    rec.dispatch(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
+    rec.record(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
 }
 
 /// Records the number of block rows and of block columns without an active block, into `out[layer]`; `out` is
@@ -31,7 +31,7 @@ pub fn empty_lines(rec: &mut Recorder<'_>, pattern: &Pattern, out: &Tensor, laye
     out.expect_shape(op, "out", &[layers.max(layer.saturating_add(1)), 2])?;
     let args =
         Args::new().tensor("out", out).tensor("topology", pattern.packed()).size(op, "layer", layer)?;
-    rec.dispatch(&Key::new("pattern", "empty"), &args, 1)
+    rec.record(&Key::new("pattern", "empty"), &args, 1)
 }
 
 /// Operands of [`swap_pattern`], all on the device.
@@ -86,7 +86,7 @@ pub fn swap_pattern(
         args = args.tensor("loss_scale", scale.tensor());
     }
     let key = Key::new("pattern", "swap").with("scaled", swap.step.scale().is_some());
-    rec.dispatch(&key, &args, 1)?;
+    rec.record(&key, &args, 1)?;
     index(rec, pattern, swap.map, active)
 }
 
@@ -103,7 +103,7 @@ pub fn fill_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor, map
         .tensor("pattern", pattern.packed())
         .size(op, "n", set.len())?
         .size(op, "places", pattern.places())?;
-    rec.dispatch(&Key::new("pattern", "slots"), &args, 1)?;
+    rec.record(&Key::new("pattern", "slots"), &args, 1)?;
     index_pattern(rec, pattern, map, None)
 }
 
@@ -131,7 +131,7 @@ fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, active: Option
         .size("pattern.scan", "row_blocks", pattern.row_blocks())?
         .size("pattern.scan", "col_blocks", pattern.col_blocks())?
         .size("pattern.scan", "nnz", pattern.nnz())?;
-    rec.dispatch(&Key::new("pattern", "scan"), &args, 1)?;
+    rec.record(&Key::new("pattern", "scan"), &args, 1)?;
     walk(rec, "fill", pattern, map, active)
 }
 
@@ -149,5 +149,5 @@ fn walk(
         args = args.tensor("active_blocks", active);
     }
     let key = Key::new("pattern", name).with("inactive", active.is_some());
-    rec.dispatch(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
+    rec.record(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
 }

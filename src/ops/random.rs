@@ -36,7 +36,7 @@ fn fill(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step, uni
             args = args.size(op, "first", window.start)?;
         }
         let kernel = Key::new(op, "fill").with("uniform", uniform).with("window", split);
-        rec.dispatch(&kernel, &args, elementwise(window.count))?;
+        rec.record(&kernel, &args, elementwise(window.count))?;
     }
     Ok(())
 }

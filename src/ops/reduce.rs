@@ -50,7 +50,7 @@ pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result
     }
     let args =
         Args::new().tensor("x", x).tensor("out", out).size(op, "rows", rows)?.size(op, "columns", columns)?;
-    rec.dispatch(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))
+    rec.record(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))
 }
 
 /// Records one pass: `out[chunks, columns]` from `x`. Only a pass with a single chunk may add.
@@ -103,5 +103,5 @@ fn dispatch(
         args = args.size(OP, "first", first / across)?;
         key = key.with("window", true).with("continued", continued);
     }
-    rec.dispatch(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
+    rec.record(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
 }

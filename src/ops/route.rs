@@ -48,7 +48,7 @@ pub fn route(
         .size(op, "row_blocks", bounds.tiles)?
         .size(op, "col_blocks", pattern.col_blocks())?
         .size(op, "slots", bounds.slots)?;
-    rec.dispatch(&Key::new("route", "tiles"), &args, 1)?;
+    rec.record(&Key::new("route", "tiles"), &args, 1)?;
 
     let args = Args::new()
         .tensor("first_tile", routing.first_tile())
@@ -59,7 +59,7 @@ pub fn route(
         .tensor("tokens", routing.tokens())
         .size(op, "experts", shape.experts())?
         .size(op, "block", shape.block)?;
-    rec.dispatch(&Key::new("route", "index"), &args, (bounds.tiles + shape.experts()) as u64)?;
+    rec.record(&Key::new("route", "index"), &args, (bounds.tiles + shape.experts()) as u64)?;
 
     let args = walk(experts, kept, routing)?
         .tensor("first_tile", routing.first_tile())
@@ -68,7 +68,7 @@ pub fn route(
         .tensor("tokens", routing.tokens())
         .tensor("places", routing.places());
     let key = Key::new("route", "place").with("kept", kept.is_some());
-    rec.dispatch(&key, &args, elementwise(scratch.table.shape()[1]))
+    rec.record(&key, &args, elementwise(scratch.table.shape()[1]))
 }
 
 /// Records the gather `out[i] = x[index[i]]`, 0 where the index is [`ABSENT`](super::ABSENT); `out` is as long as
@@ -87,7 +87,7 @@ pub fn route_values(rec: &mut Recorder<'_>, x: &Tensor, index: &Tensor, out: &Te
         .tensor("out", &flat)
         .size(op, "n", index.len())?
         .size(op, "last", x.len().saturating_sub(1))?;
-    rec.dispatch(&Key::new("route", "values"), &args, elementwise(index.len()))
+    rec.record(&Key::new("route", "values"), &args, elementwise(index.len()))
 }
 
 /// Assignments that passed the capacity selection.
@@ -122,13 +122,13 @@ fn count(
     let table = &routing.scratch.table;
     let (experts_there, chunks) = (table.shape()[0], table.shape()[1]);
     let key = Key::new("route", "count").with("kept", kept.is_some());
-    rec.dispatch(&key, &walk(experts, kept, routing)?, elementwise(chunks))?;
+    rec.record(&key, &walk(experts, kept, routing)?, elementwise(chunks))?;
     let args = Args::new()
         .tensor("table", table)
         .tensor("totals", totals)
         .size("route", "experts", experts_there)?
         .size("route", "chunks", chunks)?;
-    rec.dispatch(&Key::new("route", "scan"), &args, experts_there as u64)
+    rec.record(&Key::new("route", "scan"), &args, experts_there as u64)
 }
 
 /// Bindings of the kernels that walk the assignments.

@@ -70,7 +70,7 @@ pub fn scale_gradient(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, scale: &
             window.count,
         )?;
         let key = Key::new("scale", "apply").with("half_out", out.dtype() == DType::F16);
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }
@@ -96,5 +96,5 @@ pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32, mo
         .u32("moves", moves.into())
         .f32("least", LossScaleState::LEAST)
         .f32("most", LossScaleState::MOST);
-    rec.dispatch(&Key::new("scale", "decide"), &args, 1)
+    rec.record(&Key::new("scale", "decide"), &args, 1)
 }

@@ -57,7 +57,7 @@ pub fn score_values(
         if !window.is_whole() {
             args = args.size(op, "first", window.start)?.size(op, "slots", window.count)?;
         }
-        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
+        rec.record(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ pub fn score_silent(rec: &mut Recorder<'_>, dy: &Tensor, block: usize, silent: &
         .size(op, "row_blocks", silent.len())?
         .size(op, "rows", rows)?;
     let key = Key::new("score", "silent").block(block).dtype(float_type(dy));
-    rec.dispatch(&key, &args, elementwise(silent.len()))
+    rec.record(&key, &args, elementwise(silent.len()))
 }
 
 /// Records the score of every block of `lhs^T * rhs`, stored or not. With `lhs[rows, m]` the gradient of a layer's
@@ -213,7 +213,7 @@ pub fn score_exclude(rec: &mut Recorder<'_>, set: &Tensor, scores: &Tensor) -> R
     let op = "score.exclude";
     set.expect_shape(op, "set", &[scores.len().div_ceil(32)])?;
     let args = Args::new().tensor("members", set).tensor("scores", scores).size(op, "n", scores.len())?;
-    rec.dispatch(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
+    rec.record(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
 }
 
 /// Records the exclusion of stored blocks from selection, except those in the set `except`: their scores become
@@ -235,7 +235,7 @@ pub fn score_exclude_stored(
         args = args.tensor("members", except);
     }
     let key = Key::new("score", "stored").with("except", except.is_some());
-    rec.dispatch(&key, &args, elementwise(pattern.nnz()))
+    rec.record(&key, &args, elementwise(pattern.nnz()))
 }
 
 /// Update rule of connection strengths; see [`score_connect`].
@@ -274,5 +274,5 @@ pub fn score_connect(
         .size(op, "col_blocks", col_blocks)?
         .f32("rate", learning.rate)
         .f32("cost", learning.cost);
-    rec.dispatch(&Key::new("score", "connect"), &args, elementwise(row_blocks))
+    rec.record(&Key::new("score", "connect"), &args, elementwise(row_blocks))
 }

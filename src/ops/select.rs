@@ -74,9 +74,9 @@ fn record(
         .size(op, "columns", columns)?;
     let key = Key::new(op, "radix").with("smallest", order == Order::Smallest);
     match k {
-        SelectK::Count(wanted) => rec.dispatch(&key, &args.tensor("k", wanted), columns as u64),
+        SelectK::Count(wanted) => rec.record(&key, &args.tensor("k", wanted), columns as u64),
         SelectK::Share(Share(share)) => {
-            rec.dispatch(&key.with("fraction", true), &args.f32("fraction", share), columns as u64)
+            rec.record(&key.with("fraction", true), &args.f32("fraction", share), columns as u64)
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::sparse::Topology;
 /// Also returns per slot whether its block is new. Bits past the last grid position are ignored.
 ///
 /// # Errors
-/// Those of [`Topology::with_resting`], as [`Error::Topology`](crate::Error::Topology).
+/// Those of [`Topology::with_inactive`], as [`Error::Topology`](crate::Error::Topology).
 pub fn swap_pattern(
     topology: &Topology,
     dropped: &[u32],
@@ -42,7 +42,7 @@ pub fn empty_lines(topology: &Topology) -> [u32; 2] {
 /// Pattern whose slots hold the members of a set, in grid order; bits past the last grid position are ignored.
 ///
 /// # Errors
-/// Those of [`Topology::with_resting`], as [`Error::Topology`](crate::Error::Topology).
+/// Those of [`Topology::with_inactive`], as [`Error::Topology`](crate::Error::Topology).
 pub fn fill_pattern(like: &Topology, set: &[u32]) -> Result<Topology> {
     of_places(like, &members(like, set), None)
 }
@@ -59,5 +59,5 @@ fn of_places(like: &Topology, places: &[usize], active: Option<&[u32]>) -> Resul
         places.iter().map(|place| ((place / across) as u32, (place % across) as u32)).collect();
     let resting =
         |slot: usize| active.is_some_and(|active| active[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
-    Topology::with_resting(like.rows(), like.cols(), like.block(), &coordinates, resting)
+    Topology::with_inactive(like.rows(), like.cols(), like.block(), &coordinates, resting)
 }

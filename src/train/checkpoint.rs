@@ -154,7 +154,7 @@ impl Checkpoint {
         let (row_ptr, col_idx) = topology.csr();
         self.put_words(&format!("{name}.crow_indices"), &row_ptr);
         self.put_words(&format!("{name}.col_indices"), &col_idx);
-        let awake = topology.awake();
+        let awake = topology.active();
         if awake.contains(&false) {
             let awake: Vec<u32> = awake.into_iter().map(u32::from).collect();
             self.put_words(&format!("{name}.awake"), &topology.in_row_order(&awake));
@@ -243,7 +243,7 @@ impl Checkpoint {
         }
         let (coordinates, places): (Vec<_>, Vec<_>) = blocks.into_iter().flatten().unzip();
         let rests = |slot: usize| awake.as_ref().is_some_and(|awake| awake[places[slot]] == 0);
-        Topology::with_resting(rows, cols, block, &coordinates, rests)
+        Topology::with_inactive(rows, cols, block, &coordinates, rests)
     }
 
     /// The patterns of the layers, those that are sparse, validated.

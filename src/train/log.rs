@@ -51,7 +51,7 @@ impl Trainer {
                 None => (pattern.nnz() as u32, 0, 0),
             };
             let [empty_rows, empty_cols] = reference::empty_lines(&topology);
-            let awake = topology.awake();
+            let awake = topology.active();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
                 report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)

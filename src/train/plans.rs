@@ -55,7 +55,11 @@ impl Room {
                 }
             },
             step,
-            report: gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 1 + usize::from(objective.counts_hits())])?,
+            report: gpu.alloc::<f32>(
+                Class::Scratch,
+                "report",
+                &[rows, 1 + usize::from(objective.counts_hits())],
+            )?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
             status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
             activity: gpu.zeros::<u32>(Class::Scratch, "activity", &[model.activations().len()])?,
@@ -75,7 +79,11 @@ impl Room {
         let (outputs, output_grads) = (model.outputs(), model.output_grads());
         let pass = LossPass { outputs: &outputs, output_grads: &output_grads, targets, report, step };
         objective.record(rec, &pass)?;
-        if counted { ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true) } else { Ok(()) }
+        if counted {
+            ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true)
+        } else {
+            Ok(())
+        }
     }
 }
 

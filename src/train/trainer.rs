@@ -109,8 +109,13 @@ impl Trainer {
         let Parts { objective, optimizer, method } = parts;
         let shapes = model.graph().output_shapes().into_iter().map(|(_, shape)| shape.to_vec());
         let [wanted, found] = [objective.targets(&shapes.collect::<Vec<_>>())?, data.targets()];
-        if wanted != found && !matches!((wanted, found), (Targets::Classes(most), Targets::Classes(some)) if some <= most) {
-            let reason = format!("has {found:?} for targets, and {} of this network wants {wanted:?}", objective.name());
+        if wanted != found
+            && !matches!((wanted, found), (Targets::Classes(most), Targets::Classes(some)) if some <= most)
+        {
+            let reason = format!(
+                "has {found:?} for targets, and {} of this network wants {wanted:?}",
+                objective.name()
+            );
             return Err(Error::Config { option: "data", reason });
         }
         model.store_mut().allocate_state(gpu, optimizer.state_names())?;
@@ -372,7 +377,8 @@ impl Trainer {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
                     loss = Some(f64::from(totals[0]) / report.labels as f64);
-                    accuracy = self.objective.counts_hits().then(|| f64::from(totals[1]) / report.labels as f64);
+                    accuracy =
+                        self.objective.counts_hits().then(|| f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;

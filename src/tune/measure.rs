@@ -1,4 +1,4 @@
-//! One shape: every candidate checked, and those that are right timed in turns.
+//! Measurement of a shape: candidates are checked, and the correct ones timed in interleaved rounds.
 
 use std::time::{Duration, Instant};
 
@@ -7,48 +7,47 @@ use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDe
 use crate::ops::default_variant;
 use crate::{Error, Result};
 
-/// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently
-/// every time.
+/// Least speedup of a candidate over the default variant. Among equals the choice would be noise, and differ every time.
 const MARGIN: f64 = 1.03;
 
-/// Turns in which candidates are timed.
+/// Interleaved rounds of timing.
 const ROUNDS: usize = 5;
 
-/// A candidate that takes so many times as long as the fastest takes no part in the turns.
+/// Candidates slower than the fastest by this factor are left out of the rounds.
 const HOPELESS: f64 = 3.0;
 
-/// How long a timed submission takes at least, so that what is timed is the kernel rather than its submission.
+/// Least time of a timed submission, so that the kernel outweighs the overhead of submission.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// The most repetitions of a kernel in a submission.
+/// Most repetitions of a kernel in a submission.
 const REPEATS: f64 = 100.0;
 
-/// Elements of a matrix, at most: no more memory than that is taken.
+/// Most elements of a matrix, to bound the memory used.
 const ELEMENTS: usize = 1 << 24;
 
-/// Below this density a dense product is not tried: it has thirty-two times as much to do.
+/// Least density at which the dense product is measured; below it the dense product has thirty-two times the work.
 const SPARSE: f64 = 1.0 / 32.0;
 
-/// What was found out about a shape.
+/// Result of measuring a shape.
 pub(super) struct Measured {
-    /// None where no candidate is right.
+    /// `None` if no candidate is correct.
     pub(super) verdict: Option<Verdict>,
-    /// What has to be said.
+    /// Notices for the user.
     pub(super) notices: Vec<String>,
 }
 
-/// A candidate that is right.
+/// A correct candidate.
 struct Runner {
     choice: Choice,
     plan: Plan,
-    /// Seconds at best.
+    /// Best time, in seconds.
     best: f64,
 }
 
-/// Times the candidates for a shape. Once `deadline` has passed, no more often than it must.
+/// Times the candidates for a shape, after `deadline` in the fewest rounds.
 ///
 /// # Errors
-/// [`Error::DeviceLost`]. A candidate that cannot run is none.
+/// [`Error::DeviceLost`]. Other errors of a candidate exclude it.
 pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<Measured> {
     let mut notices = Vec::new();
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
@@ -95,7 +94,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     runners.retain(|runner| runner.best <= HOPELESS * fastest);
     let repeats = repeats(fastest);
     for round in 0..ROUNDS {
-        // One that is alone has won.
+        // A single candidate needs no timing.
         if runners.len() < 2 || round > 1 && Instant::now() > deadline {
             break;
         }
@@ -125,7 +124,7 @@ fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
 
-/// Records each candidate, all at once: where a driver compiles then, that takes longer than all the rest.
+/// Records all candidates in parallel, since compilation dominates the time of drivers that compile when recording.
 fn record_all(gpu: &Gpu, choices: &[Choice], operands: &Operands) -> Vec<Result<Plan>> {
     let record = |choice: Choice| {
         let forced = gpu.with_choice(Some(choice));
@@ -160,8 +159,8 @@ fn time(gpu: &Gpu, plan: &Plan, repeats: usize) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64() / repeats as f64)
 }
 
-/// How a product compares with the dense one of its sizes, timed in turns, where that could be the faster one. This makes a
-/// matrix of what is sparse: one of [`ELEMENTS`] at most, which is gone afterwards.
+/// Compares a product with the dense one of its sizes in interleaved rounds, if the dense one could be faster. Allocates the
+/// sparse matrix as a dense one of at most [`ELEMENTS`], for the time of the measurement.
 fn versus_dense(
     gpu: &Gpu,
     work: &Workload,
@@ -181,7 +180,7 @@ fn versus_dense(
     let (plan, mut best) = match dense {
         Ok((plan, true, seconds)) => (plan, seconds),
         Err(lost @ Error::DeviceLost { .. }) => return Err(lost),
-        // What is wrong is not fast, and what cannot run is no better.
+        // Without a correct dense product there is no comparison.
         Ok(_) | Err(_) => return Ok(None),
     };
     let mut sparse_best = sparse.best;
@@ -196,7 +195,7 @@ fn versus_dense(
     Ok(Some(VersusDense { density, time: sparse_best / best }))
 }
 
-/// How often a kernel of so many seconds is repeated in a submission.
+/// Repetitions in a submission of a kernel that takes so many seconds.
 fn repeats(seconds: f64) -> usize {
     (LEAST.as_secs_f64() / seconds).clamp(1.0, REPEATS) as usize
 }
@@ -255,7 +254,7 @@ mod tests {
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
         assert_eq!(shrink(small, 1 << 28), small);
-        // It ends, whatever the remainders and however little there may be to do.
+        // Halving terminates for all remainders and bounds.
         for side in 1..1000 {
             let dense = Workload { family: Family::Dense, sizes: [side; 3], nnz: 0, block: 0, ..work };
             assert!(shrink(dense, 0).sizes.iter().all(|&size| size <= side.min(256)));

@@ -217,7 +217,7 @@ fn scipy_reads_a_sparse_weight() {
     // Padded inputs are two blocks wide. Only the first column has blocks, and one of them is inactive.
     let name = "layers.0.weight";
     let blocks = [(0, 0), (1, 0), (3, 0)];
-    let topology = Topology::with_resting(32, 16, 8, &blocks, |slot| slot == 1).unwrap();
+    let topology = Topology::with_inactive(32, 16, 8, &blocks, |slot| slot == 1).unwrap();
     let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32 / 64.0 - 1.0).collect();
     let mut checkpoint = Checkpoint::new(trained.settings.clone(), trained.position, Value::Null);
     let bias: Vec<f32> = (0..32).map(|i| i as f32 / 8.0).collect();

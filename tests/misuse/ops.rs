@@ -75,7 +75,7 @@ fn product(b: &Bench, r: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
     ops::score_product(r, &lhs, &rhs, &scores, 8, what, scales)
 }
 
-/// What a layer does behind its product, forward and backward.
+/// Epilogues of a layer, forward and backward.
 fn epilogues(b: &Bench, r: &mut Recorder<'_>, forward: bool) -> Result<()> {
     let (x, w, out) = (b.f(&[4, 24]), b.matrix([16, 24]), b.f(&[4, 16]));
     let (pre, step) = (b.f(&[4, 16]), b.step());

@@ -100,7 +100,7 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
         let wanted = learned(layer, &begun[at], cost);
         let topology = weight.pattern().topology(gpu).map_err(|error| error.to_string())?;
         let standing: BTreeSet<usize> = (0..wanted.len()).filter(|&place| wanted[place] >= 0.0).collect();
-        let awake = topology.places().zip(topology.awake());
+        let awake = topology.places().zip(topology.active());
         let found: BTreeSet<usize> = awake.filter_map(|(place, awake)| awake.then_some(place)).collect();
         if found != standing {
             return Err(format!("layer {at}: blocks {found:?} instead of {standing:?}"));

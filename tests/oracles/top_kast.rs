@@ -49,7 +49,7 @@ fn updated(case: &Case, at: usize, wanted: usize) -> Nested {
 
 fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String> {
     let topology = patient.pattern(layer).topology(&patient.gpu).map_err(|error| error.to_string())?;
-    let places = || topology.places().zip(topology.awake());
+    let places = || topology.places().zip(topology.active());
     let found = Nested {
         awake: places().filter_map(|(place, awake)| awake.then_some(place)).collect(),
         stored: topology.places().collect(),

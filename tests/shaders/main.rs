@@ -11,7 +11,7 @@ use std::num::NonZero;
 use std::sync::Mutex;
 
 use fretwork::Error;
-use fretwork::check::share_out;
+use fretwork::check::parallel_for_each;
 use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
 use fretwork::sparse::BLOCKS;

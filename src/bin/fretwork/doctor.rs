@@ -77,34 +77,41 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     bar.enable_steady_tick(Duration::from_millis(200));
 
     let wrong = AtomicUsize::new(0);
-    check::share_out(&check::by_kernel(table.iter().copied()), gpu.compilers(), open, |gpu, checks| {
-        for check in checks {
-            bar.set_message(check.name.clone());
-            // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
-            let verdict = match check.run(gpu) {
-                Ok(verdict) => verdict,
-                Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
-                Err(error) => Verdict::Wrong(error.to_string()),
-            };
-            bar.inc(1);
-            let name = &check.name;
-            match verdict {
-                Verdict::Right(share) if options.json => {
-                    line(json!({ "event": "check", "kernel": name, "right": true, "error_share": share }))?;
-                }
-                Verdict::Right(_) => {}
-                Verdict::Wrong(why) => {
-                    wrong.fetch_add(1, Ordering::Relaxed);
-                    if options.json {
-                        line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
-                    } else {
-                        bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
+    check::parallel_for_each(
+        &check::by_kernel(table.iter().copied()),
+        gpu.compilers(),
+        open,
+        |gpu, checks| {
+            for check in checks {
+                bar.set_message(check.name.clone());
+                // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
+                let verdict = match check.run(gpu) {
+                    Ok(verdict) => verdict,
+                    Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
+                    Err(error) => Verdict::Wrong(error.to_string()),
+                };
+                bar.inc(1);
+                let name = &check.name;
+                match verdict {
+                    Verdict::Right(share) if options.json => {
+                        line(
+                            json!({ "event": "check", "kernel": name, "right": true, "error_share": share }),
+                        )?;
+                    }
+                    Verdict::Right(_) => {}
+                    Verdict::Wrong(why) => {
+                        wrong.fetch_add(1, Ordering::Relaxed);
+                        if options.json {
+                            line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
+                        } else {
+                            bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
+                        }
                     }
                 }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     let wrong = wrong.into_inner();
     bar.finish_and_clear();
     if options.json {

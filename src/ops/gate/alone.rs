@@ -38,7 +38,7 @@ pub fn hash(
         words(op, "valid", valid, &[tokens])?;
         args = args.tensor("valid", valid);
     }
-    rec.dispatch(&Key::new("gate", "hash").with("valid", valid.is_some()), &args, elementwise(tokens))
+    rec.record(&Key::new("gate", "hash").with("valid", valid.is_some()), &args, elementwise(tokens))
 }
 
 /// Records `counts` (`u32[experts]`): the number of assignments per expert in `experts[tokens, assignments]`.
@@ -64,7 +64,7 @@ pub(super) fn count_tiles(
         .size(op, "n", experts.len())?
         .size(op, "experts", count)?
         .size(op, "tile", tile)?;
-    rec.dispatch(&Key::new("gate", "count"), &args, count as u64)
+    rec.record(&Key::new("gate", "count"), &args, count as u64)
 }
 
 /// Records `totals += counts`, both `u32[experts]`.
@@ -76,7 +76,7 @@ pub fn tally(rec: &mut Recorder<'_>, counts: &Tensor, totals: &Tensor) -> Result
     let count = length(op, "counts", counts)?;
     totals.expect_shape(op, "totals", &[count])?;
     let args = Args::new().tensor("counts", counts).tensor("totals", totals).size(op, "experts", count)?;
-    rec.dispatch(&Key::new("gate", "tally"), &args, elementwise(count))
+    rec.record(&Key::new("gate", "tally"), &args, elementwise(count))
 }
 
 /// Records one step of loss-free balancing: `bias[experts]` rises by `rate` for experts below the mean of `counts`
@@ -96,7 +96,7 @@ pub fn rebalance(rec: &mut Recorder<'_>, counts: &Tensor, bias: &Tensor, rate: f
         .tensor("bias", bias)
         .size(op, "experts", count)?
         .f32("rate", rate);
-    rec.dispatch(&Key::new("gate", "bias"), &args, elementwise(count))
+    rec.record(&Key::new("gate", "bias"), &args, elementwise(count))
 }
 
 /// Length of a vector with one entry per expert.

@@ -67,7 +67,7 @@ pub fn backward(
         .with("sigmoid", sigmoid)
         .with("random", random)
         .with("losses", slopes.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))?;
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))?;
     match (checked.noise, grads.noise) {
         (Some(noise), Some(noise_grad)) => {
             noise_backward(rec, &checked, noise, &inputs, &out, slopes, [grads.logits, noise_grad])
@@ -105,5 +105,5 @@ fn noise_backward(
             .size(op, "assignments", checked.assignments)?;
     }
     let key = Key::new("gate", "noise_backward").with("load", slopes.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
 }

@@ -51,7 +51,7 @@ pub fn keep(
         .size(op, "experts", count)?
         .size(op, "assignments", assignments)?
         .size(op, "group", group)?;
-    rec.dispatch(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
+    rec.record(&Key::new("gate", "scores").with("only", true), &args, elementwise(tokens))?;
     let kept = kept.reshape(&[columns, group.div_ceil(32)])?;
     let capacity = capacity.reshape(&[columns])?;
     match overflow {
@@ -65,7 +65,7 @@ pub fn keep(
                 .tensor("first", &kept)
                 .size(op, "n", group)?
                 .size(op, "columns", columns)?;
-            rec.dispatch(&Key::new("gate", "first"), &args, columns as u64)
+            rec.record(&Key::new("gate", "first"), &args, columns as u64)
         }
     }
 }
@@ -86,5 +86,5 @@ pub fn capacity(rec: &mut Recorder<'_>, tokens: &Tensor, by_count: &Tensor, capa
         .tensor("by_count", by_count)
         .tensor("capacity", capacity)
         .size(op, "capacities", capacity.len())?;
-    rec.dispatch(&Key::new("gate", "capacity"), &args.size(op, "tokens", count)?, 1)
+    rec.record(&Key::new("gate", "capacity"), &args.size(op, "tokens", count)?, 1)
 }

@@ -65,7 +65,7 @@ pub fn losses(
         args = args.tensor("load", load);
     }
     let key = Key::new("gate", "statistics").with("columns", gate.by_expert()).with("load", load.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(chunks * experts))?;
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(chunks * experts))?;
     column_sums(rec, &partial, &statistics, false)?;
     column_sums(rec, out.tokens, &sums, false)?;
 
@@ -80,7 +80,7 @@ pub fn losses(
         .f32("importance", balance.importance)
         .f32("load", balance.load)
         .f32("z", balance.z);
-    rec.dispatch(&Key::new("gate", "losses"), &args, elementwise(experts))
+    rec.record(&Key::new("gate", "losses"), &args, elementwise(experts))
 }
 
 /// Records the expected load of each token and expert under redrawn noise, `[tokens, experts]`.
@@ -101,6 +101,6 @@ fn load(
         .tensor("tokens", out.tokens)
         .tensor("load", &load)
         .size(op, "assignments", checked.assignments)?;
-    rec.dispatch(&Key::new("gate", "load"), &checked.sizes(op, args)?, elementwise(checked.tokens))?;
+    rec.record(&Key::new("gate", "load"), &checked.sizes(op, args)?, elementwise(checked.tokens))?;
     Ok(load)
 }

@@ -169,7 +169,7 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
             .size(op, "n", noisy.len())?
             .u32("key_0", draw.key.0[0])
             .u32("key_1", draw.key.0[1]);
-        rec.dispatch(&Key::new("gate", "noise"), &args, elementwise(noisy.len()))?;
+        rec.record(&Key::new("gate", "noise"), &args, elementwise(noisy.len()))?;
     }
     probs(rec, gate, &checked, inputs.valid, &out)?;
     match gate {
@@ -214,7 +214,7 @@ fn probs(
     let key = Key::new("gate", "probs")
         .with("valid", valid.is_some())
         .with("sigmoid", gate.score() == Score::Sigmoid);
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
 }
 
 /// Records each token's top-k assignments into `chosen`.
@@ -233,7 +233,7 @@ fn choose(
         None => args.tensor("keys", checked.logits),
     };
     let args = checked.sizes(op, args)?.size(op, "assignments", chosen.shape()[1])?;
-    rec.dispatch(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
+    rec.record(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
 }
 
 /// Records the selection of tokens by experts, up to their capacity: tokens that have `chosen` the expert first, then
@@ -255,10 +255,10 @@ fn take(
         args = args.tensor("experts", chosen).size(op, "assignments", chosen.shape()[1])?;
     }
     let key = Key::new("gate", "scores").with("favour", chosen.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(tokens))?;
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(tokens))?;
     select_columns(rec, &scores, SelectK::Count(capacity), Order::Largest, &selected)?;
     let args = Args::new().tensor("selected", &selected).tensor("experts", out.experts);
-    rec.dispatch(
+    rec.record(
         &Key::new("gate", "assign"),
         &checked.sizes("gate.assign", args)?,
         elementwise(tokens * experts),
@@ -283,7 +283,7 @@ fn weigh(
         args = args.tensor("now", step.tensor()).u32("key_0", key.0[0]).u32("key_1", key.0[1]);
     }
     let key = with_weights(Key::new("gate", "weigh"), weights).with("random", draw.is_some());
-    rec.dispatch(&key, &args, elementwise(checked.tokens))
+    rec.record(&key, &args, elementwise(checked.tokens))
 }
 
 /// Validates a float tensor's shape and type.

@@ -1,4 +1,4 @@
-//! Work shared out to threads, where many kernels are to be compiled.
+//! Thread pool of checks and other jobs that compile kernels.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,12 +7,12 @@ use std::thread;
 
 use super::Check;
 
-/// Does all jobs on so many threads, which open a device of their own and take the next job that nobody has, until none is left
-/// or one fails. [`Gpu::compilers`](crate::gpu::Gpu::compilers) says how many are of use where kernels are compiled.
+/// Runs `work` for each job on a pool of `threads` threads, each with a device of its own from `open`, until all jobs are done or
+/// one fails. [`Gpu::compilers`](crate::gpu::Gpu::compilers) is the number of threads that speeds up compilation.
 ///
 /// # Errors
-/// What was first to fail: a device that cannot be had, or a job.
-pub fn share_out<J: Sync, D, E: Send>(
+/// The first error of `open` or `work`.
+pub fn parallel_for_each<J: Sync, D, E: Send>(
     jobs: &[J],
     threads: usize,
     open: impl Fn() -> Result<D, E> + Sync,
@@ -20,29 +20,29 @@ pub fn share_out<J: Sync, D, E: Send>(
 ) -> Result<(), E> {
     let next = AtomicUsize::new(0);
     let failure = Mutex::new(None);
-    let member = || {
-        let go_on = || {
+    let thread = || {
+        let run = || {
             let device = open()?;
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 work(&device, job)?;
             }
             Ok(())
         };
-        if let Err(error) = go_on() {
-            // Nobody takes another job.
+        if let Err(error) = run() {
+            // No thread takes another job.
             next.store(jobs.len(), Ordering::Relaxed);
             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
         }
     };
     thread::scope(|scope| {
         for _ in 0..threads.min(jobs.len()) {
-            scope.spawn(member);
+            scope.spawn(thread);
         }
     });
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// Checks to be shared out: those of one kernel go to one thread, or two would compile it at once.
+/// Checks grouped by kernel, as jobs of a thread pool: threads that share a kernel would compile it twice.
 pub fn by_kernel<'c>(checks: impl IntoIterator<Item = &'c Check>) -> Vec<Vec<&'c Check>> {
     let mut by_kernel = BTreeMap::<_, Vec<_>>::new();
     for check in checks {
@@ -63,7 +63,7 @@ mod tests {
             done.lock().map_err(|error| error.to_string())?.push(job);
             Ok(())
         };
-        assert_eq!(share_out(&jobs, 4, || Ok(()), work), Ok(()));
+        assert_eq!(parallel_for_each(&jobs, 4, || Ok(()), work), Ok(()));
         let mut done = done.into_inner().expect("no thread panicked");
         done.sort_unstable();
         assert_eq!(done, jobs);
@@ -77,10 +77,10 @@ mod tests {
             if job == 3 { Err("the fourth") } else { Ok(()) }
         };
         let jobs: Vec<usize> = (0..100).collect();
-        assert_eq!(share_out(&jobs, 1, || Ok(()), work), Err("the fourth"));
+        assert_eq!(parallel_for_each(&jobs, 1, || Ok(()), work), Err("the fourth"));
         assert_eq!(begun.into_inner(), 4);
-        assert_eq!(share_out(&jobs, 2, || Err("no device"), |(): &(), _| Ok(())), Err("no device"));
-        // Nobody opens a device for nothing.
-        assert_eq!(share_out(&[0; 0], 2, || Err("no device"), |(): &(), _| Ok(())), Ok(()));
+        assert_eq!(parallel_for_each(&jobs, 2, || Err("no device"), |(): &(), _| Ok(())), Err("no device"));
+        // Without jobs no device is opened.
+        assert_eq!(parallel_for_each(&[0; 0], 2, || Err("no device"), |(): &(), _| Ok(())), Ok(()));
     }
 }
