@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{FanIn, Lm, LmConfig, Mlp, MlpConfig, MoeConfig, Network, Precision};
-use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::random::{Key, Stream};
 use crate::sparse::{self, Density, Draw, Grid, Topology};
@@ -108,41 +107,6 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => config.layers(),
             Self::Lm(config) => config.layers(),
-        }
-    }
-
-    /// Refuses data that the network is not made for.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn expect_data(&self, data: &Dataset) -> Result<()> {
-        let bad = |wanted: String, found: String| {
-            let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
-            Err(Error::Config { option: "data", reason })
-        };
-        for (rows, part) in [(&data.train, "training"), (&data.test, "test")] {
-            if let Some(label) = rows.largest_label().filter(|&label| label as usize >= data.classes) {
-                return bad(format!("{} classes", data.classes), format!("a {part} row of class {label}"));
-            }
-        }
-        match (self, &data.train) {
-            (Self::Mlp(config), Rows::Table(table)) => {
-                let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
-                let words = |(features, classes)| format!("{features} features and {classes} classes");
-                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
-            }
-            (Self::Lm(config), Rows::Text(text)) => {
-                let words = |characters: usize| format!("windows of {characters} characters");
-                if config.context != text.context() {
-                    return bad(words(config.context), words(text.context()));
-                }
-                let words =
-                    |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
-                let [wanted, found] = [&config.vocabulary, &data.vocabulary];
-                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
-            }
-            (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
-            (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
         }
     }
 

@@ -7,7 +7,7 @@ use super::batch::Batch;
 use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
-use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
+use super::{EpochRecord, KernelRecord, LogRecord, StartRecord, fit};
 use super::{Evaluation, Event, Flow, Footprint, OptimizerState, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
@@ -74,7 +74,7 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         settings.validate()?;
-        settings.model.expect_data(&data)?;
+        fit::expect_data(&settings.model, &data)?;
         Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
