@@ -98,8 +98,8 @@ fn every_subject_is_timed() {
     assert_eq!(
         names(matmul.tables[0].rows()),
         [
-            "textbook, 16 x 16 in workgroup memory",
-            "control: the same again",
+            "naive tile, 16 x 16 in workgroup memory",
+            "control: naive tile again",
             "dense x * W",
             "dense x * W^T",
             "dense dy * W",
@@ -136,11 +136,11 @@ fn every_subject_is_timed() {
         names(moe.tables[0].rows()),
         [
             "dense, of as many active operations",
-            "control: the same again",
+            "control: dense again",
             "a loop over the experts",
             "all experts for every token",
             "the layer",
-            "the layer, rows shared out at random",
+            "the layer, with random loads",
         ]
     );
     // 16 rows an expert have a bar, 12 have none.

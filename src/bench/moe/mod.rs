@@ -35,7 +35,7 @@ const DENSE: &str = "dense, of as many active operations";
 const LOOP: &str = "a loop over the experts";
 const ALL: &str = "all experts for every token";
 const LAYER: &str = "the layer";
-const UNEVEN: &str = "the layer, rows shared out at random";
+const UNEVEN: &str = "the layer, with random loads";
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let MoeSizes { experts, choices, width, hidden, block } = bench.sizes.experts;
@@ -71,7 +71,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let head = [
         "rows an expert",
         "against dense of as many active operations",
-        "the same, rows shared out at random",
+        "with random loads, against that dense layer",
         "against a loop over the experts",
         "against all experts for every token",
     ];
@@ -143,7 +143,7 @@ fn compare(bench: &Bench, rows: usize) -> Result<(Timings, Option<Grid>)> {
     };
     let entries = vec![
         entry(DENSE, Role::Baseline, &dense),
-        entry("control: the same again", Role::Control, &dense),
+        entry("control: dense again", Role::Control, &dense),
         entry(LOOP, Role::Candidate, &looped),
         entry(ALL, Role::Candidate, &all),
         entry(LAYER, Role::Candidate, &even),
