@@ -109,7 +109,7 @@ fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
     let mut rows = Vec::new();
     for &(name, kind) in Kind::ALL {
         let method = MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0);
-        // A method that starts dense prunes between steps and records no update.
+        // A method that starts dense prunes between steps.
         if method.stored_sparsity(sparsity) == 0.0 {
             continue;
         }

@@ -41,7 +41,7 @@ impl Layer {
             let dy = token(&dy, t);
             let loss = |row: &[f64]| dot(&host.output(row), &dy);
             let found = token(&dx, t);
-            // Column 0 reaches the router as well as the experts, the others reach the experts alone.
+            // Column 0 carries the logit of an expert where loads are equal; the other columns do not.
             let columns: Vec<usize> = (0..4).map(|i| i * (d - 1) / 3).collect();
             let wanted = columns.iter().map(|&column| {
                 let moved = |by: f64| {

@@ -31,7 +31,7 @@ impl Layer {
         let moe = Moe::new(gpu, &sizes.config(), ACTIVATION, sizes.block, [1, tokens, sizes.width], 1)?;
         if even {
             // The router reads the logits of the experts from the first columns of a token. Consecutive tokens take consecutive
-            // experts, which gives equal loads; the tokens are then shuffled, since sorted rows would gather faster.
+            // experts, which gives equal loads; the rows are then shuffled.
             let Parts { router: weight, .. } = Parts::of(&moe)?;
             let mut router = gpu.read::<f32>(weight)?.wait()?;
             for (e, row) in router.chunks_mut(sizes.width).enumerate() {
