@@ -98,8 +98,8 @@ fn every_subject_is_timed() {
     assert_eq!(
         names(matmul.tables[0].rows()),
         [
-            "naive tile, 16 x 16 in workgroup memory",
-            "control: naive tile again",
+            "naive, 16 x 16 tiles in workgroup memory",
+            "control: naive again",
             "dense x * W",
             "dense x * W^T",
             "dense dy * W",

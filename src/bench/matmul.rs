@@ -36,8 +36,8 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     };
     let ceilings = bench.ceilings()?;
     let mut entries = vec![
-        entry("naive tile, 16 x 16 in workgroup memory", Role::Baseline, &naive),
-        entry("control: naive tile again", Role::Control, &naive),
+        entry("naive, 16 x 16 tiles in workgroup memory", Role::Baseline, &naive),
+        entry("control: naive again", Role::Control, &naive),
         entry("dense x * W", Role::Candidate, &plain),
         entry("dense x * W^T", Role::Candidate, &forward),
         entry("dense dy * W", Role::Candidate, &backward),
@@ -54,7 +54,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         vec![Cell::text(row.name()), Cell::at_least(table.share(row), bar), of_ceiling]
     });
     let grid = Grid {
-        title: "Dense compared with the naive tile".to_owned(),
+        title: "Dense matmul against the naive tile".to_owned(),
         head: ["product", "times as fast", "share of the device's ceiling"].map(str::to_owned).to_vec(),
         rows: lines.collect(),
     };

@@ -71,7 +71,7 @@ fn tiles(report: &Report) -> String {
 
 /// Kinds of kernels, each with a colour and a marker of its own.
 const KINDS: [&str; 7] =
-    ["dense", "naive tile", "blocks of 8", "blocks of 16", "blocks of 32", "blocks of 64", "blocks of 128"];
+    ["dense", "naive", "blocks of 8", "blocks of 16", "blocks of 32", "blocks of 64", "blocks of 128"];
 
 /// Index of a row's kind in [`KINDS`], by its name; 0, dense, where the name has none of them.
 fn kind(row: &Row) -> usize {
