@@ -6,8 +6,9 @@ use std::path::Path;
 use crate::data::idx::{self, Part};
 use crate::data::{Rows, Table, csv, text};
 use crate::gpu::VersusDense;
+use crate::report::run;
 use crate::sparse::{BLOCKS, Topology};
-use crate::train::{Checkpoint, report};
+use crate::train::Checkpoint;
 use crate::tune::cache;
 
 /// A reader, by the name of its target. It says whether it accepts the bytes.
@@ -138,7 +139,7 @@ pub fn tuning(bytes: &[u8]) -> bool {
 
 /// A run's log.
 pub fn log(bytes: &[u8]) -> bool {
-    report::read_log(Path::new(PATH), bytes).is_ok_and(|[epochs, layers]| {
+    run::read_log(Path::new(PATH), bytes).is_ok_and(|[epochs, layers]| {
         assert!(epochs <= bytes.split(|&byte| byte == b'\n').count() && layers <= bytes.len());
         epochs > 0
     })

@@ -167,7 +167,7 @@ fn the_program_fails_on_a_broken_kernel() {
     assert!(!said.contains("WRONG fretwork.optimizer.adamw.f32"), "{said}");
 }
 
-/// A quick check is of what a run uses, and its last line says what it left out.
+/// A quick check covers the kernels of a default run, and its last line counts the checks left out.
 #[test]
 fn a_quick_doctor_says_what_it_left_out() {
     let doctor = |args: &[&str]| {
@@ -175,10 +175,9 @@ fn a_quick_doctor_says_what_it_left_out() {
     };
     let quick = doctor(&["--quick", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&quick.stdout).into_owned();
-    assert!(quick.status.success() && said.contains("checking what a run uses on "), "{said}");
+    assert!(quick.status.success() && said.contains("checking the kernels of a default run on "), "{said}");
     let last = said.lines().last().unwrap();
-    let wanted =
-        "all 1 checks are right; 4 of other types, blocks and variants are left out, which --all checks";
+    let wanted = "all 1 checks are right; 4 checks of other types, block sides and variants are left out; run them with --all";
     assert!(last.starts_with(wanted), "{last}");
     let every = doctor(&["--all", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&every.stdout).into_owned();

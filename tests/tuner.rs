@@ -15,8 +15,9 @@ use fretwork::gpu::{
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
+use fretwork::report::run as report;
 use fretwork::sparse::Density;
-use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
+use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use half::f16;
 use serde_json::Value;

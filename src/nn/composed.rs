@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Module;
-use crate::data::Rows;
 use crate::gpu::DType;
 use crate::graph::{Graph, Precision};
 use crate::{Error, Result};
@@ -52,6 +51,11 @@ impl Composed {
         let graph = composed.graph(1, Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
+    }
+
+    /// Rows that the network reads.
+    pub fn row(&self) -> Row {
+        self.row
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -113,20 +117,6 @@ impl Composed {
         }
         self.module.clone_from(&other.module);
         Ok(())
-    }
-
-    /// Refuses rows of another kind: the words for what is wanted, and what was found.
-    pub(super) fn expect_rows(&self, rows: &Rows) -> std::result::Result<(), (String, String)> {
-        let words = |row| match row {
-            Row::Features(features) => format!("{features} features"),
-            Row::Window(context) => format!("windows of {context} characters"),
-        };
-        let found = match (rows, self.row) {
-            (Rows::Text(text), _) => Row::Window(text.context()),
-            (Rows::Batches(rows), Row::Window(_)) => Row::Window(rows.width()),
-            (rows, _) => Row::Features(rows.width()),
-        };
-        if found == self.row { Ok(()) } else { Err((words(self.row), words(found))) }
     }
 }
 

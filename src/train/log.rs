@@ -1,7 +1,6 @@
 //! What the log says of a network in the middle of a run.
 
-use super::report::{self, LayerRecord, LoadRecord};
-use super::{Scaling, Trainer};
+use super::{LayerRecord, LoadRecord, Scaling, Trainer, to_hex};
 use crate::gpu::Tensor;
 use crate::nn::Load;
 use crate::reference::{self, LossScaleState, bits};
@@ -54,7 +53,7 @@ impl Trainer {
             let awake = topology.active();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
-                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
+                to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
             };
             records.push(LayerRecord {
                 name: layer.name().to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::builder::Parts;
 use super::checkpoint::by_param;
 use super::restore::Restore;
-use super::{Checkpoint, Footprint, Trainer};
+use super::{Checkpoint, Footprint, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
 use crate::methods::{Method, Static};
@@ -49,7 +49,7 @@ impl Trainer {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
-        settings.model.expect_data(&data).map_err(|error| bad(error.to_string()))?;
+        fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(

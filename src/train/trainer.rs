@@ -8,7 +8,7 @@ use super::builder::Parts;
 use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
-use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
+use super::{EpochRecord, KernelRecord, LogRecord, StartRecord, fit};
 use super::{Evaluation, Event, Flow, Footprint, Objective, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
@@ -83,7 +83,7 @@ impl Trainer {
     /// A run of parts, from its beginning.
     pub(super) fn of_parts(gpu: &Gpu, settings: Settings, data: Dataset, parts: Parts) -> Result<Self> {
         settings.validate()?;
-        settings.model.expect_data(&data)?;
+        fit::expect_data(&settings.model, &data)?;
         let method = &*parts.method;
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));

@@ -336,7 +336,7 @@ fn every_permutation_keeps_the_rules_and_translates() {
         }
         Ok(())
     };
-    share_out(&jobs, threads, || Ok(()), inspect).unwrap();
+    parallel_for_each(&jobs, threads, || Ok(()), inspect).unwrap();
     // Failures are reported in the order of the permutations.
     let mut wrong = wrong.into_inner().unwrap();
     wrong.sort();

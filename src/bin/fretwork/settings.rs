@@ -1,4 +1,4 @@
-//! The settings of a new run, from the options of `train`.
+//! Settings of a new run, from the options of `train`.
 
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
@@ -10,7 +10,10 @@ use fretwork::train::{Length, OptimizerKind, Settings};
 
 use crate::options::{Float, Model, Train};
 
-/// The settings, and what was made of options that ask for more than there is.
+/// Settings of the run, and notices of options that were reduced to the data's size.
+///
+/// # Errors
+/// [`Error::Config`] for too many experts, and those of [`Source::absolute`].
 pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Settings, Vec<String>)> {
     expect_experts(options)?;
     let Train { data: rows, steps, .. } = options;
@@ -47,13 +50,13 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
     Ok((settings, notices))
 }
 
-/// Cuts sizes to what the data has.
+/// Reduces the batch to the rows of the data, and returns a notice of each size beyond the data.
 fn fit(settings: &mut Settings, options: &Train, data: &Dataset) -> Vec<String> {
     let mut notices = Vec::new();
     let rows = data.train.rows();
     if settings.batch > rows {
         notices.push(format!(
-            "a step has {rows} rows, all that there are to train on, instead of the {} of a batch; more would be padding",
+            "a batch has {rows} rows, all the training rows, instead of {}; more would be padding",
             settings.batch
         ));
         settings.batch = rows;
@@ -118,7 +121,7 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
     }
 }
 
-/// Refuses more experts of one width than there may be, before their widths are listed.
+/// Refuses a number of experts beyond the limit, before a list of their widths is allocated.
 fn expect_experts(options: &Train) -> fretwork::Result<()> {
     match options.moe.experts[..] {
         [count] if count > MOST_EXPERTS => {

@@ -1,28 +1,21 @@
-//! A run folder as one page: HTML that needs no network, no script and no other file.
+//! HTML page of a run: settings, learning curves, and each sparse layer's pattern over time.
 
 mod chart;
-mod hex;
 mod history;
 mod kernels;
 mod load;
 mod page;
 mod pattern;
-mod record;
 mod settings;
 
 use std::path::{Path, PathBuf};
 
-pub use hex::{from_hex, to_hex};
-pub(super) use record::number_or_nan;
-pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
-
-use super::RunFolder;
 use crate::Result;
 use crate::files::replace;
+use crate::train::RunFolder;
 use history::History;
 
-/// The page of a run: settings, curves, and how each sparse layer's pattern changed. A folder without a checkpoint has no
-/// settings to show; one without a log has no curves.
+/// The page of a run. Settings come from the checkpoint and curves from the log; either may be absent.
 ///
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) naming the line of the log that is damaged,
@@ -33,7 +26,7 @@ pub fn render(folder: &RunFolder) -> Result<String> {
     Ok(page::page(&folder.name(), checkpoint.as_ref(), &history))
 }
 
-/// Reads the bytes of a log and says how many epochs and layers there are.
+/// Parses the bytes of a log and returns the numbers of its epochs and sparse layers.
 ///
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) naming the line that is damaged.
@@ -42,11 +35,11 @@ pub(crate) fn read_log(path: &Path, bytes: &[u8]) -> Result<[usize; 2]> {
     Ok([history.epochs.len(), history.layers.len()])
 }
 
-/// Writes the page to `out`, or to `report.html` in the folder, and says where it is. It is written beside an older one and
-/// renamed, so that no half of a page is ever there.
+/// Writes the page of a run to `out`, or to `report.html` in its folder, and returns the path. A page that is there already is
+/// replaced atomically.
 ///
 /// # Errors
-/// As [`render`], and [`Error::Io`](crate::Error::Io) if it cannot be written.
+/// Those of [`render`], and [`Error::Io`](crate::Error::Io) if the page cannot be written.
 pub fn write(folder: &RunFolder, out: Option<&Path>) -> Result<PathBuf> {
     let path = out.map_or_else(|| folder.report_path(), Path::to_owned);
     replace(&path, render(folder)?.as_bytes())?;

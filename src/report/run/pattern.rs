@@ -1,19 +1,19 @@
-//! Pictures of a layer's pattern over time.
+//! Pictures of a sparse layer's pattern over time.
 
 use super::chart::moment;
 use super::history::{Layer, State};
-use crate::page::{count, escape, percent};
+use crate::report::{count, escape, percent};
 
-/// The most pictures of a layer.
+/// Most pictures of a layer.
 const PICTURES: usize = 8;
 
-/// The most cells on a side of a picture.
+/// Most cells on a side of a picture.
 const CELLS: usize = 128;
 
-/// Shades between nothing and the darkest cell, where a cell is many blocks.
+/// Shades of non-empty cells, where a cell is several blocks.
 const SHADES: usize = 8;
 
-/// A layer's pictures, and what their colours mean.
+/// Pictures of a layer, with a legend.
 pub(super) fn pictures(layer: &Layer) -> String {
     let states: Vec<_> = layer.states.iter().collect();
     let shown: Vec<_> = chosen(states.len()).into_iter().map(|index| states[index]).collect();
@@ -39,7 +39,7 @@ pub(super) fn pictures(layer: &Layer) -> String {
     )
 }
 
-/// Which of `count` times are shown: all, or some at even distances, the first and the last among them.
+/// Indices of the times shown, of `count`: all, or [`PICTURES`] at even distances, from the first to the last.
 fn chosen(count: usize) -> Vec<usize> {
     match count {
         0..=PICTURES => (0..count).collect(),
@@ -47,7 +47,7 @@ fn chosen(count: usize) -> Vec<usize> {
     }
 }
 
-/// A cell for every block: stored, resting, or not in the picture before.
+/// One cell for each block: stored, inactive, or new since the previous picture.
 fn exact(layer: &Layer, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
     let mut before: Option<&State> = None;
     let mut drawings = Vec::new();
@@ -83,7 +83,7 @@ fn exact(layer: &Layer, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
     (keys.into_iter().map(|(class, text)| key(class, "1", text)).collect(), drawings)
 }
 
-/// A cell for `side` x `side` blocks, as dark as its share of stored blocks.
+/// One cell for `side` x `side` blocks, shaded by the share of stored blocks.
 fn shaded(layer: &Layer, side: usize, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
     let pictures: Vec<_> = shown.iter().map(|(_, state)| shares(layer, side, &state.present)).collect();
     let darkest = pictures.iter().flatten().copied().fold(0.0, f64::max);
@@ -91,7 +91,7 @@ fn shaded(layer: &Layer, side: usize, shown: &[(&u64, &State)]) -> (String, Vec<
     let drawings = pictures.iter().map(|cells| {
         let mut paths = vec![String::new(); SHADES + 1];
         for (cell, &share) in cells.iter().enumerate().filter(|(_, share)| **share > 0.0) {
-            // What is stored is never shown as nothing.
+            // A cell with a stored block is never drawn empty.
             let shade = (share / darkest * SHADES as f64).round().max(1.0) as usize;
             square(&mut paths[shade], cell / cols, cell % cols);
         }
@@ -111,7 +111,7 @@ fn shaded(layer: &Layer, side: usize, shown: &[(&u64, &State)]) -> (String, Vec<
     (legend.concat(), drawings.collect())
 }
 
-/// The share of stored blocks of each cell; those at the edges have fewer blocks.
+/// Share of stored blocks in each cell; cells at the edges have fewer blocks.
 fn shares(layer: &Layer, side: usize, set: &[u32]) -> Vec<f64> {
     let [rows, cols] = layer.grid;
     let cells = cols.div_ceil(side);

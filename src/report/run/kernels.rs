@@ -1,9 +1,9 @@
-//! Which kernels ran, where they were chosen by measurement.
+//! Table of the kernels that the tuner chose.
 
-use super::KernelsRecord;
-use crate::page::{escape, number};
+use crate::report::{escape, number};
+use crate::train::KernelsRecord;
 
-/// A table of the products, and a word about those that a dense product would do faster.
+/// Table of the products, with a notice where dense ones would be faster.
 pub(super) fn section(record: Option<&KernelsRecord>) -> String {
     let Some(KernelsRecord { adapter, kernels, .. }) = record else { return String::new() };
     let lost = kernels.iter().filter(|kernel| kernel.dense_is_faster()).count();

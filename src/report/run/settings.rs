@@ -1,14 +1,14 @@
-//! A run's settings in words.
+//! Tables and descriptions of a run's settings.
 
 use serde_json::Value;
 
-use crate::page::escape;
+use crate::report::escape;
 use crate::train::{Checkpoint, Settings};
 
-/// Tables of all settings, those of the network first. They are read from the settings as they are stored, so that one that
-/// is added is shown.
+/// Tables of all settings, those of the network first. Rows come from the serialized settings, so a new setting is shown without
+/// a change here.
 pub(super) fn tables(settings: &Settings) -> String {
-    // By way of text: a Value made directly shows the f32 0.9 as 0.8999999761581421.
+    // A Value made without text widens f32 to f64 and shows 0.9 as 0.8999999761581421.
     let text = serde_json::to_string(settings).unwrap_or_default();
     let stored = serde_json::from_str(&text).unwrap_or_default();
     let mut rows = Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn tables(settings: &Settings) -> String {
     format!("<div class=\"settings\">\n{}{}</div>\n", table("Network", network), table("Training", training))
 }
 
-/// A row for every value: the names on the way to it, and itself.
+/// Appends one row for every leaf value, named by the path to it.
 fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
     if let Value::Object(fields) = value {
         for (field, value) in fields {
@@ -50,16 +50,16 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The network's widths, from inputs to classes.
+/// Layer widths of the network, from inputs to classes.
 pub(super) fn widths(settings: &Settings) -> String {
     settings.model.to_string()
 }
 
-/// How the network is stored.
+/// Sparsity of the network: method, share of absent blocks, block side and densities.
 pub(super) fn method(settings: &Settings) -> String {
     let model = &settings.model;
     match model.sparsity() {
-        // Two decimals, and none that says nothing.
+        // Rounded to two decimals, without trailing zeros.
         Some(sparsity) => format!(
             "{}: {}\u{a0}% sparse in {}",
             settings.method.kind,
@@ -70,7 +70,7 @@ pub(super) fn method(settings: &Settings) -> String {
     }
 }
 
-/// Stored parameters, and what they would be with every block present.
+/// Numbers of stored parameters and of those with every block present.
 pub(super) fn parameters(checkpoint: &Checkpoint) -> [usize; 2] {
     [checkpoint.params_present(), checkpoint.settings.model.params_dense()]
 }

@@ -1,24 +1,24 @@
-//! What a log says of a run, each epoch once.
+//! History of a run, read from its log.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, from_hex};
 use crate::sparse::BLOCKS;
+use crate::train::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, from_hex};
 use crate::{Error, Result, files};
 
-/// A run from its start. Everything is under the number of epochs that were done: 0 at the start.
+/// Records of a run, keyed by the number of completed epochs; the key 0 is the start.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) epochs: BTreeMap<u64, EpochRecord>,
-    /// In the order in which the log names them.
+    /// Sparse layers, in the order of their first record.
     pub(super) layers: Vec<Layer>,
-    /// Those of the process that went on last.
+    /// Kernels of the last process that trained the run.
     pub(super) kernels: Option<KernelsRecord>,
 }
 
-/// A sparse layer over a run.
+/// States of a sparse layer over a run.
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) name: String,
@@ -28,24 +28,25 @@ pub(super) struct Layer {
     pub(super) states: BTreeMap<u64, State>,
 }
 
-/// A sparse layer at one time.
+/// State of a sparse layer at one time.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) nnz: usize,
     pub(super) updates: u64,
     pub(super) churn: u64,
     pub(super) visited: f64,
+    /// Bit set of the stored blocks.
     pub(super) present: Vec<u32>,
-    /// A part of `present`.
+    /// Bit set of the inactive blocks, a subset of `present`.
     pub(super) resting: Vec<u32>,
 }
 
 impl History {
-    /// Reads a log. One that is not there is one without a line. A last line without an end that is no record is one that was
-    /// being written when the run was killed, and is left out.
+    /// Reads a log; a missing file counts as an empty log. A killed run may leave an incomplete last line: a last line that
+    /// has no line break and does not parse is ignored.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the line that is damaged, [`Error::Io`].
+    /// [`Error::Data`] naming the damaged line, [`Error::Io`].
     pub(super) fn read(path: &Path) -> Result<Self> {
         match files::read(path, files::most_bytes()) {
             Err(Error::Io { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
@@ -53,10 +54,10 @@ impl History {
         }
     }
 
-    /// Reads the bytes of the log at `path`.
+    /// Parses the bytes of the log at `path`.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the line that is damaged.
+    /// [`Error::Data`] naming the damaged line.
     pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let mut history = Self::default();
         let mut lines = bytes.split(|&byte| byte == b'\n').enumerate().peekable();
@@ -90,7 +91,7 @@ impl History {
             }
             LogRecord::Other => return Ok(()),
         };
-        // What the same epoch's earlier line said does not count any more.
+        // The last record of an epoch replaces the earlier ones, with their layers.
         for layer in &mut self.layers {
             layer.states.remove(&done);
         }
@@ -124,24 +125,24 @@ impl History {
     }
 }
 
-/// A line's record, or the parser's complaint.
+/// Parses a line's record; the error is the parser's message.
 fn parse(line: &[u8]) -> Result<LogRecord, String> {
     serde_json::from_slice(line).map_err(|error| {
-        // The parser's own line is that of its input, which is always 1.
+        // The parser's line number refers to its input, a single line, and is always 1.
         let text = error.to_string();
         text.split(" at line ").next().unwrap_or_default().to_owned()
     })
 }
 
 impl Layer {
-    /// Places in the grid.
+    /// Number of places in the grid of blocks.
     pub(super) fn places(&self) -> usize {
         self.grid[0] * self.grid[1]
     }
 }
 
 impl State {
-    /// Numbers of rows and of columns of the grid in which no block is active.
+    /// Numbers of grid rows and of grid columns without an active block.
     pub(super) fn empty_lines(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
         let (mut row_active, mut col_active) = (vec![false; rows], vec![false; cols]);
         for place in 0..rows * cols {

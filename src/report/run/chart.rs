@@ -1,22 +1,22 @@
-//! Curves over epochs.
+//! Line charts over epochs.
 
-use crate::page::{Axis, escape, number, percent};
+use crate::report::{Axis, escape, number, percent};
 
-/// A curve: `[epochs done, value]` in order. What cannot be drawn leaves a gap.
+/// Curve: `[completed epochs, value]` in order. A value that is not drawable leaves a gap.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) points: Vec<[f64; 2]>,
 }
 
-/// What the values are.
+/// Unit of the values.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Number,
-    /// A share, shown in percent.
+    /// Share, shown in percent.
     Share,
 }
 
-/// A drawing's sides and margins, in its own units.
+/// Size, margins and tick counts of a chart, in SVG units.
 pub(super) struct Frame {
     width: f64,
     height: f64,
@@ -26,34 +26,34 @@ pub(super) struct Frame {
     y_ticks: usize,
 }
 
-/// For two curves that share a row with one other drawing.
+/// Frame of a chart with two curves, two charts a row.
 pub(super) const WIDE: Frame =
     Frame { width: 470.0, height: 270.0, left: 50.0, right: 48.0, x_ticks: 10, y_ticks: 5 };
 
-/// For one curve in a row of three.
+/// Frame of a chart with one curve, three charts a row.
 pub(super) const SMALL: Frame =
     Frame { width: 320.0, height: 180.0, left: 46.0, right: 54.0, x_ticks: 6, y_ticks: 4 };
 
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 
-/// The least distance of two labels' lines.
+/// Least distance between the baselines of two labels.
 const LINE: f64 = 17.0;
 
-/// Curves with at most so many points have large markers.
+/// Most points of a curve with large markers.
 const FEW: usize = 20;
 
-/// Curves in one drawing.
+/// Line chart of one or more curves.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) unit: Unit,
     pub(super) frame: &'a Frame,
-    /// What the values' axis reaches at least.
+    /// Interval that the value axis contains.
     pub(super) range: [f64; 2],
     pub(super) series: Vec<Series<'a>>,
 }
 
-/// Whether a value has a place in a drawing: it is a number, and squares and sums of such are too.
+/// Whether a value is drawable: finite, and small enough that axis arithmetic on it stays finite.
 pub(super) fn drawable(value: f64) -> bool {
     value.abs() < 1e30
 }
@@ -76,7 +76,7 @@ impl Unit {
 }
 
 impl Chart<'_> {
-    /// The drawing.
+    /// The chart as SVG.
     pub(super) fn svg(&self) -> String {
         let points = self.series.iter().flat_map(|series| &series.points);
         let (first, last) = points
@@ -126,7 +126,7 @@ impl Chart<'_> {
         svg + "</svg>"
     }
 
-    /// The line through a series' points, and a marker with a tooltip at each.
+    /// Polyline through a series' points, with a marker and a tooltip at each.
     fn curve(
         &self,
         index: usize,
@@ -152,8 +152,8 @@ impl Chart<'_> {
         if path.is_empty() { path } else { format!("<path class=\"line\" d=\"{path}\"/>{markers}") }
     }
 
-    /// At the right end of each curve its name, or its last value where there is one curve; moved apart where they would
-    /// touch.
+    /// Labels at the right ends of the curves: their names, or the last value of a single curve. Overlapping labels are moved
+    /// apart.
     fn labels(&self, y: &dyn Fn(f64) -> f64) -> String {
         let mut labels: Vec<_> = self
             .series
@@ -178,7 +178,7 @@ impl Chart<'_> {
             .collect()
     }
 
-    /// The drawing in words.
+    /// Description for screen readers.
     fn summary(&self) -> String {
         let parts = self.series.iter().map(|series| match (series.first(), series.last()) {
             (Some(first), Some(last)) => {
@@ -189,7 +189,7 @@ impl Chart<'_> {
         format!("{} over epochs: {}", self.title, parts.collect::<Vec<_>>().join("; "))
     }
 
-    /// What tells the curves apart.
+    /// Legend: marker and name of each curve.
     pub(super) fn legend(&self) -> String {
         let keys = self.series.iter().enumerate().map(|(index, series)| {
             format!(
@@ -217,12 +217,12 @@ impl Series<'_> {
     }
 }
 
-/// A time in words: epochs that were done.
+/// Time in words, from the number of completed epochs.
 pub(super) fn moment(epochs: f64) -> String {
     if epochs == 0.0 { "start".to_owned() } else { format!("epoch {epochs}") }
 }
 
-/// The beginning of a marker, by shape as well as by colour: round, or a square on its corner.
+/// Opening tag of a marker. Curves differ in shape as well as in colour: a circle, or a diamond.
 fn marker(index: usize, x: f64, y: f64, radius: f64) -> String {
     let shape = if index.is_multiple_of(2) {
         let turn = format!("a{radius} {radius} 0 1 1");
@@ -234,7 +234,7 @@ fn marker(index: usize, x: f64, y: f64, radius: f64) -> String {
     format!("<path class=\"marker\" d=\"{shape}\">")
 }
 
-/// Moves heights, in order, to at least a line's distance, all above `bottom`.
+/// Moves ascending heights to a distance of at least [`LINE`], none below `bottom`.
 fn move_apart(heights: &mut [f64], bottom: f64) {
     for index in 1..heights.len() {
         heights[index] = heights[index].max(heights[index - 1] + LINE);

@@ -1,21 +1,21 @@
-//! Pictures of how tokens were shared out among experts over time.
+//! Heat maps of the experts' load over epochs.
 
 use std::collections::BTreeMap;
 
-use super::EpochRecord;
-use crate::page::{count, escape, percent};
+use crate::report::{count, escape, percent};
+use crate::train::EpochRecord;
 
-/// The most columns of a picture; of more epochs, some at even distances are shown.
+/// Most columns of a heat map. Longer runs are sampled at even distances that end at the last epoch.
 const COLUMNS: usize = 100;
 
-/// Experts along the side, epochs across, a cell as dark as the share of tokens that the expert got.
+/// Heat maps of all mixtures: experts by row, epochs by column, darkness by the expert's share of tokens.
 pub(super) fn section(epochs: &BTreeMap<u64, EpochRecord>) -> String {
     let Some((_, last)) = epochs.last_key_value() else { return String::new() };
     let cards: String = last.loads.iter().map(|load| card(epochs, &load.name)).collect();
     if cards.is_empty() { cards } else { format!("<section><h2>Experts</h2>\n{cards}</section>\n") }
 }
 
-/// An epoch's share of tokens for each expert, and the share that was dropped.
+/// Load of one epoch: each expert's share of the processed tokens, and the dropped share of all.
 struct Shares {
     done: u64,
     taken: Vec<f64>,
@@ -47,7 +47,7 @@ fn card(epochs: &BTreeMap<u64, EpochRecord>, name: &str) -> String {
     let [least, most] =
         [f64::min as fn(f64, f64) -> f64, f64::max].map(|pick| last.taken.iter().copied().reduce(pick));
     let [least, most] = [least, most].map(|share| percent(share.unwrap_or(0.0)));
-    // Wide enough to be seen where there are few epochs, or few experts.
+    // Rows stay visible with few experts, and the picture fits a screen with many.
     let height = 12 * experts.clamp(8, 64);
     format!(
         "<div class=\"card\"><h3>{} <small>{} experts; in the last epoch from {least} to {most} of the tokens, {} \

@@ -1,54 +1,55 @@
-//! An axis with ticks at round numbers.
+//! Linear axis with ticks at round numbers.
 
-/// A stretch of numbers, and the distance from tick to tick.
+/// Linear axis: its interval and the distance between ticks.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Axis {
+pub(super) struct Axis {
     low: f64,
     high: f64,
     step: f64,
 }
 
-/// More ticks than any axis has: what numbers too close for f64 would give is cut off here.
+/// Upper bound on ticks. Steps below the resolution of f64 would give ticks without end.
 const MOST: usize = 16;
 
 impl Axis {
-    /// From a tick to a tick, about `ticks` of them, around everything from `low` to `high`.
-    pub(crate) fn around([low, high]: [f64; 2], ticks: usize) -> Self {
+    /// Axis that begins and ends at a tick and contains `[low, high]`, with about `ticks` ticks.
+    pub(super) fn around([low, high]: [f64; 2], ticks: usize) -> Self {
         let step = round_step((high - low) / ticks as f64);
         Self { low: (low / step).floor() * step, high: (high / step).ceil() * step, step }
     }
 
-    /// Exactly from `low` to `high`, with at most `ticks` ticks, all at whole numbers.
-    pub(crate) fn whole([low, high]: [f64; 2], ticks: usize) -> Self {
+    /// Axis of exactly `[low, high]`, with at most `ticks` ticks, all at whole numbers.
+    pub(super) fn whole([low, high]: [f64; 2], ticks: usize) -> Self {
         let step = round_step((high - low) / ticks as f64).max(1.0);
-        // A single epoch stands in the middle.
+        // A single epoch is drawn in the middle.
         let margin = if high > low { 0.0 } else { 0.5 };
         Self { low: low - margin, high: high + margin, step }
     }
 
-    /// Where a number is, from 0 to 1.
-    pub(crate) fn place(&self, value: f64) -> f64 {
+    /// Position of a number on the axis, from 0 at its low end to 1 at its high end.
+    pub(super) fn place(&self, value: f64) -> f64 {
         let length = self.high - self.low;
         if length > 0.0 { (value - self.low) / length } else { 0.5 }
     }
 
-    pub(crate) fn ticks(&self) -> Vec<f64> {
+    /// Values of the ticks, in ascending order.
+    pub(super) fn ticks(&self) -> Vec<f64> {
         let (first, last) = ((self.low / self.step - 1e-9).ceil(), (self.high / self.step + 1e-9).floor());
         (0..MOST)
             .map(|tick| first + tick as f64)
             .take_while(|&tick| tick <= last)
-            // Without a minus before a zero.
+            // Adding 0 turns -0 into 0, which is shown without a minus.
             .map(|tick| tick * self.step + 0.0)
             .collect()
     }
 
-    /// Decimals that tell ticks apart, where numbers are shown `scale` times as large.
-    pub(crate) fn decimals(&self, scale: f64) -> usize {
+    /// Decimals that distinguish the ticks when they are shown multiplied by `scale`.
+    pub(super) fn decimals(&self, scale: f64) -> usize {
         (-(self.step * scale).log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize
     }
 }
 
-/// 1, 2 or 5 times a power of 10, and at least `least`.
+/// Smallest of 1, 2 and 5 times a power of 10 that is at least `least`; 1 where `least` is not a positive number.
 fn round_step(least: f64) -> f64 {
     if !(least.is_finite() && least > 0.0) {
         return 1.0;

@@ -1,8 +1,8 @@
-//! Points and lines between two axes, either of which may be logarithmic.
+//! Scatter and line charts, with linear or logarithmic axes.
 
-use crate::page::{Axis, escape};
+use crate::report::{Axis, escape};
 
-/// An axis with its name.
+/// Axis with its name.
 pub(super) struct Side {
     pub(super) name: &'static str,
     scale: Scale,
@@ -10,34 +10,36 @@ pub(super) struct Side {
 
 enum Scale {
     Even(Axis),
-    /// Powers of ten, from the one to the other.
+    /// Logarithmic axis of this interval.
     Log([f64; 2]),
 }
 
-/// Points of one kind, joined or not: `[x, y]` and what they are.
+/// Points of one kind, joined or not: `[x, y]` and a tooltip each.
 pub(super) struct Series {
-    /// Which colour, and which shape of marker.
+    /// Index of colour and marker shape.
     pub(super) kind: usize,
     pub(super) name: String,
     pub(super) points: Vec<([f64; 2], String)>,
     pub(super) joined: bool,
 }
 
-/// A line that nothing was measured for: what is possible, or where two things are as fast.
+/// Reference line: a ceiling, or parity.
 pub(super) struct Guide {
     pub(super) points: Vec<[f64; 2]>,
-    /// What is written at one of its ends: above the last point, or below the first.
+    /// Text at one end: below the first point, or above the last.
     pub(super) note: Option<(End, String)>,
 }
 
+/// End of a guide.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     First,
     Last,
 }
 
+/// Chart of series and guides.
 pub(super) struct Plot {
-    /// The drawing in words.
+    /// Description for screen readers.
     pub(super) summary: String,
     pub(super) size: [f64; 2],
     pub(super) x: Side,
@@ -52,12 +54,12 @@ const TOP: f64 = 16.0;
 const BOTTOM: f64 = 42.0;
 
 impl Side {
-    /// From 0 to 1.
+    /// Linear axis from 0 to 1.
     pub(super) fn share(name: &'static str) -> Self {
         Self { name, scale: Scale::Even(Axis::around([0.0, 1.0], 5)) }
     }
 
-    /// A logarithmic one around all values above zero, with some room.
+    /// Logarithmic axis around all positive finite values, with a margin of a factor of 1.4.
     pub(super) fn log(name: &'static str, values: impl Iterator<Item = f64>) -> Self {
         let drawable = values.filter(|value| value.is_finite() && *value > 0.0);
         let [low, high] =
@@ -91,6 +93,7 @@ impl Side {
 }
 
 impl Plot {
+    /// The chart as SVG.
     pub(super) fn svg(&self) -> String {
         let [width, height] = self.size;
         let at = |[x, y]: [f64; 2]| {
@@ -168,7 +171,7 @@ fn path(points: impl Iterator<Item = [f64; 2]>) -> String {
     path
 }
 
-/// A marker, by shape as well as by colour.
+/// Path of a kind's marker. Kinds differ in shape as well as in colour.
 fn marker(kind: usize, [x, y]: [f64; 2], size: f64) -> String {
     let polygon = |corners: usize, turn: f64, radius: f64| {
         let corner = |at: usize| {
@@ -192,7 +195,7 @@ fn marker(kind: usize, [x, y]: [f64; 2], size: f64) -> String {
     }
 }
 
-/// What tells the kinds apart.
+/// Legend: marker and name of each kind.
 pub(super) fn legend<'a>(kinds: impl Iterator<Item = (usize, &'a str)>) -> String {
     let keys = kinds.map(|(kind, name)| {
         format!(

@@ -1,10 +1,10 @@
-//! The lines of a run's log, as they are written and read.
+//! Records of a run's log, one JSON line each.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::train::{Evaluation, Scaling};
 
-/// A line of `log.jsonl`. Its kind stands under `event`.
+/// Line of `log.jsonl`; the field `event` names its kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
@@ -15,12 +15,12 @@ pub enum LogRecord {
     Kernels(KernelsRecord),
     /// An epoch is over.
     Epoch(EpochRecord),
-    /// A line that this version does not know; it is passed over, and never written.
+    /// Unknown event, ignored on reading and never written.
     #[serde(other, skip_serializing)]
     Other,
 }
 
-/// The run as it begins.
+/// Start of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartRecord {
     /// Steps done: 0.
@@ -30,46 +30,46 @@ pub struct StartRecord {
     pub layers: Vec<LayerRecord>,
 }
 
-/// The kernels that were chosen by measurement, for the process that begins here.
+/// Kernels that the tuner chose for the process that starts here.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KernelsRecord {
     /// Steps done.
     pub step: u64,
-    /// Where it was measured.
+    /// Name of the adapter they were measured on.
     pub adapter: String,
-    /// The kernels.
+    /// One record for each product.
     pub kernels: Vec<KernelRecord>,
 }
 
-/// What was found out about one product.
+/// Kernel chosen for one product.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KernelRecord {
     /// Family, sizes and density.
     pub shape: String,
-    /// What runs.
+    /// Chosen variant.
     pub choice: String,
-    /// How long it takes, where the dense product of the same sizes takes 1, if that was measured.
+    /// Time as a multiple of that of the dense product of the same sizes, if both were measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub versus_dense: Option<f64>,
 }
 
 impl KernelRecord {
-    /// Whether a dense product would be faster, and not just by chance.
+    /// Whether a dense product would be faster by more than the noise of 3 %.
     pub fn dense_is_faster(&self) -> bool {
         self.versus_dense.is_some_and(|time| time > 1.03)
     }
 }
 
-/// An epoch that is over. One logged before an interruption may be logged again; the last counts.
+/// Completed epoch. An epoch that was logged before an interruption may be logged again; its last record counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// The epoch, from 0.
     pub epoch: u64,
     /// Steps done in the whole run.
     pub step: u64,
-    /// Over the epoch's rows.
+    /// Means over the epoch's training rows.
     pub train: Evaluation,
-    /// Over the test rows.
+    /// Means over the test rows.
     pub test: Evaluation,
     /// The sparse layers; none in a dense network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,33 +77,33 @@ pub struct EpochRecord {
     /// The mixtures of experts; none in other networks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loads: Vec<LoadRecord>,
-    /// How gradients are scaled, where they are.
+    /// Loss scaling, in half precision only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// Signs that the run is useless, as of this epoch.
+    /// Warnings that the run is not learning, as of this epoch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
 }
 
-/// What passed through a mixture of experts in an epoch.
+/// Load of a mixture of experts in an epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadRecord {
     /// The mixture's name.
     pub name: String,
-    /// Tokens that each expert got.
+    /// Tokens processed, by expert.
     pub taken: Vec<u32>,
-    /// Tokens that chose it, and that it had no room for.
+    /// Tokens dropped past the capacity, by expert.
     pub dropped: Vec<u32>,
 }
 
-/// A sparse layer's pattern at one time.
+/// Pattern of a sparse layer at one time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerRecord {
     /// The layer's name.
     pub name: String,
     /// Rows of the grid of blocks.
     pub row_blocks: usize,
-    /// Its columns.
+    /// Columns of the grid of blocks.
     pub col_blocks: usize,
     /// The side of a block.
     pub block: usize,
@@ -112,21 +112,21 @@ pub struct LayerRecord {
     /// Updates so far that exchanged at least one block.
     #[serde(default)]
     pub updates: u64,
-    /// Rows of blocks without an active block: outputs that are their bias alone.
+    /// Grid rows without an active block, whose outputs are the bias alone.
     #[serde(default)]
     pub empty_rows: u32,
-    /// Columns of blocks without an active block: inputs that are not read.
+    /// Grid columns without an active block, whose inputs are not read.
     #[serde(default)]
     pub empty_cols: u32,
-    /// Blocks that came in since the line before.
+    /// New blocks since the previous record.
     #[serde(default)]
     pub churn: u64,
-    /// The share of places that were ever stored: ITOP's R_s (Liu et al. 2021).
+    /// Share of places that were ever stored: R_s of ITOP (Liu et al. 2021).
     #[serde(default = "nan", deserialize_with = "number_or_nan")]
     pub visited: f64,
-    /// The stored blocks: the places `row * col_blocks + col`, as [`to_hex`](super::to_hex) writes them.
+    /// Stored blocks: the set of places `row * col_blocks + col`, encoded by [`to_hex`](super::to_hex).
     pub pattern: String,
-    /// Stored blocks without a part in the forward pass, if there may be such.
+    /// Inactive blocks: stored, but absent from the forward pass. `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resting: Option<String>,
 }
@@ -135,7 +135,7 @@ fn nan() -> f64 {
     f64::NAN
 }
 
-/// JSON has no NaN and no infinity: both are written as null.
+/// Deserializes a number or null. JSON has no NaN and no infinity; both are written as null and read as NaN.
 pub(crate) fn number_or_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }

@@ -1,14 +1,14 @@
-//! What one run found, as a page.
+//! The page of a bench, from top to bottom.
 
 use super::plot::{End, Guide, Plot, Series, Side, legend};
-use super::{Ceilings, Cell, Findings, Grid, Part, Report, Row, Subject, Table};
-use crate::page::{document, escape, number, percent, row, table};
+use crate::bench::{Ceilings, Cell, Findings, Grid, Report, Role, Row, Subject, Timings};
+use crate::report::{document, escape, number, percent, row, table};
 
-/// The page.
-pub(super) fn page(report: &Report) -> String {
+/// The page of a bench.
+pub fn render(report: &Report) -> String {
     let mut body = format!(
-        "<header><p class=\"over\">fretwork bench · {}</p>\n<h1>{}</h1>\n<p>Kernels were checked before they were timed, and \
-         took turns; medians count. Products are timed by {}, steps by the host's.</p></header>\n",
+        "<header><p class=\"over\">fretwork bench · {}</p>\n<h1>{}</h1>\n<p>Kernels were checked before they were timed, in \
+         interleaved rounds; medians count. Products are timed by {}, steps by the host's.</p></header>\n",
         escape(&report.driver),
         escape(&report.adapter),
         report.clock
@@ -22,19 +22,19 @@ pub(super) fn page(report: &Report) -> String {
     document(&format!("{}, bench", report.adapter), include_str!("page.css"), &body)
 }
 
-/// Products of a run: every table that has ceilings.
-fn products(report: &Report) -> impl Iterator<Item = &Table> {
+/// Timings of products: all that have ceilings.
+fn products(report: &Report) -> impl Iterator<Item = &Timings> {
     report.findings.iter().flat_map(|findings| &findings.tables).filter(|table| table.ceilings().is_some())
 }
 
-/// The highest that was reached in any table.
+/// Highest ceilings over all timings.
 fn ceilings(report: &Report) -> Option<Ceilings> {
     products(report)
-        .filter_map(Table::ceilings)
+        .filter_map(Timings::ceilings)
         .reduce(|a, b| Ceilings { rate: a.rate.max(b.rate), bandwidth: a.bandwidth.max(b.bandwidth) })
 }
 
-/// The numbers that are looked for first. What was not measured has no tile.
+/// Tiles of the headline figures; a figure that was not measured has no tile.
 fn tiles(report: &Report) -> String {
     let mut tiles = Vec::new();
     if let Some(Ceilings { rate, bandwidth }) = ceilings(report) {
@@ -56,7 +56,7 @@ fn tiles(report: &Report) -> String {
     if bars > 0 {
         tiles.push(("Bars", format!("{reached} of {bars}"), "reached"));
     }
-    let control = |table: &Table| table.control().filter(|control| control.is_finite());
+    let control = |table: &Timings| table.control().filter(|control| control.is_finite());
     let controls = report.findings.iter().flat_map(|findings| &findings.tables).filter_map(control);
     let off = controls
         .fold(None, |most: Option<f64>, control| Some(most.unwrap_or(0.0).max((control - 1.0).abs())));
@@ -69,23 +69,23 @@ fn tiles(report: &Report) -> String {
     format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.collect::<String>())
 }
 
-/// What a kernel is drawn as.
+/// Kinds of kernels, each with a colour and a marker of its own.
 const KINDS: [&str; 7] =
     ["dense", "naive", "blocks of 8", "blocks of 16", "blocks of 32", "blocks of 64", "blocks of 128"];
 
-/// Blocks are named in the row; what has none is dense.
+/// Index of a row's kind in [`KINDS`], by its name; 0, dense, where the name has none of them.
 fn kind(row: &Row) -> usize {
     KINDS.iter().rposition(|kind| row.name().ends_with(kind) || row.name().starts_with(kind)).unwrap_or(0)
 }
 
-/// Every kernel under what the device can do at most.
+/// Roofline: the rate of every kernel over its arithmetic intensity, under the device's ceilings.
 fn roofline(report: &Report) -> String {
     let Some(Ceilings { rate, bandwidth }) = ceilings(report) else { return String::new() };
     let mut series: Vec<Series> = (0..KINDS.len())
         .map(|kind| Series { kind, name: KINDS[kind].to_owned(), points: Vec::new(), joined: false })
         .collect();
     for table in products(report) {
-        for row in table.contestants().filter(|row| row.part() != Part::Control) {
+        for row in table.compared().filter(|row| row.role() != Role::Control) {
             let Some(intensity) = row.intensity() else { continue };
             let share = table.of_ceiling(row).map_or_else(String::new, percent);
             let tip = format!(
@@ -108,7 +108,7 @@ fn roofline(report: &Report) -> String {
     let keys = legend(series.iter().map(|series| (series.kind, series.name.as_str())));
     let lowest =
         series.iter().flat_map(|series| &series.points).fold(rate / 1e9, |low, point| low.min(point.0[1]));
-    // The slope begins where it comes in from below.
+    // The slope is drawn from where it crosses the lower edge.
     let enters = least.max(lowest / (bandwidth / 1e9));
     let plot = Plot {
         summary: format!(
@@ -155,7 +155,7 @@ fn section(findings: &Findings) -> String {
     format!("<section><h2>{title}</h2>\n{}{grids}</section>\n", speed_up(findings))
 }
 
-/// How much faster sparse is than dense, over density: a drawing for each product.
+/// Speed-up of sparse over dense products against density, one chart for each product.
 fn speed_up(findings: &Findings) -> String {
     let mut names: Vec<&str> = findings.curves.iter().map(|curve| curve.name.as_str()).collect();
     names.dedup();
@@ -227,7 +227,7 @@ fn grid(grid: &Grid) -> String {
     table(&escape(&grid.title), &head, rows.collect())
 }
 
-/// A cell, its verdict in words and in colour.
+/// Table cell; a verdict is shown in words and in colour.
 fn cell(cell: &Cell) -> String {
     let text = escape(&cell.to_string());
     match cell.passes() {
@@ -237,10 +237,10 @@ fn cell(cell: &Cell) -> String {
     }
 }
 
-/// Every time that was taken.
+/// Tables of all timings.
 fn times(report: &Report) -> String {
     let tables = report.findings.iter().flat_map(|findings| &findings.tables);
-    let rows = |of: &Table| {
+    let rows = |of: &Timings| {
         let line = |one: &Row| {
             let of_ceiling = of.of_ceiling(one).map_or_else(|| "–".to_owned(), percent);
             let cells = [number(one.median() * 1e3), percent(one.spread()), number(one.rate() / 1e9)];

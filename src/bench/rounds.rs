@@ -1,4 +1,4 @@
-//! Things that take turns at being timed.
+//! Timing of several entries in interleaved rounds.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,34 +7,34 @@ use serde_json::{Value, json};
 
 use crate::Result;
 
-/// What an entry is there for.
+/// Role of an entry in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// What others are held against.
+pub enum Role {
+    /// Reference that candidates are compared with.
     Baseline,
-    /// The first baseline again, which must be as fast.
+    /// First baseline timed again; its rate relative to the baseline's shows the noise.
     Control,
-    /// What is held against the baselines.
-    Rival,
-    /// As fast as the device computes.
+    /// Entry compared with the baselines.
+    Candidate,
+    /// Ceiling of arithmetic: multiply-adds in registers.
     Arithmetic,
-    /// As fast as memory is read and written.
+    /// Ceiling of memory bandwidth: a copy.
     Memory,
 }
 
-/// Something to time.
+/// Work to be timed.
 pub struct Entry<'a> {
-    /// What it is called.
+    /// Name of its row.
     pub name: String,
-    /// What it is there for.
-    pub part: Part,
-    /// How many operations it does.
+    /// Role in the comparison.
+    pub role: Role,
+    /// Floating-point operations of one execution.
     pub operations: f64,
-    /// How many bytes it must read or write at least, where that is known.
+    /// Least bytes that one execution reads and writes, where known.
     pub bytes: Option<f64>,
-    /// How often it is done in one go.
+    /// Executions in one call of `run`.
     pub times: usize,
-    /// Does it, to the end, and says how long that took.
+    /// Executes the work to completion and returns the time taken.
     pub run: Box<dyn FnMut() -> Result<Duration> + 'a>,
 }
 
@@ -44,34 +44,34 @@ impl fmt::Debug for Entry<'_> {
     }
 }
 
-/// The times of all entries; in words, medians and how they compare.
+/// Timings of all entries of a comparison; displayed as a table of medians and ratios.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct Timings {
     title: String,
     rows: Vec<Row>,
 }
 
-/// The times of one entry.
+/// Timings of one entry.
 #[derive(Debug, Clone)]
 pub struct Row {
     name: String,
-    part: Part,
+    role: Role,
     operations: f64,
     bytes: Option<f64>,
     times: usize,
-    /// In ascending order, one at least.
+    /// Seconds of each round, in ascending order; never empty.
     seconds: Vec<f64>,
 }
 
 impl Row {
-    /// What was timed.
+    /// Name of the entry.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it was there for.
-    pub fn part(&self) -> Part {
-        self.part
+    /// Role of the entry.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// Seconds of each round, in ascending order.
@@ -79,59 +79,59 @@ impl Row {
         &self.seconds
     }
 
-    /// Seconds that it takes once, by the median round.
+    /// Seconds of one execution in the median round.
     pub fn median(&self) -> f64 {
         self.seconds[self.seconds.len() / 2] / self.times as f64
     }
 
-    /// Operations a second, of the median round.
+    /// Operations per second in the median round.
     pub fn rate(&self) -> f64 {
         self.operations / self.median()
     }
 
-    /// Bytes a second, of the median round.
+    /// Bytes per second in the median round.
     pub fn bandwidth(&self) -> Option<f64> {
         self.bytes.map(|bytes| bytes / self.median())
     }
 
-    /// Operations for each byte that must be read or written.
+    /// Arithmetic intensity, in operations per byte.
     pub fn intensity(&self) -> Option<f64> {
         self.bytes.map(|bytes| self.operations / bytes)
     }
 
-    /// How far the slowest round is from the fastest, as a share of the median.
+    /// Slowest minus fastest round, as a share of the median.
     pub fn spread(&self) -> f64 {
         let median = self.seconds[self.seconds.len() / 2];
         (self.seconds[self.seconds.len() - 1] - self.seconds[0]) / median
     }
 }
 
-/// What a device reached in one run, at nothing but computing and at nothing but copying.
+/// Measured ceilings of a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ceilings {
-    /// Operations a second.
+    /// Operations per second in registers.
     pub rate: f64,
-    /// Bytes a second.
+    /// Bytes per second of a copy.
     pub bandwidth: f64,
 }
 
 impl Ceilings {
-    /// Operations a second that so many operations a byte leave possible.
+    /// Roofline: attainable operations per second at an arithmetic intensity.
     pub fn at(&self, intensity: f64) -> f64 {
         self.rate.min(intensity * self.bandwidth)
     }
 }
 
-/// Runs all entries in turn, `rounds` times (once at least) after one that does not count.
+/// Times all entries in `rounds` interleaved rounds, at least one, after a warm-up round that does not count.
 ///
 /// # Errors
-/// As the entries.
-pub fn contest(title: String, rounds: usize, mut entries: Vec<Entry<'_>>) -> Result<Table> {
+/// Those of the entries.
+pub fn interleave(title: String, rounds: usize, mut entries: Vec<Entry<'_>>) -> Result<Timings> {
     let mut rows: Vec<Row> = entries
         .iter()
         .map(|entry| Row {
             name: entry.name.clone(),
-            part: entry.part,
+            role: entry.role,
             operations: entry.operations,
             bytes: entry.bytes,
             times: entry.times,
@@ -147,65 +147,65 @@ pub fn contest(title: String, rounds: usize, mut entries: Vec<Entry<'_>>) -> Res
         }
     }
     rows.iter_mut().for_each(|row| row.seconds.sort_by(f64::total_cmp));
-    Ok(Table { title, rows })
+    Ok(Timings { title, rows })
 }
 
-impl Table {
-    /// What is compared.
+impl Timings {
+    /// Title of the comparison.
     pub fn title(&self) -> &str {
         &self.title
     }
 
-    /// The times of each entry, in their order.
+    /// Timings of each entry, in the order given.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// The row of that name.
+    /// Row of the entry named `name`.
     pub fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.name == name)
     }
 
-    /// The baseline of the highest rate.
+    /// Baseline with the highest rate.
     pub fn best(&self) -> Option<&Row> {
-        let baselines = self.rows.iter().filter(|row| row.part == Part::Baseline);
+        let baselines = self.rows.iter().filter(|row| row.role == Role::Baseline);
         baselines.max_by(|a, b| a.rate().total_cmp(&b.rate()))
     }
 
-    /// A row's rate as a share of the best baseline's, NaN where there is none.
+    /// Rate of a row as a share of the best baseline's; NaN without a baseline.
     pub fn share(&self, row: &Row) -> f64 {
         self.best().map_or(f64::NAN, |best| row.rate() / best.rate())
     }
 
-    /// The control's rate as a share of the first baseline's: 1, but for what the clock and the machine make of it.
+    /// Rate of the control as a share of the first baseline's: 1, up to noise.
     pub fn control(&self) -> Option<f64> {
-        let first = |part| self.rows.iter().find(|row| row.part == part);
-        Some(first(Part::Control)?.rate() / first(Part::Baseline)?.rate())
+        let first = |role| self.rows.iter().find(|row| row.role == role);
+        Some(first(Role::Control)?.rate() / first(Role::Baseline)?.rate())
     }
 
-    /// What the device reached, where that was timed too.
+    /// Ceilings of the device, if they were timed.
     pub fn ceilings(&self) -> Option<Ceilings> {
-        let first = |part| self.rows.iter().find(|row| row.part == part);
-        let (rate, bandwidth) = (first(Part::Arithmetic)?.rate(), first(Part::Memory)?.bandwidth()?);
+        let first = |role| self.rows.iter().find(|row| row.role == role);
+        let (rate, bandwidth) = (first(Role::Arithmetic)?.rate(), first(Role::Memory)?.bandwidth()?);
         Some(Ceilings { rate, bandwidth })
     }
 
-    /// A row's rate as a share of what its operations a byte leave possible; none for what computes nothing.
+    /// Rate of a row as a share of the roofline at its intensity; `None` for work without operations.
     pub fn of_ceiling(&self, row: &Row) -> Option<f64> {
         let intensity = row.intensity().filter(|intensity| *intensity > 0.0)?;
         Some(row.rate() / self.ceilings()?.at(intensity))
     }
 
-    /// Rows but those of the ceilings.
-    pub fn contestants(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| !matches!(row.part, Part::Arithmetic | Part::Memory))
+    /// Rows of baselines, control and candidates, without the ceilings.
+    pub fn compared(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !matches!(row.role, Role::Arithmetic | Role::Memory))
     }
 
-    /// Everything that was measured.
+    /// All measurements.
     pub fn to_json(&self) -> Value {
         let row = |row: &Row| {
             json!({
-                "name": row.name, "part": format!("{:?}", row.part).to_lowercase(), "operations": row.operations,
+                "name": row.name, "role": format!("{:?}", row.role).to_lowercase(), "operations": row.operations,
                 "bytes": row.bytes, "times": row.times, "seconds": row.seconds,
                 "share": self.share(row), "of_ceiling": self.of_ceiling(row),
             })
@@ -215,7 +215,7 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
+impl fmt::Display for Timings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n", self.title)?;
         let ceilings = self.ceilings();
@@ -226,7 +226,7 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "| --- | ---: | ---: | ---: | ---: | ---: |{rule}")?;
         let Some(first) = self.rows.first() else { return Ok(()) };
-        for row in self.contestants() {
+        for row in self.compared() {
             write!(
                 f,
                 "| {} | {:.2} | {:.0} % | {:.2} | {:.2} | {:.2} |",

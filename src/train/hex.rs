@@ -1,11 +1,11 @@
-//! Sets of blocks as text: two lowercase hex digits a byte, so that a log can hold a pattern in a line.
+//! Hexadecimal encoding of bit sets, in which a log stores patterns.
 
 use crate::{Error, Result};
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// A set over `places` places as text. Place `p` is bit `p % 32` of word `p / 32`, as sets are on the device, and bit
-/// `p % 8` of byte `p / 8` in the text.
+/// Encodes a bit set over `places` places in two lowercase hexadecimal digits a byte. Place `p` is bit `p % 32` of word `p / 32`,
+/// the layout of sets on the device, and bit `p % 8` of byte `p / 8` of the text.
 pub fn to_hex(words: &[u32], places: usize) -> String {
     let bytes = words.iter().flat_map(|word| word.to_le_bytes()).chain(std::iter::repeat(0));
     bytes
@@ -15,10 +15,10 @@ pub fn to_hex(words: &[u32], places: usize) -> String {
         .collect()
 }
 
-/// The words of a set that [`to_hex`] wrote.
+/// Decodes the words of a bit set that [`to_hex`] encoded.
 ///
 /// # Errors
-/// [`Error::Argument`] if the text is no set over `places` places.
+/// [`Error::Argument`] if the text does not encode a set over `places` places.
 pub fn from_hex(text: &str, places: usize) -> Result<Vec<u32>> {
     let bad = |wanted: String, found: String| Error::argument("set", "hex", wanted, found);
     let wanted = 2 * places.div_ceil(8);
@@ -31,7 +31,7 @@ pub fn from_hex(text: &str, places: usize) -> Result<Vec<u32>> {
             .iter()
             .position(|&known| known == digit)
             .ok_or_else(|| bad("digits from 0 to f".to_owned(), format!("{digit:#04x} at {index}")))?;
-        // The first digit of a byte is its upper half.
+        // The first digit of a byte holds its upper four bits.
         let place = 4 * (index ^ 1);
         if value >> places.saturating_sub(place).min(4) != 0 {
             return Err(bad(format!("a set over {places} places"), "one over more".to_owned()));

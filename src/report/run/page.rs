@@ -1,13 +1,13 @@
-//! The page, from top to bottom.
+//! The page of a run, from top to bottom.
 
 use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
 use super::history::{History, Layer, State};
-use super::{EpochRecord, kernels, load, pattern, settings};
+use super::{kernels, load, pattern, settings};
 use crate::nn::ModelConfig;
-use crate::page::{count, document, escape, number, percent, row, table};
-use crate::train::Checkpoint;
+use crate::report::{count, document, escape, number, percent, row, table};
+use crate::train::{Checkpoint, EpochRecord};
 
-/// The page of a run in a folder of this name.
+/// The page of the run in the folder named `folder`.
 pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
     let title = match checkpoint {
         Some(Checkpoint { settings, .. }) => format!("{}, {}", settings.data, settings::widths(settings)),
@@ -63,7 +63,7 @@ fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &
     )
 }
 
-/// Signs of the last epoch that the run is useless.
+/// Warnings of the last epoch that the run is not learning.
 fn notices(history: &History) -> String {
     let Some((_, epoch)) = history.epochs.last_key_value() else { return String::new() };
     if epoch.notices.is_empty() {
@@ -73,11 +73,11 @@ fn notices(history: &History) -> String {
     format!("<section><h2>This run looks useless</h2>\n<ul class=\"notice\">\n{items}</ul></section>\n")
 }
 
-/// The numbers that are looked for first. What is not known has no tile.
+/// Tiles of the headline figures; an unknown figure has no tile.
 fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     let mut tiles = Vec::new();
     let tested = history.epochs.iter().filter(|(_, epoch)| epoch.test.accuracy.is_finite());
-    // Of equals the first is the best: it took the least training.
+    // Among equals the earliest is the best, since it took the least training.
     let best = tested.rev().max_by(|a, b| a.1.test.accuracy.total_cmp(&b.1.test.accuracy));
     if let Some((done, epoch)) = best {
         tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
@@ -142,7 +142,7 @@ fn curves(history: &History) -> String {
                 title: "Accuracy",
                 unit: Unit::Number,
                 frame: &WIDE,
-                // A flat curve needs some room to be flat in.
+                // A constant curve gives no range, so a margin is added.
                 range: if low < high { [low, high] } else { [(low - 0.05).max(0.0), (low + 0.05).min(1.0)] },
                 series: accuracy.into(),
             },
@@ -158,7 +158,7 @@ fn curves(history: &History) -> String {
     format!("<section><h2>Curves</h2>\n<div class=\"two\">\n{}</div></section>\n", cards.collect::<String>())
 }
 
-/// The least and the greatest value that can be drawn; 0 and 1 where there is none.
+/// Least and greatest drawable value; 0 and 1 where there is none.
 fn extent(series: &[Series<'_>]) -> [f64; 2] {
     let values = series.iter().flat_map(|series| &series.points).map(|point| point[1]);
     let [low, high] = values
@@ -167,7 +167,7 @@ fn extent(series: &[Series<'_>]) -> [f64; 2] {
     if low <= high { [low, high] } else { [0.0, 1.0] }
 }
 
-/// What is drawn of each sparse layer: name, explanation, and the value at a time.
+/// Quantity drawn of each sparse layer: name, explanation, and value at a time.
 type Quantity = (&'static str, &'static str, fn(&Layer, u64, &State) -> f64);
 
 const QUANTITIES: [Quantity; 3] = [
@@ -176,7 +176,7 @@ const QUANTITIES: [Quantity; 3] = [
     ("Visited", "places ever stored: R<sub>s</sub>", |_, _, state| state.visited),
 ];
 
-/// Blocks that came in since the line before, as a share of those stored. Before the first there is nothing to come in to.
+/// New blocks since the previous record, as a share of those stored; NaN at the start, which has no previous record.
 fn churn(done: u64, state: &State) -> f64 {
     if done == 0 { f64::NAN } else { state.churn as f64 / state.nnz as f64 }
 }
@@ -188,7 +188,7 @@ fn layers(history: &History) -> String {
     let curve = |layer: &Layer, quantity: &Quantity| -> Vec<[f64; 2]> {
         layer.states.iter().map(|(&done, state)| [done as f64, (quantity.2)(layer, done, state)]).collect()
     };
-    // One scale for all layers, so that they can be compared.
+    // All layers share one scale, so that they can be compared.
     let most = QUANTITIES.map(|quantity| {
         let points = history.layers.iter().flat_map(|layer| curve(layer, &quantity)).collect();
         let [_, most] = extent(&[Series { name: "", points }]);
@@ -221,7 +221,7 @@ fn layers(history: &History) -> String {
     format!("<section><h2>Sparse layers</h2>\n{}</section>\n", cards.collect::<String>())
 }
 
-/// Every number that was drawn, for who cannot see the drawings or wants to copy.
+/// Tables of every number drawn, for screen readers and for copying.
 fn numbers(history: &History) -> String {
     if history.epochs.is_empty() && history.layers.is_empty() {
         return String::new();
