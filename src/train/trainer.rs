@@ -98,7 +98,7 @@ impl Trainer {
         method: Box<dyn Method>,
     ) -> Result<Self> {
         let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
-        model.store_mut().allocate_state(gpu, optimizer.state_names())?;
+        model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &settings)?;
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &model)?;
