@@ -170,9 +170,10 @@ impl Trainer {
         let mut rec = Recorder::new(&self.gpu);
         self.record_passes(&mut rec, rows, deed, true, scanned)?;
         self.record_scaling(&mut rec, true)?;
-        for (param, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
-            let born = workspace.as_ref().filter(|_| births).map(Workspace::born);
-            self.optimizer.record(&mut rec, &Update { param, born, step: &self.batch.room.step })?;
+        for span in self.model.store().spans() {
+            let workspace = span.param.and_then(|param| self.evolution.workspaces[param.index()].as_ref());
+            let born = workspace.filter(|_| births).map(Workspace::born);
+            self.optimizer.record(&mut rec, &Update { span, born, step: &self.batch.room.step })?;
         }
         rec.finish()
     }

@@ -14,6 +14,7 @@ use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::graph::Network;
 use crate::methods::{Clock, Method, Moment};
+use crate::nn::ModelConfig;
 use crate::ops::StepValues;
 use crate::optim::Optimizer;
 use crate::tune::Tuner;
@@ -90,6 +91,10 @@ impl Trainer {
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
+        if matches!(settings.model, ModelConfig::Composed(_)) {
+            // Nodes may be a program's own.
+            model.expect_gradients(gpu)?;
+        }
         let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
         let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
