@@ -28,6 +28,9 @@
 //! A program that owns its device adopts it with [`gpu::Gpu::adopt`], wraps its buffers as
 //! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
 //! behind its back. `examples/embed.rs` is such a program.
+//!
+//! WGSL kernels of its own are added by [`gpu::Gpu::add_shader`] and dispatched by [`gpu::Recorder::dispatch`]; see
+//! [their conventions](gpu#kernels-from-outside).
 
 pub mod bench;
 pub mod check;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Table, Text};
+use super::table::Table;
+use super::text::Text;
 
 /// Rows to train on, or to test on.
 #[derive(Debug, Clone, PartialEq)]

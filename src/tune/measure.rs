@@ -53,9 +53,9 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
     // The default variant goes first: candidates must reproduce its bits, so that a choice never changes a result.
-    let usual = usual(gpu, work);
-    let others = candidates(gpu, work, usual).into_iter().filter(|&choice| choice != usual);
-    let choices: Vec<Choice> = std::iter::once(usual).chain(others).collect();
+    let default = usual(gpu, work);
+    let others = candidates(gpu, work, default).into_iter().filter(|&choice| choice != default);
+    let choices: Vec<Choice> = std::iter::once(default).chain(others).collect();
     let plans = record_all(gpu, &choices, &operands);
     let mut reference: Option<Vec<f32>> = None;
     let mut runners: Vec<Runner> = Vec::new();
@@ -105,7 +105,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let fastest = best_of(&runners);
     let winner = runners
         .iter()
-        .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
+        .find(|runner| runner.choice == default && runner.best <= MARGIN * fastest)
         .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
     let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
     let versus_dense = versus_dense(gpu, &scaled, winner, deadline)?;
@@ -115,12 +115,12 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 /// Candidates: the variants that the device can run. On a CPU, variants with barriers and workgroup memory are left out: they cost
 /// a multiple of what they save and take longest to compile. Cooperative matrices have bits of their own, so they are candidates
 /// only among themselves.
-fn candidates(gpu: &Gpu, work: &Workload, usual: Choice) -> Vec<Choice> {
+fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
         let same = choice.small && work.family == Family::Sdd && work.block >= 64;
         let costly = choice.variant == Variant::Tile && gpu.is_software();
-        gpu.runs(choice.variant) && choice.is_alike(usual) && !same && !costly
+        gpu.runs(choice.variant) && choice.is_alike(default) && !same && !costly
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
