@@ -30,6 +30,9 @@
 //! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
 //! behind its back. `examples/embed.rs` is such a program. It needs no feature of this crate: `train` adds [`data`] and
 //! [`train`], `report` adds [`bench`](mod@bench) and [`report`](mod@report), and `cli`, the default, adds the program.
+//!
+//! WGSL kernels of its own are added by [`gpu::Gpu::add_shader`] and dispatched by [`gpu::Recorder::dispatch`]; see
+//! [their conventions](gpu#kernels-from-outside).
 
 #![cfg_attr(
     not(feature = "report"),
