@@ -77,7 +77,10 @@ fn moe(gate: &str) -> MoeConfig {
 #[track_caller]
 fn assert_agrees(gpu: &Gpu, settings: Settings, data: &Dataset) {
     let what = format!("{} by {} in {:?}", settings.model, settings.method.kind, settings.precision);
-    let footprint = Footprint::of_run(&settings, &*settings.build_method()).unwrap();
+    let footprint = {
+        let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+        Footprint::of_run(&settings, &*settings.build_method(), &*optimizer).unwrap()
+    };
     let before = gpu.bytes();
     assert_eq!(before.total(), 0, "{what}");
     let trainer = Trainer::new(gpu, settings, data.clone()).unwrap();

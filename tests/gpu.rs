@@ -323,8 +323,8 @@ fn an_optimizer_updates_what_it_keeps_state_of() {
         let mut network = Network::new(&gpu, holder(&specs), start).unwrap();
         let rec = &mut Recorder::new(&gpu);
         let update = |rec: &mut Recorder<'_>, network: &Network, name: &str| {
-            let param = network.store().by_name(name).unwrap();
-            optimizer.record(rec, &Update { param, born: None, step: &step })
+            let span = network.store().by_name(name).unwrap().span();
+            optimizer.record(rec, &Update { span, born: None, step: &step })
         };
         for name in ["a", "b", "c"] {
             assert_says(update(rec, &network, name), missing);

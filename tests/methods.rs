@@ -8,7 +8,7 @@ mod sets;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Input, Source, epoch_order};
+use fretwork::data::{Dataset, HostBatch, HostTargets, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{EarlyCrop, Every, Kind, Method, MethodConfig, Site, Surgery, Updates};
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
@@ -249,9 +249,10 @@ fn rows_that_pad_score_nothing() {
     settings.method.score_rows = Some(400);
     let data = digits().first([Some(403), None]).unwrap();
     let members = epoch_order(403, 3, 0)[400..].to_vec();
-    let mut input = Input::Floats(vec![0.0; 3 * SIDE]);
-    data.train.fill(&members, &mut input, &mut [0; 3]);
-    let Input::Floats(x) = input else { unreachable!() };
+    let targets = HostTargets::Classes(vec![0; 3]);
+    let mut batch = HostBatch { places: 3, input: Input::Floats(vec![0.0; 3 * SIDE]), targets };
+    data.train.fill(&members, &mut batch).unwrap();
+    let Input::Floats(x) = batch.input else { unreachable!() };
 
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
     let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
