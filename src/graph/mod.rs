@@ -4,11 +4,13 @@
 mod arena;
 mod build;
 mod bytes;
+mod gradients;
 mod layout;
 mod network;
 mod node;
 mod param;
 mod pass;
+mod planner;
 mod precision;
 mod query;
 mod spec;
