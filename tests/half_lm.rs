@@ -29,7 +29,7 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     let mut walk = Key::new(3, Stream::Check(7)).walk();
     let [ids, labels] = [(); 2].map(|()| (0..ROWS).map(|_| walk.below(12)).collect::<Vec<u32>>());
     gpu.write(model.input(), &ids).unwrap();
-    spread(gpu, &*model, &mut walk, |x| f16::from_f32(x).to_f32());
+    spread(gpu, &model, &mut walk, |x| f16::from_f32(x).to_f32());
     let labels = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(Class::Scratch, "report", &[ROWS, 2]).unwrap();
     let values = StepValues::backward(2, 1.0 / ROWS as f32);
@@ -47,7 +47,11 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     gpu.run(&rec.finish().unwrap()).unwrap();
     let read = |tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
     let unscaled = |tensor| read(tensor).into_iter().map(|g| g / scale).collect();
-    model.parameters().into_iter().map(|parameter| (parameter.name, unscaled(parameter.grads))).collect()
+    model
+        .parameters()
+        .into_iter()
+        .map(|parameter| (parameter.name().to_owned(), unscaled(parameter.grads())))
+        .collect()
 }
 
 /// How far gradients are from others, relative to the length of those: the worst parameter's, and its name.

@@ -10,7 +10,7 @@ use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
 use fretwork::methods::{Every, Kind, MethodConfig, Updates};
-use fretwork::nn::{FanIn, Half, Mlp, MlpConfig, Network, Precision};
+use fretwork::nn::{FanIn, Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::{LossScaleState, decide_scale};
@@ -307,8 +307,9 @@ fn deep_gradients(gpu: &Gpu, precision: Precision) -> Vec<Vec<f32>> {
         dropout: 0.0,
         seed: 4,
     };
-    let topologies = fretwork::nn::ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
-    let model = Mlp::new(gpu, config, ROWS, &topologies, FanIn::Present, precision).unwrap();
+    let config = ModelConfig::from(config);
+    let topologies = config.topologies(config.sparsity()).unwrap();
+    let model = config.build(gpu, ROWS, &topologies, FanIn::Present, precision).unwrap();
     let mut walk = Key::new(9, Stream::Check(0)).walk();
     let x: Vec<f32> = (0..ROWS * 64).map(|_| f16::from_f32(walk.uniform()).to_f32()).collect();
     let labels: Vec<u32> = (0..ROWS as u32).map(|row| row % 10).collect();
@@ -334,9 +335,8 @@ fn deep_gradients(gpu: &Gpu, precision: Precision) -> Vec<Vec<f32>> {
         .unwrap();
     model.backward(&mut rec, Some(&step)).unwrap();
     gpu.run(&rec.finish().unwrap()).unwrap();
-    let of =
-        |parameter: fretwork::nn::Parameter<'_>| gpu.read::<f32>(parameter.grads).unwrap().wait().unwrap();
-    let grads = model.parameters().into_iter().filter(|parameter| parameter.weight_of.is_some()).map(of);
+    let of = |layer: &fretwork::nn::Param| gpu.read::<f32>(layer.grads()).unwrap().wait().unwrap();
+    let grads = model.layers().into_iter().map(of);
     grads.map(|grads| grads.into_iter().map(|g| g / scale).collect()).collect()
 }
 

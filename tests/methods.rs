@@ -202,7 +202,7 @@ fn an_update_takes_the_place_of_the_optimizer() {
     // Step 4, the fifth, is the first update.
     let (before, after) = (run(4), run(5));
     let values = |trainer: &Trainer, at: usize| {
-        trainer.gpu().read::<f32>(trainer.model().parameters()[at].values).unwrap().wait().unwrap()
+        trainer.gpu().read::<f32>(trainer.model().parameters()[at].values()).unwrap().wait().unwrap()
     };
     for at in [1, 3, 4, 5] {
         assert_eq!(values(&before, at), values(&after, at), "parameter {at} was trained");
@@ -256,12 +256,12 @@ fn rows_that_pad_score_nothing() {
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
     let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
     // Rows of zeros come out as what the bias leaves.
-    gpu.write(trainer.model().as_mlp().unwrap().linears()[0].bias(), &[1.0f32; SIDE]).unwrap();
+    gpu.write(trainer.model().store().by_name("layers.0.bias").unwrap().values(), &[1.0f32; SIDE]).unwrap();
     trainer.run(None, &mut onward).unwrap();
 
-    let layer = &trainer.model().as_mlp().unwrap().linears()[0];
-    let weight = layer.projection().weight().sparse().unwrap().to_dense(&gpu).unwrap();
-    let bias = gpu.read::<f32>(layer.bias()).unwrap().wait().unwrap();
+    let param = |name| trainer.model().store().by_name(name).unwrap();
+    let weight = param("layers.0.weight").weight().sparse().unwrap().to_dense(&gpu).unwrap();
+    let bias = gpu.read::<f32>(param("layers.0.bias").values()).unwrap().wait().unwrap();
     let out = |row: usize, i: usize| {
         let products = (0..SIDE).map(|j| f64::from(weight[i * SIDE + j]) * f64::from(x[row * SIDE + j]));
         (products.sum::<f64>() + f64::from(bias[i])).max(0.0)
@@ -303,7 +303,7 @@ fn top_kast_without_exploration_is_static() {
 fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
     let parameters = trainer.model().parameters();
     let read = |tensor: &Tensor| trainer.gpu().read::<f32>(tensor).unwrap().wait().unwrap();
-    parameters.iter().map(|parameter| read(parameter.values)).collect()
+    parameters.iter().map(|parameter| read(parameter.values())).collect()
 }
 
 /// Top-KAST's sets are nested, and exactly as large as they should be.
@@ -386,7 +386,7 @@ fn dense_run(kind: Kind) -> (Trainer, Vec<Vec<f64>>) {
     let mut scores = Vec::new();
     for (layer, weight) in trainer.sparse_layers() {
         let read = |tensor: &Tensor| trainer.gpu().read::<f32>(tensor).unwrap().wait().unwrap();
-        let (w, g) = (read(weight.values()), read(trainer.model().layers()[layer].weight_grad().values()));
+        let (w, g) = (read(weight.values()), read(trainer.model().store().get(layer).grads()));
         let area = w.len() / weight.pattern().nnz();
         let block = |(w, g): (&[f32], &[f32])| {
             w.iter().zip(g).map(|(w, g)| (f64::from(*w) * f64::from(*g)).abs()).sum::<f64>()

@@ -90,9 +90,9 @@ fn a_method_that_cannot_work_on_a_model_is_refused_without_a_device() {
 /// The patterns of the sparse layers, by name.
 fn patterns(trainer: &Trainer) -> Vec<(String, Topology)> {
     let layers = trainer.model().layers().into_iter();
-    let pattern = |layer: &fretwork::nn::Projection| {
+    let pattern = |layer: &fretwork::nn::Param| {
         let pattern = layer.weight().sparse()?.pattern().clone();
-        Some((layer.name().to_owned(), pattern.topology(trainer.gpu()).unwrap()))
+        Some((layer.layer().to_owned(), pattern.topology(trainer.gpu()).unwrap()))
     };
     layers.filter_map(pattern).collect()
 }
@@ -171,12 +171,12 @@ fn connections_of_experts_learn() {
 
 /// Remembers what the gradient of each block would amount to, and changes nothing.
 #[derive(Debug)]
-struct Gradient(Vec<(usize, Tensor)>);
+struct Gradient(Vec<(u32, Tensor)>);
 
 impl Method for Gradient {
     fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
         site.score_gradient(rec, ProductScore::Abs)?;
-        let seen = self.0.iter().find(|(layer, _)| *layer == site.layer);
+        let seen = self.0.iter().find(|(layer, _)| *layer == site.stream);
         seen.map_or(Ok(()), |(_, seen)| ops::blend(rec, site.scores(), seen, [1.0, 0.0]))
     }
 }
@@ -193,17 +193,17 @@ fn growth_in_experts_is_scored_by_their_gradients() {
     settings.length = fretwork::train::Length::Steps(2);
     settings.method.updates.every = Every::Steps(1);
     settings.method.score_rows = Some(usize::MAX);
-    let shapes = settings.model.layers();
-    let room = |(index, sides): (usize, [usize; 2])| {
+    let shapes = settings.model.layers().unwrap();
+    let room = |(index, sides): (u32, [usize; 2])| {
         (index, gpu.zeros::<f32>(Class::Scratch, "seen", &[sides[0] / 8 * (sides[1] / 8)]).unwrap())
     };
-    let sparse = shapes.iter().enumerate().filter(|(_, shape)| shape.sparse);
+    let sparse = (0..).zip(&shapes).filter(|(_, shape)| shape.block.is_some());
     let seen: Vec<_> = sparse.map(|(index, shape)| room((index, shape.sides))).collect();
     let mut trainer =
         Trainer::with_method(&gpu, settings, dataset, Box::new(Gradient(seen.clone()))).unwrap();
     trainer.run(None, &mut onward).unwrap();
     for (index, seen) in seen {
-        let layer = trainer.model().layers()[index];
+        let layer = trainer.model().layers()[index as usize];
         let topology = layer.weight().sparse().unwrap().pattern().topology(&gpu).unwrap();
         let grad = gpu.read::<f32>(layer.weight_grad().values()).unwrap().wait().unwrap();
         let seen = gpu.read::<f32>(&seen).unwrap().wait().unwrap();

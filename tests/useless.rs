@@ -143,10 +143,10 @@ impl<M: Method> Method for Cut<M> {
         let Moment::Start { .. } = moment else { return Ok(()) };
         // Of 4 x 4 blocks: the first layer writes units 0 and 1, the second reads units 2 and 3.
         let members = [(0..8u32).collect::<Vec<_>>(), (0..16).filter(|place| place % 4 >= 2).collect()];
-        for (layer, members) in members.into_iter().enumerate() {
+        for ((param, _), members) in network.sparse_layers().into_iter().zip(members) {
             let word = members.iter().fold(0, |word, place| word | 1 << place);
             let set = network.gpu().upload(Class::Scratch, "set", &[1], &[word])?;
-            network.reshape(layer, &set, members.len())?;
+            network.reshape(param, &set, members.len())?;
         }
         Ok(())
     }

@@ -37,9 +37,10 @@ impl Network {
     /// A network with drawn weights, and memory for one batch.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a graph that makes no network (see [`Graph::validate`]) or a topology that doesn't fit,
+    /// [`Error::Argument`] for a graph that makes no network, before anything is allocated, and for topologies that don't fit;
     /// [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, graph: Graph, start: Start<'_>) -> Result<Self> {
+        let layout = Layout::new(&graph)?;
         let streams = graph.streams();
         let matrices = graph.params.iter().filter(|param| param.matrix.is_some()).count();
         if matrices != start.topologies.len() {
@@ -58,7 +59,7 @@ impl Network {
             }
             params.push(Param::draw(gpu, spec, identity, topology, start.fan_in)?);
         }
-        Self::of(gpu, graph, params)
+        Self::of(gpu, graph, layout, params)
     }
 
     /// A network of parameters that exist already: one weight and gradient for each parameter of the graph, in order. They may be
@@ -70,6 +71,7 @@ impl Network {
         if weights.len() != graph.params.len() {
             return Err(Error::argument("network", "weights", graph.params.len(), weights.len()));
         }
+        let layout = Layout::new(&graph)?;
         let streams = graph.streams();
         let mut params = Vec::new();
         for (at, (spec, [weight, grad])) in graph.params.iter().zip(weights).enumerate() {
@@ -86,11 +88,10 @@ impl Network {
             let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
             params.push(Param::of(gpu, spec, identity, weight, grad)?);
         }
-        Self::of(gpu, graph, params)
+        Self::of(gpu, graph, layout, params)
     }
 
-    fn of(gpu: &Gpu, mut graph: Graph, mut params: Vec<Param>) -> Result<Self> {
-        let layout = Layout::new(&graph)?;
+    fn of(gpu: &Gpu, mut graph: Graph, layout: Layout, mut params: Vec<Param>) -> Result<Self> {
         params.iter_mut().for_each(|param| param.round(graph.precision, graph.seed));
         let tensors = allocate(gpu, &layout)?;
         for node in &mut graph.nodes {
@@ -107,6 +108,14 @@ impl Network {
     /// The parameters.
     pub fn store(&self) -> &ParamStore {
         &self.store
+    }
+
+    /// Gives every parameter optimizer state of zeros, a tensor for each name. Plans that were recorded before keep the old state.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn allocate_state(&mut self, gpu: &Gpu, names: &[&str]) -> Result<()> {
+        self.store.allocate_state(gpu, names)
     }
 
     /// The parameters, to be changed.

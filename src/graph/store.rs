@@ -83,7 +83,7 @@ impl ParamStore {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn allocate_state(&mut self, gpu: &Gpu, names: &[&str]) -> Result<()> {
+    pub(super) fn allocate_state(&mut self, gpu: &Gpu, names: &[&str]) -> Result<()> {
         for param in &mut self.params {
             let shape = param.values().shape().to_vec();
             let state = names.iter().map(|name| gpu.zeros::<f32>(Class::Optimizer, name, &shape));

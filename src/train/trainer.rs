@@ -118,7 +118,7 @@ impl Trainer {
             );
             return Err(Error::Config { option: "data", reason });
         }
-        model.store_mut().allocate_state(gpu, optimizer.state_names())?;
+        model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &*objective, &settings)?;
         gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &settings.model, &model)?;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::{Class, Gpu, Plan, Recorder, Tensor};
+use fretwork::graph::{Graph, ParamId, ParamSpec, Precision, Signals};
 use fretwork::methods::{
     CtreSeq, CtreSim, Importance, Method, Rigl, Scope, Set, SetPublished, Site, Snfs, SupTickets, Workspace,
 };
-use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk, unit};
 use fretwork::sparse::{self, BlockMatrix, Pattern, Topology};
@@ -20,6 +20,7 @@ const ROWS: usize = 5;
 struct Bench {
     gpu: Gpu,
     grid: [usize; 2],
+    param: ParamId,
     pattern: Pattern,
     weight: BlockMatrix,
     grad: Tensor,
@@ -52,10 +53,12 @@ impl Bench {
         let [rows, cols] = grid.map(|blocks| blocks * BLOCK);
         let topology = sparse::random(rows, cols, BLOCK, nnz, Key::new(1, Stream::Pattern(0))).unwrap();
         let pattern = Pattern::upload(gpu, &topology).unwrap();
+        let spec = ParamSpec::matrix("weight", [rows, cols], 1.0);
         let floats = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "test", shape).unwrap();
         Self {
             gpu: gpu.clone(),
             grid,
+            param: Graph::new(1, Precision::F32).param(spec).unwrap(),
             weight: BlockMatrix::alloc(gpu, Class::Scratch, "test", &pattern).unwrap(),
             grad: floats(&[nnz, BLOCK, BLOCK]),
             state: [floats(&[nnz, BLOCK, BLOCK])],
@@ -70,7 +73,8 @@ impl Bench {
 
     fn site(&self) -> Site<'_> {
         Site {
-            layer: 0,
+            param: self.param,
+            stream: 0,
             weight: &self.weight,
             grad: &self.grad,
             state: &self.state,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
+use fretwork::graph::{Graph, ParamId};
 use fretwork::methods::{Kind, Method, MethodConfig, Moment, Scope, Surgery};
 use fretwork::nn::{MlpConfig, Network, Precision};
 use fretwork::ops::Activation;
@@ -181,7 +182,7 @@ impl Patient {
         let trainer = Trainer::with_method(&gpu, settings, data, Box::new(Idle)).unwrap();
         for parameter in trainer.model().parameters() {
             // The gradient as a whole is never 0.
-            gpu.write(parameter.grads, &vec![1.0f32; parameter.grads.len()]).unwrap();
+            gpu.write(parameter.grads(), &vec![1.0f32; parameter.grads().len()]).unwrap();
         }
         let slots = vec![Vec::new(); hidden.len()];
         Self { gpu, trainer, targets: Vec::new(), slots, gradient: Box::new(|_, _, _| 0), passes: 0 }
@@ -196,7 +197,10 @@ impl Patient {
     /// The network becomes the case's.
     pub(crate) fn load(&mut self, case: &Case) {
         self.passes = 0;
-        self.targets = case.layers.iter().map(|layer| layer.target).chain([0]).collect();
+        self.targets = vec![0; self.trainer.model().store().len()];
+        for ((param, _), layer) in self.sparse_layers().into_iter().zip(&case.layers) {
+            self.targets[param.index()] = layer.target;
+        }
         let grads: Vec<Vec<i32>> = case.layers.iter().map(|layer| layer.grad.clone()).collect();
         self.gradient = Box::new(move |_, layer, place| grads[layer][place]);
         for (index, layer) in case.layers.iter().enumerate() {
@@ -204,7 +208,7 @@ impl Patient {
             if self.pattern(index).nnz() != nnz {
                 let set = bits::set(layer.places(), 0..nnz);
                 let set = self.gpu.upload(Class::Scratch, "set", &[set.len()], &set).unwrap();
-                self.reshape(index, &set, nnz).unwrap();
+                self.reshape(self.sparse_layers()[index].0, &set, nnz).unwrap();
             }
             let [rows, cols] = layer.grid.map(|blocks| blocks * BLOCK);
             let at = |&place: &usize| ((place / layer.grid[1]) as u32, (place % layer.grid[1]) as u32);
@@ -244,7 +248,7 @@ impl Patient {
 
     /// The blocks of each layer. Reading them validates the index.
     pub(crate) fn sets(&self) -> std::result::Result<Sets, String> {
-        let read = |(_, weight): (usize, BlockMatrix)| {
+        let read = |(_, weight): (ParamId, BlockMatrix)| {
             weight.pattern().topology(&self.gpu).map(|topology| topology.places().collect())
         };
         self.sparse_layers().into_iter().map(read).collect::<Result<_>>().map_err(|error| error.to_string())
@@ -277,7 +281,7 @@ impl Surgery for Patient {
         &self.gpu
     }
 
-    fn model(&self) -> &dyn Network {
+    fn model(&self) -> &Network {
         self.trainer.model()
     }
 
@@ -296,10 +300,20 @@ impl Surgery for Patient {
         Ok(())
     }
 
-    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
-        self.trainer.reshape(layer, set, nnz)?;
-        self.slots[layer] = bits::members(&self.gpu.read::<u32>(set)?.wait()?);
+    fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()> {
+        self.trainer.reshape(param, set, nnz)?;
+        let slots = bits::members(&self.gpu.read::<u32>(set)?.wait()?);
+        let layer = self.sparse_layers().iter().position(|&(id, _)| id == param);
+        self.slots[layer.expect("only sparse layers should be reshaped")] = slots;
         Ok(())
+    }
+
+    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        self.trainer.graph(batch, precision)
+    }
+
+    fn features(&self) -> usize {
+        self.trainer.features()
     }
 }
 

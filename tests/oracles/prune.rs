@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use fretwork::Result;
 use fretwork::gpu::{Gpu, Tensor};
+use fretwork::graph::{Graph, Network, ParamId, Precision};
 use fretwork::methods::{EarlyCrop, Gap, Magnitude, Method, Moment, SbpSr, Scope, Snip, Surgery, SynFlow};
-use fretwork::nn::Network;
 use fretwork::random::{Key, Stream, Walk};
 
 use crate::BLOCK;
@@ -333,7 +333,7 @@ impl Surgery for Quadratic {
         Surgery::gpu(&self.patient)
     }
 
-    fn model(&self) -> &dyn Network {
+    fn model(&self) -> &Network {
         self.patient.model()
     }
 
@@ -352,8 +352,16 @@ impl Surgery for Quadratic {
         self.gpu().write(layer.weight_grad().values(), &values)
     }
 
-    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
-        self.patient.reshape(layer, set, nnz)
+    fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()> {
+        self.patient.reshape(param, set, nnz)
+    }
+
+    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        self.patient.graph(batch, precision)
+    }
+
+    fn features(&self) -> usize {
+        self.patient.features()
     }
 }
 

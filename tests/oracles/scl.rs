@@ -68,9 +68,9 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
     let begun = connections(case);
     let (method, learning) = method(patient, cost + slip, case.scope, &begun);
     for (at, layer) in case.layers.iter().enumerate() {
-        let (_, weight) = &patient.sparse_layers()[at];
+        let (param, weight) = &patient.sparse_layers()[at];
         let gpu = &patient.gpu;
-        let grad = patient.model().layers()[at].weight_grad().values().clone();
+        let grad = patient.model().store().get(*param).grads().clone();
         let grads: Vec<f32> = layer
             .slots
             .iter()
@@ -82,7 +82,8 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
         // It looks at no activation.
         let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
         let site = Site {
-            layer: at,
+            param: *param,
+            stream: at as u32,
             weight,
             grad: &grad,
             state: &[],

@@ -60,14 +60,15 @@ fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String
 /// Updates a layer, so many blocks of it.
 fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted: usize) {
     let gpu = &patient.gpu;
-    let (_, weight) = &patient.sparse_layers()[layer];
+    let (param, weight) = &patient.sparse_layers()[layer];
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
     let step = Step::new(gpu, StepValues::forward(case.index as u32)).unwrap();
     // It looks at no activation.
     let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
     let site = Site {
-        layer,
+        param: *param,
+        stream: layer as u32,
         weight,
         grad: &nothing,
         state: &[],
