@@ -99,7 +99,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         first_rows: [None; 2],
         model: model.clone(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Rigl, 0.5),
+        method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
         epoch_steps: None,
