@@ -43,6 +43,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
         method: MethodConfig::new(Kind::Static),
         length,
         batch: 128,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -196,6 +196,7 @@ fn settings() -> Settings {
         method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1),
         batch: 512,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -94,6 +94,7 @@ pub(crate) fn settings(
         precision,
         length: Length::Steps(steps),
         batch: 16,
+        micro_batch: None,
         epoch_steps: Some(10),
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
