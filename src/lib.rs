@@ -50,6 +50,7 @@ pub mod methods;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod prelude;
 pub mod random;
 #[cfg(feature = "report")]
 #[doc(hidden)]
