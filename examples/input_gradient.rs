@@ -6,6 +6,7 @@
 use anyhow::{Context as _, Result};
 use fretwork::prelude::*;
 use fretwork::random::{Key, Stream};
+use fretwork::wgpu::util::{BufferInitDescriptor, DeviceExt as _};
 use fretwork::wgpu::{self, BufferUsages};
 
 const X: [usize; 2] = [16, 64];
@@ -32,11 +33,10 @@ pub(crate) fn run() -> Result<f64> {
     let network = Network::new(&gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies })?;
 
     let tensor = |shape: [usize; 2]| {
-        let size = 4 * (shape[0] * shape[1]) as u64;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;
-        let mapped_at_creation = false;
-        let buffer = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation };
-        Tensor::view(&gpu, &device.create_buffer(&buffer), 0, &shape, DType::F32)
+        let contents = &vec![0; 4 * shape[0] * shape[1]];
+        let buffer = device.create_buffer_init(&BufferInitDescriptor { label: None, contents, usage });
+        Tensor::view(&gpu, &buffer, 0, &shape, DType::F32)
     };
     let (x, dx, y, dy) = (tensor(X)?, tensor(X)?, tensor(Y)?, tensor(Y)?);
     let copy = |rec: &mut Recorder<'_>, from: &Tensor, to: &Tensor| ops::blend(rec, from, to, [1.0, 0.0]);

@@ -13,9 +13,9 @@ pub(crate) struct LayerScale(pub(crate) Key);
 impl LayerScale {
     /// Records `out = a * b`, where `b` has the shape of `a` or a factor for each column.
     fn multiply(&self, rec: &mut Recorder<'_>, a: &Tensor, b: &Tensor, out: &Tensor) -> Result<()> {
+        let (n, period) = (a.len() as u32, b.len() as u32);
         let args = Args::new().tensor("a", a).tensor("b", b).tensor("out", out);
-        let args = args.u32("n", a.len() as u32).u32("period", b.len() as u32);
-        rec.dispatch(&self.0, &args, a.len().div_ceil(64) as u64)
+        rec.dispatch(&self.0, &args.u32("n", n).u32("period", period), u64::from(n).div_ceil(64))
     }
 }
 
@@ -62,12 +62,14 @@ fn main() -> Result<()> {
 pub(crate) fn run() -> Result<f64> {
     let gpu = Gpu::request(Options::default())?;
     let scale = LayerScale(gpu.add_shader("mine", "multiply", include_str!("own_layer.wgsl"))?);
-    let hidden = Linear::new(256, 256).sparse(blocks(16).density(0.2)).relu();
     let net = Sequential::new()
-        .add(Linear::new(64, 256).relu())
-        .add(Residual::new(Sequential::new().add(hidden).add(scale)))
+        .add(Linear::new(64, 256).sparse(blocks(16).density(0.5)).relu())
+        .add(Residual::new(Sequential::new().add(Linear::new(256, 256).relu()).add(scale)))
         .add(Linear::new(256, 10));
-    let data = Dataset::load(&Source::Digits, 1, 0)?;
-    let mut trainer = Trainer::builder(&gpu, net).data(data).epochs(3).build()?;
+    let mut trainer = Trainer::builder(&gpu, net)
+        .data(Dataset::load(&Source::Digits, 1, 0)?)
+        .learning_rate(0.004, Schedule::OneCycle)
+        .epochs(5)
+        .build()?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

@@ -50,8 +50,11 @@ pub(crate) fn run() -> Result<f64> {
     let net = Sequential::new()
         .add(Linear::new(64, 256).sparse(blocks(16).density(0.5)).relu())
         .add(Linear::new(256, 10));
-    let data = Dataset::load(&Source::Digits, 1, 0)?;
-    let objective = Focal { gamma: 2.0, kernel };
-    let mut trainer = Trainer::builder(&gpu, net).data(data).objective(objective).epochs(3).build()?;
+    let mut trainer = Trainer::builder(&gpu, net)
+        .data(Dataset::load(&Source::Digits, 1, 0)?)
+        .objective(Focal { gamma: 2.0, kernel })
+        .learning_rate(0.004, Schedule::OneCycle)
+        .epochs(5)
+        .build()?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

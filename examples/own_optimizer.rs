@@ -47,8 +47,11 @@ pub(crate) fn run() -> Result<f64> {
     let net = Sequential::new()
         .add(Linear::new(64, 256).sparse(blocks(16).density(0.5)).relu())
         .add(Linear::new(256, 10));
-    let data = Dataset::load(&Source::Digits, 1, 0)?;
-    let builder = Trainer::builder(&gpu, net).data(data).optimizer(lion).epochs(3);
-    let mut trainer = builder.learning_rate(0.0005, Schedule::OneCycle).build()?;
+    let mut trainer = Trainer::builder(&gpu, net)
+        .data(Dataset::load(&Source::Digits, 1, 0)?)
+        .optimizer(lion)
+        .learning_rate(0.002, Schedule::OneCycle)
+        .epochs(10)
+        .build()?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

@@ -116,8 +116,11 @@ fn a_layer_of_ones_own_has_the_gradients_of_its_gain_and_its_input() {
     let gpu = device();
     let source = include_str!("../examples/own_layer.wgsl");
     let scale = own_layer::LayerScale(gpu.add_shader("mine", "multiply", source).unwrap());
-    let net =
-        Sequential::new().add(Linear::new(12, 20).gelu()).add(scale).add(Linear::new(20, 5).gelu()).add(Norm);
+    let net = Sequential::new()
+        .add(Linear::new(12, 20).gelu())
+        .add(scale)
+        .add(Linear::new(20, 8).gelu())
+        .add(Linear::new(8, 5));
     let mut graph = Graph::new(2, Precision::F32);
     let input = graph.differentiable_input("x", &[7, 12]).unwrap();
     let output = net.apply(&mut graph, input).unwrap();
@@ -201,7 +204,7 @@ fn an_optimizer_of_ones_own_trains_in_half_precision() {
     let lion = own_optimizer::Lion(gpu.add_shader("mine", "lion", source).unwrap());
     let net = Sequential::new().add(Linear::new(64, 128).relu()).add(Linear::new(128, 10));
     let builder = Trainer::builder(&gpu, net).data(Dataset::load(&Source::Digits, 1, 0).unwrap());
-    let builder = builder.optimizer(lion).learning_rate(0.0005, Schedule::OneCycle).epochs(2);
+    let builder = builder.optimizer(lion).learning_rate(0.002, Schedule::OneCycle).epochs(5);
     let mut trainer = builder.precision(Precision::F16(Half::default())).build().unwrap();
     let accuracy = trainer.run(None, &mut |_| Flow::Continue).unwrap().test_accuracy;
     assert!(accuracy > 0.9, "{accuracy}");
