@@ -6,7 +6,7 @@
 mod halves;
 
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
-use fretwork::nn::{FanIn, Half, Mlp, MlpConfig, ModelConfig, Network as _, Precision, Weight};
+use fretwork::nn::{FanIn, Half, MlpConfig, ModelConfig, Precision, Weight};
 use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::Density;
@@ -102,8 +102,9 @@ impl Run {
             dropout: 0.0,
             seed,
         };
-        let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
-        let model = Mlp::new(gpu, config, ROWS, &topologies, FanIn::Present, precision).unwrap();
+        let config = ModelConfig::from(config);
+        let topologies = config.topologies(config.sparsity()).unwrap();
+        let model = config.build(gpu, ROWS, &topologies, FanIn::Present, precision).unwrap();
         let step = Step::new(gpu, StepValues::backward(0, 1.0 / ROWS as f32)).unwrap();
         let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<f16>>();
         let (step, scale) = match precision.half() {

@@ -318,3 +318,31 @@ fn all_relu_alternates_from_block_to_block() {
     let far = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(far < 1e-4, "{far}");
 }
+
+/// A block is blamed for what is not finite in it, the last one too, and the head for itself.
+#[test]
+fn what_is_not_finite_names_its_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let gpu = gpu();
+    for (depth, weight, blamed) in [
+        (1, "blocks.0.feed.down.weight", "blocks.0"),
+        (1, "blocks.0.attention.qkv.weight", "blocks.0"),
+        (2, "blocks.1.feed.up.bias", "blocks.1"),
+        (2, "blocks.0.feed.down.bias", "blocks.0"),
+        (1, "head.weight", "head"),
+    ] {
+        let (mut settings, dataset) = settings(&data, None, Precision::F32, 8);
+        let ModelConfig::Lm(config) = &mut settings.model else { panic!("not a language model") };
+        config.depth = depth;
+        let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
+        let values = trainer.model().store().by_name(weight).unwrap().values().clone();
+        let mut planted = gpu.read::<f32>(&values).unwrap().wait().unwrap();
+        planted[0] = f32::NAN;
+        gpu.write(&values, &planted).unwrap();
+        match trainer.run(None, &mut |_: &Event| Flow::Continue) {
+            Err(fretwork::Error::NotFinite { layer, .. }) => assert_eq!(layer, blamed, "{weight} of {depth}"),
+            other => panic!("{weight}: {other:?}"),
+        }
+    }
+}

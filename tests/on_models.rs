@@ -257,7 +257,7 @@ fn growth_scores_of_experts_are_sums_of_their_gradients() {
     let [_, experts] = models();
     let (mut settings, dataset) = run_of(&data, experts, Kind::Rigl);
     lm(&mut settings).sparsity = Some(0.0);
-    settings.length = fretwork::train::Length::Steps(2);
+    settings.length = Length::Steps(2);
     let graph = settings.model.graph(1, Precision::F32).unwrap();
     let layers = settings.model.layers().unwrap();
     let sparse = layers.iter().filter(|layer| layer.block.is_some()).map(|layer| layer.sides);

@@ -19,7 +19,11 @@ impl Planner<'_> {
             }
             self.borrow(output, root);
             if graph.precision.half().is_some() {
-                let dtype = info.output.as_ref().map_or(DType::F32, |output| output.grad);
+                // Gradients that other nodes give the value are added in f32.
+                let dtype = match &info.output {
+                    Some(made) if self.readers[output].is_empty() => made.grad,
+                    _ => DType::F32,
+                };
                 let name = format!("scaled gradient of {}", info.name);
                 let scaled = self.layout.add(&name, &info.shape, dtype, false);
                 self.layout.backward.push(Action::Root { from: root, to: scaled });
@@ -31,10 +35,20 @@ impl Planner<'_> {
             self.node_backward(node, &mut parts)?;
         }
         for (number, &input) in graph.inputs.iter().enumerate() {
-            if let Some(grad) = self.grads[input].map(Grad::storage) {
+            if let Some(grad) = self.grads[input] {
+                let info = &graph.values[input];
+                let storage = match grad {
+                    Grad::Owned(storage) => storage,
+                    Grad::Borrowed(from) => {
+                        let name = format!("gradient of {}", info.name);
+                        let to = self.layout.add(&name, &info.shape, DType::F32, true);
+                        self.layout.backward.push(Action::Copy { from, to });
+                        to
+                    }
+                };
                 // A caller reads it after the pass.
-                self.layout.storages[grad.0].pinned = true;
-                self.layout.input_grads[number] = Some(grad);
+                self.layout.storages[storage.0].pinned = true;
+                self.layout.input_grads[number] = Some(storage);
             } else if self.wanted[input] {
                 let found = format!("{}, from which no path leads to an output", graph.values[input].name);
                 return Err(Error::argument("graph", "input", "with a gradient", found));

@@ -45,7 +45,10 @@ fn mismatched_shapes_are_refused_by_name() {
     let (qkv, out, lse) = (zeros(&[12, 48]), zeros(&[12, 16]), zeros(&[12, 2]));
     attention(&qkv, &out, &lse, 4).unwrap();
     assert_says(attention(&out, &out, &lse, 4), "attention.forward: qkv should be of shape [12, 48]");
-    assert_says(attention(&qkv, &out, &lse, 5), "tokens should be a positive multiple of the context, 5, but is 12");
+    assert_says(
+        attention(&qkv, &out, &lse, 5),
+        "tokens should be a positive multiple of the context, 5, but is 12",
+    );
     assert_says(attention(&qkv, &out, &lse, 0), "tokens should be a positive multiple of the context, 0");
     assert_says(
         attention(&qkv, &out, &zeros(&[12, 4]), 4),
