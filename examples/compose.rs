@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<f64> {
         .data(Dataset::load(&Source::Digits, 1, 0)?)
         .objective(CrossEntropy)
         .optimizer(AdamW::default())
-        .method(Rigl)
+        .method(Rigl::default())
         .learning_rate(0.004, Schedule::OneCycle)
         .epochs(5)
         .build()?;

@@ -216,7 +216,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         }
         .into(),
         precision: fretwork::nn::Precision::F32,
-        method: MethodConfig::new(Kind::Rigl, 0.5),
+        method: MethodConfig::new(Kind::Rigl),
         length: Length::Steps(200),
         batch: 128,
         epoch_steps: None,

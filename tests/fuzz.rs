@@ -99,7 +99,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         first_rows: [None; 2],
         model: model.clone(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Rigl, 0.5),
+        method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
         epoch_steps: None,
@@ -111,7 +111,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
     };
     let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1 };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));
-    for (layer, topology) in model.layers().iter().zip(model.topologies(Some(0.5)).unwrap()) {
+    for (layer, topology) in model.layers().unwrap().iter().zip(model.topologies(Some(0.5)).unwrap()) {
         let name = format!("{}.weight", layer.name);
         match topology {
             // Slots in an order that an exchange of blocks leaves, and an inactive block.

@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use fretwork::Error;
 use fretwork::gpu::{Class, Clock, DType, Gpu, Options, Recorder, Tensor, Timer, Variant};
-use fretwork::nn::{FanIn, Init, Param, Projection};
+use fretwork::graph::{
+    Backward, Forward, Graph, Init, Input, Network, Node, Output, ParamSpec, Precision, Start, Wiring,
+};
+use fretwork::nn::FanIn;
 use fretwork::ops::{self, AdamW, Connect, Epilogue, ProductScore, Step, StepValues, Transpose};
+use fretwork::optim::{Optimizer, Sgd, Update};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{BlockMatrix, Pattern, Topology};
-use fretwork::train::{OptimizerKind, OptimizerState};
 use fretwork::wgpu;
 
 fn gpu() -> Gpu {
@@ -223,9 +226,10 @@ fn sizes_are_held_against_the_limits_first() {
     let sides = 8 * ((1 << 28) - 1);
     let most = (1 << 26) - 1;
     assert!(matches!(Pattern::bounded(&gpu, sides, sides, 8, most), Err(Error::Limit { .. })));
-    let init = Init { fan_in: FanIn::All, variance: 1.0, key: Key::new(1, Stream::Weights(0)) };
     for sides in [[usize::MAX, 2], [1 << 31, 1 << 31], [1 << 20, 1 << 20]] {
-        let said = Projection::new(&gpu, "head", 0, sides, None, init).unwrap_err().to_string();
+        let graph = holder(&[ParamSpec::matrix("head.weight", sides, 1.0)]);
+        let start = Start { fan_in: FanIn::All, topologies: &[None] };
+        let said = Network::new(&gpu, graph, start).unwrap_err().to_string();
         assert!(said.contains("size"), "{said}");
     }
     let upload = gpu.upload(Class::Scratch, "w", &[limit as usize / 8], &[0.0f32; 3]);
@@ -272,22 +276,70 @@ fn blocks_without_kernels_are_refused() {
     }
 }
 
-/// State belongs to the parameters that it was made for.
+/// A node that holds parameters and records nothing.
+#[derive(Debug)]
+struct Holder;
+
+impl Node for Holder {
+    fn kind(&self) -> &'static str {
+        "holder"
+    }
+
+    fn forward(&self, _: &mut Recorder<'_>, _: &Forward<'_>) -> fretwork::Result<()> {
+        Ok(())
+    }
+
+    fn backward(&self, _: &mut Recorder<'_>, _: &mut Backward<'_>) -> fretwork::Result<()> {
+        Ok(())
+    }
+}
+
+/// A graph of one node that holds these parameters.
+fn holder(specs: &[ParamSpec]) -> Graph {
+    let mut graph = Graph::new(1, Precision::F32);
+    let x = graph.input("x", &[1], DType::F32).unwrap();
+    let params = specs.iter().map(|spec| graph.param(spec.clone()).unwrap()).collect();
+    let wiring = Wiring {
+        inputs: vec![Input::new(x)],
+        outputs: vec![Output::new("held", &[1])],
+        params,
+        buffers: Vec::new(),
+    };
+    let output = graph.add_one(Holder, wiring).unwrap();
+    graph.output(output).unwrap();
+    graph
+}
+
+/// An optimizer updates parameters that have the state it keeps, and refuses others by name.
 #[test]
 fn an_optimizer_updates_what_it_keeps_state_of() {
     let gpu = gpu();
-    let params = ["a", "b", "c"].map(|name| Param::new(&gpu, name.to_owned(), &[4], &[0.0; 4]).unwrap());
-    let of = |which: &[usize]| which.iter().map(|&at| params[at].parameter()).collect::<Vec<_>>();
-    let state = OptimizerState::new(&gpu, OptimizerKind::Sgd, 0.9, 0.0, &of(&[0, 1])).unwrap();
+    let specs = ["a", "b", "c"].map(|name| ParamSpec::new(name, &[4], Init::Constant(0.0)));
+    let start = Start { fan_in: FanIn::All, topologies: &[] };
     let step = Step::new(&gpu, StepValues::forward(0)).unwrap();
-    for which in [&[0][..], &[0, 1, 2], &[1, 0], &[0, 2], &[]] {
+    let optimizers: [(&dyn Optimizer, &str); 2] =
+        [(&Sgd::default(), "state should be a velocity"), (&AdamW::default(), "state should be two moments")];
+    for (at, (optimizer, missing)) in optimizers.into_iter().enumerate() {
+        let mut network = Network::new(&gpu, holder(&specs), start).unwrap();
         let rec = &mut Recorder::new(&gpu);
-        assert_says(state.update(rec, &of(which), &|_| None, &step), "optimizer: parameters should be those");
+        let update = |rec: &mut Recorder<'_>, network: &Network, name: &str| {
+            let span = network.store().by_name(name).unwrap().span();
+            optimizer.record(rec, &Update { span, born: None, step: &step })
+        };
+        for name in ["a", "b", "c"] {
+            assert_says(update(rec, &network, name), missing);
+            assert_says(update(rec, &network, name), &format!("{name}: "));
+        }
+        // The state of another optimizer is none of this one's.
+        network.allocate_state(&gpu, optimizers[1 - at].0.state_names()).unwrap();
+        assert_says(update(rec, &network, "a"), missing);
         assert!(rec.is_empty());
+        network.allocate_state(&gpu, optimizer.state_names()).unwrap();
+        for name in ["a", "b", "c"] {
+            update(rec, &network, name).unwrap();
+        }
+        assert_eq!(rec.len(), 3);
     }
-    let rec = &mut Recorder::new(&gpu);
-    state.update(rec, &of(&[0, 1]), &|_| None, &step).unwrap();
-    assert_eq!(rec.len(), 2);
 }
 
 #[test]

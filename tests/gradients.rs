@@ -8,7 +8,7 @@ mod activation;
 use activation::activate;
 use fretwork::check;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{FanIn, Mlp, MlpConfig, ModelConfig, Network, Precision, Weight};
+use fretwork::nn::{FanIn, MlpConfig, ModelConfig, Param, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
@@ -43,7 +43,8 @@ struct Twin {
 impl Twin {
     fn loss(&self) -> f64 {
         let mut x = self.input.clone();
-        let widths: Vec<usize> = self.config.layers().iter().map(|layer| layer.sides[0]).collect();
+        let layers = ModelConfig::from(self.config.clone()).layers().unwrap();
+        let widths: Vec<usize> = layers.iter().map(|layer| layer.sides[0]).collect();
         for (layer, &width) in widths.iter().enumerate() {
             let inputs = x.len() / ROWS;
             let mut y = vec![0.0; ROWS * width];
@@ -98,8 +99,10 @@ impl Twin {
 
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
 fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
-    let topologies = ModelConfig::from(config.clone()).topologies(config.sparsity).unwrap();
-    let model = Mlp::new(gpu, config.clone(), ROWS, &topologies, FanIn::Present, Precision::F32).unwrap();
+    let described = ModelConfig::from(config.clone());
+    let topologies = described.topologies(config.sparsity).unwrap();
+    let model = described.build(gpu, ROWS, &topologies, FanIn::Present, Precision::F32).unwrap();
+    let biases: Vec<&Param> = model.store().iter().filter(|param| !param.is_matrix()).collect();
     if resting {
         let mut rec = Recorder::new(gpu);
         for pattern in model.layers().iter().filter_map(|layer| Some(layer.weight().sparse()?.pattern())) {
@@ -118,9 +121,9 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let mut labels: Vec<u32> = (0..ROWS).map(|_| walk.below(5)).collect();
     labels[3] = IGNORED;
     gpu.write(model.input(), &input).unwrap();
-    for layer in model.linears() {
-        let bias: Vec<f32> = (0..layer.projection().sides()[0]).map(|_| walk.uniform() - 0.5).collect();
-        gpu.write(layer.bias(), &bias).unwrap();
+    for bias in &biases {
+        let values: Vec<f32> = (0..bias.values().len()).map(|_| walk.uniform() - 0.5).collect();
+        gpu.write(bias.values(), &values).unwrap();
     }
     let label_tensor = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(Class::Scratch, "report", &[ROWS, 2]).unwrap();
@@ -143,7 +146,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
     let twin = Twin {
         config,
         weights: model.layers().iter().map(|layer| wide(dense(layer.weight()))).collect(),
-        biases: model.linears().iter().map(|layer| wide(read(layer.bias()))).collect(),
+        biases: biases.iter().map(|bias| wide(read(bias.values()))).collect(),
         input: wide(input),
         labels,
     };
@@ -159,7 +162,7 @@ fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>
         }
     };
     let weights = model.layers().iter().map(|layer| dense_grad(layer.weight_grad())).collect();
-    let biases = model.linears().iter().map(|layer| read(layer.parameters()[1].grads)).collect();
+    let biases = biases.iter().map(|bias| read(bias.grads())).collect();
     (twin, weights, biases)
 }
 

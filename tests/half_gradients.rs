@@ -10,8 +10,9 @@ mod activation;
 mod halves;
 
 use activation::activate;
-use fretwork::gpu::{Class, Element, Gpu, Recorder, Tensor, Variant};
-use fretwork::nn::{FanIn, Init, Projection, Weight};
+use fretwork::gpu::{Class, DType, Element, Gpu, Recorder, Tensor, Variant};
+use fretwork::graph::{Graph, Half, Network, Precision, Start};
+use fretwork::nn::{FanIn, Linear, Module, Weight, blocks};
 use fretwork::ops::{self, Activation, Epilogue};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::bound::{Mismatch, UNIT, compare, gamma};
@@ -80,10 +81,14 @@ impl Given {
             gpu.upload(Class::Scratch, "given", &[ROWS, width], values).unwrap()
         };
         let room = |width: usize| gpu.alloc::<f16>(Class::Scratch, "found", &[ROWS, width]).unwrap();
-        let init = Init { fan_in: FanIn::Present, variance: 1.0, key: Key::new(7, Stream::Weights(0)) };
-        let sides = [OUTPUTS, INPUTS];
-        let mut layer = Projection::new(gpu, "layer", 0, sides, self.topology.as_ref(), init).unwrap();
-        layer.narrow(gpu, None).unwrap();
+        let mut graph = Graph::new(7, Precision::F16(Half::default()));
+        let input = graph.input("x", &[ROWS, INPUTS], DType::F16).unwrap();
+        let linear = Linear::new(INPUTS, OUTPUTS).sparse(self.topology.as_ref().map(|_| blocks(16)));
+        let output = linear.variance(1.0).apply(&mut graph, input).unwrap();
+        graph.output(output).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: std::slice::from_ref(&self.topology) };
+        let network = Network::new(gpu, graph, start).unwrap();
+        let layer = network.layers()[0];
         let (before, incoming) = (place(INPUTS, &self.before), place(OUTPUTS, &self.incoming));
         let bias = gpu.upload(Class::Scratch, "bias", &[OUTPUTS], &self.bias).unwrap();
         let (x, pre, out, before_grad) = (room(INPUTS), room(OUTPUTS), room(OUTPUTS), room(INPUTS));
@@ -94,7 +99,7 @@ impl Given {
         ops::activation_forward(&mut rec, &before, &x, activation, None).unwrap();
         let epilogue = Epilogue::Forward { bias: &bias, activation, dropout: None, pre: Some(&pre) };
         layer.forward(&mut rec, &x, &out, epilogue).unwrap();
-        layer.backward_weight(&mut rec, &incoming, &x).unwrap();
+        layer.backward_weight(&mut rec, &incoming, &x, layer.weight_grad()).unwrap();
         let epilogue = Epilogue::Backward { pre: &before, activation, dropout: None };
         layer.backward_input(&mut rec, &incoming, &before_grad, epilogue).unwrap();
         gpu.run(&rec.finish().unwrap()).unwrap();

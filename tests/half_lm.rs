@@ -29,7 +29,7 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     let mut walk = Key::new(3, Stream::Check(7)).walk();
     let [ids, labels] = [(); 2].map(|()| (0..ROWS).map(|_| walk.below(12)).collect::<Vec<u32>>());
     gpu.write(model.input(), &ids).unwrap();
-    spread(gpu, &*model, &mut walk, |x| f16::from_f32(x).to_f32());
+    spread(gpu, &model, &mut walk, |x| f16::from_f32(x).to_f32());
     let labels = gpu.upload(Class::Scratch, "labels", &[ROWS], &labels).unwrap();
     let report = gpu.alloc::<f32>(Class::Scratch, "report", &[ROWS, 2]).unwrap();
     let values = StepValues::backward(2, 1.0 / ROWS as f32);
@@ -47,7 +47,11 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     gpu.run(&rec.finish().unwrap()).unwrap();
     let read = |tensor| gpu.read::<f32>(tensor).unwrap().wait().unwrap();
     let unscaled = |tensor| read(tensor).into_iter().map(|g| g / scale).collect();
-    model.parameters().into_iter().map(|parameter| (parameter.name, unscaled(parameter.grads))).collect()
+    model
+        .parameters()
+        .into_iter()
+        .map(|parameter| (parameter.name().to_owned(), unscaled(parameter.grads())))
+        .collect()
 }
 
 /// How far gradients are from others, relative to the length of those: the worst parameter's, and its name.
@@ -210,8 +214,10 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
     for (experts, kind, stochastic) in runs {
         let half = Half { stochastic, loss_scale: LossScaleState::MOST, patience: 5 };
         let (mut settings, dataset) = settings(&data, experts, Precision::F16(half), 24);
-        settings.method = MethodConfig::new(kind, 0.5);
-        settings.method.updates.every = Every::Steps(3);
+        settings.method = MethodConfig::new(kind);
+        if let Some(updates) = settings.method.shared().updates {
+            updates.every = Every::Steps(3);
+        }
         let whole = |stop: u64| {
             let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
             let mut steps = 0;
@@ -248,7 +254,7 @@ fn what_half_precision_cannot_do_is_refused_by_name() {
         change(&mut settings);
         Trainer::new(&device, settings, dataset).unwrap_err().to_string()
     };
-    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs, 0.5));
+    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs));
     assert!(snfs.contains("dtype") && snfs.contains("snfs"), "{snfs}");
     let without = Gpu::request(Options { without_f16: true, ..Options::default() }).unwrap();
     let (settings, dataset) = settings(&data, None, Precision::F16(Half::default()), 1);

@@ -27,7 +27,7 @@ fn gpu() -> Gpu {
 /// A model with characters to go on, and plans that tell its loss and its gradients.
 struct Bench {
     gpu: Gpu,
-    model: Box<dyn Network>,
+    model: Network,
     report: Tensor,
     forward: Plan,
     backward: Plan,
@@ -52,7 +52,7 @@ impl Bench {
         let report = gpu.alloc::<f32>(Class::Scratch, "report", &[rows, 2]).unwrap();
         let row_scale = 1.0 / (rows - 4) as f32;
         let step = Step::new(&gpu, StepValues::backward(2, row_scale)).unwrap();
-        spread(&gpu, &*model, &mut walk, |x| x);
+        spread(&gpu, &model, &mut walk, |x| x);
         let plan = |backward: bool| {
             let mut rec = Recorder::new(&gpu);
             model.forward(&mut rec, Some(&step)).unwrap();
@@ -86,13 +86,13 @@ impl Bench {
     /// directions in which every element counts by its gradient and by chance.
     fn worst(&self) -> (f64, String) {
         self.gpu.run(&self.backward).unwrap();
-        let gradients: Vec<Vec<f32>> = self.model.parameters().iter().map(|p| self.read(p.grads)).collect();
+        let gradients: Vec<Vec<f32>> = self.model.parameters().iter().map(|p| self.read(p.grads())).collect();
         let mut walk = Key::new(8, Stream::Check(9)).walk();
         let mut worst = (0.0, String::new());
         for (parameter, gradient) in self.model.parameters().iter().zip(&gradients) {
-            let values = self.read(parameter.values);
+            let values = self.read(parameter.values());
             let size = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-            assert!(size > 1e-6, "{} has a gradient of {size:e}, which tells nothing", parameter.name);
+            assert!(size > 1e-6, "{} has a gradient of {size:e}, which tells nothing", parameter.name());
             for _ in 0..2 {
                 let direction: Vec<f64> =
                     gradient.iter().map(|&g| f64::from(g) / size * f64::from(2.0 * walk.uniform())).collect();
@@ -102,16 +102,16 @@ impl Bench {
                 let at = |t: f64| {
                     let moved: Vec<f32> =
                         values.iter().zip(&direction).map(|(x, d)| (f64::from(*x) + t * d) as f32).collect();
-                    self.gpu.write(parameter.values, &moved).unwrap();
+                    self.gpu.write(parameter.values(), &moved).unwrap();
                     self.loss()
                 };
                 let found = (at(length) - at(-length)) / (2.0 * length);
                 let error = (found - told).abs() / told.abs();
                 if error > worst.0 {
-                    worst = (error, format!("{}: {told:e} told, {found:e} found", parameter.name));
+                    worst = (error, format!("{}: {told:e} told, {found:e} found", parameter.name()));
                 }
             }
-            self.gpu.write(parameter.values, &values).unwrap();
+            self.gpu.write(parameter.values(), &values).unwrap();
         }
         worst
     }
@@ -181,8 +181,10 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
         [(None, Kind::Set), (None, Kind::Rigl), (Some(mixture), Kind::Static), (Some(noisy), Kind::Static)]
     {
         let (mut settings, dataset) = settings(&data, mixture, Precision::F32, 24);
-        settings.method = MethodConfig::new(kind, 0.5);
-        settings.method.updates.every = Every::Steps(3);
+        settings.method = MethodConfig::new(kind);
+        if let Some(updates) = settings.method.shared().updates {
+            updates.every = Every::Steps(3);
+        }
         let whole = |seen: &mut Vec<Event>| {
             let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
             let summary = trainer
@@ -291,7 +293,8 @@ fn all_relu_alternates_from_block_to_block() {
     let logits = |by_weights: bool| {
         let bench = Bench::new(LmConfig { activation, ..config(None, None) });
         let parameters = bench.model.parameters();
-        let of = |name: String| parameters.iter().find(|parameter| parameter.name == name).unwrap().values;
+        let of =
+            |name: String| parameters.iter().find(|parameter| parameter.name() == name).unwrap().values();
         let read = |tensor: &Tensor| bench.gpu.read::<f32>(tensor).unwrap().wait().unwrap();
         for (block, passed) in [SLOPE, -SLOPE].into_iter().enumerate() {
             let part = |part: &str| of(format!("blocks.{block}.feed.{part}"));

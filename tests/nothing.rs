@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
-use fretwork::nn::{Activated, FanIn, Init, Linear, Projection};
+use fretwork::graph::{Graph, Network, Precision, Start};
+use fretwork::nn::{FanIn, Linear, Module, blocks};
 use fretwork::ops::{self, Activation, AdamW, Epilogue, Step, StepValues, Transpose};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference;
@@ -209,34 +210,44 @@ fn nothing_in_half_precision() {
 fn a_layer_of_nothing() {
     let mut bench = Bench::new();
     let gpu = bench.gpu.clone();
-    let init = Init { fan_in: FanIn::Present, variance: 2.0, key: Key::new(1, Stream::Weights(0)) };
-    let projection = Projection::new(&gpu, "layer", 0, [16, 24], Some(&none(16, 24)), init).unwrap();
-    let layer = Linear::new(&gpu, projection).unwrap();
-    let (b, _) = bench.numbers(&[16]);
-    gpu.write(layer.bias(), &b).unwrap();
-    let ((_, x), (dy, grad)) = (bench.numbers(&[ROWS, 24]), bench.numbers(&[ROWS, 16]));
-    let [out, activated] = [(); 2].map(|()| bench.poison(&[ROWS, 16]));
-    let dx = bench.poison(&[ROWS, 24]);
-    let relu = Activated { activation: Activation::Relu, dropout: None, pre: None };
-    bench.run(|rec| {
-        layer.forward(rec, &x, &out, None)?;
-        layer.forward(rec, &x, &activated, Some(relu))?;
-        layer.backward_parameters(rec, &grad, &x)?;
-        layer.backward_input(rec, &grad, &dx, Epilogue::None)
-    });
-    assert_eq!(bench.read(&out), b.repeat(ROWS));
-    assert_eq!(bench.read(&activated), b.iter().map(|b| b.max(0.0)).collect::<Vec<_>>().repeat(ROWS));
-    assert_eq!(bench.read(&dx), [0.0; ROWS * 24]);
+    let linear = Linear::new(24, 16).sparse(blocks(8));
+    let network = |linear: Linear| {
+        let mut graph = Graph::new(1, Precision::F32);
+        let x = graph.differentiable_input("x", &[ROWS, 24]).unwrap();
+        let y = linear.apply(&mut graph, x).unwrap();
+        graph.output(y).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: &[Some(none(16, 24))] };
+        Network::new(&gpu, graph, start).unwrap()
+    };
+    let (plain, activated) = (network(linear.clone()), network(linear.relu()));
+    let ((b, _), (x, _), (dy, _)) =
+        (bench.numbers(&[16]), bench.numbers(&[ROWS, 24]), bench.numbers(&[ROWS, 16]));
+    for network in [&plain, &activated] {
+        let poison = |tensor: &Tensor| gpu.write(tensor, &vec![f32::NAN; tensor.len()]).unwrap();
+        poison(network.logits());
+        poison(network.input_grad(0).unwrap());
+        gpu.write(network.store().by_name("bias").unwrap().values(), &b).unwrap();
+        gpu.write(network.input(), &x).unwrap();
+        gpu.write(network.logits_grad(), &dy).unwrap();
+        bench.run(|rec| {
+            network.forward(rec, None)?;
+            network.backward(rec, None)
+        });
+        assert_eq!(bench.read(network.input_grad(0).unwrap()), [0.0; ROWS * 24]);
+    }
+    assert_eq!(bench.read(plain.logits()), b.repeat(ROWS));
+    let shown = b.iter().map(|b| b.max(0.0)).collect::<Vec<_>>().repeat(ROWS);
+    assert_eq!(bench.read(activated.logits()), shown);
     let mut sums = vec![0.0; 16];
     reference::column_sums(&dy, &mut sums, false);
-    let [weight, bias] = layer.parameters();
-    assert_eq!(bench.read(bias.grads), sums);
+    let [weight, bias] = plain.parameters()[..] else { panic!("a weight and a bias") };
+    assert_eq!(bench.read(bias.grads()), sums);
 
     let step = Step::new(&gpu, StepValues { learning_rate: 0.1, ..StepValues::forward(0) }).unwrap();
     let adamw = AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-    let [first, second] = [(); 2].map(|()| bench.poison(weight.values.shape()));
+    let [first, second] = [(); 2].map(|()| bench.poison(weight.values().shape()));
     let update = |rec: &mut Recorder<'_>| {
-        ops::adamw(rec, weight.values, weight.grads, &first, &second, adamw, None, None, &step)
+        ops::adamw(rec, weight.values(), weight.grads(), &first, &second, adamw, None, None, &step)
     };
     assert_eq!(bench.run(update), 0);
 }

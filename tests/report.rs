@@ -323,7 +323,7 @@ fn settings() -> Settings {
             seed: 7,
         }
         .into(),
-        method: MethodConfig::new(Kind::Rigl, 0.75),
+        method: MethodConfig::new(Kind::Rigl),
         precision: Precision::F32,
         length: Length::Epochs(3),
         batch: 50,

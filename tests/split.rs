@@ -9,7 +9,7 @@ use fretwork::Error;
 use fretwork::check::{self, Verdict};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Variant};
-use fretwork::methods::{Every, Kind, MethodConfig};
+use fretwork::methods::{Every, Kind, MethodConfig, Rigl, Set, Updates};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
     self, Activation, AdamW, BlockInit, Dropout, Dropping, Epilogue, Sgd, Step, StepValues, Transpose,
@@ -523,7 +523,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, 0.9),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Steps(6),
         batch: 90,
         epoch_steps: None,
@@ -571,8 +571,7 @@ fn a_run_with_large_values_resumes_to_the_same_bits() {
     let data = || Dataset::load(&Source::Digits, 1, 0).unwrap();
     let path = Path::new("memory");
     let mut settings = settings(vec![512, 512], 32);
-    settings.method = MethodConfig::new(Kind::Set, 0.9);
-    settings.method.updates.every = Every::Steps(2);
+    settings.method = Set { updates: Updates { every: Every::Steps(2), ..Updates::RIGL } }.into();
     settings.length = Length::Steps(12);
     let mut steps = 0;
     let mut stopped = Trainer::new(&gpu, settings.clone(), data()).unwrap();
@@ -597,18 +596,20 @@ fn a_run_with_large_values_resumes_to_the_same_bits() {
 fn growth_is_scored_by_what_fits() {
     let rigl = |score_rows| {
         let mut settings = settings(vec![256, 320], 16);
-        settings.method = MethodConfig { score_rows, ..MethodConfig::new(Kind::Rigl, 0.9) };
-        settings.method.updates.every = Every::Steps(2);
+        let updates = Updates { every: Every::Steps(2), ..Updates::RIGL };
+        settings.method = Rigl { updates, score_rows }.into();
         settings.batch = 360;
         settings
     };
     let [whole, split] = devices();
     // A row of 320 has 1280 bytes; the sixteenth of a batch would be 24 rows.
     let fitting = SMALL as usize / 1280 / 4 * 4;
-    assert_eq!((fitting, rigl(None).method.score_rows(360, usize::MAX)), (12, 24));
+    assert_eq!(fitting, 12);
     let loss = trained(&split, rigl(None)).2;
     assert!(loss.to_bits() == trained(&whole, rigl(Some(fitting))).2.to_bits());
-    assert!(loss.to_bits() != trained(&whole, rigl(None)).2.to_bits(), "the rows make no difference");
+    let default = trained(&whole, rigl(None)).2;
+    assert!(loss.to_bits() != default.to_bits(), "the rows make no difference");
+    assert!(default.to_bits() == trained(&whole, rigl(Some(24))).2.to_bits());
 
     let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let refused = Trainer::new(&split, rigl(Some(24)), data);

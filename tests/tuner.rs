@@ -321,7 +321,7 @@ fn settings() -> Settings {
             seed: 5,
         }
         .into(),
-        method: MethodConfig::new(Kind::Rigl, 0.3),
+        method: MethodConfig::new(Kind::Rigl),
         precision: Precision::F32,
         length: Length::Steps(8),
         batch: 200,
@@ -428,7 +428,7 @@ fn what_is_pruned_is_tuned_again() {
     let run = |tuned: bool| {
         let gpu = gpu();
         let mut settings = Settings { length: Length::Epochs(4), batch: 600, ..settings() };
-        settings.method = MethodConfig::new(Kind::Magnitude, 0.9);
+        settings.method = MethodConfig::new(Kind::Magnitude);
         let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
         (config.sparsity, config.hidden) = (Some(0.9), vec![128, 128]);
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();

@@ -220,7 +220,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, sparsity.unwrap_or(0.0)),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1000),
         batch: BATCH,
         epoch_steps: None,

@@ -171,7 +171,7 @@ fn settings(neurons: usize) -> Settings {
             seed: 1,
         }
         .into(),
-        method: MethodConfig::new(Kind::Static, SPARSITY),
+        method: MethodConfig::new(Kind::Static),
         precision: Precision::F32,
         length: Length::Steps(2),
         batch: BATCH,

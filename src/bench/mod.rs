@@ -132,7 +132,7 @@ impl Bench {
         for check in check::table() {
             if of(&check.name)
                 && check.applies_to(&self.gpu)
-                && (check.is_usual(&self.gpu) || self.is_half() && check.is_half())
+                && (check.is_default(&self.gpu) || self.is_half() && check.is_half())
                 && let Verdict::Wrong(reason) = check.run(&self.gpu)?
             {
                 return Err(Error::Wrong { label: check.name, reason });

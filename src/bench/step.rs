@@ -176,6 +176,15 @@ fn data(bench: &Bench) -> Result<Dataset> {
     Ok(Dataset::of_tables("noise", rows(BATCHES * bench.sizes.batch)?, rows(1)?, CLASSES))
 }
 
+/// A method with its published options, but for the schedule.
+pub(super) fn method(kind: Kind, updates: Updates) -> MethodConfig {
+    let mut method = MethodConfig::new(kind);
+    if let Some(own) = method.shared().updates {
+        *own = updates;
+    }
+    method
+}
+
 fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Settings {
     Settings {
         data: data.name.clone(),
@@ -192,7 +201,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
             seed: 1,
         }
         .into(),
-        method: MethodConfig { updates, ..MethodConfig::new(kind, sparsity.unwrap_or(0.0)) },
+        method: method(kind, updates),
         precision: bench.sizes.precision,
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,

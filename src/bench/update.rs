@@ -108,7 +108,7 @@ fn evolving(bench: &Bench, sparsity: f64) -> Result<(Timings, Vec<Grid>)> {
 fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
     let mut rows = Vec::new();
     for &(name, kind) in Kind::ALL {
-        let method = MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0);
+        let method = MethodConfig::new(kind).build();
         // A method that starts dense prunes between steps.
         if method.stored_sparsity(sparsity) == 0.0 {
             continue;
@@ -134,7 +134,7 @@ fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
         let rounds = bench.sizes.rounds * bench.sizes.steps as usize;
         let table = interleave(name.to_owned(), rounds, plans.into_iter().filter_map(entry).collect())?;
         let [step, update, look] = plans.map(|(name, _)| table.row(name).map_or(0.0, Row::median) * 1e3);
-        let replaced = if kind.updates().replace_steps() { step } else { 0.0 };
+        let replaced = if method.updates().is_some_and(Updates::replace_steps) { step } else { 0.0 };
         let looks = method.observe_every().map_or(0.0, |every| 100.0 / every as f64 * (look - step));
         let more = update - replaced + looks;
         let cells = [step, update - replaced, looks, more / (100.0 * step + more)];

@@ -1,6 +1,6 @@
-//! Checks of what speed is measured by.
+//! Checks of the kernels that measure peak bandwidth and arithmetic.
 
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::Gpu;
 use crate::ops;
@@ -30,7 +30,7 @@ fn copy(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
-/// A factor so near to one that every step shows.
+/// A factor near one, so that every step changes the result.
 fn fma(gpu: &Gpu, rounds: u32) -> Result<Verdict> {
     const N: usize = 777;
     let line = [1.0 - 1.0 / 256.0, 1.0 / 64.0];

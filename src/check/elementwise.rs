@@ -1,7 +1,7 @@
 //! Checks of everything that is not a matmul.
 
-use super::matmul::{activation_error, derivative_error};
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::activation::{activation_error, derivative_error};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::ops::{self, Activation, AdamW, Dropout, Dropping, Sgd, Step, StepValues};
@@ -124,7 +124,7 @@ fn backward(gpu: &Gpu, activation: Activation, rate: f32) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
-/// NaN and infinity pass through ReLU, since nothing else remembers them; their neighbours do not mind.
+/// NaN and infinity pass through ReLU, so that they show in the output; their neighbours are unchanged.
 fn not_finite(gpu: &Gpu) -> Result<Verdict> {
     let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0, -1.0, 0.0, f32::MAX, f32::MIN];
     let pre = place(gpu, &[x.len()], &x)?;
@@ -133,7 +133,7 @@ fn not_finite(gpu: &Gpu) -> Result<Verdict> {
         ops::activation_forward(rec, &pre, &out, Activation::Relu, None)?;
         Ok(out)
     });
-    // NaN is equal to nothing, so what is compared is finite numbers, and places of others.
+    // NaN equals nothing: finite numbers are compared, and the places of all others.
     let plain = |x: f32| if x.is_finite() { x.to_bits() } else { u32::MAX };
     let wanted = x.map(|x| plain(Activation::Relu.apply(x)));
     Ok(match found? {
@@ -363,7 +363,7 @@ fn sgd(gpu: &Gpu, nesterov: bool, masked: bool, count: usize) -> Result<Verdict>
 
 fn adamw(gpu: &Gpu, births: bool, masked: bool, shape: [usize; 3]) -> Result<Verdict> {
     let elements = shape.iter().product();
-    // One of every age.
+    // Blocks of every age.
     let born = [0, 1, INDEX - 3, INDEX];
     let mut walk = operands(909);
     let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, elements, 1.0));

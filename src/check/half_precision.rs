@@ -2,9 +2,9 @@
 
 use half::f16;
 
+use super::activation::{activation_error, derivative_error};
 use super::dynamic::topology;
-use super::matmul::{activation_error, derivative_error};
-use super::{
+use super::harness::{
     Check, Verdict, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as, storable,
     stored_bound, thrice, thrice_as,
 };

@@ -1,6 +1,6 @@
 //! Checks of what a language model has besides linear layers.
 
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
 use crate::ops::{self, Attention, HEADS};
@@ -27,7 +27,7 @@ pub(super) fn table() -> Vec<Check> {
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
     for (variant, head) in Variant::ALIKE.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
-        // The widest rows leave no room for several.
+        // An invocation holds only one of the widest rows.
         if (variant, head) == (Variant::Lane, 64) {
             continue;
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::Check;
+use super::harness::Check;
 
 /// Runs `work` for each job on a pool of `threads` threads, each with a device of its own from `open`, until all jobs are done or
 /// one fails. [`Gpu::compilers`](crate::gpu::Gpu::compilers) is the number of threads that speeds up compilation.

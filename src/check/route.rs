@@ -1,7 +1,7 @@
 //! Checks of routing tables, of products on their patterns, and of what experts do between them.
 
-use super::matmul::{activation_error, derivative_error};
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::activation::{activation_error, derivative_error};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
 use crate::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};

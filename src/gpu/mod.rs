@@ -57,7 +57,7 @@ pub use context::{Gpu, Options};
 pub use dtype::{DType, Element};
 pub use key::{Choice, FLAGS, Key, Tiling, Variant};
 pub use loss::LossFlag;
-pub use plan::Plan;
+pub use plan::{Mark, Plan};
 pub use readback::Pending;
 pub use recorder::Recorder;
 pub use submit::Submission;

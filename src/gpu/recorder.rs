@@ -5,11 +5,10 @@ use std::sync::Arc;
 use naga::ScalarKind;
 
 use super::args::{Args, Operand, Scalar};
-use super::buffer::Owned;
 use super::context::Gpu;
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
-use super::plan::{Dispatch, Plan};
+use super::plan::{Bindings, Dispatch, Mark, Plan};
 use super::reflect::Access;
 use super::tensor::Tensor;
 use crate::{Error, Result};
@@ -21,6 +20,7 @@ pub struct Recorder<'g> {
     dispatches: Vec<Recorded>,
     /// The `params` of all dispatches, each at an offset that the device accepts for a binding.
     params: Vec<u8>,
+    marks: Vec<(usize, Mark)>,
 }
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Recorded {
 impl<'g> Recorder<'g> {
     /// An empty recording for `gpu`.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, dispatches: Vec::new(), params: Vec::new() }
+        Self { gpu, dispatches: Vec::new(), params: Vec::new(), marks: Vec::new() }
     }
 
     /// Number of dispatches recorded.
@@ -50,6 +50,11 @@ impl<'g> Recorder<'g> {
     /// The device of the recording.
     pub fn gpu(&self) -> &'g Gpu {
         self.gpu
+    }
+
+    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor.
+    pub fn mark(&mut self, mark: Mark) {
+        self.marks.push((self.dispatches.len(), mark));
     }
 
     /// Records a dispatch of `workgroups` workgroups of a shader added by [`Gpu::add_shader`], which returns the key. Nothing is
@@ -219,43 +224,15 @@ impl<'g> Recorder<'g> {
             .collect::<Result<_>>()?;
         let params = if self.params.is_empty() { None } else { Some(gpu.uniform("params", &self.params)?) };
         let dispatches = gpu.core().guarded("plan", || {
-            let bind = |(recorded, pipeline)| bind(gpu, recorded, pipeline, params.as_ref());
+            let bind = |(recorded, pipeline): (Recorded, _)| {
+                let Recorded { kernel, tensors, params: range, workgroups } = recorded;
+                let bindings = Bindings { tensors, params: range };
+                Dispatch::new(gpu, kernel, pipeline, bindings, params.as_ref(), workgroups)
+            };
             self.dispatches.into_iter().zip(pipelines).map(bind).collect()
         })?;
-        Ok(Plan::new(gpu.id(), dispatches, params))
+        Ok(Plan::new(gpu.id(), dispatches, params, self.marks))
     }
-}
-
-fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: Option<&Owned>) -> Dispatch {
-    let mut entries: Vec<_> = recorded
-        .tensors
-        .iter()
-        .map(|(slot, tensor)| wgpu::BindGroupEntry {
-            binding: *slot,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: tensor.buffer(),
-                offset: tensor.offset(),
-                size: std::num::NonZeroU64::new(tensor.bound_bytes()),
-            }),
-        })
-        .collect();
-    if let (Some((slot, offset, bytes)), Some(params)) = (recorded.params, params) {
-        entries.push(wgpu::BindGroupEntry {
-            binding: slot,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: params.raw(),
-                offset,
-                size: std::num::NonZeroU64::new(bytes),
-            }),
-        });
-    }
-    let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&recorded.kernel.label),
-        layout: &recorded.kernel.layout,
-        entries: &entries,
-    });
-    let tensors = recorded.tensors.into_iter().map(|(_, tensor)| tensor).collect();
-    Dispatch::new(recorded.kernel, pipeline, group, recorded.workgroups, tensors)
 }
 
 /// Folds a long grid into two dimensions; the shaders unfold it in `workgroup_index`.

@@ -115,6 +115,18 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), dtype, ..self.clone() })
     }
 
+    /// Offset of the view within another view of the same buffer, in bytes, if all of it lies there.
+    pub(super) fn within(&self, whole: &Self) -> Option<u64> {
+        let offset = self.offset.checked_sub(whole.offset)?;
+        let inside = self.buffer() == whole.buffer() && offset + self.bytes() <= whole.bytes();
+        inside.then_some(offset)
+    }
+
+    /// The view, moved to `offset` bytes within another tensor.
+    pub(super) fn moved_to(&self, whole: &Self, offset: u64) -> Self {
+        Self { storage: whole.storage.clone(), offset: whole.offset + offset, ..self.clone() }
+    }
+
     /// `count` rows (slices of the first dimension) from `start` on, without a copy.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::arena::{self, Arena};
 use super::build::Graph;
 use super::layout::{Action, Layout, StorageId, WeightGrad};
 use super::node::{BackwardHook, Fused, GradientReady, Load};
@@ -9,7 +10,7 @@ use super::param::{Identity, Param, Weight};
 use super::pass::{Backward, Forward, dropping};
 use super::spec::{FanIn, ParamId};
 use super::store::ParamStore;
-use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::gpu::{Class, DType, Gpu, Mark, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -24,6 +25,9 @@ pub struct Network {
     tensors: Vec<Option<Tensor>>,
 }
 
+/// Kind of the [marks](Mark) where a parameter's gradient is complete.
+pub const GRADIENT: &str = "gradient";
+
 /// How the parameters of a network begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'a> {
@@ -37,14 +41,18 @@ impl Network {
     /// A network with drawn weights, and memory for one batch.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a graph that makes no network (see [`Graph::validate`]) or a topology that doesn't fit,
+    /// [`Error::Argument`] for a graph that makes no network, before anything is allocated, and for topologies that don't fit;
     /// [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, graph: Graph, start: Start<'_>) -> Result<Self> {
+        let layout = Layout::new(&graph)?;
         let streams = graph.streams();
         let matrices = graph.params.iter().filter(|param| param.matrix.is_some()).count();
         if matrices != start.topologies.len() {
             return Err(Error::argument("network", "topologies", matrices, start.topologies.len()));
         }
+        let (places, lengths) = arena::plan(gpu, &graph.params);
+        let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));
+        let arenas = arenas.collect::<Result<Vec<_>>>()?;
         let mut topologies = start.topologies.iter();
         let mut params = Vec::new();
         for (at, spec) in graph.params.iter().enumerate() {
@@ -56,9 +64,11 @@ impl Network {
                     .map(|sparse| if sparse { "a topology" } else { "none" });
                 return Err(Error::argument(&spec.name, "topology", wanted, found));
             }
-            params.push(Param::draw(gpu, spec, identity, topology, start.fan_in)?);
+            let tensors =
+                places[at].map(|place| arenas[place.arena].tensors(place, &spec.shape)).transpose()?;
+            params.push(Param::draw(gpu, spec, identity, topology, start.fan_in, tensors)?);
         }
-        Self::of(gpu, graph, params)
+        Self::of(gpu, graph, layout, ParamStore::new(params, arenas, places))
     }
 
     /// A network of parameters that exist already: one weight and gradient for each parameter of the graph, in order. They may be
@@ -70,6 +80,7 @@ impl Network {
         if weights.len() != graph.params.len() {
             return Err(Error::argument("network", "weights", graph.params.len(), weights.len()));
         }
+        let layout = Layout::new(&graph)?;
         let streams = graph.streams();
         let mut params = Vec::new();
         for (at, (spec, [weight, grad])) in graph.params.iter().zip(weights).enumerate() {
@@ -86,17 +97,17 @@ impl Network {
             let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
             params.push(Param::of(gpu, spec, identity, weight, grad)?);
         }
-        Self::of(gpu, graph, params)
+        let places = vec![None; params.len()];
+        Self::of(gpu, graph, layout, ParamStore::new(params, Vec::new(), places))
     }
 
-    fn of(gpu: &Gpu, mut graph: Graph, mut params: Vec<Param>) -> Result<Self> {
-        let layout = Layout::new(&graph)?;
-        params.iter_mut().for_each(|param| param.round(graph.precision, graph.seed));
+    fn of(gpu: &Gpu, mut graph: Graph, layout: Layout, mut store: ParamStore) -> Result<Self> {
+        store.round(graph.precision, graph.seed);
         let tensors = allocate(gpu, &layout)?;
         for node in &mut graph.nodes {
             node.node.bind(gpu)?;
         }
-        Ok(Self { graph, layout, store: ParamStore::new(params), tensors })
+        Ok(Self { graph, layout, store, tensors })
     }
 
     /// The description that the network was made from.
@@ -107,6 +118,14 @@ impl Network {
     /// The parameters.
     pub fn store(&self) -> &ParamStore {
         &self.store
+    }
+
+    /// Gives every parameter optimizer state of zeros, a tensor for each name. Plans that were recorded before keep the old state.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn allocate_state(&mut self, gpu: &Gpu, names: &[&str]) -> Result<()> {
+        self.store.allocate_state(gpu, names)
     }
 
     /// The parameters, to be changed.
@@ -259,7 +278,17 @@ impl Network {
             };
             let parts = params.iter().zip(places).map(part).collect::<Result<Vec<_>>>()?;
             let forward = Forward { network: self, node, step };
-            let mut pass = Backward { forward, grads: &parts, hook: &mut *hook };
+            let mut mark = |rec: &mut Recorder<'_>, ready: GradientReady<'_>| {
+                let param = self.store.get(ready.param);
+                hook(rec, ready)?;
+                rec.mark(Mark {
+                    kind: GRADIENT,
+                    name: param.name().to_owned(),
+                    tensor: Some(param.grads().clone()),
+                });
+                Ok(())
+            };
+            let mut pass = Backward { forward, grads: &parts, hook: &mut mark };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;
             for (&param, part) in
                 params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param))
@@ -269,7 +298,7 @@ impl Network {
                 }
                 left[param.index()] -= 1;
                 if left[param.index()] == 0 {
-                    hook(rec, GradientReady { param, signals: None })?;
+                    mark(rec, GradientReady { param, signals: None })?;
                 }
             }
         }

@@ -140,6 +140,25 @@ impl Graph {
         self.nodes.iter().map(|node| node.node.kind())
     }
 
+    /// Kinds of the nodes that read a sparse matrix, in order.
+    pub fn sparse_kinds(&self) -> impl Iterator<Item = &'static str> {
+        let is_sparse = |id: &ParamId| self.params[id.0].grid().is_some();
+        let nodes = self.nodes.iter().filter(move |entry| entry.wiring.params.iter().any(is_sparse));
+        nodes.map(|entry| entry.node.kind())
+    }
+
+    /// Sparse matrices and their names, in order.
+    pub fn sparse_params(&self) -> impl Iterator<Item = (ParamId, &str)> {
+        let params = self.params.iter().enumerate().filter(|(_, param)| param.grid().is_some());
+        params.map(|(at, param)| (ParamId(at), param.name.as_str()))
+    }
+
+    /// Name of the first node that isn't linear without activations, such as a norm.
+    pub fn nonlinear(&self) -> Option<&str> {
+        let entry = self.nodes.iter().find(|entry| entry.node.linearised().is_none())?;
+        Some(&entry.name)
+    }
+
     /// Name, shape and type of each input.
     pub fn input_shapes(&self) -> Vec<(&str, &[usize], DType)> {
         let info = self.inputs.iter().map(|&index| &self.values[index]);

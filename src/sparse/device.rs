@@ -263,7 +263,7 @@ mod tests {
     use super::*;
     use crate::gpu::Options;
 
-    /// A pattern with room to spare is validated like any other when it is read back.
+    /// A bounded pattern with unused slots is validated like any other when it is read back.
     #[test]
     fn a_forged_pattern_with_room_is_refused() {
         let gpu = Gpu::request(Options::default()).unwrap();

@@ -110,15 +110,15 @@ impl Topology {
         if nnz > most {
             return Err(bad(format!("{nnz} blocks, but at most {most} fit")));
         }
-        let mut room = Layout::new(row_blocks, col_blocks, block, most);
-        room.header[NNZ] = nnz as u32;
-        if words.len() != room.words || words[..HEADER] != room.header {
+        let mut bounded = Layout::new(row_blocks, col_blocks, block, most);
+        bounded.header[NNZ] = nnz as u32;
+        if words.len() != bounded.words || words[..HEADER] != bounded.header {
             return Err(bad(format!("{} words are no pattern of at most {most} blocks", words.len())));
         }
         let layout = Layout::new(row_blocks, col_blocks, block, nnz);
         let mut compact = layout.header.to_vec();
         for (place, length) in [row_blocks + 1, nnz, col_blocks + 1, nnz, nnz, nnz].into_iter().enumerate() {
-            compact.extend_from_slice(&words[room.header[OFFSETS + place] as usize..][..length]);
+            compact.extend_from_slice(&words[bounded.header[OFFSETS + place] as usize..][..length]);
         }
         Ok(compact)
     }

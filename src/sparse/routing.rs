@@ -97,14 +97,14 @@ impl RoutingShape {
             return Err(bad("widths", "below 2^32 together", format!("{:?}", self.widths)));
         }
         // The kernels also sum the blocks that would be needed without a bound.
-        if self.room(assignments).slots >= 1 << 32 {
+        if self.worst_case(assignments).slots >= 1 << 32 {
             let found = format!("{assignments} assignments to experts of {:?}", self.widths);
             return Err(bad("widths", "below 2^32 blocks", found));
         }
-        Ok(self.room(self.most.unwrap_or(assignments).min(assignments)))
+        Ok(self.worst_case(self.most.unwrap_or(assignments).min(assignments)))
     }
 
-    fn room(&self, assignments: usize) -> RoutingBounds {
+    fn worst_case(&self, assignments: usize) -> RoutingBounds {
         let mut widths: Vec<usize> = self.widths.iter().map(|width| width / self.block).collect();
         widths.sort_unstable_by(|a, b| b.cmp(a));
         let widest = widths[0];

@@ -1,9 +1,9 @@
-//! A batch on its way to the device.
+//! Batches: their buffers, and their transfer to the device.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
-use super::plans::Room;
+use super::plans::StepBuffers;
 use super::{Objective, Settings};
 use crate::Result;
 use crate::data::{HostBatch, HostTargets, Input, Rows};
@@ -11,17 +11,17 @@ use crate::gpu::{DType, Gpu, Tensor};
 use crate::graph::Network;
 use crate::ops::StepValues;
 
-/// A batch, on the host and on the device.
+/// Batch on the host and on the device.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) room: Room,
-    /// Rows of the network's output for each row of the data.
+    pub(super) buffers: StepBuffers,
+    /// Rows of the network's output per row of the data.
     labels: usize,
     /// Input of the network.
     input: Tensor,
-    /// The host's side, filled and written again and again.
+    /// Host memory of the batch, reused by every step.
     host: HostBatch,
-    /// Features in half precision, on the host.
+    /// Features in half precision on the host, where the input is f16.
     halves: Vec<f16>,
 }
 
@@ -34,35 +34,35 @@ impl Batch {
         settings: &Settings,
     ) -> Result<Self> {
         let input = model.input().clone();
-        let room = Room::new(gpu, model, objective, settings.precision.half())?;
+        let buffers = StepBuffers::new(gpu, model, objective, settings.precision.half())?;
         Ok(Self {
-            labels: room.targets.shape()[0] / settings.batch,
+            labels: buffers.targets.shape()[0] / settings.batch,
             host: HostBatch {
                 places: settings.batch,
                 input: match input.dtype() {
                     DType::U32 => Input::Ids(vec![0; input.len()]),
                     _ => Input::Floats(vec![0.0; input.len()]),
                 },
-                targets: match room.targets.dtype() {
-                    DType::U32 => HostTargets::Classes(vec![0; room.targets.len()]),
-                    _ => HostTargets::Values(vec![0.0; room.targets.len()]),
+                targets: match buffers.targets.dtype() {
+                    DType::U32 => HostTargets::Classes(vec![0; buffers.targets.len()]),
+                    _ => HostTargets::Values(vec![0.0; buffers.targets.len()]),
                 },
             },
             halves: match input.dtype() {
                 DType::F16 => vec![f16::ZERO; input.len()],
                 _ => Vec::new(),
             },
-            room,
+            buffers,
             input,
         })
     }
 
-    /// Labels of a row: one, or one for each character of a text.
+    /// Labels per row: 1, or one per character of a text.
     pub(super) fn labels_per_row(&self) -> usize {
         self.labels
     }
 
-    /// Sends rows and the step's values to the device, ahead of what is submitted next.
+    /// Writes rows and the step's values to the device, ahead of the next submission.
     pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
         data.fill(rows, &mut self.host)?;
         match &self.host.input {
@@ -74,9 +74,9 @@ impl Batch {
             Input::Ids(ids) => gpu.write(&self.input, ids)?,
         }
         match &self.host.targets {
-            HostTargets::Classes(classes) => gpu.write(&self.room.targets, classes)?,
-            HostTargets::Values(values) => gpu.write(&self.room.targets, values)?,
+            HostTargets::Classes(classes) => gpu.write(&self.buffers.targets, classes)?,
+            HostTargets::Values(values) => gpu.write(&self.buffers.targets, values)?,
         }
-        self.room.step.write(gpu, values)
+        self.buffers.step.write(gpu, values)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Checkpoint, CrossEntropy, Length, Objective, Schedule, Settings, Trainer};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
-use crate::methods::{Method, Static, Updates};
+use crate::methods::{Method, Static};
 use crate::nn::{Composed, ModelConfig, Module, Precision, Row};
 use crate::optim::{AdamW, Optimizer};
 use crate::{Error, Result};
@@ -24,7 +24,7 @@ impl Settings {
         Parts {
             objective: Box::new(CrossEntropy),
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
-            method: self.build_method(),
+            method: self.method.build(),
         }
     }
 }
@@ -49,7 +49,6 @@ struct Changes {
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
     precision: Option<Precision>,
-    updates: Option<Updates>,
 }
 
 impl Trainer {
@@ -85,17 +84,10 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
-    /// The method by which topologies evolve; static otherwise.
+    /// The method by which topologies change, with its options; static otherwise.
     #[must_use]
     pub fn method(mut self, method: impl Method + 'static) -> Self {
         self.parts.method = Box::new(method);
-        self
-    }
-
-    /// When the method changes topologies, and how many blocks; [RigL's schedule](Updates::RIGL) otherwise.
-    #[must_use]
-    pub fn updates(mut self, updates: Updates) -> Self {
-        self.change.updates = Some(updates);
         self
     }
 
@@ -150,14 +142,13 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         };
         let objective = self.parts.objective.name();
         let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
-        let Changes { length, batch, learning_rate, schedule, precision, updates } = self.change;
+        let Changes { length, batch, learning_rate, schedule, precision } = self.change;
         settings.data.clone_from(&data.name);
         settings.length = length.unwrap_or(settings.length);
         settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
         settings.precision = precision.unwrap_or(settings.precision);
-        settings.method.updates = updates.unwrap_or(Updates::RIGL);
         Ok((settings, self.parts, data))
     }
 

@@ -39,15 +39,15 @@ impl Trainer {
         let mut rec = Recorder::new(&self.gpu);
         let sparse = self.model.store().sparse().filter_map(|param| param.weight().sparse());
         for (number, weight) in sparse.enumerate() {
-            ops::empty_lines(&mut rec, weight.pattern(), &self.batch.room.empty, number)?;
+            ops::empty_lines(&mut rec, weight.pattern(), &self.batch.buffers.empty, number)?;
         }
         rec.finish()
     }
 
     /// Reads back what the tests of one evaluation raised. Waits for the device.
     pub(super) fn read_signs(&self) -> Result<Signs> {
-        let counts = self.gpu.read::<u32>(&self.batch.room.empty)?.wait()?;
-        let activity = self.gpu.read::<u32>(&self.batch.room.activity)?.wait()?;
+        let counts = self.gpu.read::<u32>(&self.batch.buffers.empty)?.wait()?;
+        let activity = self.gpu.read::<u32>(&self.batch.buffers.activity)?.wait()?;
         let lines = |(param, counts): (&Param, &[u32])| {
             let pattern = param.weight().sparse()?.pattern();
             let of = [pattern.row_blocks(), pattern.col_blocks()];

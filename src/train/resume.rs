@@ -8,7 +8,7 @@ use super::restore::Restore;
 use super::{Checkpoint, Footprint, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
-use crate::methods::{Method, Static};
+use crate::methods::{self, Method, Static};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -22,11 +22,11 @@ impl Trainer {
         Self::resume_parts(gpu, checkpoint, path, data, parts)
     }
 
-    /// The same for a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds what it
-    /// remembers, and not the method.
+    /// Resumes a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds the method's state,
+    /// and not the method.
     ///
     /// # Errors
-    /// As [`Trainer::resume`], and what the method has to object.
+    /// As [`Trainer::resume`], and where the method [refuses](Method::accepts) the network or the state.
     pub fn resume_with_method(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
@@ -58,6 +58,7 @@ impl Trainer {
                 data.name
             )));
         }
+        methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
@@ -101,7 +102,7 @@ impl Trainer {
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
             }
         }
-        if let Some(scale) = self.batch.room.step.scale() {
+        if let Some(scale) = self.batch.buffers.step.scale() {
             checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
@@ -135,7 +136,7 @@ impl Trainer {
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
-        if let Some(scale) = self.batch.room.step.scale() {
+        if let Some(scale) = self.batch.buffers.step.scale() {
             restore.loss_scale(scale)?;
         }
         self.evolution.grown = restore.flag("method.grown")?;

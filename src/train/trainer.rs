@@ -13,7 +13,8 @@ use super::{Evaluation, Event, Flow, Footprint, Objective, Position, RunFolder, 
 use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
 use crate::graph::Network;
-use crate::methods::{Clock, Method, Moment};
+use crate::methods::{self, Clock, Method, Phase};
+use crate::nn::ModelConfig;
 use crate::ops::StepValues;
 use crate::optim::Optimizer;
 use crate::tune::Tuner;
@@ -66,10 +67,10 @@ impl Trainer {
         Self::of_parts(gpu, settings, data, parts)
     }
 
-    /// The same with a method of the caller's own; that of the settings is passed by, but its schedule holds.
+    /// A run from its beginning with a method of the caller's own in place of the settings' method.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and what the method has to object.
+    /// As [`Trainer::new`], and where the method [refuses](Method::accepts) the network.
     pub fn with_method(
         gpu: &Gpu,
         settings: Settings,
@@ -85,15 +86,20 @@ impl Trainer {
         settings.validate()?;
         fit::expect_data(&settings.model, &data)?;
         let method = &*parts.method;
+        methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
+        if matches!(settings.model, ModelConfig::Composed(_)) {
+            // Nodes may be a program's own.
+            model.expect_gradients(gpu)?;
+        }
         let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
         let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
-        trainer.operate(Moment::Start { epochs })?;
+        trainer.mutate(Phase::Start { epochs })?;
         Ok(trainer)
     }
 
@@ -118,10 +124,10 @@ impl Trainer {
             );
             return Err(Error::Config { option: "data", reason });
         }
-        model.store_mut().allocate_state(gpu, optimizer.state_names())?;
+        model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &*objective, &settings)?;
-        gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
-        let evolution = Evolution::new(gpu, method, &settings.model, &model)?;
+        gpu.write(&batch.buffers.totals, &[position.loss_sum, position.hits])?;
+        let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -214,17 +220,17 @@ impl Trainer {
             let until = total.min((epoch + 1) * per_epoch);
             self.compile(watch)?;
             let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
-            let operated = self.evolution.operated;
+            let mutating = self.evolution.mutating;
             flow = self.train_until(epoch, until, watch)?;
             waits += self.gpu.blocking_waits() - waited;
             train = self.collect()?;
-            let elapsed = began.elapsed().saturating_sub(self.evolution.operated - operated);
+            let elapsed = began.elapsed().saturating_sub(self.evolution.mutating - mutating);
             let done = self.position.step - at;
             (trained, steps_here) = (trained + elapsed, steps_here + done);
 
             if self.position.step == until {
                 let epochs = total.div_ceil(per_epoch);
-                self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
+                self.mutate(Phase::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 if self.tuner.as_ref().is_some_and(|tuner| tuner.wanted() > 0 && !tuner.is_spent()) {
                     self.tune_new(watch)?;
                     folder.map_or(Ok(()), |folder| self.log_kernels(folder))?;
@@ -249,7 +255,7 @@ impl Trainer {
                 // short is not over: it goes on where the run is extended.
                 if until.is_multiple_of(per_epoch) {
                     (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
-                    self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+                    self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
                 }
                 let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
                 self.evolution.forget_churn(&self.gpu)?;
@@ -296,7 +302,7 @@ impl Trainer {
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
-            operating_ms: self.evolution.operated.as_secs_f64() * 1e3,
+            operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
             params_present: self.model.params_present(),
             params_dense: self.model.graph().params_dense(),
             bytes: self.gpu.bytes(),
@@ -334,7 +340,7 @@ impl Trainer {
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
             let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
-            let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
+            let share = self.evolution.method.share(self.clock());
             self.prepare(share)?;
             let replaces = self.replaces_step(share);
             let moves = self.position.moves();
@@ -349,7 +355,7 @@ impl Trainer {
             let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
             in_flight.push_back(self.gpu.run(self.plan_of(share, reported))?);
             if let (Some(update), Some(_), false) =
-                (&self.plans.update, share, self.settings.method.updates.replace_steps())
+                (&self.plans.update, share, self.evolution.updates_replace_steps())
             {
                 self.gpu.run(update)?;
             }
@@ -363,8 +369,8 @@ impl Trainer {
 
             if self.position.step.is_multiple_of(every) {
                 reports.push_back(Report {
-                    totals: self.gpu.read(&self.batch.room.totals)?,
-                    status: self.gpu.read(&self.batch.room.status)?,
+                    totals: self.gpu.read(&self.batch.buffers.totals)?,
+                    status: self.gpu.read(&self.batch.buffers.status)?,
                     labels: (first + members.len()) * self.batch.labels_per_row(),
                     step: index,
                 });
@@ -389,9 +395,9 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
-    /// Whether an update takes the place of a step in which this share of blocks is exchanged, if any.
+    /// Whether an update replaces a step with this share of blocks to exchange.
     fn replaces_step(&self, share: Option<f64>) -> bool {
-        share.is_some() && self.plans.update.is_some() && self.settings.method.updates.replace_steps()
+        share.is_some() && self.plans.update.is_some() && self.evolution.updates_replace_steps()
     }
 
     /// Where the run is.
@@ -401,20 +407,19 @@ impl Trainer {
             step: self.position.step,
             per_epoch: self.settings.steps_per_epoch(rows),
             steps: self.settings.total_steps(rows),
+            learning_rate: self.settings.learning_rate,
         }
     }
 
-    /// Makes ready what is due before a step: quotas for an update, or the method's own work.
+    /// Prepares a step with this share of blocks to exchange: writes `k` for a recorded update, or lets the method change topologies.
     fn prepare(&mut self, share: Option<f64>) -> Result<()> {
         let Some(share) = share else { return Ok(()) };
         if self.plans.update.is_some() {
             return self.evolution.want(&self.gpu, &self.model, share);
         }
-        if self.evolution.method.is_static() {
-            return Ok(());
-        }
-        let [turn, turns] = self.settings.method.updates.turn(self.clock());
-        self.operate(Moment::Update { turn, turns })
+        let Some(schedule) = self.evolution.method.updates() else { return Ok(()) };
+        let [update, updates] = schedule.counts(self.clock());
+        self.mutate(Phase::Update { update, updates })
     }
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
@@ -442,8 +447,8 @@ impl Trainer {
 
     /// Waits for the totals of the current epoch.
     fn collect(&mut self) -> Result<Evaluation> {
-        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
+        let totals = self.gpu.read::<f32>(&self.batch.buffers.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
         let rows = self.data.train.rows();

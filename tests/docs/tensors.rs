@@ -45,7 +45,7 @@ fn on_page(name: &str, layers: &[String]) -> String {
 pub(crate) fn assert_described(run: &Path) {
     let folder = RunFolder::open(run).unwrap();
     let model = folder.load().unwrap().settings.model;
-    let layers: Vec<String> = model.layers().into_iter().map(|layer| layer.name).collect();
+    let layers: Vec<String> = model.layers().unwrap().into_iter().map(|layer| layer.name).collect();
     let bytes = std::fs::read(folder.checkpoint_path()).unwrap();
     let described = described();
     for (name, tensor) in SafeTensors::deserialize(&bytes).unwrap().iter() {

@@ -1,7 +1,8 @@
 //! Meaning of a capacity: in balance a capacity of 1 drops nothing, whichever the gate.
 
-use fretwork::gpu::{Class, Gpu, Recorder};
-use fretwork::nn::{Moe, MoeConfig};
+use fretwork::gpu::{DType, Gpu, Recorder};
+use fretwork::graph::{FanIn, Graph, Network, Precision, Start};
+use fretwork::nn::{Module, Moe, MoeConfig};
 use fretwork::ops::gate::Balance;
 use fretwork::ops::{Activation, Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -20,12 +21,28 @@ const SEED: u64 = 5;
 /// the ones after it.
 fn shared_out(gpu: &Gpu, config: &MoeConfig) -> [Vec<u32>; 2] {
     const WIDTH: usize = 16;
-    let moe = Moe::new(gpu, config, Activation::Relu, 16, [SEQUENCES, SEQUENCE, WIDTH], SEED).unwrap();
+    let mut graph = Graph::new(SEED, Precision::F32);
+    let x = graph.input("x", &[TOKENS, WIDTH], DType::F32).unwrap();
+    let ids = graph.input("ids", &[TOKENS], DType::U32).unwrap();
+    let moe = Moe {
+        config: config.clone(),
+        activation: Activation::Relu,
+        block: 16,
+        sparse: None,
+        width: WIDTH,
+        sequence: SEQUENCE,
+        variance: 1.0,
+    };
+    let y = moe.build(&mut graph, &[x, ids]).unwrap()[0];
+    graph.output(y).unwrap();
+    let topologies = vec![None; graph.layers().len()];
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies };
+    let network = Network::new(gpu, graph, start).unwrap();
     // The router reads off the first columns.
-    if let Some(router) = moe.parameters().iter().find(|parameter| parameter.name.contains("router")) {
+    if let Some(router) = network.parameters().into_iter().find(|param| param.name().contains("router")) {
         let weight: Vec<f32> =
             (0..EXPERTS * WIDTH).map(|i| f32::from(u8::from(i / WIDTH == i % WIDTH))).collect();
-        gpu.write(router.values, &weight).unwrap();
+        gpu.write(router.values(), &weight).unwrap();
     }
     let wants = |token: usize, column: usize| match (column + EXPERTS - token % EXPERTS) % EXPERTS {
         _ if column >= EXPERTS => 0.0,
@@ -55,14 +72,14 @@ fn shared_out(gpu: &Gpu, config: &MoeConfig) -> [Vec<u32>; 2] {
             break;
         }
     }
-    let x = gpu.upload(Class::Scratch, "x", &[TOKENS, WIDTH], &x).unwrap();
-    let ids = gpu.upload(Class::Scratch, "ids", &[TOKENS], &ids).unwrap();
-    let out = gpu.alloc::<f32>(Class::Scratch, "out", &[TOKENS, WIDTH]).unwrap();
+    let inputs = network.inputs();
+    gpu.write(inputs[0].1, &x).unwrap();
+    gpu.write(inputs[1].1, &ids).unwrap();
     let step = Step::new(gpu, StepValues::forward(0)).unwrap();
     let mut rec = Recorder::new(gpu);
-    moe.forward(&mut rec, [&x, &ids, &out], Some(&step)).unwrap();
+    network.forward(&mut rec, Some(&step)).unwrap();
     gpu.run(&rec.finish().unwrap()).unwrap();
-    let load = moe.load(String::new());
+    let load = &network.loads()[0];
     [load.taken, load.dropped].map(|words| gpu.read::<u32>(words).unwrap().wait().unwrap())
 }
 

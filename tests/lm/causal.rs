@@ -13,7 +13,7 @@ use super::small_lm::{BATCH, CONTEXT, config, experts, settings, spread, text};
 /// A model, and the plan of a forward pass.
 struct Pass {
     gpu: Gpu,
-    model: Box<dyn Network>,
+    model: Network,
     plan: Plan,
 }
 
@@ -22,7 +22,7 @@ impl Pass {
         let config = ModelConfig::from(config(Some(mixture), None));
         let topologies = config.topologies(config.sparsity()).unwrap();
         let model = config.build(gpu, BATCH, &topologies, FanIn::Present, Precision::F32).unwrap();
-        spread(gpu, &*model, &mut Key::new(3, Stream::Check(17)).walk(), |x| x);
+        spread(gpu, &model, &mut Key::new(3, Stream::Check(17)).walk(), |x| x);
         let step = Step::new(gpu, StepValues::forward(2)).unwrap();
         let mut rec = Recorder::new(gpu);
         model.forward(&mut rec, training.then_some(&step)).unwrap();

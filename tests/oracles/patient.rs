@@ -1,10 +1,11 @@
-//! A network that methods operate on between steps, with weights, gradients and budgets that a case gives it.
+//! A network that methods change between steps, with the weights, gradients and budgets of a case.
 
 use std::collections::BTreeSet;
 
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
-use fretwork::methods::{Kind, Method, MethodConfig, Moment, Scope, Surgery};
+use fretwork::graph::{Graph, ParamId};
+use fretwork::methods::{Kind, Method, MethodConfig, MutableTopology, Phase, Scope};
 use fretwork::nn::{MlpConfig, Network, Precision};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
@@ -44,7 +45,7 @@ impl Layer {
     }
 }
 
-/// What is done to the patient.
+/// Weights, gradients and budgets of the network.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     /// The number of the case.
@@ -132,13 +133,14 @@ pub(crate) struct Patient {
     pub(crate) gpu: Gpu,
     trainer: Trainer,
     targets: Vec<usize>,
+    sparsity: f64,
     /// The places of each layer's slots.
     slots: Vec<Vec<usize>>,
     gradient: Gradient,
     passes: usize,
 }
 
-/// A method that keeps a trainer ready for surgery, and does nothing.
+/// Method that does nothing, but has its workspaces allocated.
 #[derive(Debug)]
 struct Idle;
 
@@ -167,7 +169,7 @@ impl Patient {
                 seed: 1,
             }
             .into(),
-            method: MethodConfig::new(Kind::Static, 0.0),
+            method: MethodConfig::new(Kind::Static),
             precision: Precision::F32,
             length: Length::Steps(1),
             batch: 1,
@@ -181,10 +183,18 @@ impl Patient {
         let trainer = Trainer::with_method(&gpu, settings, data, Box::new(Idle)).unwrap();
         for parameter in trainer.model().parameters() {
             // The gradient as a whole is never 0.
-            gpu.write(parameter.grads, &vec![1.0f32; parameter.grads.len()]).unwrap();
+            gpu.write(parameter.grads(), &vec![1.0f32; parameter.grads().len()]).unwrap();
         }
         let slots = vec![Vec::new(); hidden.len()];
-        Self { gpu, trainer, targets: Vec::new(), slots, gradient: Box::new(|_, _, _| 0), passes: 0 }
+        Self {
+            gpu,
+            trainer,
+            targets: Vec::new(),
+            sparsity: 0.0,
+            slots,
+            gradient: Box::new(|_, _, _| 0),
+            passes: 0,
+        }
     }
 
     /// Rows and columns of blocks of each sparse layer.
@@ -196,7 +206,10 @@ impl Patient {
     /// The network becomes the case's.
     pub(crate) fn load(&mut self, case: &Case) {
         self.passes = 0;
-        self.targets = case.layers.iter().map(|layer| layer.target).chain([0]).collect();
+        self.targets = vec![0; self.trainer.model().store().len()];
+        for ((param, _), layer) in self.sparse_layers().into_iter().zip(&case.layers) {
+            self.targets[param.index()] = layer.target;
+        }
         let grads: Vec<Vec<i32>> = case.layers.iter().map(|layer| layer.grad.clone()).collect();
         self.gradient = Box::new(move |_, layer, place| grads[layer][place]);
         for (index, layer) in case.layers.iter().enumerate() {
@@ -204,7 +217,7 @@ impl Patient {
             if self.pattern(index).nnz() != nnz {
                 let set = bits::set(layer.places(), 0..nnz);
                 let set = self.gpu.upload(Class::Scratch, "set", &[set.len()], &set).unwrap();
-                self.reshape(index, &set, nnz).unwrap();
+                self.reshape(self.sparse_layers()[index].0, &set, nnz).unwrap();
             }
             let [rows, cols] = layer.grid.map(|blocks| blocks * BLOCK);
             let at = |&place: &usize| ((place / layer.grid[1]) as u32, (place % layer.grid[1]) as u32);
@@ -232,6 +245,11 @@ impl Patient {
         self.gradient = Box::new(gradient);
     }
 
+    /// From now on the run has this sparsity.
+    pub(crate) fn set_sparsity(&mut self, sparsity: f64) {
+        self.sparsity = sparsity;
+    }
+
     /// The weight of the dense layer.
     pub(crate) fn head(&self) -> &Tensor {
         let layers = self.trainer.model().layers();
@@ -244,7 +262,7 @@ impl Patient {
 
     /// The blocks of each layer. Reading them validates the index.
     pub(crate) fn sets(&self) -> std::result::Result<Sets, String> {
-        let read = |(_, weight): (usize, BlockMatrix)| {
+        let read = |(_, weight): (ParamId, BlockMatrix)| {
             weight.pattern().topology(&self.gpu).map(|topology| topology.places().collect())
         };
         self.sparse_layers().into_iter().map(read).collect::<Result<_>>().map_err(|error| error.to_string())
@@ -272,13 +290,17 @@ impl Patient {
     }
 }
 
-impl Surgery for Patient {
+impl MutableTopology for Patient {
     fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
-    fn model(&self) -> &dyn Network {
+    fn model(&self) -> &Network {
         self.trainer.model()
+    }
+
+    fn sparsity(&self) -> f64 {
+        self.sparsity
     }
 
     fn targets(&self) -> &[usize] {
@@ -296,10 +318,20 @@ impl Surgery for Patient {
         Ok(())
     }
 
-    fn reshape(&mut self, layer: usize, set: &Tensor, nnz: usize) -> Result<()> {
-        self.trainer.reshape(layer, set, nnz)?;
-        self.slots[layer] = bits::members(&self.gpu.read::<u32>(set)?.wait()?);
+    fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()> {
+        self.trainer.reshape(param, set, nnz)?;
+        let slots = bits::members(&self.gpu.read::<u32>(set)?.wait()?);
+        let layer = self.sparse_layers().iter().position(|&(id, _)| id == param);
+        self.slots[layer.expect("only sparse layers should be reshaped")] = slots;
         Ok(())
+    }
+
+    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+        self.trainer.graph(batch, precision)
+    }
+
+    fn features(&self) -> usize {
+        self.trainer.features()
     }
 }
 
@@ -359,9 +391,9 @@ pub(crate) fn compare(
     }
 }
 
-/// Lets a method operate at one moment.
-pub(crate) fn operate(mut method: impl Method, patient: &mut Patient, moment: Moment) -> Result<()> {
-    method.operate(moment, patient)
+/// Lets a method change the network in one phase.
+pub(crate) fn operate(mut method: impl Method, patient: &mut Patient, phase: Phase) -> Result<()> {
+    method.mutate(phase, patient)
 }
 
 /// Runs what `record` records.

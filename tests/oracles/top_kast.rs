@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::Class;
-use fretwork::methods::{Method, Moment, Site, Surgery, TopKast, Workspace};
+use fretwork::methods::{LayerContext, Method, MutableTopology, Phase, TopKast, Workspace};
 use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, unit};
@@ -60,27 +60,18 @@ fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String
 /// Updates a layer, so many blocks of it.
 fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted: usize) {
     let gpu = &patient.gpu;
-    let (_, weight) = &patient.sparse_layers()[layer];
+    let (param, weight) = &patient.sparse_layers()[layer];
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
     let step = Step::new(gpu, StepValues::forward(case.index as u32)).unwrap();
-    // It looks at no activation.
+    // The method reads no activation.
     let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
-    let site = Site {
-        layer,
-        weight,
-        grad: &nothing,
-        state: &[],
-        signals: Signals::Rows { x: &nothing, y: &nothing, dy: &nothing },
-        fan_in: weight.pattern().cols(),
-        step: &step,
-        score_rows: 1,
-        key: key(layer),
-        regrowth: key(layer),
-        workspace: &workspace,
-        later: None,
+    let signals = Signals::Rows { x: &nothing, y: &nothing, dy: &nothing };
+    let context = LayerContext {
+        param: *param,
+        ..LayerContext::new(layer as u32, 9, weight, &nothing, signals, &step, &workspace)
     };
-    run(gpu, |rec| method.update(rec, &site));
+    run(gpu, |rec| method.update(rec, &context));
 }
 
 /// Checks a layer before and after an update, with other weights, as if there had been steps.
@@ -113,8 +104,8 @@ fn thousand_updates(slip: &dyn Fn(&mut Case)) -> Result<(), String> {
         let mut given = case.clone();
         slip(&mut given);
         patient.load(&given);
-        let mut method = TopKast::new(0.0, 0.0);
-        method.operate(Moment::Start { epochs: 5 }, patient).unwrap();
+        let mut method = TopKast::default();
+        method.mutate(Phase::Start { epochs: 5 }, patient).unwrap();
         for at in 0..case.layers.len() {
             expect(patient, at, &at_the_start(&case.layers[at]))?;
             walk.shuffle(&mut case.layers[at].weight);

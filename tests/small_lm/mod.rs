@@ -46,17 +46,17 @@ pub(crate) fn experts(gate: &str) -> MoeConfig {
 }
 
 /// Gives every parameter a part: gains of 1, biases of 0 and routers of 0 hide what is wrong. `stored` is what becomes of a value.
-pub(crate) fn spread(gpu: &Gpu, model: &dyn Network, walk: &mut Walk, stored: impl Fn(f32) -> f32) {
+pub(crate) fn spread(gpu: &Gpu, model: &Network, walk: &mut Walk, stored: impl Fn(f32) -> f32) {
     for parameter in model.parameters() {
-        let mut values = gpu.read::<f32>(parameter.values).unwrap().wait().unwrap();
-        let scale = match &parameter.name {
+        let mut values = gpu.read::<f32>(parameter.values()).unwrap().wait().unwrap();
+        let scale = match parameter.name() {
             name if name.contains("embedding") => 1.0,
             // So far apart that what is small changes no choice.
             name if name.contains("router") => 3.0,
             _ => 0.2,
         };
         values.iter_mut().for_each(|x| *x = stored(*x + scale * (walk.uniform() - 0.5)));
-        gpu.write(parameter.values, &values).unwrap();
+        gpu.write(parameter.values(), &values).unwrap();
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) fn settings(
         data: data.to_owned(),
         first_rows: [None; 2],
         model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
-        method: MethodConfig::new(Kind::Static, 0.5),
+        method: MethodConfig::new(Kind::Static),
         precision,
         length: Length::Steps(steps),
         batch: 16,

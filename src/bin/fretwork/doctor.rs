@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     let (table, rest): (Vec<&Check>, Vec<&Check>) = all.iter().partition(is_chosen);
     if let (Some(text), true, false) = (&options.only, table.is_empty(), rest.is_empty()) {
         bail!(
-            "no kernel of a run with default options has a name that contains {text:?}; check the others with --all"
+            "a run with default options uses no kernel whose name contains {text:?}; check them with --all"
         );
     }
     if !options.json {

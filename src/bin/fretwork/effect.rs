@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use fretwork::methods::Kind;
+use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
 use crate::options::{Float, Model, Train};
@@ -101,18 +101,18 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["update_every", "update_from", "update_until"],
         needs: "a --method that updates topologies in training",
-        holds: |train| train.kind().has_updates(),
+        holds: |train| MethodConfig::new(train.kind()).shared().updates.is_some(),
     },
     Rule {
         options: &["update_fraction"],
         needs: "a --method that exchanges blocks",
-        holds: |train| train.kind().exchanges(),
+        holds: |train| exchanges(train.kind()),
     },
     Rule {
         options: &["update_decay"],
         needs: "a --method whose share of exchanged blocks may fall",
         holds: |train| {
-            train.kind().exchanges() && !matches!(train.kind(), Kind::SetPublished | Kind::Importance)
+            exchanges(train.kind()) && !matches!(train.kind(), Kind::SetPublished | Kind::Importance)
         },
     },
     Rule {
@@ -128,12 +128,12 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["score_rows"],
         needs: "a --method that scores growth by gradients or activations",
-        holds: |train| train.kind().scores_rows(),
+        holds: |train| MethodConfig::new(train.kind()).shared().score_rows.is_some(),
     },
     Rule {
         options: &["scope"],
         needs: "a --method in which blocks of all layers may compete",
-        holds: |train| train.kind().has_scope(),
+        holds: |train| MethodConfig::new(train.kind()).shared().scope.is_some(),
     },
     Rule {
         options: &["prune_outgoing"],
@@ -141,6 +141,11 @@ const RULES: &[Rule] = &[
         holds: |train| train.kind() == Kind::Importance,
     },
 ];
+
+/// Whether updates of the method exchange a share of the blocks.
+fn exchanges(kind: Kind) -> bool {
+    kind != Kind::Magnitude && MethodConfig::new(kind).shared().updates.is_some()
+}
 
 /// Options of `train` that are given on the command line.
 pub(crate) struct Given(Vec<&'static str>);

@@ -2,7 +2,7 @@
 
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
-use fretwork::methods::{MethodConfig, Updates};
+use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
@@ -68,7 +68,8 @@ fn fit(settings: &mut Settings, options: &Train, data: &Dataset) -> Vec<String> 
         ));
     }
     let labels = settings.batch * if settings.model.context() > 0 { settings.model.context() } else { 1 };
-    if let Some(scored) = settings.method.score_rows.filter(|&scored| scored > labels) {
+    let scored = settings.method.shared().score_rows.and_then(|rows| *rows);
+    if let Some(scored) = scored.filter(|&scored| scored > labels) {
         notices.push(format!(
             "growth is scored by all {labels} rows of a batch instead of the {scored} of --score-rows"
         ));
@@ -150,23 +151,32 @@ fn experts(options: &Train) -> MoeConfig {
     }
 }
 
+/// Published options of the method, and those given in their place.
 fn method(options: &Train) -> MethodConfig {
     let given = &options.topologies;
-    let published = MethodConfig::new(given.method, options.network.sparsity);
-    let updates = published.updates;
-    MethodConfig {
-        updates: Updates {
-            every: given.update_every.unwrap_or(updates.every),
-            from: given.update_from.unwrap_or(updates.from),
-            until: given.update_until.unwrap_or(updates.until),
-            fraction: given.update_fraction.unwrap_or(updates.fraction),
-            decay: given.update_decay.unwrap_or(updates.decay),
-        },
-        backward_sparsity: given.backward_sparsity.unwrap_or(published.backward_sparsity),
-        penalty: given.penalty.unwrap_or(published.penalty),
-        score_rows: given.score_rows,
-        prune_outgoing: given.prune_outgoing,
-        scope: given.scope,
-        ..published
+    let mut method = MethodConfig::new(given.method);
+    let shared = method.shared();
+    if let Some(updates) = shared.updates {
+        updates.every = given.update_every.unwrap_or(updates.every);
+        updates.from = given.update_from.unwrap_or(updates.from);
+        updates.until = given.update_until.unwrap_or(updates.until);
+        updates.fraction = given.update_fraction.unwrap_or(updates.fraction);
+        updates.decay = given.update_decay.unwrap_or(updates.decay);
     }
+    if let Some(rows) = shared.score_rows {
+        *rows = given.score_rows;
+    }
+    if let Some(scope) = shared.scope {
+        *scope = given.scope;
+    }
+    match &mut method {
+        MethodConfig::TopKast(options) => {
+            options.backward_sparsity = given.backward_sparsity;
+            options.penalty = given.penalty.unwrap_or(options.penalty);
+        }
+        MethodConfig::Scl(options) => options.cost = given.penalty.unwrap_or(options.cost),
+        MethodConfig::Importance(options) => options.outgoing = given.prune_outgoing,
+        _ => {}
+    }
+    method
 }

@@ -62,7 +62,7 @@ pub(super) fn method(settings: &Settings) -> String {
         // Rounded to two decimals, without trailing zeros.
         Some(sparsity) => format!(
             "{}: {}\u{a0}% sparse in {}",
-            settings.method.kind,
+            settings.method.kind(),
             (sparsity * 1e4).round() / 100.0,
             model.blocks(),
         ),

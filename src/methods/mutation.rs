@@ -1,5 +1,6 @@
-//! What a method may do to a network between steps.
+//! Changes of topologies between steps: when a method is asked, and operations for it.
 
+use super::Method;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::graph::{Graph, Network, Param, ParamId, Precision};
 use crate::ops::{self, Order, SelectK, ValueScore};
@@ -7,80 +8,84 @@ use crate::reference::bits;
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
-/// When a method is asked to operate.
+/// Phase of a run in which a method may change topologies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Moment {
+pub enum Phase {
     /// Before the first step.
     Start {
-        /// The epochs of the run, where the last may be cut short.
+        /// Epochs of the run; the last may be cut short.
         epochs: u64,
     },
-    /// Where an update is due, before the step is trained, for a method that records none.
+    /// An update is due, before the step is trained. Only for a method that records no update.
     Update {
-        /// Which update, from 0.
-        turn: u64,
-        /// The updates of the run.
-        turns: u64,
+        /// Number of the update, from 0.
+        update: u64,
+        /// Updates of the run.
+        updates: u64,
     },
     /// After the last step of an epoch, before the network is tested.
     EpochEnd {
-        /// The epoch, from 0.
+        /// Number of the epoch, from 0.
         epoch: u64,
-        /// The epochs of the run, where the last may be cut short.
+        /// Epochs of the run; the last may be cut short.
         epochs: u64,
-        /// The mean loss of the epoch.
+        /// Mean loss of the epoch.
         train_loss: f64,
     },
 }
 
-/// A network between steps.
-pub trait Surgery {
+/// A network between steps, whose topologies can be changed.
+pub trait MutableTopology {
     /// The device.
     fn gpu(&self) -> &Gpu;
 
     /// The network.
     fn model(&self) -> &Network;
 
-    /// Blocks that each parameter is to have, by its [index](ParamId::index) and the run's sparsity; 0 for dense ones.
+    /// Sparsity of the run; 0 where no layer is sparse.
+    fn sparsity(&self) -> f64;
+
+    /// Blocks that the run's sparsity gives each parameter, by its [index](ParamId::index); 0 for dense ones.
     fn targets(&self) -> &[usize];
 
-    /// Does the forward and the backward pass of the run's batch number `batch`, without dropout. Gradients stand in the
-    /// layers afterwards; nothing else changes.
+    /// Runs forward and backward pass of the run's batch number `batch`, without dropout. Gradients are in the store afterwards;
+    /// nothing else changes.
     ///
     /// # Errors
     /// As training.
     fn backward(&mut self, batch: u64) -> Result<()>;
 
-    /// Gives a layer the blocks of a set, `nnz` of them. Values and optimizer's state follow; new blocks are 0.
+    /// Gives a layer the blocks of a set, `nnz` of them. Kept blocks keep values and optimizer state; new blocks are 0.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) if there is no block in the set,
+    /// [`Error::Config`](crate::Error::Config) for a set without blocks,
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()>;
 
-    /// The network's graph for `batch` rows.
+    /// Graph of the network for `batch` rows.
     ///
     /// # Errors
     /// As the description of the network.
     fn graph(&self, batch: usize, precision: Precision) -> Result<Graph>;
 
-    /// Features of a row of the data; columns of the input beyond them pad.
+    /// Features of a row of the data; further columns of the input are padding.
     fn features(&self) -> usize;
 
-    /// The sparse weights with their parameters, from the input on.
+    /// Sparse weights with their parameters, from the input on.
     fn sparse_layers(&self) -> Vec<(ParamId, BlockMatrix)> {
         let sparse = |param: &Param| Some((param.id(), param.weight().sparse()?.clone()));
         self.model().store().iter().filter_map(sparse).collect()
     }
 }
 
-/// Whose blocks compete where blocks are pruned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+/// Set of blocks that compete in pruning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
-    /// Those of all layers, so that a layer may be emptied.
+    /// Blocks of all layers together, so that a layer may be emptied.
+    #[default]
     Global,
-    /// Those of each layer: it keeps a fixed share of the budget.
+    /// Blocks of each layer: it keeps a fixed share of the budget.
     Layer,
 }
 
@@ -99,19 +104,18 @@ impl std::str::FromStr for Scope {
     }
 }
 
-/// How many blocks are kept.
+/// Number of blocks to keep.
 #[derive(Debug, Clone)]
 pub enum Budget {
-    /// So many in all layers together, wherever the scores are best.
+    /// In all layers together, those with the best scores.
     Global(usize),
-    /// So many in each layer, by its parameter's index.
+    /// In each layer, by its parameter's index.
     PerLayer(Vec<usize>),
 }
 
 impl Budget {
-    /// So many blocks, shared out as the scope says: in proportion to what layers are to have in the end, and never fewer
-    /// than that.
-    pub fn new(scope: Scope, count: usize, network: &dyn Surgery) -> Self {
+    /// `count` blocks in a scope. Within layers each gets its target and a share of the rest in proportion to its absent blocks.
+    pub fn new(scope: Scope, count: usize, network: &dyn MutableTopology) -> Self {
         if scope == Scope::Global {
             return Self::Global(count);
         }
@@ -120,8 +124,8 @@ impl Budget {
         Self::towards_targets(network, (count - target.min(count)) as f64 / (places - target).max(1) as f64)
     }
 
-    /// For each layer the number of blocks it is to have in the end, and the share `open` of all others.
-    pub(super) fn towards_targets(network: &dyn Surgery, open: f64) -> Self {
+    /// For each layer its target, and the share `open` of all further blocks.
+    pub(super) fn towards_targets(network: &dyn MutableTopology, open: f64) -> Self {
         let mut counts = network.targets().to_vec();
         for (layer, weight) in network.sparse_layers() {
             let count = &mut counts[layer.index()];
@@ -129,47 +133,78 @@ impl Budget {
         }
         Self::PerLayer(counts)
     }
+
+    /// Refuses a choice that leaves a layer with no block.
+    pub(super) fn expect_blocks(
+        &self,
+        method: &str,
+        network: &dyn MutableTopology,
+        param: ParamId,
+        nnz: usize,
+    ) -> Result<()> {
+        if nnz > 0 {
+            return Ok(());
+        }
+        let mut reason =
+            format!("{method} leaves {} with no block", network.model().store().get(param).layer());
+        if let Self::Global(_) = self {
+            reason += "; with the scope layer none is emptied";
+        }
+        Err(Error::Config { option: "sparsity", reason })
+    }
 }
 
-/// The set of all blocks of a grid.
+/// Set of all blocks of a grid.
 pub(super) fn all_blocks(gpu: &Gpu, places: usize) -> Result<Tensor> {
     let all = bits::set(places, 0..places);
     gpu.upload(Class::Topology, "all blocks", &[all.len()], &all)
 }
 
-/// Places of one layer's scores and sets within those of all: aligned for every device.
+/// Alignment of a layer's scores within those of all layers, in places: scores and sets are aligned on every device.
 const ALIGNED: usize = 2048;
 
-/// Keeps the blocks with the best scores of those that are stored, by `what` of each weight and its gradient. With a global
-/// budget the host waits to learn how many each layer keeps.
+/// Keeps the stored blocks with the best scores of each weight and its gradient. With a global budget the host waits for the
+/// numbers of blocks that layers keep.
 ///
 /// # Errors
 /// [`Error::Config`](crate::Error::Config) if a layer is left with no block; as the operations.
-pub fn keep(network: &mut dyn Surgery, what: ValueScore, budget: &Budget) -> Result<()> {
-    let grads = |network: &dyn Surgery, layer: ParamId| {
-        what.takes_other().then(|| network.model().store().get(layer).grads().clone())
+pub fn keep(
+    method: &dyn Method,
+    network: &mut dyn MutableTopology,
+    score: ValueScore,
+    budget: &Budget,
+) -> Result<()> {
+    let grads = |network: &dyn MutableTopology, layer: ParamId| {
+        score.takes_other().then(|| network.model().store().get(layer).grads().clone())
     };
-    // Every stored block takes part, so that a layer's own budget is what it keeps, and nobody has to count.
+    // Every stored block has a score, so a layer keeps its own budget, and no count is read back.
     let counted = matches!(budget, Budget::Global(_));
-    keep_counted(network, budget, counted, &|rec, network, (layer, weight), scores| {
-        ops::score_values(rec, weight, grads(network, layer).as_ref(), scores, what)
+    keep_counted(method, network, budget, counted, &|rec, network, (layer, weight), scores| {
+        ops::score_values(rec, weight, grads(network, layer).as_ref(), scores, score)
     })
 }
 
-/// What records the scores of one layer's stored blocks, with the network at hand.
+/// Records the scores of one layer's stored blocks.
 type NetworkScorer<'a> =
-    dyn Fn(&mut Recorder<'_>, &dyn Surgery, (ParamId, &BlockMatrix), &Tensor) -> Result<()> + 'a;
+    dyn Fn(&mut Recorder<'_>, &dyn MutableTopology, (ParamId, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
-/// The same, by scores that `score` records; a negative one takes no part. The host waits to learn how many are kept.
+/// Keeps the blocks with the best of the scores that `score` records; blocks with a negative score are dropped. The host waits for
+/// the numbers of blocks that layers keep.
 ///
 /// # Errors
 /// As [`keep`].
-pub fn keep_by(network: &mut dyn Surgery, budget: &Budget, score: &NetworkScorer<'_>) -> Result<()> {
-    keep_counted(network, budget, true, score)
+pub fn keep_by(
+    method: &dyn Method,
+    network: &mut dyn MutableTopology,
+    budget: &Budget,
+    score: &NetworkScorer<'_>,
+) -> Result<()> {
+    keep_counted(method, network, budget, true, score)
 }
 
 fn keep_counted(
-    network: &mut dyn Surgery,
+    method: &dyn Method,
+    network: &mut dyn MutableTopology,
     budget: &Budget,
     counted: bool,
     score: &NetworkScorer<'_>,
@@ -180,18 +215,19 @@ fn keep_counted(
         score(rec, view, layer, scores)
     })?;
     for ((layer, weight), (set, nnz)) in layers.into_iter().zip(chosen) {
-        // All that are stored: nothing changes.
+        // A layer that keeps all its stored blocks does not change.
         if nnz != weight.pattern().nnz() {
+            budget.expect_blocks(&method.name(), network, layer, nnz)?;
             network.reshape(layer, &set, nnz)?;
         }
     }
     Ok(())
 }
 
-/// What records the scores of one matrix's blocks.
+/// Records the scores of one matrix's blocks.
 type Scorer<'a> = dyn Fn(&mut Recorder<'_>, (ParamId, &BlockMatrix), &Tensor) -> Result<()> + 'a;
 
-/// Chooses among the stored blocks of numbered matrices: the set of each, and how many it has.
+/// Selects stored blocks of the matrices: the set of each, and its number of blocks.
 pub(super) fn choose(
     gpu: &Gpu,
     layers: &[(ParamId, BlockMatrix)],
@@ -199,7 +235,7 @@ pub(super) fn choose(
     counted: bool,
     score: &Scorer<'_>,
 ) -> Result<Vec<(Tensor, usize)>> {
-    // The layers' scores lie one behind the other, with what takes no part between them.
+    // Scores of all layers are one tensor, so that one selection covers them; padding between layers takes no part.
     let mut total = 0;
     let offsets: Vec<usize> = layers
         .iter()
