@@ -16,17 +16,17 @@ impl Optimizer for Lion {
     }
 
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
-        let Update { param, step, .. } = *update;
-        let n = param.values().len() as u32;
+        let Update { span, step, .. } = *update;
+        let n = span.values.len() as u32;
         let mut args = step
             .bind(Args::new())
-            .tensor("values", param.values())
-            .tensor("grads", param.grads())
-            .tensor("momentum", &param.state()[0])
+            .tensor("values", span.values)
+            .tensor("grads", span.grads)
+            .tensor("momentum", &span.state[0])
             .u32("n", n)
             .f32("beta_1", 0.9)
             .f32("beta_2", 0.99)
-            .f32("weight_decay", if param.decays() { 0.1 } else { 0.0 });
+            .f32("weight_decay", if span.decays { 0.1 } else { 0.0 });
         if let Some(scale) = step.scale() {
             args = args.tensor("loss_scale", scale.tensor());
         }
