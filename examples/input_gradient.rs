@@ -6,8 +6,7 @@
 use anyhow::{Context as _, Result};
 use fretwork::prelude::*;
 use fretwork::random::{Key, Stream};
-use fretwork::wgpu::util::{BufferInitDescriptor, DeviceExt as _};
-use fretwork::wgpu::{self, BufferUsages};
+use fretwork::wgpu::{self, BufferUsages, util::BufferInitDescriptor, util::DeviceExt as _};
 
 const X: [usize; 2] = [16, 64];
 const Y: [usize; 2] = [16, 8];

@@ -5,15 +5,9 @@
 //!
 //! `cargo run --release --example method`
 
-use anyhow::Result;
-use fretwork::Result as Recorded;
-use fretwork::data::{Dataset, Source};
-use fretwork::gpu::{Gpu, Options, Recorder};
-use fretwork::methods::{Every, Kind, LayerContext, Method, MethodConfig, Updates};
-use fretwork::nn::{MlpConfig, Precision};
-use fretwork::ops::{Activation, ProductScore, ValueScore};
-use fretwork::sparse::Density;
-use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::Result;
+use fretwork::ops::{ProductScore, ValueScore};
+use fretwork::prelude::*;
 
 #[derive(Debug)]
 struct LargestWeight {
@@ -25,7 +19,7 @@ impl Method for LargestWeight {
         Some(&self.updates)
     }
 
-    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Recorded<()> {
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<()> {
         layer.score_stored(rec, ValueScore::Largest)?;
         layer.drop_smallest(rec)?;
         layer.score_gradient(rec, ProductScore::Sum)?;
@@ -35,43 +29,21 @@ impl Method for LargestWeight {
 }
 
 fn main() -> Result<()> {
-    let accuracy = run()?;
-    println!("95 % sparse, the method of this example: {accuracy:.4} on the digits' test part");
+    println!("95 % sparse, the method of this example: {:.4} on the digits' test part", run()?);
     Ok(())
 }
 
 /// Trains, and returns the accuracy on the test part.
 pub(crate) fn run() -> Result<f64> {
     let gpu = Gpu::request(Options::default())?;
-    let data = Dataset::load(&Source::Digits, 1, 0)?;
-    let settings = Settings {
-        data: data.name.clone(),
-        first_rows: [None; 2],
-        model: MlpConfig {
-            inputs: data.width(),
-            hidden: vec![512, 512],
-            classes: data.classes,
-            block: 16,
-            sparsity: Some(0.95),
-            density: Density::Erk,
-            activation: Activation::Relu,
-            dropout: 0.0,
-            seed: 1,
-        }
-        .into(),
-        method: MethodConfig::new(Kind::Static),
-        precision: Precision::F32,
-        length: Length::Epochs(10),
-        batch: 128,
-        micro_batch: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-    };
-    let method = LargestWeight { updates: Updates { every: Every::Steps(50), ..Updates::RIGL } };
-    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(method))?;
+    let net = Sequential::new()
+        .add(Linear::new(64, 512).sparse(blocks(16).density(0.2)).relu())
+        .add(Linear::new(512, 512).sparse(blocks(16).density(0.03)).relu())
+        .add(Linear::new(512, 10));
+    let mut trainer = Trainer::builder(&gpu, net)
+        .data(Dataset::load(&Source::Digits, 1, 0)?)
+        .method(LargestWeight { updates: Updates { every: Every::Steps(50), ..Updates::RIGL } })
+        .learning_rate(0.004, Schedule::OneCycle)
+        .build()?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

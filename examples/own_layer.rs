@@ -69,7 +69,6 @@ pub(crate) fn run() -> Result<f64> {
     let mut trainer = Trainer::builder(&gpu, net)
         .data(Dataset::load(&Source::Digits, 1, 0)?)
         .learning_rate(0.004, Schedule::OneCycle)
-        .epochs(5)
         .build()?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

@@ -7,7 +7,7 @@
 //! | [`guide::own_kernel`](own_kernel) | adds WGSL kernels |
 //! | `guide::own_method` | changes topologies in its own way; needs the feature `train` |
 //!
-//! Larger programs are in `examples/`: `own_layer`, `own_objective`, `own_optimizer` and `input_gradient` are about 60 lines each.
+//! Larger programs are in `examples/`, a file each; the tests run them.
 
 #[cfg(feature = "train")]
 #[doc = include_str!("guide/compose.md")]

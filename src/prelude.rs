@@ -8,7 +8,7 @@ pub use crate::graph::{
     Backward, Buffer, FanIn, Forward, Graph, Init, Input, Network, Node, Output, ParamSpec, Precision, Start,
     Value, Wiring, blocks,
 };
-pub use crate::methods::{LayerContext, Method, Rigl, Set};
+pub use crate::methods::{Every, LayerContext, Method, Rigl, Set, Updates};
 pub use crate::nn::{
     Attention, Embedding, FeedForward, Linear, Module, Norm, Residual, Sequential, add, single,
 };
