@@ -9,21 +9,23 @@ FRETWORK := target/release/fretwork
 demo: setup
 	$(FRETWORK) train --data digits --sparsity 0.9
 
-# Everything CI runs: lints, and all tests on the best adapter there is. Where RUST_BACKTRACE is on, that of a panic is enough: in a
-# debug build wgpu would take one at each lock, a third of the time of tests that dispatch much.
+# Lints, and all tests on the best adapter. RUST_LIB_BACKTRACE=0 keeps debug builds of wgpu from taking a backtrace at each lock where
+# RUST_BACKTRACE is set, a third of the time of tests with many dispatches; panics still print theirs.
 test: setup-test lint
 	CARGO_TERM_COLOR=never RUST_LIB_BACKTRACE=0 $(CARGO) test --workspace
 
-# Cooperative matrices on the newest software Vulkan, which this machine need not have: set up in a folder of its own, as root.
+# Checks of cooperative matrices on the newest software Vulkan, which is set up in a folder of its own, as root.
 test-coop: setup-test
 	scripts/with-mesa sid target/debug/fretwork doctor --all --only coop
 
+# Formatting, clippy with and without features, and documentation.
 lint: setup-test
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package fretwork --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# Ratios from one run, on the best adapter there is.
+# All benches in one run, on the best adapter.
 bench: setup
 	$(FRETWORK) bench all
 
@@ -31,6 +33,6 @@ bench: setup
 setup:
 	scripts/setup
 
-# The same without an optimised program, which no test needs.
+# Like setup, with debug builds of program and tests.
 setup-test:
 	scripts/setup test

@@ -1,7 +1,7 @@
-//! A method of one's own: how topologies change, in thirty lines.
+//! A custom method in thirty lines.
 //!
-//! It is RigL with two differences: blocks are dropped by their largest weight rather than by the sum of all, and the
-//! gradient decides by the magnitude of its sum over a block. Scores, selection and exchange all stay on the device.
+//! The method is RigL with two differences: blocks are dropped by their largest |w| rather than by the sum, and grown by the
+//! magnitude of the gradient's sum over a block. Scores, selection and exchange stay on the device.
 //!
 //! `cargo run --release --example method`
 
@@ -9,22 +9,28 @@ use anyhow::Result;
 use fretwork::Result as Recorded;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
-use fretwork::methods::{Kind, Method, MethodConfig, Site};
+use fretwork::methods::{Every, Kind, LayerContext, Method, MethodConfig, Updates};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{Activation, ProductScore, ValueScore};
 use fretwork::sparse::Density;
 use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 
 #[derive(Debug)]
-struct LargestWeight;
+struct LargestWeight {
+    updates: Updates,
+}
 
 impl Method for LargestWeight {
-    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Recorded<()> {
-        site.score_stored(rec, ValueScore::Largest)?;
-        site.drop_smallest(rec)?;
-        site.score_gradient(rec, ProductScore::Sum)?;
-        site.grow_largest(rec)?;
-        site.swap_from_zero(rec)
+    fn updates(&self) -> Option<&Updates> {
+        Some(&self.updates)
+    }
+
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Recorded<()> {
+        layer.score_stored(rec, ValueScore::Largest)?;
+        layer.drop_smallest(rec)?;
+        layer.score_gradient(rec, ProductScore::Sum)?;
+        layer.grow_largest(rec)?;
+        layer.swap_from_zero(rec)
     }
 }
 
@@ -53,12 +59,7 @@ pub(crate) fn run() -> Result<f64> {
             seed: 1,
         }
         .into(),
-        // Only the schedule of the updates is read from here: RigL's, every fifty steps.
-        method: {
-            let mut method = MethodConfig::new(Kind::Rigl, 0.95);
-            method.updates.every = "50".parse()?;
-            method
-        },
+        method: MethodConfig::new(Kind::Static),
         precision: Precision::F32,
         length: Length::Epochs(10),
         batch: 128,
@@ -69,6 +70,7 @@ pub(crate) fn run() -> Result<f64> {
         momentum: 0.9,
         weight_decay: 0.01,
     };
-    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(LargestWeight))?;
+    let method = LargestWeight { updates: Updates { every: Every::Steps(50), ..Updates::RIGL } };
+    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(method))?;
     Ok(trainer.run(None, &mut |_| Flow::Continue)?.test_accuracy)
 }

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-/// What every fallible function of this library returns.
+/// Result of the fallible functions of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, each cause by name.
+/// Errors of this library, by cause.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,21 +32,21 @@ pub enum Error {
     NoDevice {
         /// The adapter's name.
         adapter: String,
-        /// The driver's words.
+        /// Message of the driver.
         reason: String,
     },
 
-    /// The device is gone; nothing on it can be saved and every later call fails.
+    /// The device is lost: its memory cannot be read and every later call fails.
     #[error("the device was lost: {reason}")]
     DeviceLost {
-        /// The driver's words.
+        /// Message of the driver.
         reason: String,
     },
 
-    /// The device has no room for a buffer.
+    /// The device has no memory for a buffer.
     #[error("out of device memory: no room for {label:?}, {bytes} bytes")]
     OutOfMemory {
-        /// What the buffer was for.
+        /// Purpose of the buffer.
         label: String,
         /// Its size.
         bytes: u64,
@@ -59,9 +59,9 @@ pub enum Error {
         label: String,
         /// The limit's name.
         what: &'static str,
-        /// What was needed.
+        /// Value needed.
         value: u64,
-        /// What the device allows.
+        /// Largest value that the device allows.
         limit: u64,
     },
 
@@ -70,7 +70,7 @@ pub enum Error {
     Unsupported {
         /// The kernel.
         label: String,
-        /// What is missing.
+        /// The missing feature.
         feature: String,
         /// The adapter's name.
         adapter: String,
@@ -90,20 +90,20 @@ pub enum Error {
     Rejected {
         /// The call or kernel.
         label: String,
-        /// The layer's words.
+        /// Message of the graphics layer.
         message: String,
     },
 
-    /// An argument of an operation that does not fit the others.
+    /// An invalid argument, or one that does not fit the others.
     #[error("{op}: {argument} should be {wanted}, but is {found}")]
     Argument {
         /// The operation or kernel label.
         op: String,
         /// The argument's name.
         argument: &'static str,
-        /// What was expected.
+        /// Expected value or property.
         wanted: String,
-        /// What came.
+        /// Value or property found.
         found: String,
     },
 
@@ -114,7 +114,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// An option whose value makes no sense.
+    /// An option with an invalid value.
     #[error("{option}: {reason}")]
     Config {
         /// The option's name.
@@ -123,12 +123,12 @@ pub enum Error {
         reason: String,
     },
 
-    /// A data file that cannot be read as what it should be.
+    /// A data file of invalid contents.
     #[error("{}: {reason}", .path.display())]
     Data {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and where.
+        /// The fault, and its place.
         reason: String,
     },
 
@@ -137,7 +137,7 @@ pub enum Error {
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 
@@ -151,7 +151,7 @@ pub enum Error {
         error: std::io::Error,
     },
 
-    /// Something whose result is wrong, found before it was relied upon.
+    /// A wrong result, found before it was used.
     #[error("{label} is wrong: {reason}")]
     Wrong {
         /// The kernel or layer.
@@ -173,7 +173,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// An argument that does not fit; the most common error, so it has a short way to be made.
+    /// Makes an [`Error::Argument`].
     pub(crate) fn argument(
         op: impl Into<String>,
         argument: &'static str,

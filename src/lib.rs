@@ -11,8 +11,9 @@
 //!
 //! | room | what it is |
 //! | --- | --- |
-//! | [`bench`](mod@bench) | things that take turns at being timed: what `fretwork bench` prints |
-//! | [`train`] | the step, the loop, evaluation, checkpoints, reports |
+//! | [`report`](mod@report) | HTML pages of runs and benches |
+//! | [`bench`](mod@bench) | benches in interleaved rounds, printed by `fretwork bench` |
+//! | [`train`] | the step, the loop, evaluation, checkpoints, run folders |
 //! | [`tune`] | which variant of a kernel is fastest here: measured once, kept on disk |
 //! | [`nn`] | layers and losses: forward and backward over [`ops`] |
 //! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
@@ -27,10 +28,21 @@
 //!
 //! A program that owns its device adopts it with [`gpu::Gpu::adopt`], wraps its buffers as
 //! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
-//! behind its back. `examples/embed.rs` is such a program.
+//! behind its back. `examples/embed.rs` is such a program. It needs no feature of this crate: `train` adds [`data`] and
+//! [`train`], `report` adds [`bench`](mod@bench) and [`report`](mod@report), and `cli`, the default, adds the program.
+//!
+//! WGSL kernels of its own are added by [`gpu::Gpu::add_shader`] and dispatched by [`gpu::Recorder::dispatch`]; see
+//! [their conventions](gpu#kernels-from-outside).
 
+#![cfg_attr(
+    not(feature = "report"),
+    allow(dead_code, unused_imports, reason = "helpers of rooms that are left out")
+)]
+
+#[cfg(feature = "report")]
 pub mod bench;
 pub mod check;
+#[cfg(feature = "train")]
 pub mod data;
 mod error;
 mod files;
@@ -41,12 +53,15 @@ pub mod methods;
 pub mod nn;
 pub mod ops;
 pub mod optim;
-mod page;
 pub mod random;
+#[cfg(feature = "report")]
 #[doc(hidden)]
 pub mod readers;
 pub mod reference;
+#[cfg(feature = "report")]
+pub mod report;
 pub mod sparse;
+#[cfg(feature = "train")]
 pub mod train;
 pub mod tune;
 

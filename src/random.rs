@@ -1,10 +1,18 @@
-//! The one random generator: counter-based, so a number depends on where it is used and on nothing else.
+//! The random generator: counter-based, so a number is a function of its key and counter alone.
 //!
 //! Threefry-2x32 with 20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
 //! 3", SC 2011). It needs only 32-bit addition, rotation and exclusive-or, which WGSL defines exactly, so
 //! `shaders/common/random.wgsl` gives the same bits on every adapter.
+//!
+//! A [`Walk`] is a generator of the `rand` crate, whose distributions draw from it. Draws that decide a run's bits do not use
+//! them: `rand` does not promise that a release draws the values of the one before, or that 32-bit and 64-bit machines draw
+//! the same, and the device could not repeat them.
 
-/// Independent purposes draw from independent streams.
+use std::convert::Infallible;
+
+use rand_core::{TryRng, utils};
+
+/// Streams of random numbers, one for each purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stream {
@@ -16,15 +24,15 @@ pub enum Stream {
     Weights(u32),
     /// The dropout mask behind a layer.
     Dropout(u32),
-    /// Which blocks of a layer grow.
+    /// Choice of the blocks that a layer grows.
     Growth(u32),
     /// The weights of a layer's new blocks.
     Regrowth(u32),
-    /// How a layer's weights are rounded to half precision.
+    /// Stochastic rounding of a layer's weights to f16.
     Rounding(u32),
-    /// What a language model says.
+    /// Sampled text of a language model.
     Sample,
-    /// What a gate draws: the noise of its logits, whether second choices are kept, the hashes of tokens.
+    /// Draws of a gate: noise of the logits, sampling of second choices, hashes of tokens.
     Gate(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
@@ -74,7 +82,7 @@ impl Key {
     }
 }
 
-/// Sequential draws from one [`Key`], for the host's own use.
+/// Sequential draws from one [`Key`] on the host. Implements `rand_core::Rng`, by `TryRng` without errors.
 #[derive(Debug, Clone)]
 pub struct Walk {
     key: Key,
@@ -117,6 +125,22 @@ impl Walk {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(u32::try_from(i + 1).expect("a list fits u32")) as usize);
         }
+    }
+}
+
+impl TryRng for Walk {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(self.bits())
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        utils::next_u64_via_u32(self)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        utils::fill_bytes_via_next_word(bytes, || self.try_next_u32())
     }
 }
 
@@ -165,6 +189,38 @@ mod tests {
         assert_ne!(draw(7, Stream::Shuffle), draw(8, Stream::Shuffle));
         assert_ne!(draw(7, Stream::Weights(0)), draw(7, Stream::Weights(1)));
         assert_ne!(draw(7, Stream::Weights(0)), draw(7, Stream::Pattern(0)));
+    }
+
+    /// `rand`'s words are this generator's, in their order; its distributions and shuffles draw from them.
+    #[test]
+    fn rand_draws_from_a_walk() {
+        use rand::seq::SliceRandom as _;
+        use rand_core::Rng as _;
+        use rand_distr::{Distribution as _, Normal};
+
+        let (mut walk, mut words) =
+            (Key::new(1, Stream::Shuffle).walk(), Key::new(1, Stream::Shuffle).walk());
+        assert_eq!(walk.next_u32(), words.bits());
+        assert_eq!(walk.next_u64(), u64::from(words.bits()) | u64::from(words.bits()) << 32);
+        let mut bytes = [0; 8];
+        walk.fill_bytes(&mut bytes);
+        assert_eq!(
+            bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect::<Vec<_>>(),
+            [words.bits(), words.bits()]
+        );
+
+        let normal = Normal::new(3.0, 2.0).unwrap();
+        let draws: Vec<f64> = normal.sample_iter(&mut walk).take(40_000).collect();
+        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        let variance = draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / draws.len() as f64;
+        // Standard deviations of 0.01 and 0.028: five of them.
+        assert!((mean - 3.0).abs() < 0.05 && (variance - 4.0).abs() < 0.15, "{mean}, {variance}");
+
+        let mut items: Vec<u32> = (0..100).collect();
+        items.shuffle(&mut walk);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::Path;
 use crate::data::idx::{self, Part};
 use crate::data::{Rows, Table, csv, text};
 use crate::gpu::VersusDense;
+use crate::report::run;
 use crate::sparse::{BLOCKS, Topology};
-use crate::train::{Checkpoint, report};
+use crate::train::Checkpoint;
 use crate::tune::cache;
 
 /// A reader, by the name of its target. It says whether it accepts the bytes.
@@ -113,7 +114,7 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 
 /// Both indices name the slots that have a part in the matrix, each once, in order.
 fn assert_sound(topology: &Topology) {
-    let active = topology.awake();
+    let active = topology.active();
     let mut seen = [vec![false; topology.nnz()], vec![false; topology.nnz()]];
     let mut note = |index: usize, blocks: Vec<(usize, usize)>, across: usize| {
         assert!(blocks.is_sorted_by(|a, b| a.1 < b.1) && blocks.iter().all(|&(_, place)| place < across));
@@ -138,7 +139,7 @@ pub fn tuning(bytes: &[u8]) -> bool {
 
 /// A run's log.
 pub fn log(bytes: &[u8]) -> bool {
-    report::read_log(Path::new(PATH), bytes).is_ok_and(|[epochs, layers]| {
+    run::read_log(Path::new(PATH), bytes).is_ok_and(|[epochs, layers]| {
         assert!(epochs <= bytes.split(|&byte| byte == b'\n').count() && layers <= bytes.len());
         epochs > 0
     })

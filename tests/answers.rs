@@ -19,7 +19,7 @@ fn every_known_answer() {
     }
     let wrong = Mutex::new(Vec::new());
     let open = || Gpu::request(Options::default());
-    check::share_out(&check::by_kernel(&table), gpu.compilers(), open, |gpu, checks| {
+    check::parallel_for_each(&check::by_kernel(&table), gpu.compilers(), open, |gpu, checks| {
         for check in checks {
             if let Err(why) = verdict(check, gpu) {
                 wrong.lock().unwrap().push(format!("{}: {why}", check.name));

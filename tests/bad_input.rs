@@ -110,7 +110,7 @@ fn sizes_without_room() {
         ),
         (
             &["--data", &text, "--model", "moe-lm", "--experts", "1000000000"],
-            ["1000000000 experts, not 1 to 512", ""],
+            ["1000000000 experts; must be 1 to 512", ""],
         ),
         (
             &["--data", "csv:/dev/zero"],
@@ -460,7 +460,7 @@ fn gates_fit_the_experts_there_are() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_refused(
         with(&["--experts", "1", "--gate", "gshard"]),
-        "gate: gshard makes 2 choices of 1 experts",
+        "gate: gshard assigns 2 experts per token of 1 experts",
     );
     assert_refused(
         with(&["--experts", "4", "--gate", "softmax-top:1:renormalised", "--aux", "0"]),

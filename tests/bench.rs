@@ -1,4 +1,4 @@
-//! What `fretwork bench` times, at sizes that take no time. Times themselves are nobody's promise.
+//! Results of `fretwork bench` at tiny sizes: structure, checks and refusals. No test depends on a time.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fretwork::Error;
 use fretwork::bench::{
-    Bench, Cell, Crossover, Curve, Entry, Part, Report, Row, Sizes, Subject, contest, moe,
+    Bench, Cell, Crossover, Curve, Entry, MoeSizes, Report, Role, Row, Sizes, Subject, interleave,
 };
 use fretwork::gpu::{Clock, Gpu, Options, Sources};
 use fretwork::nn::{Half, Precision};
+use fretwork::report::bench as page;
 
-const EXPERTS: moe::Sizes = moe::Sizes { experts: 4, choices: 2, width: 36, hidden: 32, block: 8 };
+const EXPERTS: MoeSizes = MoeSizes { experts: 4, choices: 2, width: 36, hidden: 32, block: 8 };
 
 fn sizes() -> Sizes {
     Sizes {
@@ -33,7 +34,7 @@ fn sizes() -> Sizes {
     }
 }
 
-/// Products and steps in half precision: their kernels are what is timed.
+/// In half precision the f16 kernels are timed.
 #[test]
 fn half_precision() {
     let gpu = Gpu::request(Options::default()).unwrap();
@@ -62,7 +63,7 @@ fn names(rows: &[Row]) -> Vec<&str> {
     rows.iter().map(Row::name).collect()
 }
 
-/// Every subject gives tables of so many rounds, with a control, and figures of one shape.
+/// Each subject gives timings of all rounds with a control, and rectangular grids.
 #[test]
 fn every_subject_is_timed() {
     let gpu = Gpu::request(Options::default()).unwrap();
@@ -78,14 +79,14 @@ fn every_subject_is_timed() {
             for row in table.rows() {
                 assert!(row.seconds().len() >= 3 && row.median() > 0.0, "{}: {}", table.title(), row.name());
             }
-            for row in table.contestants() {
+            for row in table.compared() {
                 assert!(text.contains(&format!("| {} |", row.name())), "{text}");
                 assert!(table.share(row) > 0.0 && table.best().unwrap().rate() >= row.rate() * 1e-9);
             }
-            // Products are held against what the device can do; steps have more to them than that.
+            // Only products are compared with the ceilings of the device.
             let of_products = matches!(subject, Subject::Matmul | Subject::Sparse);
             assert_eq!(table.ceilings().is_some(), of_products, "{}", table.title());
-            assert!(table.contestants().all(|row| table.of_ceiling(row).is_some() == of_products));
+            assert!(table.compared().all(|row| table.of_ceiling(row).is_some() == of_products));
         }
         for grid in &findings.grids {
             assert!(grid.rows.iter().all(|row| row.len() == grid.head.len()), "{grid}");
@@ -97,8 +98,8 @@ fn every_subject_is_timed() {
     assert_eq!(
         names(matmul.tables[0].rows()),
         [
-            "textbook, 16 x 16 in workgroup memory",
-            "control: the same again",
+            "naive, 16 x 16 tiles in workgroup memory",
+            "control: naive again",
             "dense x * W",
             "dense x * W^T",
             "dense dy * W",
@@ -135,22 +136,22 @@ fn every_subject_is_timed() {
         names(moe.tables[0].rows()),
         [
             "dense, of as many active operations",
-            "control: the same again",
+            "control: dense again",
             "a loop over the experts",
             "all experts for every token",
             "the layer",
-            "the layer, rows shared out at random",
+            "the layer, with random loads",
         ]
     );
-    // Rows that there is a bar for, and rows that there is none for.
+    // 16 rows an expert have a bar, 12 have none.
     assert_eq!(moe.grids[0].rows[0][1].passes(), None);
     assert!(moe.grids[0].rows[1][1].passes().is_some());
 
-    let html = report.to_html();
+    let html = page::render(&report);
     for part in ["Roofline", "Speed-up over density", "blocks of 64", "All times", "dy^T * x, blocks of 8"] {
         assert!(html.contains(part), "{part}");
     }
-    // The roofline and a drawing for each product, beside legends; nothing from outside, and no place that is no number.
+    // The roofline and one chart for each product; no external resource, and no coordinate that is not a number.
     assert_eq!(html.matches("<svg class=\"chart\"").count(), 4);
     for part in ["http", "<script", "<link", "<img", "NaN", "inf"] {
         assert!(!html.contains(part), "{part}");
@@ -162,27 +163,27 @@ fn every_subject_is_timed() {
     assert_eq!(json["subjects"][0]["tables"][0]["rows"][0]["seconds"].as_array().unwrap().len(), 3);
 }
 
-/// Other numbers of experts, of choices, of rows.
+/// Mixtures with other numbers of experts, top-k and rows pass their check.
 #[test]
 fn mixtures_of_other_sizes_are_right() {
     let gpu = Gpu::request(Options::default()).unwrap();
     let mut bench = Bench::new(&gpu, sizes()).unwrap();
     for (experts, rows) in [
-        (moe::Sizes { experts: 3, choices: 1, block: 16, ..EXPERTS }, 16),
-        (moe::Sizes { choices: 4, ..EXPERTS }, 5),
+        (MoeSizes { experts: 3, choices: 1, block: 16, ..EXPERTS }, 16),
+        (MoeSizes { choices: 4, ..EXPERTS }, 5),
     ] {
         *bench.sizes_mut() = Sizes { experts, rows: vec![rows], rounds: 1, ..sizes() };
         bench.run(Subject::Moe).unwrap();
     }
 }
 
-/// Each is named before anything is timed.
+/// A wrong kernel is named before anything is timed.
 #[test]
 fn kernels_that_are_wrong_are_not_timed() {
     for (file, from, to, subject, label) in [
         ("ceiling/fma", "a = fma(a, factor, addend);", "", Subject::Matmul, "ceiling.fma"),
         ("ceiling/copy", "step < 4u", "step < 3u", Subject::Sparse, "ceiling.copy"),
-        ("textbook/matmul", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "textbook"),
+        ("naive/tile", "kk < SIDE", "kk < SIDE - 1u", Subject::Matmul, "naive"),
         (
             "sdd/blocks",
             "let at = (slot * BLOCK + row)",
@@ -202,7 +203,7 @@ fn kernels_that_are_wrong_are_not_timed() {
     }
 }
 
-/// Wrong in what it gives, wrong in what it gives back, and wrong where only the router's part of that is missing.
+/// The check of a mixture finds a wrong output, a wrong gradient and a gradient without the router's part.
 #[test]
 fn a_mixture_that_is_wrong_is_not_timed() {
     for (file, from, to, what) in [
@@ -224,15 +225,15 @@ fn mixtures_that_make_no_sense_are_refused() {
     for (experts, rows) in [
         (EXPERTS, 0),
         (EXPERTS, usize::MAX),
-        (moe::Sizes { choices: 0, ..EXPERTS }, 12),
-        (moe::Sizes { choices: 5, ..EXPERTS }, 12),
-        (moe::Sizes { experts: 0, ..EXPERTS }, 12),
-        (moe::Sizes { width: 3, ..EXPERTS }, 12),
-        (moe::Sizes { width: 0, ..EXPERTS }, 12),
-        (moe::Sizes { hidden: 33, ..EXPERTS }, 12),
-        (moe::Sizes { hidden: 0, ..EXPERTS }, 12),
-        (moe::Sizes { block: 7, hidden: 35, ..EXPERTS }, 12),
-        (moe::Sizes { experts: 3, ..EXPERTS }, 5),
+        (MoeSizes { choices: 0, ..EXPERTS }, 12),
+        (MoeSizes { choices: 5, ..EXPERTS }, 12),
+        (MoeSizes { experts: 0, ..EXPERTS }, 12),
+        (MoeSizes { width: 3, ..EXPERTS }, 12),
+        (MoeSizes { width: 0, ..EXPERTS }, 12),
+        (MoeSizes { hidden: 33, ..EXPERTS }, 12),
+        (MoeSizes { hidden: 0, ..EXPERTS }, 12),
+        (MoeSizes { block: 7, hidden: 35, ..EXPERTS }, 12),
+        (MoeSizes { experts: 3, ..EXPERTS }, 5),
     ] {
         *bench.sizes_mut() = Sizes { experts: experts.clone(), rows: vec![rows], ..sizes() };
         let result = bench.run(Subject::Moe);
@@ -246,7 +247,7 @@ fn mixtures_that_make_no_sense_are_refused() {
 #[test]
 fn curves_cross_where_both_take_as_long() {
     let curve = |points: &[[f64; 2]]| Curve { name: String::new(), block: 8, points: points.to_vec() };
-    // Half the rate: as long as the dense one at density 0.5, whichever points it is between.
+    // At half the rate of dense the crossover is at density 0.5, whichever points enclose it.
     let half = |density: f64| [density, 0.5 / density];
     for points in [&[half(0.1), half(0.9)][..], &[half(0.25), half(0.5), half(1.0)], &[half(0.4), half(0.6)]]
     {
@@ -267,11 +268,11 @@ fn bars_are_reached_or_missed() {
 }
 
 #[test]
-fn a_contest_takes_turns_and_stops_at_an_error() {
+fn rounds_are_interleaved_and_stop_at_an_error() {
     let log = RefCell::new(Vec::new());
     let entry = |name: &'static str, fails: bool| Entry {
         name: name.to_owned(),
-        part: Part::Rival,
+        role: Role::Candidate,
         operations: 1.0,
         bytes: None,
         times: 2,
@@ -284,16 +285,16 @@ fn a_contest_takes_turns_and_stops_at_an_error() {
             })
         },
     };
-    let table = contest("turns".to_owned(), 2, vec![entry("a", false), entry("b", false)]).unwrap();
+    let table = interleave("rounds".to_owned(), 2, vec![entry("a", false), entry("b", false)]).unwrap();
     assert_eq!(log.take(), ["a", "b", "a", "b", "a", "b"]);
     assert_eq!(table.rows()[0].median(), 0.002);
     assert!(table.rows().iter().all(|row| row.spread() == 0.0 && table.share(row).is_nan()));
-    contest("turns".to_owned(), 2, vec![entry("a", true), entry("b", false)]).unwrap_err();
+    interleave("rounds".to_owned(), 2, vec![entry("a", true), entry("b", false)]).unwrap_err();
     assert_eq!(log.take(), ["a"]);
-    assert!(contest("nothing".to_owned(), 0, Vec::new()).unwrap().to_string().starts_with("### nothing"));
+    assert!(interleave("nothing".to_owned(), 0, Vec::new()).unwrap().to_string().starts_with("### nothing"));
 }
 
-/// A page is written beside an older one and then in its place.
+/// A page without findings is valid, and replaces an older one.
 #[test]
 fn a_page_of_nothing_is_a_page() {
     let gpu = Gpu::request(Options::default()).unwrap();
@@ -301,14 +302,14 @@ fn a_page_of_nothing_is_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bench.html");
     for _ in 0..2 {
-        report.write_html(&path).unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), report.to_html());
+        page::write(&report, &path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), page::render(&report));
     }
-    assert!(report.to_html().contains(&gpu.info().name));
-    assert!(matches!(report.write_html(&folder.path().join("no/where.html")), Err(Error::Io { .. })));
+    assert!(page::render(&report).contains(&gpu.info().name));
+    assert!(matches!(page::write(&report, &folder.path().join("no/where.html")), Err(Error::Io { .. })));
 }
 
-/// The program says which adapter it does not find, before anything else.
+/// An adapter that is not found is named.
 #[test]
 fn the_program_names_an_adapter_that_is_not_there() {
     let output = Command::new(env!("CARGO_BIN_EXE_fretwork"))

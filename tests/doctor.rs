@@ -41,7 +41,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     // A generator with one rotation wrong.
     ("common/random", "24u)", "23u)", "fretwork.random.fill.u32"),
     // A result in f16 that is rounded up where it should be down.
-    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)", "fretwork.convert.narrow.f32.half_out"),
+    ("common/half", "vec4<u32>(0xFFFu)", "vec4<u32>(0x1FFFu)", "fretwork.convert.to_f16.f32.half_out"),
     // A matrix in another's place.
     (
         "common/coop",
@@ -55,7 +55,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     (
         "combine/rows",
         "if place < params.rows {",
-        "if place < params.rows && choice % params.choices == 0u {",
+        "if place < params.rows && assignment % params.assignments == 0u {",
         "fretwork.combine.rows.f32 36 columns",
     ),
     // A row of another token.
@@ -66,7 +66,7 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
         "fretwork.sdd.lane.f32.b16.lhs_gather 36 columns",
     ),
     // The wrong block of the left operand; the first block of a column passed by; the wrong row of blocks.
-    ("sds/lane", "lhs_piece_of(near, first + k)", "lhs_piece_of(near, k)", "fretwork.sds.lane.f32.b16"),
+    ("sds/lane", "lhs_piece_of(upper, first + k)", "lhs_piece_of(upper, k)", "fretwork.sds.lane.f32.b16"),
     ("dss/lane", "middle)) < place", "middle)) <= place", "fretwork.dss.lane.f32.b16"),
     ("ssd/lane", "line_of(weight_row(slot))", "line_of(weight_row(slot) / 2u)", "fretwork.ssd.lane.f32.b16"),
 ];
@@ -82,7 +82,7 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
         .collect();
     let open = || Gpu::request(Options::default());
     let any = open().unwrap();
-    check::share_out(&watched, any.compilers(), open, |gpu, check| {
+    check::parallel_for_each(&watched, any.compilers(), open, |gpu, check| {
         let verdict = check.applies_to(gpu).then(|| check.run(gpu)).transpose()?;
         let wrong = matches!(verdict, Some(Verdict::Wrong(_)));
         assert!(!wrong, "nothing is broken: {}: {verdict:?}", check.name);
@@ -91,7 +91,7 @@ fn each_break_is_found_and_nothing_else_is_blamed() {
     .unwrap();
     let own = || Ok(());
     let find = |(): &(), row: &(&str, &str, &str, &str)| found(row, named(row.3), &watched);
-    check::share_out(&BREAKS, any.compilers(), own, find).unwrap();
+    check::parallel_for_each(&BREAKS, any.compilers(), own, find).unwrap();
 }
 
 /// On a device with this break its check objects, and none of those that are watched but for kernels of the same family.
@@ -115,7 +115,7 @@ fn found(
     }
     let found = matches!(objector.run(&gpu)?, Verdict::Wrong(_));
     assert!(found, "{file}: {from:?} became {to:?}, and {} did not notice", objector.name);
-    // What is common is part of all the others.
+    // The common modules are part of all other files.
     let family = file.split('/').next().unwrap_or(file);
     if family == "common" {
         return Ok(());
@@ -167,7 +167,7 @@ fn the_program_fails_on_a_broken_kernel() {
     assert!(!said.contains("WRONG fretwork.optimizer.adamw.f32"), "{said}");
 }
 
-/// A quick check is of what a run uses, and its last line says what it left out.
+/// A quick check covers the kernels of a default run, and its last line counts the checks left out.
 #[test]
 fn a_quick_doctor_says_what_it_left_out() {
     let doctor = |args: &[&str]| {
@@ -175,10 +175,9 @@ fn a_quick_doctor_says_what_it_left_out() {
     };
     let quick = doctor(&["--quick", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&quick.stdout).into_owned();
-    assert!(quick.status.success() && said.contains("checking what a run uses on "), "{said}");
+    assert!(quick.status.success() && said.contains("checking the kernels of a default run on "), "{said}");
     let last = said.lines().last().unwrap();
-    let wanted =
-        "all 1 checks are right; 4 of other types, blocks and variants are left out, which --all checks";
+    let wanted = "all 1 checks are right; 4 checks of other types, block sides and variants are left out; run them with --all";
     assert!(last.starts_with(wanted), "{last}");
     let every = doctor(&["--all", "--only", "score.silent"]);
     let said = String::from_utf8_lossy(&every.stdout).into_owned();
@@ -217,7 +216,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         }
         .into(),
         precision: fretwork::nn::Precision::F32,
-        method: MethodConfig::new(Kind::Rigl, 0.5),
+        method: MethodConfig::new(Kind::Rigl),
         length: Length::Steps(200),
         batch: 128,
         epoch_steps: None,
@@ -259,7 +258,7 @@ fn other_ways_to_run_are_right_too() {
     let table = check::by_kernel(table.iter().filter(concerned));
     let open = || Ok(ways.each_ref().map(|way| Gpu::request(way.clone()).unwrap()));
     let any = Gpu::request(Options::default()).unwrap();
-    check::share_out(&table, any.compilers(), open, |gpus, checks| -> fretwork::Result<()> {
+    check::parallel_for_each(&table, any.compilers(), open, |gpus, checks| -> fretwork::Result<()> {
         for (gpu, options) in gpus.iter().zip(&ways) {
             for check in checks {
                 // A tensor of 70,000 rows has more workgroups than 7 x 7.

@@ -17,7 +17,7 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
         first_rows: [None; 2],
         model,
         precision: Precision::F32,
-        method: MethodConfig::new(kind, 0.8),
+        method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
         epoch_steps: None,
@@ -76,8 +76,9 @@ fn moe(gate: &str) -> MoeConfig {
 /// A run's estimate, class by class, against what the allocator counts.
 #[track_caller]
 fn assert_agrees(gpu: &Gpu, settings: Settings, data: &Dataset) {
-    let what = format!("{} by {} in {:?}", settings.model, settings.method.kind, settings.precision);
-    let footprint = Footprint::of_run(&settings, &*settings.build_method()).unwrap();
+    let what = format!("{} by {} in {:?}", settings.model, settings.method.kind(), settings.precision);
+    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
     let before = gpu.bytes();
     assert_eq!(before.total(), 0, "{what}");
     let trainer = Trainer::new(gpu, settings, data.clone()).unwrap();

@@ -43,7 +43,7 @@ fn settings(kind: Kind) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig { scope: Scope::Layer, ..MethodConfig::new(kind, 0.5) },
+        method: method(kind),
         length: Length::Epochs(4),
         batch: 32,
         epoch_steps: None,
@@ -53,6 +53,14 @@ fn settings(kind: Kind) -> Settings {
         momentum: 0.9,
         weight_decay: 0.0,
     }
+}
+
+fn method(kind: Kind) -> MethodConfig {
+    let mut method = MethodConfig::new(kind);
+    if let Some(scope) = method.shared().scope {
+        *scope = Scope::Layer;
+    }
+    method
 }
 
 /// A run of this method, stopped after so many epochs.
@@ -152,13 +160,13 @@ fn what_sup_tickets_remember() {
     let whole = stopped(&gpu, Kind::SupTickets, 3);
     assert!(Trainer::resume(&gpu, &whole, Path::new(PATH), digits()).is_ok());
     assert_eq!(whole.memory["tickets"], 1);
-    let nnz = whole.memory["blocks"][2].as_u64().unwrap() as usize;
+    let nnz = whole.memory["blocks"]["layers.1.weight"].as_u64().unwrap() as usize;
     let packed = |[rows, cols]: [usize; 2], block: usize, nnz: usize| {
         let place = |at: usize| ((at / cols) as u32, (at % cols) as u32);
         let blocks: Vec<(u32, u32)> = (0..nnz).map(place).collect();
         Topology::from_coordinates(rows * block, cols * block, block, &blocks).unwrap().packed()
     };
-    let name = "method.average.2.pattern";
+    let name = "method.average.layers.1.weight.pattern";
     let size = packed([SIDE; 2], 16, nnz).len();
     // The number of words is right, but the grid has other sides: places would lie past the map.
     let taller = packed([SIDE + 1, SIDE - 1], 16, nnz);
@@ -223,14 +231,14 @@ fn the_checksum_has_types() {
     forged[at..at + as_words.len()].copy_from_slice(as_words);
     let error = Checkpoint::from_bytes(path, &forged).unwrap_err().to_string();
     assert!(error.contains("is damaged: its checksum is"), "{error}");
-    // In version 1 the checksum is without types, and nothing is of version 3.
+    // In version 1 the checksum is without types, and there is no version 4.
     let version = |version: u8| {
         let mut other = bytes.clone();
-        other[text.find("fretwork.checkpoint.2").unwrap() + "fretwork.checkpoint.".len()] = version;
+        other[text.find("fretwork.checkpoint.3").unwrap() + "fretwork.checkpoint.".len()] = version;
         Checkpoint::from_bytes(path, &other).unwrap_err().to_string()
     };
     assert!(version(b'1').contains("is damaged: its checksum is"), "{}", version(b'1'));
-    assert!(version(b'3').contains("of another version"), "{}", version(b'3'));
+    assert!(version(b'4').contains("of another version"), "{}", version(b'4'));
     let sum = |bytes: &[u8]| {
         let mut crc = flate2::Crc::new();
         crc.update(bytes);
@@ -243,7 +251,7 @@ fn the_checksum_has_types() {
     let end = 8 + u64::from_le_bytes(*header.first_chunk().unwrap()) as usize;
     let text = std::str::from_utf8(&header[8..end]).unwrap();
     let text =
-        text.replace("checkpoint.2", "checkpoint.1").replace(&of("F32").to_string(), &of("").to_string());
+        text.replace("checkpoint.3", "checkpoint.1").replace(&of("F32").to_string(), &of("").to_string());
     let old = [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &header[end..]].concat();
     assert_eq!(Checkpoint::from_bytes(path, &old).unwrap(), floats);
 }

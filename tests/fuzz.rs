@@ -21,7 +21,7 @@ const CASES: u32 = 1500;
 /// Valid files for a reader.
 fn valid(reader: &str) -> Vec<Vec<u8>> {
     let blocks = [(0, 1), (2, 0), (1, 1), (2, 2)];
-    let topology = Topology::with_resting(24, 24, 8, &blocks, |slot| slot == 1).unwrap();
+    let topology = Topology::with_inactive(24, 24, 8, &blocks, |slot| slot == 1).unwrap();
     let bytes = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
     match reader {
         "idx" => [false, true].map(images).to_vec(),
@@ -99,7 +99,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         first_rows: [None; 2],
         model: model.clone(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Rigl, 0.5),
+        method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
         epoch_steps: None,
@@ -121,7 +121,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
                 blocks.reverse();
                 let [rows, cols] = layer.sides;
                 let block = topology.block();
-                let topology = Topology::with_resting(rows, cols, block, &blocks, |slot| slot == 0).unwrap();
+                let topology = Topology::with_inactive(rows, cols, block, &blocks, |slot| slot == 0).unwrap();
                 checkpoint.put_sparse(&name, &topology, &vec![0.5; topology.elements()]);
             }
             None => checkpoint.put(&name, &layer.sides, vec![0.5; layer.sides.iter().product()]),

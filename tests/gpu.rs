@@ -323,8 +323,8 @@ fn an_optimizer_updates_what_it_keeps_state_of() {
         let mut network = Network::new(&gpu, holder(&specs), start).unwrap();
         let rec = &mut Recorder::new(&gpu);
         let update = |rec: &mut Recorder<'_>, network: &Network, name: &str| {
-            let param = network.store().by_name(name).unwrap();
-            optimizer.record(rec, &Update { param, born: None, step: &step })
+            let span = network.store().by_name(name).unwrap().span();
+            optimizer.record(rec, &Update { span, born: None, step: &step })
         };
         for name in ["a", "b", "c"] {
             assert_says(update(rec, &network, name), missing);
@@ -349,7 +349,7 @@ fn what_no_binding_or_buffer_holds_is_refused_before_it_is_tried() {
     let side = (limit as usize / 4 / 1024) + 1;
     let large = gpu.alloc::<f32>(Class::Scratch, "large", &[side, 1024]).unwrap();
     let rec = &mut Recorder::new(&gpu);
-    // What is scored is not cut into windows.
+    // Scores are not computed in windows.
     let scores = zeros(&gpu, &[128 * 128]);
     match ops::score_product(rec, &large, &large, &scores, 8, ProductScore::Abs, None) {
         Err(Error::Limit { value, limit: found, .. }) => assert_eq!((value, found), (large.bytes(), limit)),
@@ -386,7 +386,7 @@ fn read_backs_arrive_without_waiting() {
     let gpu = gpu();
     let tensor = gpu.upload(Class::Scratch, "numbers", &[3], &[1.0f32, 2.0, 3.0]).unwrap();
     let mut pending = gpu.read::<f32>(&tensor).unwrap();
-    // What is written later does not show.
+    // The read-back precedes the later write.
     gpu.write(&tensor, &[9.0f32; 3]).unwrap();
     let started = Instant::now();
     while !pending.is_ready().unwrap() {

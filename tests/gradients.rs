@@ -194,15 +194,20 @@ fn every_activation_with_and_without_dropout() {
         [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: 0.6 }];
     let all = Variant::ALIKE.map(|variant| activations.map(|activation| (variant, activation)));
     let open = || Gpu::request(Options::default());
-    check::share_out(all.as_flattened(), open().unwrap().compilers(), open, |gpu, &(variant, activation)| {
-        let gpu = gpu.with_variant(Some(variant));
-        for dropout in [0.0, 0.4] {
-            let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
-            let worst = worst(&mut twin, &weights, &biases);
-            assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
-        }
-        Ok(())
-    })
+    check::parallel_for_each(
+        all.as_flattened(),
+        open().unwrap().compilers(),
+        open,
+        |gpu, &(variant, activation)| {
+            let gpu = gpu.with_variant(Some(variant));
+            for dropout in [0.0, 0.4] {
+                let (mut twin, weights, biases) = gradients(&gpu, config(activation, dropout), false);
+                let worst = worst(&mut twin, &weights, &biases);
+                assert!(worst < TOLERANCE, "{variant:?}, {activation}, dropout {dropout}: {worst:e}");
+            }
+            Ok(())
+        },
+    )
     .unwrap();
 }
 

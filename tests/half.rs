@@ -64,7 +64,7 @@ fn a_device_without_f16_refuses_it_by_name() {
         ops::dense(rec, &float, &float.clone(), &half, Transpose::NN, Epilogue::None),
         "half_out: needs half precision",
     );
-    assert_says(ops::convert(rec, &float, &half, Rounding::Nearest), "fretwork.convert.narrow");
+    assert_says(ops::convert(rec, &float, &half, Rounding::Nearest), "fretwork.convert.to_f16");
     assert_says(ops::finite(rec, &a, &zeros::<u32>(&gpu, &[1]), 0, 1), "fretwork.finite.scan.f16");
     assert!(rec.is_empty());
 }

@@ -214,8 +214,10 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
     for (experts, kind, stochastic) in runs {
         let half = Half { stochastic, loss_scale: LossScaleState::MOST, patience: 5 };
         let (mut settings, dataset) = settings(&data, experts, Precision::F16(half), 24);
-        settings.method = MethodConfig::new(kind, 0.5);
-        settings.method.updates.every = Every::Steps(3);
+        settings.method = MethodConfig::new(kind);
+        if let Some(updates) = settings.method.shared().updates {
+            updates.every = Every::Steps(3);
+        }
         let whole = |stop: u64| {
             let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
             let mut steps = 0;
@@ -252,7 +254,7 @@ fn what_half_precision_cannot_do_is_refused_by_name() {
         change(&mut settings);
         Trainer::new(&device, settings, dataset).unwrap_err().to_string()
     };
-    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs, 0.5));
+    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs));
     assert!(snfs.contains("dtype") && snfs.contains("snfs"), "{snfs}");
     let without = Gpu::request(Options { without_f16: true, ..Options::default() }).unwrap();
     let (settings, dataset) = settings(&data, None, Precision::F16(Half::default()), 1);

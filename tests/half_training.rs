@@ -9,7 +9,7 @@ use std::path::Path;
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options, Recorder};
-use fretwork::methods::{Every, Kind, MethodConfig, Updates};
+use fretwork::methods::{Every, Kind, MethodConfig, Rigl, Updates};
 use fretwork::nn::{FanIn, Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -40,7 +40,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
         }
         .into(),
         precision: Precision::F16(half),
-        method: MethodConfig::new(Kind::Static, 0.8),
+        method: MethodConfig::new(Kind::Static),
         length,
         batch: 128,
         epoch_steps: None,
@@ -135,8 +135,8 @@ fn an_overflow_in_an_update_exchanges_nothing_and_is_counted() {
     let most = Half { loss_scale: LossScaleState::MOST, ..Half::default() };
     for kind in [Kind::Rigl, Kind::SetPublished, Kind::TopKast] {
         let mut settings = settings(vec![256], most, Length::Steps(60));
-        settings.method = MethodConfig::new(kind, 0.8);
-        settings.method.updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
+        settings.method = MethodConfig::new(kind);
+        *settings.method.shared().updates.unwrap() = Updates { every: Every::Steps(1), ..Updates::RIGL };
         // Gradients of logits come to a thirty-second, and become 131,072 in the third step still.
         settings.batch = 32;
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
@@ -172,8 +172,8 @@ fn bias_corrections_count_the_steps_that_moved_weights() {
     for precision in [Precision::F32, Precision::F16(Half::default())] {
         let mut settings = settings(vec![128, 128], Half::default(), Length::Steps(40));
         (settings.precision, settings.schedule) = (precision, Schedule::Constant);
-        settings.method = MethodConfig::new(Kind::Rigl, 0.8);
-        settings.method.updates.every = Every::Steps(2);
+        let updates = Updates { every: Every::Steps(2), ..Updates::RIGL };
+        settings.method = Rigl { updates, score_rows: None }.into();
         settings.weight_decay = 0.0;
         let rate = settings.learning_rate;
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
@@ -259,10 +259,10 @@ fn a_run_in_half_precision_goes_on_to_the_same_bits() {
 #[test]
 fn topologies_evolve_in_half_precision() {
     let Some(gpu) = gpu() else { return };
-    let kinds = Kind::ALL.iter().filter(|(_, kind)| !kind.measures_gradients());
+    let kinds = Kind::ALL.iter().filter(|(_, kind)| !MethodConfig::new(*kind).build().measures_gradients());
     for &(name, kind) in kinds {
         let mut settings = settings(vec![128, 128], Half::default(), Length::Epochs(4));
-        settings.method = MethodConfig::new(kind, 0.8);
+        settings.method = MethodConfig::new(kind);
         let float = Settings { precision: Precision::F32, ..settings.clone() };
         let [wanted, found] = [float, settings].map(|settings| {
             let summary = Trainer::new(&gpu, settings, digits()).unwrap().run(None, &mut onward).unwrap();
@@ -280,7 +280,7 @@ fn what_half_precision_cannot_do_is_refused_by_name() {
         change(&mut settings);
         Trainer::new(&device, settings, digits()).unwrap_err().to_string()
     };
-    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs, 0.8));
+    let snfs = said(&|settings| settings.method = MethodConfig::new(Kind::Snfs));
     assert!(snfs.contains("dtype") && snfs.contains("snfs"), "{snfs}");
     for bad in [0.0, -2.0, 3.0, f32::NAN, f32::INFINITY, 2f32.powi(25)] {
         let half = Half { loss_scale: bad, ..Half::default() };

@@ -456,7 +456,7 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
     );
     assert_says(
         ops::embed_gather(rec, &ids, &table, &zeros(&[5, 8]), &x),
-        "embed.gather: tokens should be some sequences of 5, but is 12",
+        "embed.gather: tokens should be a positive multiple of the context, 5, but is 12",
     );
     assert_says(ops::embed_gather(rec, &ids, &zeros(&[0, 8]), &positions, &x), "at least one row");
     assert_says(ops::embed_gather(rec, &zeros(&[12]), &table, &positions, &x), "ids should be of U32");
@@ -478,8 +478,11 @@ fn shapes_that_do_not_fit_are_refused_by_name() {
     let (qkv, out, lse) = (zeros(&[12, 48]), zeros(&[12, 16]), zeros(&[12, 2]));
     attention(&qkv, &out, &lse, 4).unwrap();
     assert_says(attention(&out, &out, &lse, 4), "attention.forward: qkv should be of shape [12, 48]");
-    assert_says(attention(&qkv, &out, &lse, 5), "tokens should be some sequences of 5, but is 12");
-    assert_says(attention(&qkv, &out, &lse, 0), "tokens should be some sequences of 0");
+    assert_says(
+        attention(&qkv, &out, &lse, 5),
+        "tokens should be a positive multiple of the context, 5, but is 12",
+    );
+    assert_says(attention(&qkv, &out, &lse, 0), "tokens should be a positive multiple of the context, 0");
     assert_says(
         attention(&qkv, &out, &zeros(&[12, 4]), 4),
         "width should be 4 heads of one of [8, 16, 32, 64] columns, but is 16 columns",

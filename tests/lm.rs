@@ -181,8 +181,10 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
         [(None, Kind::Set), (None, Kind::Rigl), (Some(mixture), Kind::Static), (Some(noisy), Kind::Static)]
     {
         let (mut settings, dataset) = settings(&data, mixture, Precision::F32, 24);
-        settings.method = MethodConfig::new(kind, 0.5);
-        settings.method.updates.every = Every::Steps(3);
+        settings.method = MethodConfig::new(kind);
+        if let Some(updates) = settings.method.shared().updates {
+            updates.every = Every::Steps(3);
+        }
         let whole = |seen: &mut Vec<Event>| {
             let mut trainer = Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
             let summary = trainer

@@ -193,7 +193,7 @@ fn settings() -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, 0.5),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1),
         batch: 512,
         epoch_steps: None,

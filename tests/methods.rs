@@ -8,9 +8,12 @@ mod sets;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use fretwork::data::{Dataset, Input, Source, epoch_order};
+use fretwork::data::{Dataset, HostBatch, HostTargets, Input, Source, epoch_order};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
-use fretwork::methods::{EarlyCrop, Every, Kind, Method, MethodConfig, Site, Surgery, Updates};
+use fretwork::methods::{
+    Decay, EarlyCrop, Every, Kind, LayerContext, Method, MethodConfig, MutableTopology, Scope, Set,
+    TopKastOptions, Updates,
+};
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation};
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
@@ -34,10 +37,15 @@ fn mlp(settings: &mut Settings) -> &mut MlpConfig {
 
 fn settings(kind: Kind, length: Length) -> Settings {
     let sparsity = 0.8;
-    let mut method = MethodConfig::new(kind, sparsity);
-    method.scope = fretwork::methods::Scope::Layer;
-    if let Every::Steps(_) = method.updates.every {
-        method.updates.every = Every::Steps(4);
+    let mut method = MethodConfig::new(kind);
+    let shared = method.shared();
+    if let Some(scope) = shared.scope {
+        *scope = Scope::Layer;
+    }
+    if let Some(updates) = shared.updates
+        && let Every::Steps(_) = updates.every
+    {
+        updates.every = Every::Steps(4);
     }
     Settings {
         data: "digits".to_owned(),
@@ -115,10 +123,8 @@ fn every_method_resumes_to_the_same_bits() {
         match kind {
             // Twice as many are stored as are present.
             Kind::TopKast => {
-                assert_eq!(
-                    found,
-                    settings.model.counts(Some(settings.method.backward_sparsity)).unwrap()[..2]
-                );
+                let stored = settings.method.build().stored_sparsity(0.8);
+                assert_eq!(found, settings.model.counts(Some(stored)).unwrap()[..2]);
             }
             // The budget is one for all layers, and connections may use less of it.
             Kind::SupTickets => assert_eq!(found.iter().sum::<usize>(), wanted.iter().sum::<usize>()),
@@ -137,9 +143,8 @@ fn five_hundred_updates_leave_everything_in_order() {
         let gpu = gpu();
         let mut settings = settings(kind, Length::Steps(510));
         settings.batch = 64;
-        settings.method.updates =
-            Updates { every: Every::Steps(1), until: 1.0, fraction: 0.5, ..Updates::RIGL };
-        settings.method.updates.decay = fretwork::methods::Decay::Constant;
+        *settings.method.shared().updates.unwrap() =
+            Updates { every: Every::Steps(1), from: 0.0, until: 1.0, fraction: 0.5, decay: Decay::Constant };
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
         let (begun, blocks) = (gpu.bytes(), stored(&trainer));
         let first: Vec<_> = topologies(&trainer);
@@ -226,14 +231,25 @@ fn an_update_takes_the_place_of_the_optimizer() {
     }
 }
 
-/// Remembers how alike inputs and outputs are, and changes nothing.
+/// Keeps the similarity of inputs and outputs, scored by all rows at every step, and changes nothing.
 #[derive(Debug)]
-struct Likeness(Tensor);
+struct Similarity {
+    updates: Updates,
+    seen: Tensor,
+}
 
-impl Method for Likeness {
-    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
-        site.score_likeness(rec)?;
-        ops::blend(rec, site.scores(), &self.0, [1.0, 0.0])
+impl Method for Similarity {
+    fn updates(&self) -> Option<&Updates> {
+        Some(&self.updates)
+    }
+
+    fn score_rows(&self) -> Option<usize> {
+        Some(400)
+    }
+
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<(), fretwork::Error> {
+        layer.score_similarity(rec)?;
+        ops::blend(rec, layer.scores(), &self.seen, [1.0, 0.0])
     }
 }
 
@@ -245,16 +261,17 @@ fn rows_that_pad_score_nothing() {
     let gpu = gpu();
     let mut settings = settings(Kind::Set, Length::Steps(2));
     (mlp(&mut settings).hidden, mlp(&mut settings).dropout) = (vec![SIDE], 0.0);
-    settings.method.updates.every = Every::Steps(1);
-    settings.method.score_rows = Some(400);
     let data = digits().first([Some(403), None]).unwrap();
     let members = epoch_order(403, 3, 0)[400..].to_vec();
-    let mut input = Input::Floats(vec![0.0; 3 * SIDE]);
-    data.train.fill(&members, &mut input, &mut [0; 3]);
-    let Input::Floats(x) = input else { unreachable!() };
+    let (input, targets) = (Input::Floats(vec![0.0; 3 * SIDE]), HostTargets::Classes(vec![0; 3]));
+    let mut batch = HostBatch { places: 3, input, targets };
+    data.train.fill(&members, &mut batch).unwrap();
+    let Input::Floats(x) = batch.input else { unreachable!() };
 
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
-    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(Likeness(seen.clone()))).unwrap();
+    let updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
+    let method = Similarity { updates, seen: seen.clone() };
+    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(method)).unwrap();
     // Rows of zeros come out as what the bias leaves.
     gpu.write(trainer.model().store().by_name("layers.0.bias").unwrap().values(), &[1.0f32; SIDE]).unwrap();
     trainer.run(None, &mut onward).unwrap();
@@ -286,18 +303,17 @@ fn rows_that_pad_score_nothing() {
 /// With nothing resting, Top-KAST is static training, bit for bit.
 #[test]
 fn top_kast_without_exploration_is_static() {
-    let without_updates = |kind| {
-        let mut settings = settings(kind, Length::Epochs(2));
-        settings.method.backward_sparsity = 0.8;
-        if kind == Kind::Set {
-            settings.method.updates.until = 0.0;
-        }
+    let without_updates = |method: MethodConfig| {
+        let settings = Settings { method, ..settings(Kind::Static, Length::Epochs(2)) };
         let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
         trainer.run(None, &mut onward).unwrap();
         bytes_of_parameters(&trainer)
     };
     // SET with no update is static training from the same first weights.
-    assert!(without_updates(Kind::TopKast) == without_updates(Kind::Set));
+    let updates = Updates { every: Every::Steps(4), ..Updates::RIGL };
+    let top_kast = TopKastOptions { updates, backward_sparsity: Some(0.8), penalty: 0.0 };
+    let set = Set { updates: Updates { until: 0.0, ..updates } };
+    assert!(without_updates(top_kast.into()) == without_updates(set.into()));
 }
 
 fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
@@ -311,12 +327,12 @@ fn bytes_of_parameters(trainer: &Trainer) -> Vec<Vec<f32>> {
 fn top_kasts_sets_are_nested_and_exact() {
     let settings = settings(Kind::TopKast, Length::Steps(40));
     let present = settings.model.counts(Some(0.8)).unwrap();
-    let backward = settings.model.counts(Some(settings.method.backward_sparsity)).unwrap();
+    let backward = settings.model.counts(Some(settings.method.build().stored_sparsity(0.8))).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     let check = |trainer: &Trainer| {
         for (layer, topology) in topologies(trainer).iter().enumerate() {
             assert_eq!(topology.nnz(), backward[layer]);
-            let awake = topology.awake().into_iter().filter(|awake| *awake).count();
+            let awake = topology.active().into_iter().filter(|awake| *awake).count();
             assert_eq!(awake, present[layer]);
         }
     };
@@ -458,7 +474,7 @@ fn synflow_conserves_what_flows() {
 #[test]
 fn magnitude_follows_the_cubic() {
     let mut settings = settings(Kind::Magnitude, Length::Steps(40));
-    settings.method.updates = Updates { every: Every::Steps(5), until: 0.75, ..Updates::RIGL };
+    *settings.method.shared().updates.unwrap() = Updates { every: Every::Steps(5), ..Updates::RIGL };
     let target = settings.model.counts(Some(0.8)).unwrap();
     let mut trainer = Trainer::new(&gpu(), settings, digits()).unwrap();
     assert_eq!(stored(&trainer), [16, 24]);
@@ -500,10 +516,15 @@ fn every_method_bears_odd_runs() {
         add(&|settings| mlp(settings).hidden = Vec::new());
         add(&|settings| mlp(settings).sparsity = Some(0.0));
         add(&|settings| settings.length = Length::Epochs(1));
-        add(&|settings| settings.method.updates.every = Every::Steps(1000));
+        let every = |settings: &mut Settings, steps| {
+            if let Some(updates) = settings.method.shared().updates {
+                updates.every = Every::Steps(steps);
+            }
+        };
+        add(&|settings| every(settings, 1000));
         add(&|settings| {
             settings.batch = 5;
-            settings.method.updates.every = Every::Steps(1);
+            every(settings, 1);
         });
         for (at, settings) in odd.into_iter().enumerate() {
             let run = Trainer::new(&gpu, settings, digits()).and_then(|mut run| run.run(None, &mut onward));

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use fretwork::data::Dataset;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
-use fretwork::methods::{Every, Kind, Method, MethodConfig, Scope, Site};
+use fretwork::graph::ParamId;
+use fretwork::methods::{Every, Importance, Kind, LayerContext, Method, MethodConfig, Scope, Updates};
 use fretwork::nn::{LmConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::{self, ProductScore};
 use fretwork::sparse::Topology;
@@ -42,11 +43,16 @@ fn lm(settings: &mut Settings) -> &mut LmConfig {
 fn run_of(data: &str, experts: Option<MoeConfig>, kind: Kind) -> (Settings, Dataset) {
     let (mut settings, dataset) = settings(data, experts, Precision::F32, STEPS);
     (lm(&mut settings).block, lm(&mut settings).depth) = (8, 1);
-    settings.method = MethodConfig::new(kind, SPARSITY);
-    settings.method.scope = Scope::Layer;
-    settings.method.updates.fraction = 0.5;
-    if let Every::Steps(_) = settings.method.updates.every {
-        settings.method.updates.every = Every::Steps(4);
+    settings.method = MethodConfig::new(kind);
+    let shared = settings.method.shared();
+    if let Some(scope) = shared.scope {
+        *scope = Scope::Layer;
+    }
+    if let Some(updates) = shared.updates {
+        updates.fraction = 0.5;
+        if let Every::Steps(_) = updates.every {
+            updates.every = Every::Steps(4);
+        }
     }
     (settings, dataset)
 }
@@ -77,7 +83,7 @@ fn a_method_that_cannot_work_on_a_model_is_refused_without_a_device() {
             }
         }
         let (mut settings, _) = run_of(&data, experts.clone(), Kind::Importance);
-        settings.method.prune_outgoing = true;
+        settings.method = Importance { outgoing: true, ..Importance::default() }.into();
         let said = settings.validate().unwrap_err().to_string();
         assert!(said.contains("prune-outgoing"), "{said}");
         // Dense experts have no pattern that a method would have to reach.
@@ -109,7 +115,7 @@ fn every_other_method_reaches_every_layer() {
         for &(name, kind) in kinds.filter(|(_, kind)| !refuses(*kind, experts.is_some())) {
             let (settings, dataset) = run_of(&data, experts.clone(), kind);
             let stored = match kind {
-                Kind::TopKast => settings.method.backward_sparsity,
+                Kind::TopKast => settings.method.build().stored_sparsity(SPARSITY),
                 _ => SPARSITY,
             };
             let drawn: Vec<Topology> =
@@ -132,7 +138,7 @@ fn every_other_method_reaches_every_layer() {
                 } else {
                     assert_ne!(found, drawn, "{name} never moves {layer}");
                 }
-                let active = found.awake().into_iter().filter(|active| *active).count();
+                let active = found.active().into_iter().filter(|active| *active).count();
                 match kind {
                     Kind::Scl | Kind::Importance => {
                         assert!((1..=present).contains(&active), "{name}: {layer}");
@@ -169,15 +175,26 @@ fn connections_of_experts_learn() {
     }
 }
 
-/// Remembers what the gradient of each block would amount to, and changes nothing.
+/// Keeps the gradient scores of each layer by all rows at every step, and changes nothing.
 #[derive(Debug)]
-struct Gradient(Vec<(u32, Tensor)>);
+struct Gradient {
+    updates: Updates,
+    seen: Vec<(ParamId, Tensor)>,
+}
 
 impl Method for Gradient {
-    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<(), fretwork::Error> {
-        site.score_gradient(rec, ProductScore::Abs)?;
-        let seen = self.0.iter().find(|(layer, _)| *layer == site.stream);
-        seen.map_or(Ok(()), |(_, seen)| ops::blend(rec, site.scores(), seen, [1.0, 0.0]))
+    fn updates(&self) -> Option<&Updates> {
+        Some(&self.updates)
+    }
+
+    fn score_rows(&self) -> Option<usize> {
+        Some(usize::MAX)
+    }
+
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<(), fretwork::Error> {
+        layer.score_gradient(rec, ProductScore::Abs)?;
+        let seen = self.seen.iter().find(|(param, _)| *param == layer.param);
+        seen.map_or(Ok(()), |(_, seen)| ops::blend(rec, layer.scores(), seen, [1.0, 0.0]))
     }
 }
 
@@ -191,19 +208,19 @@ fn growth_in_experts_is_scored_by_their_gradients() {
     let (mut settings, dataset) = run_of(&data, experts, Kind::Rigl);
     lm(&mut settings).sparsity = Some(0.0);
     settings.length = fretwork::train::Length::Steps(2);
-    settings.method.updates.every = Every::Steps(1);
-    settings.method.score_rows = Some(usize::MAX);
-    let shapes = settings.model.layers().unwrap();
-    let room = |(index, sides): (u32, [usize; 2])| {
-        (index, gpu.zeros::<f32>(Class::Scratch, "seen", &[sides[0] / 8 * (sides[1] / 8)]).unwrap())
+    let graph = settings.model.graph(1, Precision::F32).unwrap();
+    let layers = settings.model.layers().unwrap();
+    let sparse = layers.iter().filter(|layer| layer.block.is_some()).map(|layer| layer.sides);
+    let alloc = |((param, _), [rows, cols]): ((ParamId, _), [usize; 2])| {
+        (param, gpu.zeros::<f32>(Class::Scratch, "seen", &[rows / 8 * (cols / 8)]).unwrap())
     };
-    let sparse = (0..).zip(&shapes).filter(|(_, shape)| shape.block.is_some());
-    let seen: Vec<_> = sparse.map(|(index, shape)| room((index, shape.sides))).collect();
-    let mut trainer =
-        Trainer::with_method(&gpu, settings, dataset, Box::new(Gradient(seen.clone()))).unwrap();
+    let seen: Vec<_> = graph.sparse_params().zip(sparse).map(alloc).collect();
+    let updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
+    let method = Gradient { updates, seen: seen.clone() };
+    let mut trainer = Trainer::with_method(&gpu, settings, dataset, Box::new(method)).unwrap();
     trainer.run(None, &mut onward).unwrap();
-    for (index, seen) in seen {
-        let layer = trainer.model().layers()[index as usize];
+    for (param, seen) in seen {
+        let layer = trainer.model().store().get(param);
         let topology = layer.weight().sparse().unwrap().pattern().topology(&gpu).unwrap();
         let grad = gpu.read::<f32>(layer.weight_grad().values()).unwrap().wait().unwrap();
         let seen = gpu.read::<f32>(&seen).unwrap().wait().unwrap();

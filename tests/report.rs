@@ -1,4 +1,4 @@
-//! Reports of made-up runs: the right numbers, the last of what was logged twice, and nothing from outside.
+//! Reports of synthetic runs: correct numbers, one record per epoch, and no external resources.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -6,11 +6,11 @@ use fretwork::Error;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::Activation;
+use fretwork::report::run as report;
 use fretwork::sparse::{Density, Topology};
-use fretwork::train::report::{self, from_hex, to_hex};
 use fretwork::train::{
     Checkpoint, EpochRecord, Evaluation, LayerRecord, Length, LoadRecord, LogRecord, OptimizerKind, Position,
-    RunFolder, Schedule, Settings, StartRecord,
+    RunFolder, Schedule, Settings, StartRecord, from_hex, to_hex,
 };
 use tempfile::TempDir;
 
@@ -50,7 +50,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
     })
 }
 
-/// A folder with these lines in its log.
+/// Run folder with these records in its log.
 fn folder(lines: &[LogRecord]) -> TempDir {
     let text: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
     folder_of(&text)
@@ -68,7 +68,7 @@ fn page(folder: &TempDir) -> String {
     page
 }
 
-/// One page, with nothing in it that a browser would have to fetch, and no path through what is no number.
+/// Asserts that a page is complete: no external resource, finite coordinates, and balanced elements.
 #[track_caller]
 fn assert_whole(page: &str) {
     for outside in ["http", "//", "src=", "href=", "url(", "@import", "<link", "<script"] {
@@ -92,7 +92,7 @@ fn closes_itself(element: &str) -> bool {
     element.find('>').is_some_and(|end| element[..end].ends_with('/'))
 }
 
-/// Squares of a kind, over all pictures.
+/// Number of squares of a class, over all pictures.
 fn squares(page: &str, class: &str) -> usize {
     page.split("<path class=\"")
         .filter_map(|path| path.strip_prefix(&format!("{class}\" d=\"")))
@@ -102,10 +102,10 @@ fn squares(page: &str, class: &str) -> usize {
 
 #[test]
 fn every_stored_block_is_a_square() {
-    // The grid's 49 columns are no multiple of a byte.
+    // 49 columns are not a multiple of 8, so rows of the grid share bytes.
     let grid = [64, 49];
     let at_first: Vec<usize> = (0..157).map(|block| block * 19).collect();
-    // Ten blocks go, ten come in; of those that stay five rest.
+    // Ten blocks are dropped and ten grown; five of the kept ones are inactive.
     let later: Vec<usize> =
         at_first[10..].iter().copied().chain((0..10).map(|block| block * 19 + 1)).collect();
     let after = LayerRecord {
@@ -121,7 +121,7 @@ fn every_stored_block_is_a_square() {
     assert_eq!(squares(&page, "new"), 10);
     assert_eq!(squares(&page, "resting"), 5);
     assert_eq!(squares(&page, "stored"), 157 + 142);
-    // The last place of the first pattern, 156 * 19, is in its row and column.
+    // The last place of the first pattern is 156 * 19 = 2964.
     assert!(page.contains(&format!("M{} {}h1v1h-1z", 2964 % 49, 2964 / 49)));
     assert!(page.contains("<b>start</b> 157 blocks, 5.0\u{a0}%"));
     assert!(page.contains("<b>epoch 1</b> 157 blocks, 5.0\u{a0}%"));
@@ -146,7 +146,7 @@ fn large_grids_are_shaded() {
     let page = page(&folder(&[epoch(0, 0.5, vec![layer("layers.0", [130, 3], &[0, 1, 3, 4, 8])])]));
     assert!(page.contains("viewBox=\"0 0 2 65\""));
     assert!(page.contains("<path class=\"stored\" fill-opacity=\"1\" d=\"M0 0h1v1h-1z\"/>"));
-    // Beyond the third column there is nothing, so half of that cell is stored.
+    // The second cell of a row covers a single column of blocks, 2 places, one of them stored.
     assert!(page.contains("<path class=\"stored\" fill-opacity=\"0.5\" d=\"M1 1h1v1h-1z\"/>"));
     assert!(page.contains("of the 2 × 2 blocks of a cell"));
 }
@@ -176,7 +176,7 @@ fn unknown_events_and_empty_lines_are_passed_over() {
     assert!(page(&folder_of(&log)).contains("test, epoch 1: 0.5000"));
 }
 
-/// A run was killed while it wrote its last line. Up to its end the line is no record.
+/// A killed run leaves an incomplete last line, which is ignored.
 #[test]
 fn a_torn_last_line_is_left_out() {
     let [first, second] = [0, 1].map(|index| {
@@ -189,7 +189,7 @@ fn a_torn_last_line_is_left_out() {
     assert!(page(&folder_of(&format!("{first}\n{second}"))).contains("test, epoch 2: 0.5000"));
 }
 
-/// A page without the name of its folder.
+/// Page without its header, which names the folder.
 fn page_body(page: &str) -> &str {
     &page[page.find("</header>").unwrap()..]
 }
@@ -251,7 +251,7 @@ fn what_is_no_number_leaves_a_gap() {
     let page = page(&folder(&lines));
     assert!(page.contains("<td>NaN</td>"));
     assert!(page.contains("train without a number"));
-    // The curve of the test accuracy is two points and no line.
+    // The curve of the test accuracy has two separate points and no line.
     let drawing = page.split("aria-label=\"Accuracy").nth(1).unwrap();
     let line = drawing.split("class=\"line\" d=\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!((line.matches('M').count(), line.matches('L').count()), (2, 0), "{line}");
@@ -323,7 +323,7 @@ fn settings() -> Settings {
             seed: 7,
         }
         .into(),
-        method: MethodConfig::new(Kind::Rigl, 0.75),
+        method: MethodConfig::new(Kind::Rigl),
         precision: Precision::F32,
         length: Length::Epochs(3),
         batch: 50,
@@ -377,7 +377,7 @@ fn settings_and_parameters_are_from_the_checkpoint() {
     assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), page);
 }
 
-/// What the log says is what was written, also NaN.
+/// Records survive a round trip through JSON, NaN included.
 #[test]
 fn records_come_back() {
     let text = serde_json::to_string(&epoch(3, f64::NAN, vec![layer("layers.0", [4, 9], &[0, 35])])).unwrap();
@@ -393,7 +393,7 @@ fn records_come_back() {
     assert!(serde_json::to_string(&LogRecord::Other).is_err());
 }
 
-/// How tokens were shared out among experts: a cell for every expert and epoch, and the extremes in words.
+/// The load of experts is drawn as a cell for each expert and epoch, with the extremes in words.
 #[test]
 fn loads_of_experts_are_drawn() {
     let load = |taken: [u32; 4], dropped: [u32; 4]| LoadRecord {
@@ -412,6 +412,6 @@ fn loads_of_experts_are_drawn() {
     );
     assert!(text.contains("the darkest cell is 100.0\u{a0}% of the tokens, an equal share is 25.0\u{a0}%"));
     assert_eq!(text.matches("of tokens</title>").count(), 8);
-    // Nothing is drawn of networks without experts.
+    // Networks without experts have no such section.
     assert!(!page(&folder(&[epoch(0, 0.5, vec![])])).contains("<h2>Experts</h2>"));
 }

@@ -1,4 +1,4 @@
-//! Routing tables against an oracle that shares nothing with them.
+//! Routing tables against an independent oracle.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -9,7 +9,7 @@ use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::{self, Routes};
 use fretwork::sparse::{BLOCKS, Routing, RoutingShape, Topology};
 
-/// The tables that a device has made.
+/// Computes the tables on a device.
 fn routed(
     gpu: &Gpu,
     shape: &RoutingShape,
@@ -21,7 +21,7 @@ fn routed(
     let experts = upload(&[shape.tokens, shape.choices], experts)?;
     let sides = |groups: usize| [groups, shape.experts(), (shape.tokens / groups).div_ceil(32)];
     let kept = kept.map(|(kept, groups)| upload(&sides(groups), kept)).transpose()?;
-    // Whatever was there before must not show.
+    // Outputs start with garbage, which must be overwritten.
     let mut tables =
         vec![routing.counts(), routing.dropped(), routing.first_tile(), routing.rows(), routing.tokens()];
     tables.push(routing.places());
@@ -43,7 +43,7 @@ fn routed(
     })
 }
 
-/// Says what is wrong with tables, from what they are for and from nothing else.
+/// Validates tables against their definition; returns the first violation.
 fn judge(
     shape: &RoutingShape,
     experts: &[u32],
@@ -71,7 +71,7 @@ fn judge(
     let mut first_column = 0;
     ensure(tables.first_tile[0] == 0, "the first tile is not the first")?;
     for (expert, &width) in shape.widths.iter().enumerate() {
-        // Everyone who wants this expert: first choices, then second ones, ...; among them by token.
+        // All assignments to this expert: first ones by token, then second ones, and so on.
         let mut wanting: Vec<usize> =
             (0..experts.len()).filter(|&assignment| experts[assignment] == expert as u32).collect();
         let all = wanting.len();
@@ -85,7 +85,10 @@ fn judge(
         });
         let tiles = tables.first_tile[expert] as usize..tables.first_tile[expert + 1] as usize;
         ensure(tables.counts[expert] as usize == wanting.len(), "a wrong count")?;
-        ensure(tables.dropped[expert] as usize == all - wanting.len(), "a wrong number of dropped choices")?;
+        ensure(
+            tables.dropped[expert] as usize == all - wanting.len(),
+            "a wrong number of dropped assignments",
+        )?;
         ensure(tiles.len() == wanting.len().div_ceil(b), "a wrong number of tiles")?;
         let mut rows = tables.rows[tiles.start * b..tiles.end * b].to_vec();
         ensure(rows.split_off(wanting.len()).iter().all(|&row| row == ABSENT), "a row too many")?;
@@ -102,10 +105,10 @@ fn judge(
     ensure(topology.coordinates().eq(blocks), "other blocks")
 }
 
-/// The bits of assignments that are kept, and the groups of tokens that they are of.
+/// Capacity-selection bits, and the number of token groups.
 type Kept = (Vec<u32>, usize);
 
-/// A random case: sizes, choices and perhaps a set of those kept.
+/// Random case: sizes, assignments, and optionally a set of kept ones.
 fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Kept>) {
     let experts = [1, 2, 7, 8, 64, 512][walk.below(6) as usize];
     let block = BLOCKS[walk.below(BLOCKS.len() as u32) as usize];
@@ -119,7 +122,7 @@ fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Kept>) 
     let favourite = walk.below(experts as u32);
     let chosen = (0..shape.assignments())
         .map(|_| match number % 5 {
-            // All on one expert, all on a few, all absent, numbers that no expert has.
+            // All on one expert, all on a few, all absent, or invalid expert numbers.
             0 => favourite,
             1 => walk.below(experts as u32).min(walk.below(experts as u32)),
             2 if number % 25 == 2 => ABSENT,
@@ -137,7 +140,7 @@ fn case(walk: &mut Walk, number: u32) -> (RoutingShape, Vec<u32>, Option<Kept>) 
     (shape, chosen, kept)
 }
 
-/// Numbers that no expert has count as absent.
+/// Maps invalid expert numbers to ABSENT.
 fn known(shape: &RoutingShape, experts: &[u32]) -> Vec<u32> {
     experts.iter().map(|&e| if e as usize >= shape.experts() { ABSENT } else { e }).collect()
 }
@@ -167,7 +170,7 @@ fn a_thousand_tables() {
     assert!(lost > 0, "nothing was ever dropped");
 }
 
-/// More assignments than one invocation a chunk would be quick for, and more chunks than a workgroup.
+/// More chunks than a workgroup has invocations.
 #[test]
 fn a_large_batch() {
     let gpu = Gpu::request(Options::default()).unwrap();
@@ -179,7 +182,8 @@ fn a_large_batch() {
     assert!(tables.counts[0] > 10_000 && tables.dropped.iter().all(|&dropped| dropped == 0));
 }
 
-/// A promise that few choices are not absent makes room smaller. What breaks it is dropped, and nothing else is touched.
+/// An upper bound on the assignments reduces the capacity of the buffers. Assignments beyond it are dropped without
+/// other effects.
 #[test]
 fn a_promise_broken_does_no_harm() {
     let gpu = Gpu::request(Options::default()).unwrap();
@@ -197,7 +201,7 @@ fn a_promise_broken_does_no_harm() {
             sum(&tables.counts) + sum(&tables.dropped),
             experts.iter().filter(|&&e| e != ABSENT).count()
         );
-        // Kept, it costs nothing.
+        // If the bound holds, nothing is dropped.
         let mut fewer = experts;
         fewer.iter_mut().skip(most).for_each(|expert| *expert = ABSENT);
         let tables = routed(&gpu, &shape, &fewer, kept).unwrap();
@@ -205,7 +209,7 @@ fn a_promise_broken_does_no_harm() {
     }
 }
 
-/// What goes wrong in routing goes wrong here by hand, and the oracle must object.
+/// The oracle rejects tables with typical routing errors, injected by hand.
 #[test]
 fn the_oracle_objects() {
     let mut walk = Key::new(4, Stream::Check(2003)).walk();
@@ -241,7 +245,7 @@ fn the_oracle_objects() {
             wrong.topology.coordinates().map(|(row, col)| (row as u32, (col as u32 + 1) % 6)).collect();
         wrong.topology = Topology::from_coordinates(wrong.rows.len(), 48, 8, &blocks).unwrap();
     });
-    // By token first instead of by choice first.
+    // Order by token instead of by assignment rank.
     objects("ranks in the order of tokens", &|wrong| {
         let (tile, count) = (wrong.first_tile[2] as usize * 8, wrong.counts[2] as usize);
         wrong.rows[tile..tile + count].sort_unstable();
@@ -252,7 +256,7 @@ fn the_oracle_objects() {
     });
 }
 
-/// Kernels that are broken in the ways that these break make tables that the oracle objects to.
+/// Kernels with injected errors produce tables that the oracle rejects.
 #[test]
 fn broken_kernels_are_noticed() {
     let mut walk = Key::new(5, Stream::Check(2004)).walk();
@@ -261,10 +265,10 @@ fn broken_kernels_are_noticed() {
     let bits: Vec<u32> = (0..12).map(|_| walk.bits() | walk.bits()).collect();
     let kept = Some((bits.as_slice(), 2));
     let judged = |sources: Sources, kept: Option<(&[u32], usize)>| {
-        // With bounds checks, since there is no saying where such kernels write.
+        // Bounds-checked, because broken kernels may write anywhere.
         let options = Options { sources, checked_shaders: true, ..Options::default() };
         let tables = routed(&Gpu::request(options).unwrap(), &shape, &experts, kept);
-        // Some contradict each other so that there is no topology.
+        // Some tables are inconsistent enough to have no topology.
         tables.map_err(|error| error.to_string()).and_then(|tables| judge(&shape, &experts, kept, &tables))
     };
     assert_eq!(judged(Sources::default(), kept), Ok(()));
@@ -275,7 +279,7 @@ fn broken_kernels_are_noticed() {
         ("route/walk", "first / params.tokens, first % params.tokens", "0u, first % params.tokens"),
         ("route/count", "table[counter]++", "table[counter] += 2u"),
         ("route/scan", "before += sums[i]", "before = sums[i]"),
-        ("route/tiles", "chosen[expert] - min(", "chosen[expert] - max("),
+        ("route/tiles", "load[expert] - min(", "load[expert] - max("),
         ("route/tiles", "first_tile[expert] = tile", "first_tile[expert] = tile + 1u"),
         ("route/index", "column * tiles + tile]", "column * tiles]"),
         ("route/index", "first_column[expert] + column;", "column;"),

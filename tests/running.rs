@@ -133,7 +133,7 @@ fn a_finished_run_says_so_and_is_extended() {
     );
 }
 
-/// A checkpoint of a version that took no fingerprint.
+/// A checkpoint without a fingerprint resumes with a notice.
 #[test]
 fn a_checkpoint_without_a_fingerprint_is_resumed_with_a_notice() {
     use fretwork::train::RunFolder;
@@ -149,7 +149,7 @@ fn a_checkpoint_without_a_fingerprint_is_resumed_with_a_notice() {
     drop(run);
     let said = stderr(&done(&["--resume", name]));
     assert!(
-        said.contains("took no fingerprint of the data: whether digits was changed is not known"),
+        said.contains("has no fingerprint of the data, so a change of digits since then goes unnoticed"),
         "{said}"
     );
     // The run has one from here on.
@@ -246,10 +246,7 @@ fn a_batch_is_no_larger_than_the_rows() {
         (stderr(&done(&args)), checkpoint(&out))
     };
     let ((said, large), (silent, fitting)) = (run("large", "70000"), run("fitting", "300"));
-    assert!(
-        said.contains("a step has 300 rows, all that there are to train on, instead of the 70000"),
-        "{said}"
-    );
+    assert!(said.contains("a batch has 300 rows, all the training rows, instead of 70000"), "{said}");
     assert!(large == fitting && !silent.contains("instead of"));
     let said = stderr(&done(&["--hidden", "32", "--steps", "1", "--epoch-steps", "99"]));
     assert!(said.contains("an epoch has 30 steps, in which every row is seen, instead of the 99"), "{said}");
@@ -259,8 +256,11 @@ fn a_batch_is_no_larger_than_the_rows() {
 #[test]
 fn options_without_effect_elsewhere() {
     for (args, wanted) in [
-        (&["bench", "sparse", "--hidden", "64"][..], "--hidden has no effect: it is for step, update alone"),
-        (&["bench", "step", "--rows", "64"], "--rows has no effect: it is for matmul, sparse alone"),
+        (
+            &["bench", "sparse", "--hidden", "64"][..],
+            "--hidden has no effect: it applies to step, update alone",
+        ),
+        (&["bench", "step", "--rows", "64"], "--rows has no effect: it applies to matmul, sparse alone"),
         (&["bench", "moe", "--dtype", "f16"], "--dtype f16 has no effect"),
         (&["doctor", "--adapters", "--only", "dds"], "cannot be used with"),
         (&["train", "--experts", "4"], "--experts has no effect: it needs --model moe-lm; leave it out"),

@@ -9,10 +9,10 @@ use fretwork::Error;
 use fretwork::check::{self, Verdict};
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Variant};
-use fretwork::methods::{Every, Kind, MethodConfig};
+use fretwork::methods::{Every, Kind, MethodConfig, Rigl, Set, Updates};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
-    self, Activation, AdamW, Dropout, Dropping, Epilogue, Fresh, Sgd, Step, StepValues, Transpose,
+    self, Activation, AdamW, BlockInit, Dropout, Dropping, Epilogue, Sgd, Step, StepValues, Transpose,
 };
 use fretwork::random::{Key, Stream};
 use fretwork::reference::ValueScore;
@@ -402,10 +402,10 @@ fn blockwise(gpu: &Gpu, topology: &Topology) -> Outcome {
         ops::score_values(rec, &a, None, &scores[0], ValueScore::Largest)?;
         ops::score_values(rec, &a, Some(b.values()), &scores[1], ValueScore::Times)?;
         ops::mask(rec, masked.values(), &mask)?;
-        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, &Fresh::Zero, &step)?;
-        let uniform = Fresh::Uniform { limit: 0.5, key: Key([3, 4]) };
+        ops::renew_blocks(rec, &pattern, zeroed.values(), &born, &BlockInit::Zero, &step)?;
+        let uniform = BlockInit::Uniform { limit: 0.5, key: Key([3, 4]) };
         ops::renew_blocks(rec, &pattern, drawn.values(), &born, &uniform, &step)?;
-        ops::rest_blocks(rec, &pattern, rested.values(), &awake)?;
+        ops::zero_inactive_blocks(rec, &pattern, rested.values(), &awake)?;
         ops::decay_blocks(rec, &pattern, decayed.values(), &awake, [0.5, 2.0], &step)?;
         let (first, second) = (first.values(), second.values());
         ops::adamw(rec, trained.values(), a.values(), first, second, ADAM, None, Some(&older), &step)
@@ -427,7 +427,7 @@ fn values_brought_to_a_larger_pattern() {
             let values = [(); 2].map(|()| draws.tensor(&[few, block, block]));
             let outs = [(); 2].map(|()| BlockMatrix::alloc(gpu, Class::Scratch, "out", &new).unwrap());
             let map = gpu.zeros::<u32>(Class::Scratch, "map", &[old.places()]).unwrap();
-            let [a, b] = values.each_ref().map(|values| ops::Source { values, map: &map });
+            let [a, b] = values.each_ref().map(|values| ops::RemapSource { values, map: &map });
             let dispatches = run(gpu, |rec| {
                 ops::map_pattern(rec, &old, &map)?;
                 ops::remap_blocks(rec, a, None, &outs[0])?;
@@ -460,7 +460,7 @@ fn known_answers() {
     let (wrong, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     let open = || Ok(device(Some(SMALL), Sources::default()));
     let any = device(None, Sources::default());
-    check::share_out(
+    check::parallel_for_each(
         &check::by_kernel(&table),
         any.compilers(),
         open,
@@ -523,7 +523,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, 0.9),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Steps(6),
         batch: 90,
         epoch_steps: None,
@@ -571,8 +571,7 @@ fn a_run_with_large_values_resumes_to_the_same_bits() {
     let data = || Dataset::load(&Source::Digits, 1, 0).unwrap();
     let path = Path::new("memory");
     let mut settings = settings(vec![512, 512], 32);
-    settings.method = MethodConfig::new(Kind::Set, 0.9);
-    settings.method.updates.every = Every::Steps(2);
+    settings.method = Set { updates: Updates { every: Every::Steps(2), ..Updates::RIGL } }.into();
     settings.length = Length::Steps(12);
     let mut steps = 0;
     let mut stopped = Trainer::new(&gpu, settings.clone(), data()).unwrap();
@@ -597,18 +596,20 @@ fn a_run_with_large_values_resumes_to_the_same_bits() {
 fn growth_is_scored_by_what_fits() {
     let rigl = |score_rows| {
         let mut settings = settings(vec![256, 320], 16);
-        settings.method = MethodConfig { score_rows, ..MethodConfig::new(Kind::Rigl, 0.9) };
-        settings.method.updates.every = Every::Steps(2);
+        let updates = Updates { every: Every::Steps(2), ..Updates::RIGL };
+        settings.method = Rigl { updates, score_rows }.into();
         settings.batch = 360;
         settings
     };
     let [whole, split] = devices();
     // A row of 320 has 1280 bytes; the sixteenth of a batch would be 24 rows.
     let fitting = SMALL as usize / 1280 / 4 * 4;
-    assert_eq!((fitting, rigl(None).method.score_rows(360, usize::MAX)), (12, 24));
+    assert_eq!(fitting, 12);
     let loss = trained(&split, rigl(None)).2;
     assert!(loss.to_bits() == trained(&whole, rigl(Some(fitting))).2.to_bits());
-    assert!(loss.to_bits() != trained(&whole, rigl(None)).2.to_bits(), "the rows make no difference");
+    let default = trained(&whole, rigl(None)).2;
+    assert!(loss.to_bits() != default.to_bits(), "the rows make no difference");
+    assert!(default.to_bits() == trained(&whole, rigl(Some(24))).2.to_bits());
 
     let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let refused = Trainer::new(&split, rigl(Some(24)), data);

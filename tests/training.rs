@@ -40,7 +40,7 @@ fn settings(seed: u64, length: Length) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, 0.9),
+        method: MethodConfig::new(Kind::Static),
         length,
         batch: 128,
         epoch_steps: None,
@@ -297,7 +297,7 @@ fn settings_survive_to_the_last_bit() {
     let position = Position { step: 1, replaced: 0, loss_sum: 0.1, hits: 2.0 };
     for share in 1..100 {
         let sparsity = f64::from(share) / 100.0;
-        settings.method = MethodConfig::new(Kind::TopKast, sparsity);
+        settings.method = MethodConfig::new(Kind::TopKast);
         settings.learning_rate = sparsity / 3.0;
         let checkpoint =
             Checkpoint::new(settings.clone(), position, serde_json::json!({ "best": 0.1 / sparsity }));
@@ -338,7 +338,7 @@ fn slots_survive_and_are_validated() {
     let settings = lively(OptimizerKind::Sgd);
     for resting in [None, Some(2)] {
         let topology =
-            Topology::with_resting(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
+            Topology::with_inactive(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
         let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32).collect();
         let mut checkpoint = Checkpoint::new(settings.clone(), position, serde_json::Value::Null);
         checkpoint.put_sparse(name, &topology, &values);

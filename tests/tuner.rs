@@ -15,8 +15,9 @@ use fretwork::gpu::{
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
+use fretwork::report::run as report;
 use fretwork::sparse::Density;
-use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer, report};
+use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use half::f16;
 use serde_json::Value;
@@ -56,7 +57,7 @@ fn record_product(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     ops::dense(&mut rec, &lhs, &rhs, &out, Transpose::NN, Epilogue::None).unwrap();
 }
 
-/// The same of halves.
+/// [`record_product`] of f16.
 fn record_halves(gpu: &Gpu, [m, n, k]: [usize; 3]) {
     let room = |shape: &[usize]| gpu.zeros::<f16>(Class::Scratch, "operand", shape).unwrap();
     let (lhs, rhs, out) = (room(&[m, k]), room(&[k, n]), room(&[m, n]));
@@ -77,7 +78,7 @@ fn what_is_measured_is_found_again_by_another_process() {
     let first = gpu();
     let mut tuner = Tuner::open(&first, in_folder(folder.path()));
     record_product(&first, [64, 96, 32]);
-    // The same class, and another.
+    // A shape of one class with the first, and a shape of another class.
     record_product(&first, [80, 100, 36]);
     record_product(&first, [64, 96, 128]);
     assert_eq!(tuner.wanted(), 2);
@@ -320,7 +321,7 @@ fn settings() -> Settings {
             seed: 5,
         }
         .into(),
-        method: MethodConfig::new(Kind::Rigl, 0.3),
+        method: MethodConfig::new(Kind::Rigl),
         precision: Precision::F32,
         length: Length::Steps(8),
         batch: 200,
@@ -427,7 +428,7 @@ fn what_is_pruned_is_tuned_again() {
     let run = |tuned: bool| {
         let gpu = gpu();
         let mut settings = Settings { length: Length::Epochs(4), batch: 600, ..settings() };
-        settings.method = MethodConfig::new(Kind::Magnitude, 0.9);
+        settings.method = MethodConfig::new(Kind::Magnitude);
         let ModelConfig::Mlp(config) = &mut settings.model else { panic!("these are of perceptrons") };
         (config.sparsity, config.hidden) = (Some(0.9), vec![128, 128]);
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();

@@ -1,4 +1,4 @@
-//! The CPU twins against the f64 oracle, and the oracle against results that are wrong.
+//! CPU twins against the f64 oracle, and the oracle against wrong results.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,7 +12,7 @@ fn numbers(walk: &mut Walk, count: usize, magnitude: f32) -> Vec<f32> {
     (0..count).map(|_| (2.0 * walk.uniform() - 1.0) * magnitude).collect()
 }
 
-/// One random product of each family.
+/// Random problem for every matmul family.
 #[derive(Debug, Clone)]
 struct Case {
     seed: u64,
@@ -30,7 +30,7 @@ fn cases() -> impl Strategy<Value = Case> {
         (1usize..5, 1usize..5),
         0usize..BLOCKS.len(),
         1usize..20,
-        // Empty and full patterns come up often.
+        // Weighted towards empty and full patterns.
         prop_oneof![Just(0.0), Just(1.0), 0.0..1.0f64],
         (any::<bool>(), any::<bool>()),
         prop_oneof![Just(1e-3f32), Just(1.0), Just(1e3)],
@@ -111,7 +111,7 @@ proptest! {
 
     #[test]
     fn two_sparse_matrices_are_the_product(case in cases()) {
-        // Tokens by hidden units, and a weight of these.
+        // Left operand `[tokens, hidden]` and a weight, both block-sparse.
         let hidden = case.topology();
         let (b, k) = (hidden.block(), hidden.cols());
         let (tokens, n) = (hidden.rows(), b * (1 + case.other % 5));
@@ -127,7 +127,7 @@ proptest! {
         let truth = oracle::product(&dense_h, &dense_w, [tokens, n, k], Transpose::NN);
         prop_assert!(compare(&found, &truth.values, |i| truth.bound(i)).is_ok());
 
-        // Of a sparse product, the elements in its blocks.
+        // For sparse products, only elements in stored blocks.
         let among = |topology: &Topology, found: &[f32], truth: &oracle::Product| {
             let (b, n) = (topology.block(), topology.cols());
             let at = topology.coordinates().flat_map(|(row, col)| (0..b * b).map(move |w| (row * b + w / b) * n + col * b + w % b));
@@ -139,7 +139,7 @@ proptest! {
         let mut found = vec![f32::NAN; weight.elements()];
         reference::ssd(&hidden, &h, &x, &weight, &mut found);
         prop_assert!(among(&weight, &found, &oracle::product(&dense_h, &x, [k, n, tokens], Transpose::TN)));
-        // A value off by more than rounding explains is seen.
+        // The bound detects an error larger than rounding.
         if let Some(first) = found.first_mut() {
             *first += 0.1 * case.magnitude * case.magnitude;
             prop_assert!(!among(&weight, &found, &oracle::product(&dense_h, &x, [k, n, tokens], Transpose::TN)));
@@ -162,14 +162,14 @@ proptest! {
         prop_assert!(compare(&found, &wanted, |i| gamma(k + 1) * (truth.magnitudes[i] + added(i).abs())).is_ok());
     }
 
-    /// Every derivative is the slope of its function, by central differences away from kinks.
+    /// Derivatives agree with central differences away from kinks.
     #[test]
     fn derivatives_are_slopes(x in -6.0f32..6.0) {
         prop_assume!(x.abs() > 0.01);
         for activation in [Activation::Relu, Activation::Gelu, Activation::Silu, Activation::AllRelu { slope: -0.6 }] {
             let h = 1e-2f32;
             let slope = f64::from(activation.apply(x + h) - activation.apply(x - h)) / f64::from((x + h) - (x - h));
-            // The third derivative of none exceeds 2 away from its kink.
+            // Third derivatives are below 2 away from kinks, which bounds the truncation error.
             if x.abs() > h {
                 let error = (slope - f64::from(activation.derivative(x))).abs();
                 prop_assert!(error < 4e-4, "{activation} at {x}: {error:e}");
@@ -178,7 +178,7 @@ proptest! {
     }
 }
 
-/// What goes wrong in kernels goes wrong here by hand, and the oracle must object.
+/// The oracle rejects results with typical kernel errors, injected by hand.
 #[test]
 fn the_oracle_objects() {
     let topology = sparse::random(64, 96, 16, 9, Key::new(1, Stream::Pattern(0))).unwrap();
@@ -193,28 +193,28 @@ fn the_oracle_objects() {
     };
     assert!(verdict(&values, &topology).is_ok());
 
-    // A block of zeros, as if it had been dropped.
+    // A dropped block: zeros.
     let mut dropped = values.clone();
     dropped[3 * 256..4 * 256].fill(0.0);
     assert!(verdict(&dropped, &topology).is_err());
-    // Two blocks in each other's slots.
+    // Two swapped slots.
     let mut swapped = values.clone();
     let (a, b) = swapped.split_at_mut(256);
     a.swap_with_slice(&mut b[..256]);
     assert!(verdict(&swapped, &topology).is_err());
-    // One value off by a little more than rounding explains.
+    // One value with an error slightly above the bound.
     let mut off = values.clone();
     off[7] += 1e-4;
     assert!(verdict(&off, &topology).is_err());
-    // A stale buffer: the result of the step before.
+    // A stale buffer: the previous step's result.
     let stale: Vec<f32> = truth.values.iter().map(|x| (x * 1.001) as f32).collect();
     assert!(compare(&stale, &truth.values, |i| truth.bound(i)).is_err());
-    // The pattern of another topology.
+    // Another topology's pattern.
     let other = sparse::random(64, 96, 16, 9, Key::new(2, Stream::Pattern(0))).unwrap();
     assert!(verdict(&values, &other).is_err());
 }
 
-/// Three steps of each optimizer by hand, in f64, as PyTorch's documentation writes them.
+/// Three steps of each optimizer agree with PyTorch's documented formulas in f64.
 #[test]
 fn optimizers_are_their_formulas() {
     let grads = [0.5f32, -2.0, 0.25];
@@ -232,7 +232,7 @@ fn optimizers_are_their_formulas() {
     }
 
     let betas = [0.9f32, 0.999];
-    // A block that was there from the start, and one whose first step is the sixth and is as new as the first was.
+    // An initial block, and one whose first update is the sixth and has the corrections of a first update.
     for (births, first_step) in [(None, 0), (Some([6u32]), 5)] {
         let (mut value, mut first, mut second) = ([1.0f32], [0.0f32], [0.0f32]);
         let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
@@ -268,6 +268,24 @@ fn the_small_twins_do_what_they_say() {
     let (mut report, mut grad) = ([0.0f32; 2], [0.0f32; 4]);
     reference::mse(&[1.0, 2.0, 3.0, 4.0], &[0.0, 2.0, 1.0, 5.0], &mut report, &mut grad, 0.5);
     assert_eq!((report, grad), ([0.5, 2.5], [0.5, 0.0, 1.0, -0.5]));
+    let (mut report, mut grad) = ([9.0f32; 1], [9.0f32; 4]);
+    reference::mse(&[1.0, 2.0, 3.0, 4.0], &[0.0, 2.0, 1.0, 5.0], &mut report, &mut grad, 1.0);
+    assert_eq!((report, grad), ([1.5], [0.5, 0.0, 1.0, -0.5]));
+    reference::mse(&[1.0, 2.0, 3.0, 4.0], &[f32::NAN, 2.0, 1.0, 5.0], &mut report, &mut grad, 1.0);
+    assert_eq!((report, grad), ([0.0], [0.0; 4]));
+
+    // One-hot targets are labels.
+    let x = [0.5, -1.0, 2.0, 0.25, 0.25, -3.0];
+    let (mut hard, mut hard_grad, mut soft, mut soft_grad) = ([9.0; 4], [9.0; 6], [9.0; 4], [9.0; 6]);
+    reference::softmax_cross_entropy(&x, &[2, 1], &mut hard, &mut hard_grad, 0.5);
+    let wanted = [0.0, 0.0, 1.0, 0.0, 1.0, 0.0];
+    reference::soft_cross_entropy(&x, &wanted, &mut soft, &mut soft_grad, 0.5);
+    assert!(
+        hard.iter().chain(&hard_grad).zip(soft.iter().chain(&soft_grad)).all(|(a, b)| (a - b).abs() < 1e-6)
+    );
+    // A row that pads counts for nothing.
+    reference::soft_cross_entropy(&x, &[f32::NAN, 0.0, 1.0, 0.0, 1.0, 0.0], &mut soft, &mut soft_grad, 0.5);
+    assert_eq!((&soft[..2], &soft_grad[..3]), (&[0.0; 2][..], &[0.0; 3][..]));
 
     let mut sums = [10.0, 20.0];
     reference::column_sums(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sums, true);
@@ -286,14 +304,14 @@ fn the_small_twins_do_what_they_say() {
     reference::finite(&[1.0, f32::NEG_INFINITY], &mut status, 1, 1);
     assert_eq!(status, [0, 9]);
 
-    // Both kinks belong to the left.
+    // Both derivatives at a kink are those of the left side.
     for (activation, left) in [(Activation::Relu, 0.0), (Activation::AllRelu { slope: -0.6 }, -0.6)] {
         assert_eq!([activation.derivative(0.0), activation.derivative(-0.0)], [left; 2]);
         assert_eq!(activation.derivative(f32::MIN_POSITIVE), 1.0);
     }
 }
 
-/// What experts do between their products, and after them, in f64 and by other formulas.
+/// Hidden units of experts and the weighted combine, against independent formulas in f64.
 #[test]
 fn experts_are_their_formulas() {
     let topology = sparse::random(32, 48, 8, 11, Key::new(3, Stream::Pattern(0))).unwrap();
@@ -308,7 +326,7 @@ fn experts_are_their_formulas() {
         );
     };
     for gated in [false, true] {
-        // SiLU and its derivative, by the hyperbolic tangent.
+        // SiLU and its derivative via tanh.
         let silu = |x: f32| 0.5 * f64::from(x) * (1.0 + (0.5 * f64::from(x)).tanh());
         let slope = |x: f32| (silu(x + 1e-3) - silu(x - 1e-3)) / (f64::from(x + 1e-3) - f64::from(x - 1e-3));
         let factor = |i: usize| if gated { f64::from(u[i]) } else { 1.0 };

@@ -4,7 +4,9 @@
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Gpu, Options, Recorder};
-use fretwork::methods::{Every, Kind, Method, MethodConfig, Moment, Rigl, Set, Site, Surgery, Updates};
+use fretwork::methods::{
+    Every, Kind, LayerContext, Method, MethodConfig, MutableTopology, Phase, Rigl, Set, Updates,
+};
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology, connects};
@@ -18,7 +20,7 @@ fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings 
         first_rows: [None; 2],
         model: model(64, hidden, sparsity, seed).into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, sparsity),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Steps(steps),
         batch: 128,
         epoch_steps: None,
@@ -135,12 +137,16 @@ impl<M: Method> Method for Cut<M> {
         0.0
     }
 
-    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> fretwork::Result<()> {
-        self.0.update(rec, site)
+    fn updates(&self) -> Option<&Updates> {
+        self.0.updates()
     }
 
-    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> fretwork::Result<()> {
-        let Moment::Start { .. } = moment else { return Ok(()) };
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> fretwork::Result<()> {
+        self.0.update(rec, layer)
+    }
+
+    fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> fretwork::Result<()> {
+        let Phase::Start { .. } = phase else { return Ok(()) };
         // Of 4 x 4 blocks: the first layer writes units 0 and 1, the second reads units 2 and 3.
         let members = [(0..8u32).collect::<Vec<_>>(), (0..16).filter(|place| place % 4 >= 2).collect()];
         for ((param, _), members) in network.sparse_layers().into_iter().zip(members) {
@@ -152,16 +158,17 @@ impl<M: Method> Method for Cut<M> {
     }
 }
 
-fn cut(updates: bool) -> Settings {
-    let mut settings = settings(&[64, 64], 0.5, 1, 300);
-    settings.method.updates =
-        Updates { every: Every::Steps(if updates { 10 } else { 1000 }), ..settings.method.updates };
-    settings
+fn cut() -> Settings {
+    settings(&[64, 64], 0.5, 1, 300)
+}
+
+fn every(steps: u64) -> Updates {
+    Updates { every: Every::Steps(steps), ..Updates::RIGL }
 }
 
 #[test]
 fn a_network_without_a_path_says_so() {
-    let (summary, told) = run(cut(false), Some(Box::new(Cut(Rigl))));
+    let (summary, told) = run(cut(), Some(Box::new(Cut(Rigl { updates: every(1000), score_rows: None }))));
     assert!(summary.test_accuracy < 0.2, "{}", summary.test_accuracy);
     for sign in [
         "no path of blocks",
@@ -176,9 +183,9 @@ fn a_network_without_a_path_says_so() {
 /// Units behind a ReLU without any input have no gradient; new blocks that began at 0 there would stay at 0.
 #[test]
 fn growth_revives_a_dead_network() {
-    let (rigl, _) = run(cut(true), Some(Box::new(Cut(Rigl))));
+    let (rigl, _) = run(cut(), Some(Box::new(Cut(Rigl { updates: every(10), score_rows: None }))));
     assert!(rigl.test_accuracy > 0.6, "RigL: {}", rigl.test_accuracy);
-    let (set, _) = run(cut(true), Some(Box::new(Cut(Set))));
+    let (set, _) = run(cut(), Some(Box::new(Cut(Set { updates: every(10) }))));
     assert!(set.test_accuracy > 0.6, "SET: {}", set.test_accuracy);
 }
 
@@ -188,8 +195,7 @@ fn a_small_layer_is_updated() {
     let gpu = Gpu::request(Options::default()).unwrap();
     let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let mut settings = settings(&[64, 64], 0.8, 1, 61);
-    settings.method = MethodConfig::new(Kind::Set, 0.8);
-    settings.method.updates.every = Every::Steps(10);
+    settings.method = Set { updates: every(10) }.into();
     let folder = tempfile::tempdir().unwrap();
     let folder = fretwork::train::RunFolder::create(&folder.path().join("run")).unwrap();
     let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
@@ -208,7 +214,7 @@ fn a_small_layer_is_updated() {
 #[test]
 fn a_layer_that_cannot_change_says_so() {
     let mut settings = settings(&[16, 64], 0.8, 1, 10);
-    settings.method = MethodConfig::new(Kind::Rigl, 0.8);
+    settings.method = MethodConfig::new(Kind::Rigl);
     let (_, told) = run(settings, None);
     assert!(told.iter().any(|notice| notice.contains("topology cannot change")), "{told:?}");
 }

@@ -1,7 +1,7 @@
-//! Products and a training step under criterion, by the device's own clock where it has one: what a change of a kernel gains or
-//! costs, held against the run before. What compares kernels with each other is `fretwork bench`.
+//! Criterion benches of products and a training step, by the device's own clock where it has one. They compare a kernel with its
+//! previous run; `fretwork bench` compares kernels with each other.
 //!
-//! `cargo bench -p kernels-bench` times all of it, and `cargo bench -p kernels-bench -- dds` what has that in its name.
+//! `cargo bench -p kernels-bench` times all benches, and `cargo bench -p kernels-bench -- dds` those with `dds` in their names.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use fretwork::random::{Key, Stream};
 use fretwork::sparse::{self, BlockMatrix, Density, Pattern};
 use fretwork::train::{Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 
-/// Rows, outputs and inputs of the layers whose products are timed, multiples of the blocks.
+/// Rows, outputs and inputs of the layers whose products are timed, multiples of the block sides.
 const SMALL: [usize; 3] = [128, 512, 768];
 const LARGE: [usize; 3] = [256, 1024, 1024];
-/// Instead of the last, on a GPU.
+/// Layer that replaces `LARGE` on a GPU.
 const VAST: [usize; 3] = [512, 4096, 4096];
 
 const BLOCKS: [usize; 3] = [16, 64, 128];
 const DENSITIES: [f64; 2] = [0.1, 0.5];
 
-/// Rows of a training step, and how many steps are taken before it is timed, so that it has a batch to work on.
+/// Rows of a training step.
 const BATCH: usize = 128;
+/// Steps before the timing, which fill the batch.
 const STEPS: usize = 3;
 
 fn main() -> Result<()> {
@@ -46,7 +47,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What is timed, and by what.
+/// Device, its timer, and the layers that are timed.
 struct Device {
     gpu: Gpu,
     timer: Timer,
@@ -60,14 +61,14 @@ impl Device {
         Ok(Self { timer: Timer::new(&gpu)?, gpu, layers })
     }
 
-    /// Numbers around zero: zeros can be faster than what networks compute with.
+    /// Operand of random numbers in [-0.5, 0.5), since zeros can be faster than the values of a network.
     fn numbers(&self, case: u32, shape: &[usize]) -> Result<Tensor> {
         let mut walk = Key::new(1, Stream::Check(case)).walk();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
         Ok(self.gpu.upload(Class::Activations, "operand", shape, &values)?)
     }
 
-    /// What times a product.
+    /// Function that times the recorded work.
     fn timed(&self, record: impl FnOnce(&mut Recorder<'_>) -> fretwork::Result<()>) -> Result<Timed<'_>> {
         let mut rec = Recorder::new(&self.gpu);
         record(&mut rec)?;
@@ -80,10 +81,11 @@ impl Device {
     }
 }
 
-/// Says how long something takes so many times.
+/// Function that executes work a number of times and returns the time taken.
 type Timed<'a> = Box<dyn Fn(u64) -> Result<Duration> + 'a>;
 
-/// Times what `make` gives, which is made if it is wanted at all. Criterion takes no errors: the first is kept, and ends all.
+/// Times the work that `make` prepares; `make` runs only if the bench is selected. Criterion takes no errors, so the first error
+/// is kept and returned afterwards.
 fn bench<'a>(
     criterion: &mut Criterion,
     [group, name]: [&str; 2],
@@ -99,7 +101,7 @@ fn bench<'a>(
                 Some(timed) => timed(times),
                 None => make().and_then(|made| timed.insert(made)(times)),
             };
-            // Something has to be said, and is not kept.
+            // Criterion needs a duration; this one is discarded with the error.
             took.unwrap_or_else(|error| {
                 failed.get_or_insert(error);
                 Duration::from_secs(1)
@@ -122,12 +124,12 @@ fn dense(criterion: &mut Criterion, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Which of a layer's matrices is sparse, and so which of its products is timed.
+/// Product of a layer, by its sparse matrix.
 #[derive(Clone, Copy)]
 enum Family {
     /// `x * W^T`.
     Dds,
-    /// `W * x`, of columns rather than rows.
+    /// `W * x`, with feature-major activations.
     Dsd,
     /// `dy^T * x`.
     Sdd,
@@ -182,7 +184,7 @@ fn product<'a>(
     }
 }
 
-/// A training step on the digits, forward, back and the optimizer, again and again on one batch: rows a second.
+/// Times a training step on one batch of the digits: forward, backward and the optimizer.
 fn step(criterion: &mut Criterion, device: &Device) -> Result<()> {
     for (name, sparsity, block) in
         [("dense", None, 16), ("b16 at 0.1", Some(0.9), 16), ("b128 at 0.1", Some(0.9), 128)]
@@ -218,7 +220,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         }
         .into(),
         precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static, sparsity.unwrap_or(0.0)),
+        method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1000),
         batch: BATCH,
         epoch_steps: None,

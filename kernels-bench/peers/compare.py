@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
-"""Fretwork beside its peers: the same work, in turns on the same machine, in one table.
+"""Fretwork compared with other systems: the same work in interleaved rounds on one machine, in one table.
 
-A layer's products and ten training steps in PyTorch and in Burn, and whole epochs of SET in SciPy; each peer is a program of
-its own beside this file. What is not there is named, with how to get it.
+The work is a layer's products and ten training steps, in PyTorch and Burn, and whole epochs of SET, in SciPy. Each baseline is a
+program beside this file. A missing system is named, with the command that installs it.
 
 The SET networks are 784-1000-1000-1000-10, on the first 20,000 images of Fashion-MNIST with All-ReLU, tested on the first 1,000
-test images. The peer is there twice, with the published program's arrays and arithmetic and with better ones. Fretwork has
-about as many parameters as the peer, whose number is drawn, or a third of them. What is compared is the median epoch, the test not
-included.
+test images. The baseline runs twice, with the published program's arrays and arithmetic and with faster ones. Fretwork has about
+as many parameters as the baseline, whose number is random, or a third of them. The time of an epoch is the median, without the
+test.
 
     cargo build --release
     python3 kernels-bench/peers/compare.py [--turns 3] [--epochs 6] [--only products] [--only set]
         [--dtype f16] [--rows N] [--hidden N,N,..] [--batch N] [--density 0.1]
 
-The second line is about products and steps: what operands are stored in, and sizes in the place of those that suit the device.
-Burn has its own sizes, so it stays away from others.
+The options of the second line set type and sizes of products and steps, by default sizes that suit the device. Burn runs at its
+default sizes only, and is left out at others.
 
-Peers in Python run under the Python that runs this, so call it with one that has them.
+Baselines in Python run under the Python that runs this file.
 """
 import argparse
 import importlib.util
@@ -30,11 +30,11 @@ HERE = Path(__file__).resolve().parent
 PROGRAM = HERE.parents[1] / "target/release/fretwork"
 BURN = HERE / "burn/target/release/burn-peer"
 ROWS, BATCH = 20_000, 128
-EQUAL = "0.9585"  # as many parameters as the peer's: 20 * (inputs + outputs) weights a layer
+EQUAL = "0.9585"  # as many parameters as the baseline: 20 * (inputs + outputs) weights a layer
 
 
 def lines(command):
-    """The JSON lines that a program prints."""
+    """JSON lines printed by a program."""
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise SystemExit(f"{command[0]} failed: {result.stderr.strip()}")
@@ -42,7 +42,7 @@ def lines(command):
 
 
 def needs(*modules):
-    """How to get what is not installed of these, or nothing."""
+    """Command that installs the missing modules, or None."""
     missing = [module for module in modules if importlib.util.find_spec(module) is None]
     return f"{sys.executable} -m pip install {' '.join(missing)}" if missing else None
 
@@ -59,7 +59,7 @@ def fretwork_products(sizes, density):
                 continue
             prefix = "10 steps, " if subject == "step" else ""
             for row in table["rows"]:
-                if row["part"] in ("baseline", "rival"):
+                if row["role"] in ("baseline", "candidate"):
                     seconds = [second / row["times"] for second in row["seconds"]]
                     found.append(dict(what=prefix + row["name"], operations=row["operations"], seconds=seconds))
     return found
@@ -75,7 +75,7 @@ def burn_products():
 
 
 def products(turns, sizes, density):
-    """Products and steps: all systems in turns."""
+    """Times products and steps of all systems in interleaved rounds."""
     systems = {"fretwork": (lambda: fretwork_products(sizes, density), None if PROGRAM.exists() else "cargo build --release")}
     systems["PyTorch"] = (lambda: torch_products(sizes, density), needs("torch"))
     build = f"cargo build --release --manifest-path {BURN.parents[2] / 'Cargo.toml'}"
@@ -98,7 +98,7 @@ def products(turns, sizes, density):
         for system, (operations, seconds) in by_system.items():
             median = statistics.median(seconds)
             times = "" if system == "fretwork" or not ours else f"{median / statistics.median(ours[1]):.2f}"
-            # Another device, another size.
+            # Systems may choose different sizes, by their device.
             if ours and abs(operations / ours[0] - 1) > 0.02:
                 times = "of another size"
             print(f"| {what} | {system} | {median * 1e3:.2f} | {operations / median / 1e9:.1f} | {times} |")
@@ -124,7 +124,7 @@ def fretwork_set(seed, epochs, method, sparsity):
 
 
 def sets(turns, epochs):
-    """Epochs of SET: both systems in turns."""
+    """Times epochs of SET of both systems in interleaved rounds."""
     how = needs("numpy", "scipy", "numba")
     if how:
         print(f"SET on SciPy is not here: {how}\n")
@@ -145,7 +145,7 @@ def sets(turns, epochs):
     median = {name: statistics.median(seconds for seconds, *_ in rows) for name, rows in found.items()}
     published, feature_major, *_ = median.values()
     for name, rows in found.items():
-        times = " | ".join(f"{peer / median[name]:.2f}" for peer in (published, feature_major))
+        times = " | ".join(f"{baseline / median[name]:.2f}" for baseline in (published, feature_major))
         accuracy = ", ".join(f"{accuracy:.3f}" for _, accuracy, _ in rows)
         print(f"| {name} | {rows[0][2]:,} | {median[name]:.2f} | {times} | {accuracy} |")
 

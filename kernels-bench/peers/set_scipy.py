@@ -1,18 +1,17 @@
 #!/usr/bin/env python3
-"""Benchmark peer: a "truly sparse" SET multilayer perceptron on the CPU, with SciPy CSR matrices.
+"""Baseline: a "truly sparse" SET multilayer perceptron on the CPU, with SciPy CSR matrices.
 
-It does what a NumPy/SciPy user would do today, so that a GPU library has something to be compared with: only the
-weights that exist are stored and updated, there are no masks over dense matrices. Everything is float32, and features are
-standardized. SciPy's sparse products run on one thread; the weight gradient, in Numba, runs on all, or on as many as
-NUMBA_NUM_THREADS says.
+It stands for the NumPy and SciPy of today: only present weights are stored and updated, without masks over dense
+matrices. All arithmetic is float32, and features are standardized. SciPy's sparse products run on one thread; the weight
+gradient, in Numba, runs on all cores, or on NUMBA_NUM_THREADS of them.
 
-There are two of it, of one accuracy. By default activations lie feature-major, (features, batch), and weights are CSR of
+There are two variants of equal accuracy. By default activations are feature-major, (features, batch), and weights are CSR of
 shape (n_out, n_in), so that the forward product, the backward product (the transpose is a CSC view) and the sampled weight
 gradient all run along contiguous batch rows. With --published arrays and arithmetic are those of the published program:
-a sample's features lie together, the gradient is summed across them, and gradients, momentum and weights are sparse
+a sample's features are contiguous, the gradient is summed across them, and gradients, momentum and weights are sparse
 matrices that are added as such. Biases do not decay, and a last batch that is not full is trained on, in both.
 
-The method is that of:
+The method is from:
 - Mocanu et al. 2018, "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by
   network science", Nature Communications 9, 2383: Erdos-Renyi layers and their evolution (SET).
 - Curci, Mocanu, Pechenizkiy 2021, "Truly Sparse Neural Networks at Scale", arXiv:2102.01732: All-ReLU, CPU training.
@@ -29,7 +28,7 @@ import numba
 import numpy as np
 from scipy import sparse
 
-SYSTEM_DATA = Path("/usr/share/datasets/fashion-mnist")  # where Debian's dataset-fashion-mnist puts it
+SYSTEM_DATA = Path("/usr/share/datasets/fashion-mnist")  # the folder of Debian's package dataset-fashion-mnist
 F32 = np.float32
 
 
@@ -57,7 +56,7 @@ def load(folder, split, rows):
 
 
 def standardized(x, test_x):
-    """Both with mean 0 and standard deviation 1 in each feature of the first; a feature that never changes becomes 0."""
+    """Standardizes both by the mean and deviation of the first; a constant feature becomes 0."""
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation == 0] = np.inf
     return (x - mean) / deviation, (test_x - mean) / deviation
@@ -77,7 +76,7 @@ def weight_gradient(indptr, indices, delta, inputs, scale, out):
 
 @numba.njit(parallel=True, fastmath=True)
 def published_gradient(rows, columns, delta, inputs, out):
-    """The same down arrays of (batch, features): the next sample is a row of features away."""
+    """SDDMM over arrays of (batch, features), in which consecutive samples are a row of features apart."""
     for k in numba.prange(len(out)):
         total = np.float32(0)
         for sample in range(delta.shape[0]):
@@ -160,7 +159,7 @@ class Layer:
 
 
 class PublishedLayer(Layer):
-    """The same as (features, batch) in Fortran's order, which is (batch, features) in C's, and with matrices for arrays."""
+    """Variant on (features, batch) in Fortran order, which is (batch, features) in C order, with matrices for arrays."""
 
     def __init__(self, n_in, n_out, epsilon, rng):
         super().__init__(n_in, n_out, epsilon, rng)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Benchmark peer: what fretwork's `bench` times, in PyTorch.
+"""Baseline in PyTorch of the work that `fretwork bench` times.
 
 A layer's products, 1024 x 1024 with 256 rows on a CPU and 4096 x 4096 with 512 rows on CUDA: dense, block-sparse (BSR: MKL's
 on a CPU, Triton's on CUDA) and element-sparse (CSR, on a CPU); ten training steps of 784-1024-1024-10 with 128 rows and AdamW,
-dense and with a mask of blocks, which is how sparse training is done where there are no sparse kernels; experts' products in
+dense and with a mask of blocks, the usual way of sparse training without sparse kernels; experts' products in
 one call (`grouped_mm`, on CUDA). With `--dtype f16` operands are half precision, and steps are under autocast with a loss scale.
-Prints a JSON line for each thing timed, and one with the reason for each that cannot be.
+Prints a JSON line for each timing, and one with the reason for each that fails.
 
     torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1] [--dtype f32|f16] [--rows N] [--hidden N,N,..] [--batch N]
 """
@@ -31,24 +31,24 @@ class Timer:
             torch.cuda.synchronize()
 
     def __call__(self, what, operations, run):
-        """Times `run`, or says why it cannot be run here."""
+        """Times `run`, or prints the reason why it fails."""
         seconds = []
         try:
-            for turn in range(self.rounds + 2):
+            for call in range(self.rounds + 2):
                 self.wait()
                 start = time.perf_counter()
                 run()
                 self.wait()
-                if turn >= 2:
+                if call >= 2:
                     seconds.append(time.perf_counter() - start)
-        except Exception as error:  # whatever a build of PyTorch has to say against it
+        except Exception as error:  # a build of PyTorch may refuse in many ways
             print(json.dumps(dict(what=what, missing=str(error).splitlines()[0])), flush=True)
             return
         print(json.dumps(dict(what=what, operations=operations, seconds=seconds)), flush=True)
 
 
 def block_mask(out, inputs, block, density, generator):
-    """Exactly as many blocks as the density says, anywhere."""
+    """Random mask with exactly round(density * places) blocks."""
     places = (out // block) * (inputs // block)
     chosen = torch.zeros(places, dtype=torch.bool)
     chosen[torch.randperm(places, generator=generator)[: round(density * places)]] = True
@@ -69,7 +69,7 @@ def products(timer, device, density, dtype, rows):
     timer("dense x * W^T", operations, lambda: x @ w.T)
     timer("dense dy * W", operations, lambda: dy @ w)
     timer("dense dy^T * x", operations, lambda: dy.T @ x)
-    # Feature-major activations, as sparse products on the left want them.
+    # Sparse products on the left need feature-major activations.
     columns = x.T.contiguous()
     for block in BLOCKS:
         mask = block_mask(side, side, block, density, generator).to(device)
@@ -91,7 +91,7 @@ def products(timer, device, density, dtype, rows):
 
 
 class Network(nn.Module):
-    """784 inputs, hidden layers under masks where there are any, and 10 classes."""
+    """Network of 784 inputs, hidden layers under optional masks, and 10 classes."""
 
     def __init__(self, hidden, masks):
         super().__init__()
@@ -148,9 +148,9 @@ def main():
     parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     print(json.dumps(dict(system=f"PyTorch {torch.__version__}", device=options.device, threads=torch.get_num_threads())))
-    # As exact as fretwork's f32: no TF32.
+    # TF32 is off, since fretwork's f32 is full precision.
     torch.backends.cuda.matmul.allow_tf32 = False
-    warnings.filterwarnings("ignore", message="Sparse")  # that they are in beta
+    warnings.filterwarnings("ignore", message="Sparse")  # warnings of beta status
     timer = Timer(options.device, options.rounds)
     dtype = TYPES[options.dtype]
     products(timer, options.device, options.density, dtype, options.rows)

@@ -1,8 +1,7 @@
-//! How many neurons one hidden layer can have before memory runs out: 784-N-10, blocks of 64, 99 % of them absent, 128 rows,
-//! AdamW, two steps for each N.
+//! Widest hidden layer that fits in memory: 784-N-10, blocks of 64, 99 % sparse, batches of 128, AdamW, two steps for each N.
 //!
-//! `cargo run --release -p kernels-bench --bin ladder` prints a table; `--json FILE` also keeps it. What is predicted to take
-//! more than `--limit-gib`, 8 without it, is not tried.
+//! `cargo run --release -p kernels-bench --bin ladder` prints a table; `--json FILE` also writes it. A width whose predicted size
+//! exceeds `--limit-gib`, by default 8, is not tried.
 
 use std::time::Instant;
 
@@ -25,7 +24,7 @@ const BATCH: usize = 128;
 const SPARSITY: f64 = 0.99;
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Each a multiple of the block; from the last on they double.
+/// First widths, multiples of the block; each further width is twice the previous one.
 const RUNGS: [usize; 4] = [64_000, 250_048, 1_000_000, 2_000_000];
 
 fn main() -> Result<()> {
@@ -75,7 +74,7 @@ fn arguments() -> Result<(Option<String>, f64)> {
     Ok((json, limit))
 }
 
-/// Climbs until something is in the way, and says what.
+/// Trains networks of growing width until one does not fit, and returns the reason.
 fn climb(
     widths: impl Iterator<Item = usize>,
     limit: f64,
@@ -99,8 +98,8 @@ fn climb(
     Ok(String::new())
 }
 
-/// Bytes on the device, from sizes alone: values, gradients and both moments, and rows after the activation and on
-/// the way back. Buffers that are reused are rounded up by a quarter at most.
+/// Predicted bytes on the device: values, gradients and both moments, and the activations with their gradients. Pooled buffers
+/// are rounded up by at most a quarter.
 fn predict(neurons: usize) -> u64 {
     let inputs = INPUTS.next_multiple_of(BLOCK);
     let blocks = inputs / BLOCK * (neurons / BLOCK);
@@ -111,15 +110,15 @@ fn predict(neurons: usize) -> u64 {
     16 * parameters as u64 + 2 * rows.next_multiple_of(step)
 }
 
-/// On a device of its own, so that nothing is left from the last one.
+/// Trains one width on a device of its own, so that no buffer of the previous width is left.
 fn rung(neurons: usize) -> Result<serde_json::Value> {
     let gpu = &Gpu::request(Options::default())?;
-    // The peak of this process is counted anew, where the system allows it.
+    // Resets the peak resident size of this process, where the system allows it.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
     let mut trainer = Trainer::new(gpu, settings(neurons), noise()?)?;
     let (mut seconds, mut began) = (Vec::new(), Instant::now());
     let summary = trainer.run(None, &mut |event| {
-        // The first step compiles the kernels; what counts is the second.
+        // The first step compiles the kernels, so the second one counts.
         if matches!(event, Event::Progress { .. }) && gpu.finish().is_ok() {
             seconds.push(began.elapsed().as_secs_f64());
             began = Instant::now();
@@ -172,7 +171,7 @@ fn settings(neurons: usize) -> Settings {
             seed: 1,
         }
         .into(),
-        method: MethodConfig::new(Kind::Static, SPARSITY),
+        method: MethodConfig::new(Kind::Static),
         precision: Precision::F32,
         length: Length::Steps(2),
         batch: BATCH,
@@ -185,7 +184,7 @@ fn settings(neurons: usize) -> Settings {
     }
 }
 
-/// Rows for two steps, and one to test on.
+/// Random data set: training rows for two steps, and one test row.
 fn noise() -> Result<Dataset> {
     let mut walk = Key::new(1, Stream::Check(0)).walk();
     let mut rows = |count: usize| {
@@ -196,7 +195,7 @@ fn noise() -> Result<Dataset> {
     Ok(Dataset::of_tables("noise", rows(2 * BATCH)?, rows(1)?, CLASSES))
 }
 
-/// The most memory that this process has had at one time, the software driver's buffers included.
+/// Peak resident bytes of this process, buffers of a software driver included.
 fn peak_resident() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -1,4 +1,4 @@
-// out = grad * activation'(pre), through the same dropout as the forward pass, element by element.
+// Backward pass of activation and dropout: out = grad * activation'(pre) * dropout factor, elementwise.
 import package::common::grid::workgroup_index;
 import package::common::activation::derivative;
 import package::common::dropout::kept;
@@ -10,7 +10,7 @@ struct Params {
     dropout_rate: f32,
     dropout_key_0: u32,
     dropout_key_1: u32,
-    // Where in the whole these elements begin.
+    // Index of the window's first element in the whole tensor.
     @if(window)
     first: u32,
 }

@@ -1,7 +1,8 @@
-// Causal attention: out = sum of p * v over the keys up to a query's own, where p is the softmax of q * k * scale.
+// Causal attention, forward: out = sum of p * v over keys up to the query's position, with p = softmax(q * k *
+// scale).
 //
-// The softmax is taken on the way: sums are of exponentials less the largest score so far, and are scaled down where a
-// larger one comes. lse, the logarithm of the sum of all exponentials, is what the backward pass needs to have p again.
+// Online softmax: running sums are relative to the largest score so far and are rescaled when a larger one appears.
+// lse, the log-sum-exp of the scores, lets the backward pass recompute p.
 import package::attention::rows::{
     params, qkv, place, row_of, part_at, row_at, load, scale, products, Rows, Each, ROWS, QUADS,
 };
@@ -29,7 +30,7 @@ fn main(
         var p = products(&q, part_at(here.first + key, 1u, here.head));
         var shrink: Each;
         for (var r = 0u; r < ROWS; r++) {
-            // Where there is a later row, its last keys are no keys of this one.
+            // Rows of an invocation share the loop over keys; keys past an earlier row's own position are masked out.
             let counts = key <= row_of(here, r);
             let known = select(largest[r], p[r], key == 0u);
             let peak = select(known, max(known, p[r]), counts);

@@ -1,7 +1,8 @@
-// The gradients of the keys and their values: dk = scale * sum of p * (grad * v - delta) * q and dv = sum of p * grad
-// over the queries from a key's own on, where p = exp(q * k * scale - lse).
+// Causal attention, gradients of keys and values: dk = scale * sum of p * (grad * v - delta) * q and dv = sum of p *
+// grad over the queries from the key's own position on, with p = exp(q * k * scale - lse).
 //
-// Queries are walked from the last one back: so all invocations begin with the same, and each stops at its own.
+// The loop over queries descends from the last one: all invocations start at the same query, which keeps loads
+// uniform, and each stops at its own position.
 import package::attention::rows::{
     params, place, row_of, part_at, row_at, load, scale, total, products, add, Rows, Each, ROWS, QUADS,
 };
@@ -34,7 +35,8 @@ fn main(
         let number = token * params.heads + here.head;
         var p = products(&k, q);
         for (var r = 0u; r < ROWS; r++) {
-            // Where there is an earlier row, its first queries are no queries of this one.
+            // Rows of an invocation share the loop over queries; queries before a later row's own position are masked
+            // out.
             p[r] = select(0.0, exp(p[r] - lse[number]), left > row_of(here, r));
         }
         let at = row_at(token, here.head);

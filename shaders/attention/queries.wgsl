@@ -1,5 +1,5 @@
-// The gradient of the queries: dq = scale * sum of p * (grad * v - delta) * k over the keys up to a query's own, where
-// p = exp(q * k * scale - lse). delta = grad * out, which the gradients of the keys need too, is stored.
+// Causal attention, gradient of the queries: dq = scale * sum of p * (grad * v - delta) * k over keys up to the
+// query's position, with p = exp(q * k * scale - lse). Also stores delta = grad * out, which the key gradients need.
 import package::attention::rows::{
     params, place, row_of, part_at, row_at, load, scale, total, products, add, Rows, Each, ROWS, QUADS,
 };
@@ -43,7 +43,7 @@ fn main(
         var slope = products(&g, part_at(here.first + key, 2u, here.head));
         let scores = products(&q, k);
         for (var r = 0u; r < ROWS; r++) {
-            // Where there is a later row, its last keys are no keys of this one.
+            // Rows of an invocation share the loop over keys; keys past an earlier row's own position are masked out.
             let p = select(0.0, exp(scores[r] - norm[r]), key <= row_of(here, r));
             slope[r] = p * (slope[r] - level[r]);
         }

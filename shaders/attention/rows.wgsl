@@ -1,9 +1,9 @@
-// What the attention kernels share: qkv[tokens, 3 * width] holds the queries, keys and values of all heads side by
-// side, BLOCK columns a head.
+// Row tiles of the attention kernels: qkv[tokens, 3 * width] holds the queries, keys and values of all heads side by
+// side, BLOCK columns per head.
 //
-// An invocation owns ROWS neighbouring rows of one head of one sequence and keeps them in registers. What it walks over is
-// the same for its whole workgroup, so every load in a loop is uniform. Drivers that run on the CPU spend most of their
-// time on these loads, so there several rows share them; GPUs are short of registers first.
+// An invocation owns ROWS consecutive rows of one head of one sequence, in registers. The inner loop is uniform over
+// the workgroup, and so are its loads. CPU drivers spend most of their time on these loads, which several rows per
+// invocation amortise; GPUs are short of registers first.
 import package::common::grid::workgroup_index;
 import package::constants::BLOCK;
 
@@ -11,7 +11,7 @@ struct Params {
     sequences: u32,
     context: u32,
     heads: u32,
-    // 1 / sqrt(BLOCK), what products of queries and keys are multiplied by.
+    // 1 / sqrt(BLOCK), the factor of all query-key products.
     scale: f32,
 }
 
@@ -23,17 +23,17 @@ const QUADS = BLOCK / 4u;
 @if(several) const ROWS = clamp(64u / BLOCK, 1u, 4u);
 @if(!several) const ROWS = 1u;
 
-// A number for each row.
+// One scalar per owned row.
 alias Each = array<f32, ROWS>;
-// One head's columns of each row.
+// One head's columns of each owned row.
 alias Rows = array<array<vec4<f32>, QUADS>, ROWS>;
 
-// Where an invocation is at work.
+// Rows owned by an invocation.
 struct Place {
-    // The first token of the sequence.
+    // First token of the sequence.
     first: u32,
     head: u32,
-    // Its first row, past the context where there is nothing to do, and its last.
+    // First owned row within the sequence, `context` or more for an idle invocation, and the last.
     row: u32,
     last: u32,
 }
@@ -42,29 +42,29 @@ fn place(id: vec3<u32>, count: vec3<u32>, lane: u32) -> Place {
     let tiles = (params.context + ROWS * LANES - 1u) / (ROWS * LANES);
     let index = workgroup_index(id, count);
     let sequence = index / tiles / params.heads;
-    // A folded grid may have a few workgroups too many.
+    // A folded grid may hold a few surplus workgroups.
     let row = select(params.context, (index % tiles * LANES + lane) * ROWS, sequence < params.sequences);
     return Place(
         sequence * params.context, index / tiles % params.heads, row, min(row + ROWS, params.context) - 1u,
     );
 }
 
-// One of its rows. Those past the context are the last one again: they compute and store what it does.
+// Row r of an invocation. Rows past the context repeat the last one and store the same results.
 fn row_of(here: Place, r: u32) -> u32 {
     return min(here.row + r, here.last);
 }
 
-// Where the queries, the keys (part 1) and the values (part 2) of a token stand in `qkv`.
+// Offset in `qkv` of a token's query (part 0), key (1) or value (2).
 fn part_at(token: u32, part: u32, head: u32) -> u32 {
     return ((token * 3u + part) * params.heads + head) * QUADS;
 }
 
-// Where a head's part of a row stands in a matrix of the width of all heads.
+// Offset of a head's columns in a `[tokens, width]` matrix.
 fn row_at(token: u32, head: u32) -> u32 {
     return (token * params.heads + head) * QUADS;
 }
 
-// A part of each row.
+// Loads one part (query, key or value) of each owned row.
 fn load(rows: ptr<function, Rows>, here: Place, part: u32) {
     for (var r = 0u; r < ROWS; r++) {
         let at = part_at(here.first + row_of(here, r), part, here.head);
@@ -86,7 +86,7 @@ fn total(sum: vec4<f32>) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
 
-// The inner products of the rows and what stands at `at` in `qkv`.
+// Dot products of the owned rows with the vector at offset `at` of `qkv`.
 fn products(rows: ptr<function, Rows>, at: u32) -> Each {
     var sums: array<vec4<f32>, ROWS>;
     for (var c = 0u; c < QUADS; c++) {
@@ -102,7 +102,7 @@ fn products(rows: ptr<function, Rows>, at: u32) -> Each {
     return each;
 }
 
-// Adds to each row its factor times what stands at `at` in `qkv`.
+// rows[r] += factors[r] * the vector at offset `at` of `qkv`.
 fn add(rows: ptr<function, Rows>, factors: ptr<function, Each>, at: u32) {
     for (var c = 0u; c < QUADS; c++) {
         let x = qkv[at + c];

@@ -1,4 +1,4 @@
-// Sets of blocks, a bit each: the intersection of two, their union, or the first without the second.
+// Set operations on bit sets of blocks: intersection, union or difference.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,4 +1,4 @@
-// How many bits of a set are set, or that many more.
+// Population count of a bit set, stored in or added to out[0].
 import package::common::rank::{rank, rank_total, WIDTH};
 
 struct Params {

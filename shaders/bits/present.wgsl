@@ -1,4 +1,4 @@
-// Adds the stored blocks of a pattern to a set.
+// Adds the stored blocks of a pattern to a bit set.
 import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 

@@ -1,12 +1,12 @@
-// When the blocks of one pattern came, brought to another: a block that only the new one has comes now. A slot that the old
-// one does not have, ABSENT among them, is no block.
+// Transfers birth steps from one pattern to another: blocks only in the new pattern are born at `now`. Slots in the
+// map that the old pattern does not have, such as ABSENT, count as missing.
 import package::common::grid::workgroup_index;
 import package::common::topology::slot_place;
 
 struct Params {
     n: u32,
     now: u32,
-    // Slots of the old pattern.
+    // Number of slots of the old pattern.
     slots: u32,
 }
 

@@ -1,5 +1,4 @@
-// Decoupled decay of values, by one rate for the blocks of a set and another for those outside it:
-// value *= 1 - learning rate * rate.
+// Decoupled weight decay with one rate inside a set of blocks and another outside: value *= 1 - learning_rate * rate.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 import package::common::topology::slot_place;
@@ -9,12 +8,12 @@ struct Params {
     n: u32,
     inside: f32,
     outside: f32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<f32>;
-@group(0) @binding(1) var<storage, read> awake: array<u32>;
+@group(0) @binding(1) var<storage, read> active_blocks: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -28,6 +27,6 @@ fn main(
         return;
     }
     let place = slot_place(params.first + i / (BLOCK * BLOCK));
-    let member = ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
+    let member = ((active_blocks[place / 32u] >> (place % 32u)) & 1u) == 1u;
     values[i] *= max(0.0, 1.0 - now.learning_rate * select(params.outside, params.inside, member));
 }

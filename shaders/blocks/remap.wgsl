@@ -1,6 +1,6 @@
-// The values of one pattern brought to another: a block that both have is copied, one that only the new has is 0. With two
-// sources: the weighted sum of both, where a block that a source lacks counts as 0. A map's slot that its source does not
-// have, ABSENT among them, is no block.
+// Transfers block values from one pattern to another: blocks in both are copied, blocks only in the new pattern are
+// 0. With two sources, the weighted sum of both; a block missing from a source counts as 0. Slots in a map that its
+// source does not have, such as ABSENT, count as missing.
 import package::common::grid::workgroup_index;
 import package::common::topology::slot_place;
 import package::constants::BLOCK;
@@ -11,9 +11,9 @@ struct Params {
     weight_a: f32,
     @if(both)
     weight_b: f32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
-    // Slots of each source.
+    // Number of slots of each source.
     slots_a: u32,
     @if(both)
     slots_b: u32,

@@ -1,6 +1,6 @@
-// New values for the blocks that have come since weights last moved: 0, or uniform within +- limit; where reviving, the latter
-// only in rows of blocks that are silent. A draw depends on the block's place in the grid and not on its slot. An invocation is a
-// row of a block.
+// Initial values for blocks grown since the last weight update: 0, or uniform in [-limit, limit]; with `reviving`,
+// uniform only in silent block rows and 0 elsewhere. Draws are indexed by the block's grid position, independent of
+// its slot. One invocation per row of a block.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(scaled)
@@ -13,7 +13,7 @@ import package::constants::BLOCK;
 import package::common::random::{threefry, unit};
 
 struct Params {
-    // Rows of all blocks.
+    // Number of rows of all bound blocks.
     rows: u32,
     @if(uniform)
     limit: f32,
@@ -21,13 +21,13 @@ struct Params {
     key_0: u32,
     @if(uniform)
     key_1: u32,
-    // Where in the whole these slots begin.
+    // Index of the window's first slot.
     first: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> born: array<u32>;
-// 1 for rows of blocks that pass no gradient on.
+// 1 for block rows that pass no gradient on.
 @if(reviving) @group(0) @binding(2) var<storage, read> silent: array<u32>;
 @if(scaled) @group(0) @binding(5) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;

@@ -1,5 +1,5 @@
-// out = x, and nothing else: as fast as memory is read and written. An invocation copies four elements, and at each of them
-// neighbours copy neighbours.
+// Copy, out = x: measures memory bandwidth. An invocation copies four elements at a stride of the workgroup size, so
+// that loads and stores are coalesced.
 import package::common::grid::workgroup_index;
 
 struct Params {

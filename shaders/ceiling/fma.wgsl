@@ -1,9 +1,9 @@
-// Multiply-adds in registers: as fast as the device computes when nothing is loaded. An invocation has twelve sums that do
-// not wait for each other, which is enough to hide how long one takes and fits the sixteen registers of a CPU's vectors.
+// Fused multiply-adds in registers: measures peak arithmetic throughput. Twelve independent accumulators per
+// invocation hide the latency of one multiply-add and fit the sixteen vector registers of a CPU.
 import package::common::grid::workgroup_index;
 
 struct Params {
-    // Invocations.
+    // Number of invocations that store a result.
     n: u32,
     rounds: u32,
     factor: f32,
@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(0) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Multiply-adds of each sum in a round.
+// Multiply-adds per accumulator and round.
 const STEPS = 16u;
 
 @compute @workgroup_size(64)
@@ -23,8 +23,8 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = workgroup_index(id, count) * 64u + local;
-    // All differ, so that none is computed for another. Those beyond the end compute too: where a driver keeps track of who
-    // has left, every step would ask.
+    // Accumulators differ, so that the compiler cannot merge them. Invocations past the end compute too: CPU drivers
+    // would otherwise check a lane mask at every step.
     var a = vec4<f32>(f32(i)) + vec4<f32>(0.0, 1.0, 2.0, 3.0);
     var b = a + 4.0;
     var c = a + 8.0;

@@ -1,12 +1,12 @@
-// y[t] = the sum over a token's choices of weight * x[row of the choice], choice by choice. A workgroup is 32 invocations
-// of one token, of 4 columns each, or of one where four does not divide a row. A choice whose row is not there, ABSENT among
-// them, adds nothing.
+// Weighted combine of expert outputs: y[t] = sum over the token's assignments of weight * x[row of the assignment],
+// in order. A workgroup is 32 invocations of one token, each with 4 columns, or 1 where four does not divide the row.
+// Assignments without a row, such as ABSENT, add nothing.
 import package::common::grid::workgroup_index;
 
 struct Params {
     tokens: u32,
-    choices: u32,
-    // Columns.
+    assignments: u32,
+    // Columns of x and y.
     n: u32,
     // Rows of x.
     rows: u32,
@@ -23,11 +23,11 @@ struct Params {
 const LANES = 32u;
 
 @if(!out_scalar)
-const WIDE = 4u;
+const VECTOR = 4u;
 @if(!out_scalar)
 alias Value = vec4<f32>;
 @if(out_scalar)
-const WIDE = 1u;
+const VECTOR = 1u;
 @if(out_scalar)
 alias Value = f32;
 
@@ -37,7 +37,7 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let columns = params.n / WIDE;
+    let columns = params.n / VECTOR;
     let across = (columns + LANES - 1u) / LANES;
     let index = workgroup_index(id, count);
     let token = index / across;
@@ -50,12 +50,12 @@ fn main(
     @if(add) {
         sum = y[at];
     }
-    for (var choice = token * params.choices; choice < (token + 1u) * params.choices; choice++) {
-        let place = places[choice];
+    for (var assignment = token * params.assignments; assignment < (token + 1u) * params.assignments; assignment++) {
+        let place = places[assignment];
         if place < params.rows {
             let here = x[place * columns + column];
             @if(weighted) {
-                sum = fma(Value(weights[choice]), here, sum);
+                sum = fma(Value(weights[assignment]), here, sum);
             }
             @if(!weighted) {
                 sum += here;

@@ -1,8 +1,7 @@
-// The activations and their derivatives, one of them chosen by a conditional.
+// Activation functions and their derivatives; a conditional selects one.
 //
-// Sigmoid is the one transcendental: GELU in its tanh form is x * sigmoid(2u), since
-// (1 + tanh u) / 2 = sigmoid(2u). The exponent is kept below overflow, because a driver may assume that no
-// infinity ever occurs.
+// Sigmoid is the only transcendental: tanh-GELU is `x * sigmoid(2u)`, because `(1 + tanh u) / 2 = sigmoid(2u)`. Its
+// exponent is clamped below overflow, because drivers may compile under the assumption that no value is infinite.
 
 fn sigmoid(x: f32) -> f32 {
     return 1.0 / (1.0 + exp(min(-x, 80.0)));
@@ -11,7 +10,8 @@ fn sigmoid(x: f32) -> f32 {
 const GELU_1: f32 = 1.5957691216057308; // 2 sqrt(2 / pi)
 const GELU_3: f32 = 0.07135481282805884; // GELU_1 * 0.044715
 
-// NaN and infinity pass, so that they show in what is stored. Their bits are looked at: a driver may take max(NaN, 0) for 0.
+// ReLU. NaN and infinity pass through, for the scan of non-finite values to find. Bits are tested because a driver
+// may compile max(NaN, 0) to 0.
 @if(relu)
 fn activate(x: f32, slope: f32) -> f32 {
     const EXPONENT = 0x7F800000u;

@@ -1,73 +1,77 @@
-// What the variants that use cooperative matrices share: f16 operands, staged through workgroup memory, and f32 sums.
+// Workgroup tiles with cooperative matrices: f16 operands staged through workgroup memory, f32 accumulators.
 //
-// A workgroup has TALL x WIDE of the product. Its subgroups have a part each, of ROWS x COLUMNS matrices of SIDE x SIDE. The
-// host starts as many subgroups as there are parts if all are as large as they may be; where they are smaller and so more,
-// some compute the same part, and store the same. How a driver orders a sum within a matrix is its own affair: these variants
-// give the same bits from run to run, and not those of the others.
+// A workgroup computes a BM x BN tile of the product in steps of BK along the contraction. Each subgroup owns a
+// subgroup tile of ROWS x COLUMNS fragments of SIDE x SIDE. The host dispatches one subgroup of the largest size
+// (LANES) per subgroup tile. Where subgroups are smaller there are more of them, and several compute and store the
+// same subgroup tile. The driver chooses the summation order within a fragment: results repeat from run to run, but
+// differ in their bits from the f32 variants.
 //
-// Kept to for drivers' sake: matrices are never in arrays; nothing but loads, products and stores is done with them, outside
-// all branches that not all invocations take; and no module has arithmetic of subgroups too.
+// Constraints of known drivers: no arrays of cooperative matrices; only load, multiply-add and store, all in uniform
+// control flow; no other subgroup operations in the same module.
 import package::common::matmul::{params, lhs_stored4, rhs_stored4, lhs_at, rhs_at, lhs_row};
 @if(rhs_gather)
 import package::common::matmul::gathered;
-import package::constants::{SIDE, LANES, TALL, WIDE, DEPTH};
+import package::constants::{SIDE, LANES, BM, BN, BK};
 
-@if(matrix_16) alias Left = coop_mat16x16<f16, A>;
-@if(matrix_16) alias Right = coop_mat16x16<f16, B>;
-@if(matrix_16) alias Sum = coop_mat16x16<f32, C>;
-@if(!matrix_16) alias Left = coop_mat8x8<f16, A>;
-@if(!matrix_16) alias Right = coop_mat8x8<f16, B>;
-@if(!matrix_16) alias Sum = coop_mat8x8<f32, C>;
+@if(matrix_16) alias AFragment = coop_mat16x16<f16, A>;
+@if(matrix_16) alias BFragment = coop_mat16x16<f16, B>;
+@if(matrix_16) alias Accumulator = coop_mat16x16<f32, C>;
+@if(!matrix_16) alias AFragment = coop_mat8x8<f16, A>;
+@if(!matrix_16) alias BFragment = coop_mat8x8<f16, B>;
+@if(!matrix_16) alias Accumulator = coop_mat8x8<f32, C>;
 
-const ROWS = min(2u, TALL / SIDE);
-const COLUMNS = min(2u, WIDE / SIDE);
-const ACROSS = WIDE / (SIDE * COLUMNS);
-const PARTS = TALL / (SIDE * ROWS) * ACROSS;
-const INVOCATIONS = PARTS * LANES;
+const ROWS = min(2u, BM / SIDE);
+const COLUMNS = min(2u, BN / SIDE);
+const SUBTILES_ACROSS = BN / (SIDE * COLUMNS);
+const SUBTILES = BM / (SIDE * ROWS) * SUBTILES_ACROSS;
+const INVOCATIONS = SUBTILES * LANES;
 
-// The part of an invocation's subgroup. Workgroups have one dimension and are multiples of any subgroup, so subgroups are runs
-// of invocations.
-fn part_of(local: u32, size: u32) -> u32 {
-    return local / size % PARTS;
+// Subgroup tile of an invocation. Workgroups are one-dimensional with a multiple of the subgroup size, hence
+// subgroups are consecutive invocations.
+fn subtile_of(local: u32, size: u32) -> u32 {
+    return local / size % SUBTILES;
 }
 
-// Halves behind each row of a panel: rows begin in different banks, and at multiples of 16 bytes.
+// Padding per staged row, in f16 elements: shifts rows to different banks and keeps rows aligned to 16 bytes.
 @if(padded) const PAD = 8u;
 @if(!padded) const PAD = 0u;
 
-// Panels lie as the operands do: contraction indices are neighbours in a row, or rows and columns of the product are.
-@if(!lhs_t) const LEFT_ROW = DEPTH;
-@if(lhs_t) const LEFT_ROW = TALL;
-@if(!rhs_t) const RIGHT_ROW = WIDE;
-@if(rhs_t) const RIGHT_ROW = DEPTH;
-const LEFT_STRIDE = LEFT_ROW + PAD;
-const RIGHT_STRIDE = RIGHT_ROW + PAD;
-const LEFT_QUADS = TALL * DEPTH / 4u;
-const RIGHT_QUADS = DEPTH * WIDE / 4u;
+// Staged tiles keep the storage order of their operand: contraction index innermost, or m (n) innermost where
+// transposed.
+@if(!lhs_t) const A_ROW = BK;
+@if(lhs_t) const A_ROW = BM;
+@if(!rhs_t) const B_ROW = BN;
+@if(rhs_t) const B_ROW = BK;
+const A_STRIDE = A_ROW + PAD;
+const B_STRIDE = B_ROW + PAD;
+const A_QUADS = BM * BK / 4u;
+const B_QUADS = BK * BN / 4u;
 
-var<workgroup> left: array<f16, LEFT_QUADS * 4u / LEFT_ROW * LEFT_STRIDE>;
-var<workgroup> right: array<f16, RIGHT_QUADS * 4u / RIGHT_ROW * RIGHT_STRIDE>;
-// A matrix of each part, on its way out.
-var<workgroup> result: array<f32, PARTS * SIDE * SIDE>;
+var<workgroup> a_tile: array<f16, A_QUADS * 4u / A_ROW * A_STRIDE>;
+var<workgroup> b_tile: array<f16, B_QUADS * 4u / B_ROW * B_STRIDE>;
+// One accumulator fragment per subgroup tile, on its way to the epilogue.
+var<workgroup> result: array<f32, SUBTILES * SIDE * SIDE>;
 
-// What an invocation has fetched of the panels to come, while the subgroups multiply those that are there.
-const LEFT_EACH = (LEFT_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
-const RIGHT_EACH = (RIGHT_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
-alias LeftAhead = array<vec4<f16>, LEFT_EACH>;
-alias RightAhead = array<vec4<f16>, RIGHT_EACH>;
+// Prefetch registers: vectors of the next K step, loaded while the subgroups multiply the staged one (double
+// buffering).
+const A_LOADS = (A_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
+const B_LOADS = (B_QUADS + INVOCATIONS - 1u) / INVOCATIONS;
+alias APrefetch = array<vec4<f16>, A_LOADS>;
+alias BPrefetch = array<vec4<f16>, B_LOADS>;
 
-// Of the panels' vectors of four, which an invocation fetches; past the last it is the last again.
-fn left_quad(local: u32, each: u32) -> u32 {
-    return min(local + each * INVOCATIONS, LEFT_QUADS - 1u);
+// Index of the n-th vector of four that an invocation stages. Past the end it repeats the last vector, which is
+// harmless.
+fn a_quad(local: u32, each: u32) -> u32 {
+    return min(local + each * INVOCATIONS, A_QUADS - 1u);
 }
 
-fn right_quad(local: u32, each: u32) -> u32 {
-    return min(local + each * INVOCATIONS, RIGHT_QUADS - 1u);
+fn b_quad(local: u32, each: u32) -> u32 {
+    return min(local + each * INVOCATIONS, B_QUADS - 1u);
 }
 
-// Row of the product (or column) and contraction index where such a vector begins, within the panel.
-fn left_place(quad: u32) -> vec2<u32> {
-    let place = vec2<u32>(quad * 4u / LEFT_ROW, quad * 4u % LEFT_ROW);
+// (row or column of the product, contraction index) of a vector's first element, relative to the staged tile.
+fn a_place(quad: u32) -> vec2<u32> {
+    let place = vec2<u32>(quad * 4u / A_ROW, quad * 4u % A_ROW);
     @if(!lhs_t) {
         return place;
     }
@@ -76,8 +80,8 @@ fn left_place(quad: u32) -> vec2<u32> {
     }
 }
 
-fn right_place(quad: u32) -> vec2<u32> {
-    let place = vec2<u32>(quad * 4u / RIGHT_ROW, quad * 4u % RIGHT_ROW);
+fn b_place(quad: u32) -> vec2<u32> {
+    let place = vec2<u32>(quad * 4u / B_ROW, quad * 4u % B_ROW);
     @if(!rhs_t) {
         return place.yx;
     }
@@ -86,31 +90,31 @@ fn right_place(quad: u32) -> vec2<u32> {
     }
 }
 
-// Panels are filled from what was fetched.
-fn fill(near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>, local: u32) {
-    for (var each = 0u; each < LEFT_EACH; each++) {
-        let quad = left_quad(local, each);
-        let at = quad * 4u / LEFT_ROW * LEFT_STRIDE + quad * 4u % LEFT_ROW;
-        let four = (*near)[each];
-        left[at] = four.x;
-        left[at + 1u] = four.y;
-        left[at + 2u] = four.z;
-        left[at + 3u] = four.w;
+// Stages the prefetched vectors: writes them to the tiles in workgroup memory.
+fn stage(a_prefetch: ptr<function, APrefetch>, b_prefetch: ptr<function, BPrefetch>, local: u32) {
+    for (var each = 0u; each < A_LOADS; each++) {
+        let quad = a_quad(local, each);
+        let at = quad * 4u / A_ROW * A_STRIDE + quad * 4u % A_ROW;
+        let four = (*a_prefetch)[each];
+        a_tile[at] = four.x;
+        a_tile[at + 1u] = four.y;
+        a_tile[at + 2u] = four.z;
+        a_tile[at + 3u] = four.w;
     }
-    for (var each = 0u; each < RIGHT_EACH; each++) {
-        let quad = right_quad(local, each);
-        let at = quad * 4u / RIGHT_ROW * RIGHT_STRIDE + quad * 4u % RIGHT_ROW;
-        let four = (*far)[each];
-        right[at] = four.x;
-        right[at + 1u] = four.y;
-        right[at + 2u] = four.z;
-        right[at + 3u] = four.w;
+    for (var each = 0u; each < B_LOADS; each++) {
+        let quad = b_quad(local, each);
+        let at = quad * 4u / B_ROW * B_STRIDE + quad * 4u % B_ROW;
+        let four = (*b_prefetch)[each];
+        b_tile[at] = four.x;
+        b_tile[at + 1u] = four.y;
+        b_tile[at + 2u] = four.z;
+        b_tile[at + 3u] = four.w;
     }
 }
 
-// Four neighbours of the left operand as they are stored, from row i of the product and contraction index k on. Past the
-// last index there are zeros, on both sides; rows past the end are not stored.
-fn left4(i: u32, k: u32) -> vec4<f16> {
+// Four consecutive stored elements of op(lhs), from row i and contraction index k on. Zero for k past the end, in
+// both operands; rows past the end hold unspecified values, which are never stored.
+fn load_a4(i: u32, k: u32) -> vec4<f16> {
     if k >= params.k {
         return vec4<f16>();
     }
@@ -122,8 +126,8 @@ fn left4(i: u32, k: u32) -> vec4<f16> {
     }
 }
 
-// The same of the right operand, from column j on.
-fn right4(j: u32, k: u32) -> vec4<f16> {
+// Four consecutive stored elements of op(rhs), from column j and contraction index k on. Zero for k past the end.
+fn load_b4(j: u32, k: u32) -> vec4<f16> {
     if k >= params.k {
         return vec4<f16>();
     }
@@ -155,92 +159,100 @@ fn ended(four: vec4<f16>, k: u32) -> vec4<f16> {
     }
 }
 
-// Two dense operands: fetches the panels at row i, column j and contraction index k.
-fn fetch(i: u32, j: u32, k: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>) {
-    for (var each = 0u; each < LEFT_EACH; each++) {
-        let place = left_place(left_quad(local, each));
-        (*near)[each] = left4(i + place.x, k + place.y);
+// Prefetches the K step at contraction index k of the tile at row i and column j, both operands dense.
+fn fetch(
+    i: u32, j: u32, k: u32, local: u32, a_prefetch: ptr<function, APrefetch>, b_prefetch: ptr<function, BPrefetch>,
+) {
+    for (var each = 0u; each < A_LOADS; each++) {
+        let place = a_place(a_quad(local, each));
+        (*a_prefetch)[each] = load_a4(i + place.x, k + place.y);
     }
-    for (var each = 0u; each < RIGHT_EACH; each++) {
-        let place = right_place(right_quad(local, each));
-        (*far)[each] = right4(j + place.x, k + place.y);
+    for (var each = 0u; each < B_LOADS; each++) {
+        let place = b_place(b_quad(local, each));
+        (*b_prefetch)[each] = load_b4(j + place.x, k + place.y);
     }
 }
 
-// Adds the product of the panels to a subgroup's part.
-fn multiply(part: u32, c00: ptr<function, Sum>, c01: ptr<function, Sum>, c10: ptr<function, Sum>, c11: ptr<function, Sum>) {
-    let row = part / ACROSS * ROWS * SIDE;
-    let column = part % ACROSS * COLUMNS * SIDE;
-    for (var k = 0u; k < DEPTH; k += SIDE) {
-        let a0 = left_matrix(row, k);
-        let b0 = right_matrix(k, column);
+// Multiplies the staged tiles and accumulates into the fragments of one subgroup tile.
+fn multiply(
+    subtile: u32,
+    c00: ptr<function, Accumulator>, c01: ptr<function, Accumulator>,
+    c10: ptr<function, Accumulator>, c11: ptr<function, Accumulator>,
+) {
+    let row = subtile / SUBTILES_ACROSS * ROWS * SIDE;
+    let column = subtile % SUBTILES_ACROSS * COLUMNS * SIDE;
+    for (var k = 0u; k < BK; k += SIDE) {
+        let a0 = a_fragment(row, k);
+        let b0 = b_fragment(k, column);
         *c00 = coopMultiplyAdd(a0, b0, *c00);
         if ROWS == 2u {
-            let a1 = left_matrix(row + SIDE, k);
+            let a1 = a_fragment(row + SIDE, k);
             *c10 = coopMultiplyAdd(a1, b0, *c10);
             if COLUMNS == 2u {
-                let b1 = right_matrix(k, column + SIDE);
+                let b1 = b_fragment(k, column + SIDE);
                 *c01 = coopMultiplyAdd(a0, b1, *c01);
                 *c11 = coopMultiplyAdd(a1, b1, *c11);
             }
         } else if COLUMNS == 2u {
-            let b1 = right_matrix(k, column + SIDE);
+            let b1 = b_fragment(k, column + SIDE);
             *c01 = coopMultiplyAdd(a0, b1, *c01);
         }
     }
 }
 
-fn left_matrix(row: u32, k: u32) -> Left {
+fn a_fragment(row: u32, k: u32) -> AFragment {
     @if(!lhs_t) {
-        return coopLoadT<Left>(&left[row * LEFT_STRIDE + k], LEFT_STRIDE);
+        return coopLoadT<AFragment>(&a_tile[row * A_STRIDE + k], A_STRIDE);
     }
     @if(lhs_t) {
-        return coopLoad<Left>(&left[k * LEFT_STRIDE + row], LEFT_STRIDE);
+        return coopLoad<AFragment>(&a_tile[k * A_STRIDE + row], A_STRIDE);
     }
 }
 
-fn right_matrix(k: u32, column: u32) -> Right {
+fn b_fragment(k: u32, column: u32) -> BFragment {
     @if(!rhs_t) {
-        return coopLoadT<Right>(&right[k * RIGHT_STRIDE + column], RIGHT_STRIDE);
+        return coopLoadT<BFragment>(&b_tile[k * B_STRIDE + column], B_STRIDE);
     }
     @if(rhs_t) {
-        return coopLoad<Right>(&right[column * RIGHT_STRIDE + k], RIGHT_STRIDE);
+        return coopLoad<BFragment>(&b_tile[column * B_STRIDE + k], B_STRIDE);
     }
 }
 
-// Where a part's matrix is put for all invocations to see.
-fn result_at(part: u32) -> u32 {
-    return part * SIDE * SIDE;
+// Offset in `result` of a subgroup tile's fragment.
+fn result_at(subtile: u32) -> u32 {
+    return subtile * SIDE * SIDE;
 }
 
-// Puts matrix (down, over) of a part there.
-fn show(
-    part: u32, down: u32, over: u32,
-    c00: ptr<function, Sum>, c01: ptr<function, Sum>, c10: ptr<function, Sum>, c11: ptr<function, Sum>,
+// Stores the accumulator of fragment (down, over) of a subgroup tile to workgroup memory, for the epilogue.
+fn store_accumulators(
+    subtile: u32, down: u32, over: u32,
+    c00: ptr<function, Accumulator>, c01: ptr<function, Accumulator>,
+    c10: ptr<function, Accumulator>, c11: ptr<function, Accumulator>,
 ) {
     if down == 0u {
         if over == 0u {
-            coopStoreT(*c00, &result[result_at(part)], SIDE);
+            coopStoreT(*c00, &result[result_at(subtile)], SIDE);
         } else {
-            coopStoreT(*c01, &result[result_at(part)], SIDE);
+            coopStoreT(*c01, &result[result_at(subtile)], SIDE);
         }
     } else if over == 0u {
-        coopStoreT(*c10, &result[result_at(part)], SIDE);
+        coopStoreT(*c10, &result[result_at(subtile)], SIDE);
     } else {
-        coopStoreT(*c11, &result[result_at(part)], SIDE);
+        coopStoreT(*c11, &result[result_at(subtile)], SIDE);
     }
 }
 
-// Vectors of four in the matrices of all parts.
-const RESULT_QUADS = PARTS * SIDE * SIDE / 4u;
+// Vectors of four in `result`.
+const RESULT_QUADS = SUBTILES * SIDE * SIDE / 4u;
 
-// Row and column in the workgroup's product of such a vector, in matrix (down, over) of each part.
+// Row and column in the workgroup tile of a vector of `result`, which holds fragment (down, over) of every subgroup
+// tile.
 fn result_place(quad: u32, down: u32, over: u32) -> vec2<u32> {
-    let part = quad / (SIDE * SIDE / 4u);
+    let subtile = quad / (SIDE * SIDE / 4u);
     let within = quad % (SIDE * SIDE / 4u);
     return vec2<u32>(
-        (part / ACROSS * ROWS + down) * SIDE + within / (SIDE / 4u),
-        (part % ACROSS * COLUMNS + over) * SIDE + within % (SIDE / 4u) * 4u,
+        (subtile / SUBTILES_ACROSS * ROWS + down) * SIDE + within / (SIDE / 4u),
+        (subtile % SUBTILES_ACROSS * COLUMNS + over) * SIDE + within % (SIDE / 4u) * 4u,
     );
 }
 

@@ -1,11 +1,12 @@
-// What happens to an element of the product on its way out.
+// Epilogue of the matmuls: applied to the accumulators before they are stored.
 //
 //   bias       out = sum + bias
 //   forward    pre = sum + bias,  out = dropout(activation(pre))
 //   backward   out = sum * activation'(pre), through the same dropout
 //
-// The backward epilogue needs the pre-activation and the step alone: the dropout mask is drawn again. Where the sign of the
-// output tells the derivative, the host gives it the output for the pre-activation, and the forward epilogue stores no other.
+// The backward epilogue reads the pre-activation and the step; it regenerates the dropout mask. Where the sign of the
+// output determines the derivative, the host binds the output as `pre`, and the forward epilogue stores no
+// pre-activation.
 import package::common::matmul::params;
 import package::common::activation::{activate, derivative};
 import package::common::dropout::kept;
@@ -22,8 +23,8 @@ import package::common::half::{Out, Out4, stored, stored4_of};
 @if(backward && !out_scalar) @group(0) @binding(4) var<storage, read> pre: array<Out4>;
 @if(backward && out_scalar) @group(0) @binding(4) var<storage, read> pre: array<Out>;
 
-// Stores four neighbours in a row of the product. Those outside it are left out. `shift` is `bias4` of the column, which a
-// caller with several rows asks for once.
+// Applies the epilogue to four consecutive elements of a row and stores those within the product. `shift` is
+// `bias4(column)`, which callers with several rows load once.
 fn store4(row: u32, column: u32, sum: vec4<f32>, shift: vec4<f32>) {
     if row >= params.m || column >= params.n {
         return;
@@ -78,7 +79,7 @@ fn store4(row: u32, column: u32, sum: vec4<f32>, shift: vec4<f32>) {
     }
 }
 
-// What an earlier window of the contraction stored there, as `out` stores it.
+// Partial sums of four elements from an earlier window of the contraction.
 @if(continued)
 fn stored4(row: u32, column: u32) -> vec4<f32> {
     var sum = vec4<f32>();
@@ -106,7 +107,8 @@ fn out_at(row: u32, column: u32) -> u32 {
     }
 }
 
-// Draws go by an element's place in the whole product.
+// Elements of the whole product before the bound window: dropout draws are indexed by the element's position in the
+// whole product.
 fn elements_before() -> u32 {
     @if(window) {
         return params.out_before;
@@ -126,7 +128,7 @@ fn bias_at(column: u32) -> u32 {
     }
 }
 
-// The bias of four neighbours, 0 where there is none. Columns past the end repeat the last; nobody stores them.
+// Bias of four consecutive columns, 0 without a bias. Columns past the end repeat the last one and are never stored.
 fn bias4(column: u32) -> vec4<f32> {
     @if(!bias && !forward) {
         return vec4<f32>();

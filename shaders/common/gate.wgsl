@@ -1,15 +1,16 @@
-// What the kernels of gates share.
+// Helpers of the gate kernels, and the columns of their per-token statistics.
 
 const TOKEN_LSE = 0u;
 const TOKEN_COUNTS = 2u;
 const TOKEN_TOTAL = 3u;
 
-// By its bits, because a driver may assume that nothing else ever occurs.
+// Whether x is neither NaN nor infinite. Tested on the bits, because a driver may assume finite values and fold a
+// float comparison.
 fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7F800000u) != 0x7F800000u;
 }
 
-// Whole numbers that ascend with the floats. Zero has one place, whatever its sign.
+// Maps a float to a u32 of the same order. Both zeros map to the same key.
 fn ordered(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     if (bits << 1u) == 0u {
@@ -18,7 +19,7 @@ fn ordered(x: f32) -> u32 {
     return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
 }
 
-// Of x <= 0. No smaller than what f32 holds in full, so that it is never a zero or a number that some drivers flush to it.
+// exp(x) for x <= 0, clamped to the smallest normal f32: neither 0 nor a subnormal that some drivers flush.
 fn small_exp(x: f32) -> f32 {
     return exp(max(x, -87.0));
 }

@@ -1,17 +1,18 @@
-// Grids are one-dimensional to the kernels. The host folds one that is longer than a dimension may be.
+// Linear index of a workgroup. The host folds grids longer than one dimension allows into two.
 fn workgroup_index(id: vec3<u32>, count: vec3<u32>) -> u32 {
     return id.y * count.x + id.x;
 }
 
-// Workgroups dealt out to so many threads in turns. Drivers that run on the CPU give each of their threads a run of
-// neighbours, and where a grid has room to spare, its end is idle: in turns each thread has as much of it as the others.
-fn dealt(index: u32, all: u32, threads: u32) -> u32 {
-    let turns = all / threads;
-    let left = all % threads;
-    // The first threads have a turn more.
-    let longer = left * (turns + 1u);
+// Round-robin workgroup order: maps workgroup `index` of `all` so that consecutive ones go to different driver
+// threads. CPU drivers hand each thread a contiguous range of workgroups; with a grid dispatched for its upper bound,
+// the idle workgroups at the end would all fall to the last threads.
+fn round_robin(index: u32, all: u32, threads: u32) -> u32 {
+    let per_thread = all / threads;
+    let remainder = all % threads;
+    // The first `all % threads` threads get one workgroup more.
+    let longer = remainder * (per_thread + 1u);
     if index < longer {
-        return index % (turns + 1u) * threads + index / (turns + 1u);
+        return index % (per_thread + 1u) * threads + index / (per_thread + 1u);
     }
-    return (index - longer) % turns * threads + left + (index - longer) / turns;
+    return (index - longer) % per_thread * threads + remainder + (index - longer) / per_thread;
 }

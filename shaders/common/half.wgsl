@@ -1,9 +1,9 @@
-// What results are stored as, and how f32 becomes f16.
+// Storage type of results, and the conversion of f32 to f16.
 //
-// WGSL leaves to the driver which way a conversion rounds, and what becomes of numbers that f16 is too small for. So they
-// are rounded here, to the nearest f16 or, halfway, to the even one; what the driver then converts is an f16 already. From
-// 65,520 on that is an infinity, which a scan for what is not finite must see. Whether what is below 2^-14 is kept or
-// flushed to 0 is still up to the driver.
+// WGSL leaves the rounding of f32 to f16 conversions to the driver, and the treatment of f16 subnormals. These
+// functions round in f32 first, to nearest with ties to even, so that the driver's conversion is exact. Values from
+// 65,520 on become infinity, for the scan of non-finite values to find. Whether magnitudes below 2^-14 are kept or
+// flushed to 0 remains up to the driver.
 
 @if(half_out) alias Out = f16;
 @if(!half_out) alias Out = f32;
@@ -30,24 +30,24 @@ fn stored4_of(x: vec4<f32>) -> Out4 {
 
 const SIGN = 0x80000000u;
 const INFINITY = 0x7F800000u;
-// The first number of f32 that rounds to more than f16 has, once it is rounded; and the least of f16 that is normal.
+// Bits of 65,536, the first magnitude that overflows after rounding, and of 2^-14, the smallest normal f16.
 const TOO_LARGE = 0x47800000u;
 const NORMAL = 0x38800000u;
-// Below it, f16 has multiples of 2^-24.
+// Spacing of f16 below its smallest normal number: 2^-24.
 const STEP = 1.0 / 16777216.0;
 
 @if(half_out)
 fn nearest4(x: vec4<f32>) -> vec4<f32> {
     let bits = bitcast<vec4<u32>>(x);
     let magnitude = bits & vec4<u32>(~SIGN);
-    // Thirteen bits of the mantissa go.
+    // Round to nearest even at the 13 mantissa bits that f16 lacks.
     let rounded = (magnitude + vec4<u32>(0xFFFu) + ((magnitude >> vec4<u32>(13u)) & vec4<u32>(1u))) & vec4<u32>(~0x1FFFu);
-    // The last place of a sum with a half is such a multiple.
+    // Adding 0.5 aligns the last mantissa bit to 2^-24 and rounds there: the count of subnormal steps.
     let steps = bitcast<vec4<u32>>(bitcast<vec4<f32>>(magnitude) + 0.5) - vec4<u32>(0x3F000000u);
     return finished4(bits, magnitude, rounded, vec4<f32>(steps) * STEP);
 }
 
-// What was rounded as a normal number and as one that is not, put together, with what rounding must leave alone.
+// Combines the normal and the subnormal result; restores overflow to infinity, NaN, infinities and the sign.
 @if(half_out)
 fn finished4(bits: vec4<u32>, magnitude: vec4<u32>, normal: vec4<u32>, small: vec4<f32>) -> vec4<f32> {
     var result = select(normal, vec4<u32>(INFINITY), normal >= vec4<u32>(TOO_LARGE));

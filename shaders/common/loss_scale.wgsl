@@ -1,14 +1,14 @@
-// What gradients are multiplied by on the way back, so that f16 does not lose the small ones. The device alone changes it.
+// Loss scale: factor of all gradients in the backward pass, against f16 underflow. Only the device updates it.
 struct LossScale {
-    // A power of two, so that scaling rounds nothing.
+    // Current scale, a power of two: scaling is exact.
     scale: f32,
-    // 1 / the scale of this step's gradients; 0 where one of them is not finite, and the step is skipped.
+    // Inverse scale of this step's gradients; 0 where one of them is not finite and the step is skipped.
     factor: f32,
-    // Steps in which the optimizer moved weights.
+    // Steps in which the optimizer updated weights.
     taken: u32,
-    // Those among them since the scale last changed.
+    // Such steps since the scale last changed.
     calm: u32,
     skipped: u32,
-    // Whether a gradient of this step is not finite.
+    // 1 if a gradient of this step is not finite.
     found: u32,
 }

@@ -1,53 +1,52 @@
-// What the matmul families share: product[m, n] = op(lhs)[m, k] * op(rhs)[k, n].
+// Operand loads and micro-tiles of the matmul families: product[m, n] = op(lhs)[m, k] * op(rhs)[k, n].
 //
-// Every variant of every family gives an invocation 8 x 4 elements of the product and adds to them in
-// ascending k, one fused multiply-add at a time. So all variants give the same bits.
+// Every f32 variant accumulates each element in ascending k with one fused multiply-add per step, in micro-tiles of 8
+// x 4 per invocation. All tile configurations therefore give bit-identical results.
 
 struct Params {
     m: u32,
     n: u32,
     k: u32,
-    // Threads that the driver runs on, or 1.
+    // Threads of a CPU driver, or 1: the stride of the round-robin workgroup order.
     threads: u32,
-    // The activation's constant.
+    // Slope of the activation's negative side.
     slope: f32,
     dropout_rate: f32,
     dropout_key_0: u32,
     dropout_key_1: u32,
-    // A part of a larger product: how long a row is in each binding, and where in it the part begins.
+    // Window of a larger product: row stride of each binding, and the offset of the window's first element in it.
     @if(window) lhs_stride: u32,
     @if(window) lhs_first: u32,
     @if(window) rhs_stride: u32,
     @if(window) rhs_first: u32,
     @if(window) out_stride: u32,
     @if(window) out_first: u32,
-    // The part's first column in the whole product.
+    // First column of the window in the whole product.
     @if(window) out_column: u32,
-    // Elements of the whole product before those that are bound.
+    // Elements of the whole product before the bound part of `out`.
     @if(window) out_before: u32,
-    // The slots of a sparse matrix that are bound.
+    // First slot and number of slots of the sparse matrix's bound window.
     @if(window) first_slot: u32,
     @if(window) slots: u32,
-    // Rows that there are to gather from.
+    // Rows of the operand that `rows` gathers from.
     @if(lhs_gather || rhs_gather) gathered: u32,
 }
 
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Operands are read as vectors of four elements along their rows. Where four does not divide a row, they are
-// bound as scalars instead.
+// Operands are loaded as vec4 along their rows, or as scalars where the row length is no multiple of four.
 @if(!lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<Operand4>;
 @if(lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<Operand>;
 @if(!rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<Operand4>;
 @if(rhs_scalar) @group(0) @binding(1) var<storage, read> rhs: array<Operand>;
 
-// What operands are stored as. Here they become f32, and so are all sums.
+// Storage type of the operands; loads convert to f32, and all accumulation is in f32.
 @if(half) alias Operand = f16;
 @if(!half) alias Operand = f32;
 @if(half) alias Operand4 = vec4<f16>;
 @if(!half) alias Operand4 = vec4<f32>;
 
-// Four neighbours in a row, as they are stored.
+// Four consecutive stored elements of a row.
 @if(!lhs_scalar)
 fn lhs_stored4(index: u32) -> Operand4 {
     return lhs[index / 4u];
@@ -80,7 +79,7 @@ fn rhs4(index: u32) -> vec4<f32> {
     return vec4<f32>(rhs_stored4(index));
 }
 
-// Where an operand's element stands, by its row and column as they are stored.
+// Offset of an operand's element, by its row and column in storage order.
 @if(window)
 fn lhs_at(row: u32, column: u32) -> u32 {
     return params.lhs_first + row * params.lhs_stride + column;
@@ -107,7 +106,7 @@ fn rhs_at(row: u32, column: u32) -> u32 {
     return row * params.k + column;
 }
 
-// Row r of a gathered operand is row rows[r] of what is bound, or its last one where there is no such row.
+// Row r of a gathered operand is row rows[r] of the bound tensor, clamped to its last row.
 @if(lhs_gather || rhs_gather) @group(0) @binding(3) var<storage, read> rows: array<vec4<u32>>;
 
 @if(lhs_gather || rhs_gather)
@@ -120,15 +119,16 @@ fn gathered_one(row: u32) -> u32 {
     return min(rows[row / 4u][row % 4u], params.gathered - 1u);
 }
 
-// A 4 x 4 piece of an operand, one contraction index a column: piece[kk] is four elements across.
+// 4 x 4 fragment of an operand: piece[kk] holds four elements along m (or n) at contraction index kk.
 alias Piece = mat4x4<f32>;
 
-// Rows i.. of op(lhs) at contraction indices k... Rows past the end repeat the last; nobody stores them.
+// Fragment of op(lhs) at rows i..i + 3 and contraction indices k..k + 3. Rows past the end repeat the last and are
+// never stored.
 fn lhs_piece(i: u32, k: u32) -> Piece {
     return lhs_piece_of(lhs_rows(i), k);
 }
 
-// Where rows i.. of op(lhs) begin: what need not be found anew for every k.
+// Offsets of rows i..i + 3 of op(lhs), hoisted out of the loop over k.
 @if(!lhs_t)
 fn lhs_rows(i: u32) -> vec4<u32> {
     @if(!lhs_gather) {
@@ -145,7 +145,7 @@ fn lhs_rows(i: u32) -> vec4<u32> {
     return vec4<u32>(min(i, (params.m - 1u) & ~3u));
 }
 
-// Where one row of lhs begins.
+// Offset of row i of lhs.
 @if(!lhs_t)
 fn lhs_row(i: u32) -> u32 {
     @if(!lhs_gather) {
@@ -170,7 +170,7 @@ fn lhs_piece_of(begin: vec4<u32>, k: u32) -> Piece {
     ), k);
 }
 
-// Columns j.. of op(rhs) at contraction indices k...
+// Fragment of op(rhs) at contraction indices k..k + 3 and columns j..j + 3.
 @if(!rhs_t)
 fn rhs_piece(k: u32, j: u32) -> Piece {
     let column = min(j, (params.n - 1u) & ~3u);
@@ -202,7 +202,7 @@ fn rhs_piece(k: u32, j: u32) -> Piece {
     )), k);
 }
 
-// Where four does not divide k, the last piece ends in zeros, on both sides: 0 * 0 adds nothing.
+// Zeroes contraction indices past the end, in both operands, where four does not divide k.
 @if(k_tail)
 fn ended(piece: Piece, k: u32) -> Piece {
     let zero = vec4<f32>();
@@ -227,10 +227,10 @@ fn contraction(k: u32) -> u32 {
     return k;
 }
 
-// What one invocation owns of the product: 8 uniform elements by a vector of four.
+// Micro-tile: the 8 x 4 accumulators of one invocation.
 alias Tile = array<vec4<f32>, 8>;
 
-// One contraction index: the outer product of `(a, b)` and `v`.
+// Rank-1 update at one contraction index: tile += (a, b) * v^T.
 fn add_outer(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) {
     (*tile)[0] = fma(vec4<f32>(a.x), v, (*tile)[0]);
     (*tile)[1] = fma(vec4<f32>(a.y), v, (*tile)[1]);
@@ -242,7 +242,7 @@ fn add_outer(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>
     (*tile)[7] = fma(vec4<f32>(b.w), v, (*tile)[7]);
 }
 
-// Four contraction indices.
+// Rank-4 update: four contraction indices in ascending order.
 fn add_pieces(tile: ptr<function, Tile>, a: Piece, b: Piece, v: Piece) {
     add_outer(tile, a[0], b[0], v[0]);
     add_outer(tile, a[1], b[1], v[1]);

@@ -1,4 +1,4 @@
-// The noise of Shazeer's gate: a normal draw by element and step, and its spread as the gate learns it.
+// Noise of Shazeer's noisy top-k gate: a normal draw per element and step, scaled by a learned standard deviation.
 import package::common::normal::normal;
 import package::common::random::threefry;
 import package::common::step::now;
@@ -9,7 +9,7 @@ fn draw(key: vec2<u32>, element: u32) -> f32 {
 
 const LEAST = 0.01;
 
-// softplus(x) + LEAST, without an exponential that overflows.
+// Standard deviation of the noise: softplus(x) + LEAST, without overflow of the exponential.
 fn spread(x: f32) -> f32 {
     return max(x, 0.0) + log(1.0 + exp(max(-abs(x), -87.0))) + LEAST;
 }

@@ -1,9 +1,10 @@
-// The normal distribution: draws, and the probability below a number.
+// Standard normal distribution: samples, cumulative probability and density.
 
-// A standard normal draw from 32 random bits: the quantile of the middle of one of 2^24 equal parts, by the rational functions
-// of Wichura's algorithm AS 241 (PPND7). Those of its far tails cannot be reached from 24 bits.
+// Standard normal sample from 32 random bits: the quantile at the midpoint of one of 2^24 equal intervals, by the
+// rational approximations of Wichura's algorithm AS 241 (PPND7). 24 bits never reach its far-tail branch, which is
+// left out.
 fn normal(bits: u32) -> f32 {
-    // The probability less a half; f32 holds it exactly.
+    // Probability minus 0.5, exact in f32.
     let q = (f32(bits >> 8u) - 8388607.5) * (1.0 / 16777216.0);
     if abs(q) <= 0.425 {
         let r = 0.180625 - q * q;
@@ -17,20 +18,20 @@ fn normal(bits: u32) -> f32 {
     return sign(q) * over / under;
 }
 
-// Beyond this, probability and density are as good as those here, and exp(-x^2 / 2) is still held in full.
-const FAR = 13.0;
+// Clamp for |x|: beyond it the probability is 0 or 1 in f32, and exp(-x^2 / 2) is still a normal number.
+const CLAMP = 13.0;
 
-// The probability that a standard normal number is below x, to 1e-7 (Abramowitz and Stegun, 7.1.26).
+// P(X < x) of a standard normal X, to 1e-7 (Abramowitz and Stegun, 7.1.26).
 fn probability_below(x: f32) -> f32 {
-    let far = min(abs(x), FAR);
-    let t = 1.0 / (1.0 + 0.23164189 * far);
+    let clamped = min(abs(x), CLAMP);
+    let t = 1.0 / (1.0 + 0.23164189 * clamped);
     let series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-    let tail = 0.5 * series * exp(-0.5 * far * far);
+    let tail = 0.5 * series * exp(-0.5 * clamped * clamped);
     return select(1.0 - tail, tail, x < 0.0);
 }
 
-// Its derivative.
+// Density of the standard normal distribution.
 fn density(x: f32) -> f32 {
-    let far = min(abs(x), FAR);
-    return 0.3989422804 * exp(-0.5 * far * far);
+    let clamped = min(abs(x), CLAMP);
+    return 0.3989422804 * exp(-0.5 * clamped * clamped);
 }

@@ -1,26 +1,28 @@
-// A square of a product of two dense operands through workgroup memory: invocations of 8 x 4.
+// Workgroup tile of a dense product: SIDE x SIDE elements, BK = 16, micro-tiles of 8 x 4, staged through workgroup
+// memory.
 import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
 
 @if(!small) const SIDE = 64u;
 @if(small) const SIDE = 32u;
 const QUADS = SIDE / 4u;
 const INVOCATIONS = SIDE / 8u * QUADS;
-const DEPTH = 16u;
-const PIECES = DEPTH / 4u * QUADS;
+const BK = 16u;
+const PIECES = BK / 4u * QUADS;
 
-// From one contraction index to the next.
+// Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
 
-// One contraction index after the other, each a run of elements across.
-var<workgroup> left: array<vec4<f32>, DEPTH * ROW>;
-var<workgroup> right: array<vec4<f32>, DEPTH * ROW>;
+// Staged tiles, k-major: row kk holds the elements along m (n) at contraction index kk.
+var<workgroup> a_tile: array<vec4<f32>, BK * ROW>;
+var<workgroup> b_tile: array<vec4<f32>, BK * ROW>;
 
-// Adds to each invocation's tile its part of the product at row `i` and column `j`. All of them call it together.
+// Accumulates into each invocation's micro-tile its part of the product at row `i` and column `j`. Contains barriers:
+// all invocations of the workgroup must call it.
 fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
     let quad = local % QUADS;
     let octet = local / QUADS;
-    for (var k = 0u; k < params.k; k += DEPTH) {
+    for (var k = 0u; k < params.k; k += BK) {
         for (var p = local; p < 2u * PIECES; p += INVOCATIONS) {
             let at = p % PIECES;
             let kk = at / QUADS * 4u;
@@ -35,16 +37,16 @@ fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
             }
             for (var c = 0u; c < 4u; c++) {
                 if p < PIECES {
-                    left[(kk + c) * ROW + across4] = piece[c];
+                    a_tile[(kk + c) * ROW + across4] = piece[c];
                 } else {
-                    right[(kk + c) * ROW + across4] = piece[c];
+                    b_tile[(kk + c) * ROW + across4] = piece[c];
                 }
             }
         }
         workgroupBarrier();
-        for (var kk = 0u; kk < DEPTH; kk++) {
+        for (var kk = 0u; kk < BK; kk++) {
             let row = kk * ROW;
-            add_outer(tile, left[row + 2u * octet], left[row + 2u * octet + 1u], right[row + quad]);
+            add_outer(tile, a_tile[row + 2u * octet], a_tile[row + 2u * octet + 1u], b_tile[row + quad]);
         }
         workgroupBarrier();
     }

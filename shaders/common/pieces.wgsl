@@ -1,13 +1,13 @@
-// How a product shares its blocks out to workgroups.
+// Mapping of a product's blocks to workgroups: one block, several blocks, or a SPAN x SPAN quarter of a block of 128.
 import package::constants::BLOCK;
 
-// A workgroup has a block, or several, or a square piece of one of 128: all of that would be too many invocations.
+// Side of the block or quarter that one workgroup computes. A whole block of 128 would exceed 256 invocations.
 const SPAN = min(BLOCK, 64u);
 const CUTS = BLOCK / SPAN;
 const QUADS = SPAN / 4u;
 const OCTETS = SPAN / 8u;
 
-// Where in its block the piece of workgroup `index` begins: row and column.
+// Row and column in its block at which the tile of workgroup `index` begins.
 fn first_of(index: u32) -> vec2<u32> {
     return vec2<u32>(index / CUTS % CUTS, index % CUTS) * SPAN;
 }

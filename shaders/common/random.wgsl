@@ -1,5 +1,5 @@
-// Threefry-2x32-20, bit for bit what src/random.rs computes: additions, rotations and exclusive-ors of u32,
-// which every driver must get exactly right.
+// Threefry-2x32-20, bit-identical to src/random.rs: only u32 additions, rotations and exclusive-ors, which are exact
+// on every driver.
 
 fn mix(x: vec2<u32>, rotation: u32) -> vec2<u32> {
     let sum = x.x + x.y;
@@ -23,7 +23,7 @@ fn threefry(key: vec2<u32>, counter: vec2<u32>) -> vec2<u32> {
     return even_rounds(x) + vec2<u32>(parity, key.x + 5u);
 }
 
-// Uniform in [0, 1): the upper 24 bits, which f32 holds exactly.
+// Uniform sample in [0, 1) from the upper 24 bits, exact in f32.
 fn unit(bits: u32) -> f32 {
     return f32(bits >> 8u) * (1.0 / 16777216.0);
 }

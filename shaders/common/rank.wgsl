@@ -1,13 +1,13 @@
-// Ranks within a workgroup of 256 invocations: what makes a compaction deterministic where an atomic counter would not.
+// Exclusive prefix sums over a workgroup of 256 invocations: deterministic compaction without atomic counters.
 
 const WIDTH = 256u;
 
 var<workgroup> sums: array<u32, WIDTH + 1>;
 
-// The sum of `count` over the invocations before this one. All of them call it together; until they do so again,
-// `rank_total` is the sum over all.
+// Exclusive prefix sum of `count` over the invocations. Contains barriers: all invocations must call it. `rank_total`
+// returns the sum over all until the next call.
 fn rank(local: u32, count: u32) -> u32 {
-    // Whoever still reads the last call's sums comes first.
+    // Orders the reads of the previous call before the writes of this one.
     workgroupBarrier();
     sums[local] = count;
     workgroupBarrier();

@@ -1,7 +1,7 @@
-// The packed topology: see src/sparse/topology.rs, which writes and validates it.
+// Packed topology; src/sparse/topology.rs defines, writes and validates the format.
 @group(0) @binding(6) var<storage, read> topology: array<u32>;
 
-// No slot: what a map of slots holds for a block that is not stored.
+// Null slot: the value of a slot map at blocks that are not stored.
 const ABSENT = 0xFFFFFFFFu;
 
 const ROW_BLOCKS = 1u;
@@ -26,13 +26,13 @@ fn slot_col(slot: u32) -> u32 {
     return topology[topology[SLOT_COL] + slot];
 }
 
-// Where a slot's block stands in the grid, counted row by row.
+// Row-major index of a slot's block in the grid.
 fn slot_place(slot: u32) -> u32 {
     return slot_row(slot) * topology[COL_BLOCKS] + slot_col(slot);
 }
 
-// The blocks of one row, or of one column: entries begin..end, where each entry has a slot and a place
-// across, ascending.
+// Blocks of one row or one column of the grid: entries begin..end. Each entry has a slot and a position across the
+// line; positions ascend.
 struct Line {
     begin: u32,
     end: u32,

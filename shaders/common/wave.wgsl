@@ -1,19 +1,19 @@
-// What eight lanes that run as one subgroup share: each loads an eighth of what all of them need, and hands it round.
+// Operand loads shared by a subgroup of eight lanes: each lane loads an eighth and broadcasts it.
 @if(rhs_gather)
 import package::common::matmul::gathered_one;
 @if(!rhs_gather)
 import package::common::matmul::rhs_piece;
 import package::common::matmul::{params, lhs4, lhs_at, lhs_row, rhs4, rhs_at, contraction, ended, Piece};
 
-// Eight elements across, as two pieces.
+// Two fragments: eight elements along m (or n) at four contraction indices.
 alias Octet = array<Piece, 2>;
 
-// Rows i..i + 7 of op(lhs) at contraction indices k..k + 3, which are the same for all eight lanes.
+// Rows i..i + 7 of op(lhs) at contraction indices k..k + 3. i and k are uniform over the subgroup.
 fn lhs_octet(i: u32, k: u32, lane: u32) -> Octet {
     return lhs_octet_of(lhs_lane(i, lane), k, lane);
 }
 
-// Where what a lane loads of rows i..i + 7 begins: what need not be found anew for every k.
+// Offset of a lane's share of rows i..i + 7, hoisted out of the loop over k.
 @if(!lhs_t)
 fn lhs_lane(i: u32, lane: u32) -> u32 {
     return lhs_row(i + lane);
@@ -34,7 +34,7 @@ fn lhs_octet_of(begin: u32, k: u32, lane: u32) -> Octet {
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 
-// Columns j..j + 7 of op(rhs) at contraction indices k..k + 3, likewise.
+// Columns j..j + 7 of op(rhs) at contraction indices k..k + 3. j and k are uniform over the subgroup.
 @if(!rhs_t)
 fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
     let column = min(j + lane % 2u * 4u, (params.n - 1u) & ~3u);
@@ -49,8 +49,8 @@ fn rhs_octet(k: u32, j: u32, lane: u32) -> Octet {
     return Octet(ended(octet[0], k), ended(octet[1], k));
 }
 
-// Columns j.. of op(rhs) at contraction indices k.., which are the same for all eight lanes. Where they are gathered, each
-// looks one up, and hands it round.
+// Columns j..j + 3 of op(rhs), which differ between lanes, at contraction indices k..k + 3, which are uniform.
+// Gathered row indices are loaded by one lane each and broadcast.
 fn shared_rhs_piece(k: u32, j: u32, lane: u32) -> Piece {
     @if(!rhs_gather) {
         return rhs_piece(k, j);
@@ -65,7 +65,7 @@ fn shared_rhs_piece(k: u32, j: u32, lane: u32) -> Piece {
     }
 }
 
-// Each lane holds a row: four contraction indices of one element across.
+// Each lane holds one row: four contraction indices of one element along m (n).
 fn octet_of_rows(own: vec4<f32>) -> Octet {
     return Octet(
         transpose(Piece(
@@ -79,7 +79,7 @@ fn octet_of_rows(own: vec4<f32>) -> Octet {
     );
 }
 
-// Each lane holds half a contraction index: its first four elements across, or its last.
+// Each lane holds half a column: elements 0..3 or 4..7 at one contraction index.
 fn octet_of_columns(own: vec4<f32>) -> Octet {
     return Octet(
         Piece(
@@ -93,7 +93,7 @@ fn octet_of_columns(own: vec4<f32>) -> Octet {
     );
 }
 
-// Each of two neighbours holds a piece: `own`, the second of the two where `second`.
+// Combines the fragments of two neighbouring lanes; `second` marks the lane that holds the second one.
 fn pair_octet(own: Piece, second: bool) -> Octet {
     let other = Piece(quadSwapX(own[0]), quadSwapX(own[1]), quadSwapX(own[2]), quadSwapX(own[3]));
     return Octet(
@@ -108,7 +108,7 @@ fn pair_octet(own: Piece, second: bool) -> Octet {
     );
 }
 
-// Each of four neighbours holds a piece: 16 elements across.
+// Combines the fragments of four neighbouring lanes: 16 elements along m.
 fn quad_octets(own: Piece) -> array<Piece, 4> {
     return array<Piece, 4>(
         Piece(

@@ -1,5 +1,5 @@
-// A second packed topology: that of a weight which is block-sparse like what it is multiplied with. What topology.wgsl says
-// of the first holds of it too.
+// Second packed topology: that of a block-sparse weight multiplied with a block-sparse operand. Accessors mirror
+// common/topology.wgsl.
 import package::common::topology::{Line, NNZ, ROW_PTR, BY_ROW, COL_PTR, BY_COL, SLOT_ROW, SLOT_COL};
 
 @group(0) @binding(5) var<storage, read> weight: array<u32>;

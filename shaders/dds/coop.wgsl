@@ -1,10 +1,10 @@
-// product[m, n] = op(lhs) * op(S), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
-// column of blocks, and is as wide as it where it can be.
+// DDS, cooperative-matrix variant: product[m, n] = op(lhs) * op(S) for block-sparse S; see common/coop.wgsl. A
+// workgroup tile lies within one block column.
 import package::common::matmul::{params, rhs_stored4};
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
-    part_of, fill, multiply, show, result_place, result4,
-    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, left4,
+    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
+    subtile_of, stage, multiply, store_accumulators, result_place, result4,
+    A_LOADS, B_LOADS, a_quad, b_quad, a_place, b_place, load_a4,
 };
 import package::common::topology::{Line, line_slot, line_place};
 import package::dds::blocks::{line_of, first_row};
@@ -13,7 +13,7 @@ import package::dds::blocks::is_bound;
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
-import package::constants::{BLOCK, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, BM, BN, BK};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -22,40 +22,40 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
-    let across = params.n / WIDE;
-    let i = index / across * TALL;
-    let j = index % across * WIDE;
+    let across = params.n / BN;
+    let i = index / across * BM;
+    let j = index % across * BN;
     if i >= params.m {
         return;
     }
-    let part = part_of(local, size);
-    var c00 = Sum();
-    var c01 = Sum();
-    var c10 = Sum();
-    var c11 = Sum();
-    var near: LeftAhead;
-    var far: RightAhead;
+    let subtile = subtile_of(local, size);
+    var c00 = Accumulator();
+    var c01 = Accumulator();
+    var c10 = Accumulator();
+    var c11 = Accumulator();
+    var a_prefetch: APrefetch;
+    var b_prefetch: BPrefetch;
     let line = line_of(j / BLOCK);
-    let steps = (line.end - line.begin) * (BLOCK / DEPTH);
+    let steps = (line.end - line.begin) * (BLOCK / BK);
     if steps > 0u {
-        fetch_step(line, 0u, i, j, local, &near, &far);
+        fetch_step(line, 0u, i, j, local, &a_prefetch, &b_prefetch);
     }
     for (var step = 0u; step < steps; step++) {
-        fill(&near, &far, local);
+        stage(&a_prefetch, &b_prefetch, local);
         workgroupBarrier();
         if step + 1u < steps {
-            fetch_step(line, step + 1u, i, j, local, &near, &far);
+            fetch_step(line, step + 1u, i, j, local, &a_prefetch, &b_prefetch);
         }
-        multiply(part, &c00, &c01, &c10, &c11);
+        multiply(subtile, &c00, &c01, &c10, &c11);
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            show(part, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
             store(row, column, i, j, local);
             workgroupBarrier();
@@ -63,7 +63,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);
@@ -76,36 +76,38 @@ fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     }
 }
 
-// The panels of some contraction indices of one block; those of a block that is not bound are zeros.
+// Prefetches one K step: BK contraction indices of one block. Blocks outside the bound window are prefetched as
+// zeros.
 fn fetch_step(
-    line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
+    line: Line, step: u32, i: u32, j: u32, local: u32,
+    a_prefetch: ptr<function, APrefetch>, b_prefetch: ptr<function, BPrefetch>,
 ) {
-    let slot = line_slot(line, line.begin + step / (BLOCK / DEPTH));
-    let within = step % (BLOCK / DEPTH) * DEPTH;
+    let slot = line_slot(line, line.begin + step / (BLOCK / BK));
+    let within = step % (BLOCK / BK) * BK;
     let first = line_place(line, slot) * BLOCK;
     var there = true;
     @if(window) {
         there = is_bound(slot);
     }
-    for (var each = 0u; each < LEFT_EACH; each++) {
-        let place = left_place(left_quad(local, each));
+    for (var each = 0u; each < A_LOADS; each++) {
+        let place = a_place(a_quad(local, each));
         var four = vec4<f16>();
         if there {
-            four = left4(i + place.x, first + within + place.y);
+            four = load_a4(i + place.x, first + within + place.y);
         }
-        (*near)[each] = four;
+        (*a_prefetch)[each] = four;
     }
-    for (var each = 0u; each < RIGHT_EACH; each++) {
-        let place = right_place(right_quad(local, each));
+    for (var each = 0u; each < B_LOADS; each++) {
+        let place = b_place(b_quad(local, each));
         var four = vec4<f16>();
         if there {
             four = block4(slot, within + place.y, j % BLOCK + place.x);
         }
-        (*far)[each] = four;
+        (*b_prefetch)[each] = four;
     }
 }
 
-// Four neighbours as they are stored of a block of op(S), from contraction index k and column j on.
+// Four consecutive stored elements of a block of op(S), from contraction index k and column j on.
 fn block4(slot: u32, k: u32, j: u32) -> vec4<f16> {
     @if(!rhs_t) {
         return rhs_stored4((first_row(slot) + k) * BLOCK + j);

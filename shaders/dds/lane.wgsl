@@ -1,18 +1,17 @@
-// product[m, n] = op(lhs) * op(S), S block-sparse, without workgroup memory.
+// DDS, lane variant: product[m, n] = op(lhs) * op(S) for block-sparse S, without workgroup memory.
 //
-// A workgroup is 32 invocations of 4 rows each, by 8 columns. The columns lie in one column of blocks, so
-// the walk over its blocks and every load of their values are the same for the whole workgroup, whatever
-// the block size. (With the columns spread over the lanes instead, blocks of 16 leave half of an
-// eight-wide processor idle: docs/rejected.md.)
+// A workgroup tile is 128 x 8: 32 invocations of 4 rows by 8 columns. The columns lie in one block column, therefore
+// the block walk and all loads of S are uniform over the workgroup for every block size. (Columns spread over the
+// lanes leave half of an eight-wide processor idle at blocks of 16: docs/rejected.md.)
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
 @if(window)
 import package::dds::blocks::is_bound;
-import package::common::sideways::store_sideways;
+import package::common::column_major::store_column_major;
 @if(continued)
-import package::common::sideways::stored_sideways;
+import package::common::column_major::load_column_major;
 import package::constants::BLOCK;
 
 const LANES = 32u;
@@ -33,7 +32,7 @@ fn main(
 
     var tile: Tile;
     @if(continued) {
-        tile = stored_sideways(i, j);
+        tile = load_column_major(i, j);
     }
     let line = line_of(j / BLOCK);
     let within = j % BLOCK;
@@ -54,5 +53,5 @@ fn main(
         }
     }
 
-    store_sideways(i, j, tile);
+    store_column_major(i, j, tile);
 }

@@ -1,5 +1,6 @@
-// product[m, n] = op(lhs) * op(S), S block-sparse, through workgroup memory: one column of blocks wide, and as
-// tall as keeps 64 invocations (128 for blocks of 64, 256 for those of 128) busy with 8 x 4 elements each, or half as many.
+// DDS, tile variant: product[m, n] = op(lhs) * op(S) for block-sparse S, staged through workgroup memory. A workgroup
+// tile is one block column wide (BN = BLOCK) and BM rows tall, which gives 64 invocations with micro-tiles of 8 x 4
+// (128 for blocks of 64, 256 for 128); half as many in the small configuration.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};
@@ -11,22 +12,22 @@ import package::common::epilogue::{store4, bias4};
 import package::common::epilogue::stored4;
 import package::constants::BLOCK;
 
-@if(!small) const TALL = max(64u, 2048u / BLOCK);
-@if(small) const TALL = max(32u, 1024u / BLOCK);
-const DEPTH = min(BLOCK, 16u);
-const TALL_QUADS = TALL / 4u;
-const WIDE_QUADS = BLOCK / 4u;
-const INVOCATIONS = TALL / 8u * WIDE_QUADS;
-const LEFT_PIECES = DEPTH / 4u * TALL_QUADS;
-const RIGHT_PIECES = DEPTH / 4u * WIDE_QUADS;
-// From one contraction index to the next.
-@if(!padded) const GAP = 0u;
-@if(padded) const GAP = 1u;
-const TALL_ROW = TALL_QUADS + GAP;
-const WIDE_ROW = WIDE_QUADS + GAP;
+@if(!small) const BM = max(64u, 2048u / BLOCK);
+@if(small) const BM = max(32u, 1024u / BLOCK);
+const BK = min(BLOCK, 16u);
+const BM_QUADS = BM / 4u;
+const BN_QUADS = BLOCK / 4u;
+const INVOCATIONS = BM / 8u * BN_QUADS;
+const A_PIECES = BK / 4u * BM_QUADS;
+const B_PIECES = BK / 4u * BN_QUADS;
+// Padding per k-row of the staged tiles, in vectors, against bank conflicts.
+@if(!padded) const PAD = 0u;
+@if(padded) const PAD = 1u;
+const A_STRIDE = BM_QUADS + PAD;
+const B_STRIDE = BN_QUADS + PAD;
 
-var<workgroup> left: array<vec4<f32>, DEPTH * TALL_ROW>;
-var<workgroup> right: array<vec4<f32>, DEPTH * WIDE_ROW>;
+var<workgroup> a_tile: array<vec4<f32>, BK * A_STRIDE>;
+var<workgroup> b_tile: array<vec4<f32>, BK * B_STRIDE>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -36,13 +37,13 @@ fn main(
 ) {
     let across = params.n / BLOCK;
     let index = workgroup_index(id, count);
-    let i = index / across * TALL;
+    let i = index / across * BM;
     let column = index % across;
     if i >= params.m {
         return;
     }
-    let quad = local % WIDE_QUADS;
-    let octet = local / WIDE_QUADS;
+    let quad = local % BN_QUADS;
+    let octet = local / BN_QUADS;
 
     var tile: Tile;
     @if(continued) {
@@ -59,25 +60,25 @@ fn main(
             }
         }
         let first = line_place(line, slot) * BLOCK;
-        for (var k = 0u; k < BLOCK; k += DEPTH) {
-            for (var p = local; p < LEFT_PIECES; p += INVOCATIONS) {
-                let kk = p / TALL_QUADS * 4u;
-                let piece = lhs_piece(i + p % TALL_QUADS * 4u, first + k + kk);
+        for (var k = 0u; k < BLOCK; k += BK) {
+            for (var p = local; p < A_PIECES; p += INVOCATIONS) {
+                let kk = p / BM_QUADS * 4u;
+                let piece = lhs_piece(i + p % BM_QUADS * 4u, first + k + kk);
                 for (var c = 0u; c < 4u; c++) {
-                    left[(kk + c) * TALL_ROW + p % TALL_QUADS] = piece[c];
+                    a_tile[(kk + c) * A_STRIDE + p % BM_QUADS] = piece[c];
                 }
             }
-            for (var p = local; p < RIGHT_PIECES; p += INVOCATIONS) {
-                let kk = p / WIDE_QUADS * 4u;
-                let piece = block_piece(slot, k + kk, p % WIDE_QUADS * 4u);
+            for (var p = local; p < B_PIECES; p += INVOCATIONS) {
+                let kk = p / BN_QUADS * 4u;
+                let piece = block_piece(slot, k + kk, p % BN_QUADS * 4u);
                 for (var c = 0u; c < 4u; c++) {
-                    right[(kk + c) * WIDE_ROW + p % WIDE_QUADS] = piece[c];
+                    b_tile[(kk + c) * B_STRIDE + p % BN_QUADS] = piece[c];
                 }
             }
             workgroupBarrier();
-            for (var kk = 0u; kk < DEPTH; kk++) {
-                let at = kk * TALL_ROW + 2u * octet;
-                add_outer(&tile, left[at], left[at + 1u], right[kk * WIDE_ROW + quad]);
+            for (var kk = 0u; kk < BK; kk++) {
+                let at = kk * A_STRIDE + 2u * octet;
+                add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
             }
             workgroupBarrier();
         }

@@ -1,14 +1,14 @@
-// Dense matmul with cooperative matrices: see common/coop.wgsl.
+// Dense matmul, cooperative-matrix variant: see common/coop.wgsl.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
-    part_of, fill, multiply, show, result_place, result4,
+    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
+    subtile_of, stage, multiply, store_accumulators, result_place, result4,
     fetch,
 };
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
-import package::constants::{TALL, WIDE, DEPTH};
+import package::constants::{BM, BN, BK};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -17,36 +17,36 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
-    let across = (params.n + WIDE - 1u) / WIDE;
-    let i = index / across * TALL;
-    let j = index % across * WIDE;
+    let across = (params.n + BN - 1u) / BN;
+    let i = index / across * BM;
+    let j = index % across * BN;
     if i >= params.m {
         return;
     }
-    let part = part_of(local, size);
-    var c00 = Sum();
-    var c01 = Sum();
-    var c10 = Sum();
-    var c11 = Sum();
-    var near: LeftAhead;
-    var far: RightAhead;
-    fetch(i, j, 0u, local, &near, &far);
-    for (var k = 0u; k < params.k; k += DEPTH) {
-        fill(&near, &far, local);
+    let subtile = subtile_of(local, size);
+    var c00 = Accumulator();
+    var c01 = Accumulator();
+    var c10 = Accumulator();
+    var c11 = Accumulator();
+    var a_prefetch: APrefetch;
+    var b_prefetch: BPrefetch;
+    fetch(i, j, 0u, local, &a_prefetch, &b_prefetch);
+    for (var k = 0u; k < params.k; k += BK) {
+        stage(&a_prefetch, &b_prefetch, local);
         workgroupBarrier();
-        if k + DEPTH < params.k {
-            fetch(i, j, k + DEPTH, local, &near, &far);
+        if k + BK < params.k {
+            fetch(i, j, k + BK, local, &a_prefetch, &b_prefetch);
         }
-        multiply(part, &c00, &c01, &c10, &c11);
+        multiply(subtile, &c00, &c01, &c10, &c11);
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            show(part, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
             store(row, column, i, j, local);
             workgroupBarrier();
@@ -54,7 +54,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);

@@ -1,5 +1,5 @@
-// Dense matmul without workgroup memory: a workgroup is 8 invocations side by side, each with 8 rows by 4
-// columns. The rows are the same for all of them, so `lhs` is loaded once for the workgroup.
+// Dense matmul, lane variant: no workgroup memory. A workgroup tile is 8 x 32: eight invocations side by side with
+// micro-tiles of 8 x 4. All of them need the same rows of `lhs`, which are loaded uniformly.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
 import package::common::epilogue::{store4, bias4};

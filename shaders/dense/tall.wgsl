@@ -1,11 +1,11 @@
-// Dense matmul for products of few columns, where eight invocations run as one subgroup: one above the other, each with
-// 4 rows by 16 columns. The columns are the same for all of them, so each loads two, and hands them round.
+// Dense matmul for products of few columns, subgroups of eight: a workgroup tile is 32 x 16, each lane computes 4
+// rows by 16 columns. All lanes need the same columns of `rhs`: each loads two and broadcasts them.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
 import package::common::wave::rhs_octet;
-import package::common::sideways::store_sideways;
+import package::common::column_major::store_column_major;
 @if(continued)
-import package::common::sideways::stored_sideways;
+import package::common::column_major::load_column_major;
 
 const LANES = 8u;
 
@@ -19,18 +19,18 @@ fn main(
     let index = workgroup_index(id, count);
     let top = index / across * LANES * 4u;
     let j = index % across * 16u;
-    // All lanes go on or none, since they need each other; rows past the end are not stored.
+    // Lanes past the last row continue, because the subgroup broadcasts need all eight; their rows are not stored.
     if top >= params.m {
         return;
     }
     let i = top + lane * 4u;
 
-    // Eight columns, and eight more.
+    // Columns 0..7 and 8..15.
     var tile: Tile;
     var more: Tile;
     @if(continued) {
-        tile = stored_sideways(i, j);
-        more = stored_sideways(i, j + 8u);
+        tile = load_column_major(i, j);
+        more = load_column_major(i, j + 8u);
     }
     for (var k = 0u; k < params.k; k += 4u) {
         let rows = lhs_piece(i, k);
@@ -40,6 +40,6 @@ fn main(
         add_pieces(&more, others[0], others[1], rows);
     }
 
-    store_sideways(i, j, tile);
-    store_sideways(i, j + 8u, more);
+    store_column_major(i, j, tile);
+    store_column_major(i, j + 8u, more);
 }

@@ -1,4 +1,4 @@
-// Dense matmul through workgroup memory: a square of the product a workgroup, invocations of 8 x 4.
+// Dense matmul, tile variant: square workgroup tiles through workgroup memory, micro-tiles of 8 x 4.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, Tile};
 import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};

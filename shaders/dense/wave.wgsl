@@ -1,5 +1,5 @@
-// Dense matmul without workgroup memory, where eight invocations run as one subgroup: side by side, each with 16 rows by 4
-// columns. The rows are the same for all of them, so each loads two, and hands them round.
+// Dense matmul, subgroups of eight without workgroup memory: a workgroup tile is 16 x 32, each lane computes 16 rows
+// by 4 columns. All lanes need the same rows of `lhs`: each loads two and broadcasts them.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::wave::lhs_octet;
@@ -23,7 +23,7 @@ fn main(
         return;
     }
 
-    // Eight rows, and eight more.
+    // Rows 0..7 and 8..15.
     var tile: Tile;
     var more: Tile;
     @if(continued) {

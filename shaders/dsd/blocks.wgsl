@@ -1,10 +1,10 @@
-// The sparse left operand, as the variants of DSD read it.
+// Block-sparse left operand S of DSD: block walk and fragments, shared by the variants.
 import package::common::matmul::{lhs4, Piece};
 import package::common::wave::{Octet, octet_of_rows, octet_of_columns};
 import package::common::topology::{Line, row_line, col_line};
 import package::constants::BLOCK;
 
-// The blocks that a row of blocks of op(S) has: a row of S, or a column where S is stored transposed.
+// Blocks in one block row of op(S): a row of S, or a column where S is stored transposed.
 @if(!lhs_t)
 fn line_of(row: u32) -> Line {
     return row_line(row);
@@ -14,7 +14,7 @@ fn line_of(row: u32) -> Line {
     return col_line(row);
 }
 
-// Rows i.. and contraction indices k.. within a block of op(S).
+// Fragment of a block of op(S) at rows i..i + 3 and contraction indices k..k + 3.
 @if(!lhs_t)
 fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
     let at = (slot * BLOCK + i) * BLOCK + k;
@@ -26,7 +26,7 @@ fn block_piece(slot: u32, i: u32, k: u32) -> Piece {
     return Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK));
 }
 
-// The same of rows i..i + 7, which are the same for all eight lanes of a subgroup.
+// Rows i..i + 7 of a block of op(S), uniform over a subgroup of eight, each lane of which loads an eighth.
 @if(!lhs_t)
 fn block_octet(slot: u32, i: u32, k: u32, lane: u32) -> Octet {
     return octet_of_rows(lhs4((slot * BLOCK + i + lane) * BLOCK + k));

@@ -1,15 +1,15 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, with cooperative matrices: see common/coop.wgsl. A workgroup lies in one
-// row of blocks, and is as tall as it where it can be.
+// DSD, cooperative-matrix variant: product[m, n] = op(S) * op(rhs) for block-sparse S; see common/coop.wgsl. A
+// workgroup tile lies within one block row.
 import package::common::matmul::{params, lhs_stored4};
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
-    part_of, fill, multiply, show, result_place, result4,
-    LEFT_EACH, RIGHT_EACH, left_quad, right_quad, left_place, right_place, right4,
+    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
+    subtile_of, stage, multiply, store_accumulators, result_place, result4,
+    A_LOADS, B_LOADS, a_quad, b_quad, a_place, b_place, load_b4,
 };
 import package::common::topology::{Line, line_slot, line_place};
 import package::dsd::blocks::line_of;
 import package::common::epilogue::store4;
-import package::constants::{BLOCK, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, BM, BN, BK};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -18,40 +18,40 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
-    let across = (params.n + WIDE - 1u) / WIDE;
-    let i = index / across * TALL;
-    let j = index % across * WIDE;
+    let across = (params.n + BN - 1u) / BN;
+    let i = index / across * BM;
+    let j = index % across * BN;
     if i >= params.m {
         return;
     }
-    let part = part_of(local, size);
-    var c00 = Sum();
-    var c01 = Sum();
-    var c10 = Sum();
-    var c11 = Sum();
-    var near: LeftAhead;
-    var far: RightAhead;
+    let subtile = subtile_of(local, size);
+    var c00 = Accumulator();
+    var c01 = Accumulator();
+    var c10 = Accumulator();
+    var c11 = Accumulator();
+    var a_prefetch: APrefetch;
+    var b_prefetch: BPrefetch;
     let line = line_of(i / BLOCK);
-    let steps = (line.end - line.begin) * (BLOCK / DEPTH);
+    let steps = (line.end - line.begin) * (BLOCK / BK);
     if steps > 0u {
-        fetch_step(line, 0u, i, j, local, &near, &far);
+        fetch_step(line, 0u, i, j, local, &a_prefetch, &b_prefetch);
     }
     for (var step = 0u; step < steps; step++) {
-        fill(&near, &far, local);
+        stage(&a_prefetch, &b_prefetch, local);
         workgroupBarrier();
         if step + 1u < steps {
-            fetch_step(line, step + 1u, i, j, local, &near, &far);
+            fetch_step(line, step + 1u, i, j, local, &a_prefetch, &b_prefetch);
         }
-        multiply(part, &c00, &c01, &c10, &c11);
+        multiply(subtile, &c00, &c01, &c10, &c11);
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            show(part, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
             store(row, column, i, j, local);
             workgroupBarrier();
@@ -59,7 +59,7 @@ fn main(
     }
 }
 
-// Hands matrix (down, over) of each part to the epilogue.
+// Applies the epilogue to fragment (down, over) of each subgroup tile.
 fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = vec2<u32>(i, j) + result_place(quad, down, over);
@@ -67,24 +67,25 @@ fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
     }
 }
 
-// The panels of some contraction indices of one block.
+// Prefetches one K step: BK contraction indices of one block.
 fn fetch_step(
-    line: Line, step: u32, i: u32, j: u32, local: u32, near: ptr<function, LeftAhead>, far: ptr<function, RightAhead>,
+    line: Line, step: u32, i: u32, j: u32, local: u32,
+    a_prefetch: ptr<function, APrefetch>, b_prefetch: ptr<function, BPrefetch>,
 ) {
-    let slot = line_slot(line, line.begin + step / (BLOCK / DEPTH));
-    let within = step % (BLOCK / DEPTH) * DEPTH;
+    let slot = line_slot(line, line.begin + step / (BLOCK / BK));
+    let within = step % (BLOCK / BK) * BK;
     let first = line_place(line, slot) * BLOCK;
-    for (var each = 0u; each < LEFT_EACH; each++) {
-        let place = left_place(left_quad(local, each));
-        (*near)[each] = block4(slot, i % BLOCK + place.x, within + place.y);
+    for (var each = 0u; each < A_LOADS; each++) {
+        let place = a_place(a_quad(local, each));
+        (*a_prefetch)[each] = block4(slot, i % BLOCK + place.x, within + place.y);
     }
-    for (var each = 0u; each < RIGHT_EACH; each++) {
-        let place = right_place(right_quad(local, each));
-        (*far)[each] = right4(j + place.x, first + within + place.y);
+    for (var each = 0u; each < B_LOADS; each++) {
+        let place = b_place(b_quad(local, each));
+        (*b_prefetch)[each] = load_b4(j + place.x, first + within + place.y);
     }
 }
 
-// Four neighbours as they are stored of a block of op(S), from row i and contraction index k on.
+// Four consecutive stored elements of a block of op(S), from row i and contraction index k on.
 fn block4(slot: u32, i: u32, k: u32) -> vec4<f16> {
     @if(!lhs_t) {
         return lhs_stored4((slot * BLOCK + i) * BLOCK + k);

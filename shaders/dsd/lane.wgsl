@@ -1,6 +1,6 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory: a workgroup is 32 invocations of 4
-// columns each, by 8 rows of one row of blocks.
-import package::common::grid::{workgroup_index, dealt};
+// DSD, lane variant: product[m, n] = op(S) * op(rhs) for block-sparse S, without workgroup memory. A workgroup tile
+// is 8 x 128: 32 invocations with micro-tiles of 8 x 4, in one block row.
+import package::common::grid::{workgroup_index, round_robin};
 import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
 import package::dsd::blocks::{line_of, block_piece};
@@ -17,7 +17,7 @@ fn main(
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = dealt(index / across, params.m / 8u, params.threads) * 8u;
+    let i = round_robin(index / across, params.m / 8u, params.threads) * 8u;
     let j = (index % across * LANES + lane) * 4u;
     if index / across >= params.m / 8u || j >= params.n {
         return;

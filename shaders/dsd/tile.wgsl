@@ -1,5 +1,6 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, through workgroup memory: one row of blocks tall, and as wide
-// as keeps 64 invocations (128 for blocks of 64, 256 for those of 128) busy with 8 x 4 elements each, or half as many.
+// DSD, tile variant: product[m, n] = op(S) * op(rhs) for block-sparse S, staged through workgroup memory. A workgroup
+// tile is one block row tall (BM = BLOCK) and BN columns wide, which gives 64 invocations with micro-tiles of 8 x 4
+// (128 for blocks of 64, 256 for 128); half as many in the small configuration.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{line_slot, line_place};
@@ -7,22 +8,22 @@ import package::dsd::blocks::{line_of, block_piece};
 import package::common::epilogue::store4;
 import package::constants::BLOCK;
 
-@if(!small) const WIDE = max(64u, 2048u / BLOCK);
-@if(small) const WIDE = max(32u, 1024u / BLOCK);
-const DEPTH = min(BLOCK, 16u);
-const TALL_QUADS = BLOCK / 4u;
-const WIDE_QUADS = WIDE / 4u;
-const INVOCATIONS = BLOCK / 8u * WIDE_QUADS;
-const LEFT_PIECES = DEPTH / 4u * TALL_QUADS;
-const RIGHT_PIECES = DEPTH / 4u * WIDE_QUADS;
-// From one contraction index to the next.
-@if(!padded) const GAP = 0u;
-@if(padded) const GAP = 1u;
-const TALL_ROW = TALL_QUADS + GAP;
-const WIDE_ROW = WIDE_QUADS + GAP;
+@if(!small) const BN = max(64u, 2048u / BLOCK);
+@if(small) const BN = max(32u, 1024u / BLOCK);
+const BK = min(BLOCK, 16u);
+const BM_QUADS = BLOCK / 4u;
+const BN_QUADS = BN / 4u;
+const INVOCATIONS = BLOCK / 8u * BN_QUADS;
+const A_PIECES = BK / 4u * BM_QUADS;
+const B_PIECES = BK / 4u * BN_QUADS;
+// Padding per k-row of the staged tiles, in vectors, against bank conflicts.
+@if(!padded) const PAD = 0u;
+@if(padded) const PAD = 1u;
+const A_STRIDE = BM_QUADS + PAD;
+const B_STRIDE = BN_QUADS + PAD;
 
-var<workgroup> left: array<vec4<f32>, DEPTH * TALL_ROW>;
-var<workgroup> right: array<vec4<f32>, DEPTH * WIDE_ROW>;
+var<workgroup> a_tile: array<vec4<f32>, BK * A_STRIDE>;
+var<workgroup> b_tile: array<vec4<f32>, BK * B_STRIDE>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -30,40 +31,40 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let across = (params.n + WIDE - 1u) / WIDE;
+    let across = (params.n + BN - 1u) / BN;
     let index = workgroup_index(id, count);
     let row = index / across;
-    let j = index % across * WIDE;
+    let j = index % across * BN;
     if row * BLOCK >= params.m {
         return;
     }
-    let quad = local % WIDE_QUADS;
-    let octet = local / WIDE_QUADS;
+    let quad = local % BN_QUADS;
+    let octet = local / BN_QUADS;
 
     var tile: Tile;
     let line = line_of(row);
     for (var entry = line.begin; entry < line.end; entry++) {
         let slot = line_slot(line, entry);
         let first = line_place(line, slot) * BLOCK;
-        for (var k = 0u; k < BLOCK; k += DEPTH) {
-            for (var p = local; p < LEFT_PIECES; p += INVOCATIONS) {
-                let kk = p / TALL_QUADS * 4u;
-                let piece = block_piece(slot, p % TALL_QUADS * 4u, k + kk);
+        for (var k = 0u; k < BLOCK; k += BK) {
+            for (var p = local; p < A_PIECES; p += INVOCATIONS) {
+                let kk = p / BM_QUADS * 4u;
+                let piece = block_piece(slot, p % BM_QUADS * 4u, k + kk);
                 for (var c = 0u; c < 4u; c++) {
-                    left[(kk + c) * TALL_ROW + p % TALL_QUADS] = piece[c];
+                    a_tile[(kk + c) * A_STRIDE + p % BM_QUADS] = piece[c];
                 }
             }
-            for (var p = local; p < RIGHT_PIECES; p += INVOCATIONS) {
-                let kk = p / WIDE_QUADS * 4u;
-                let piece = rhs_piece(first + k + kk, j + p % WIDE_QUADS * 4u);
+            for (var p = local; p < B_PIECES; p += INVOCATIONS) {
+                let kk = p / BN_QUADS * 4u;
+                let piece = rhs_piece(first + k + kk, j + p % BN_QUADS * 4u);
                 for (var c = 0u; c < 4u; c++) {
-                    right[(kk + c) * WIDE_ROW + p % WIDE_QUADS] = piece[c];
+                    b_tile[(kk + c) * B_STRIDE + p % BN_QUADS] = piece[c];
                 }
             }
             workgroupBarrier();
-            for (var kk = 0u; kk < DEPTH; kk++) {
-                let at = kk * TALL_ROW + 2u * octet;
-                add_outer(&tile, left[at], left[at + 1u], right[kk * WIDE_ROW + quad]);
+            for (var kk = 0u; kk < BK; kk++) {
+                let at = kk * A_STRIDE + 2u * octet;
+                add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
             }
             workgroupBarrier();
         }

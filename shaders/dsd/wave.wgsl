@@ -1,7 +1,7 @@
-// product[m, n] = op(S) * op(rhs), S block-sparse, without workgroup memory, where eight invocations run as one subgroup: side
-// by side, each with 16 rows of one row of blocks by 4 columns, or 8 in blocks of 8. The rows of S are the same for all of
-// them, so each loads an eighth, and hands it round.
-import package::common::grid::{workgroup_index, dealt};
+// DSD, subgroups of eight: product[m, n] = op(S) * op(rhs) for block-sparse S, without workgroup memory. A workgroup
+// tile is 16 x 32 (8 x 32 for blocks of 8) in one block row; each lane computes four columns. All lanes need the same
+// rows of S: each loads an eighth and broadcasts it.
+import package::common::grid::{workgroup_index, round_robin};
 import package::common::matmul::{params, Tile, add_pieces};
 import package::common::wave::shared_rhs_piece;
 import package::common::topology::{line_slot, line_place};
@@ -10,7 +10,7 @@ import package::common::epilogue::store4;
 import package::constants::BLOCK;
 
 const LANES = 8u;
-const TALL = min(BLOCK, 16u);
+const BM = min(BLOCK, 16u);
 
 @compute @workgroup_size(8)
 fn main(
@@ -20,14 +20,14 @@ fn main(
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
     let index = workgroup_index(id, count);
-    let i = dealt(index / across, params.m / TALL, params.threads) * TALL;
-    // Invocations past the last column stay, since their subgroup needs them.
+    let i = round_robin(index / across, params.m / BM, params.threads) * BM;
+    // Lanes past the last column continue, because the subgroup broadcasts need all eight.
     let j = (index % across * LANES + lane) * 4u;
-    if index / across >= params.m / TALL {
+    if index / across >= params.m / BM {
         return;
     }
 
-    // Eight rows, and eight more.
+    // Rows 0..7 and 8..15.
     var tile: Tile;
     var more: Tile;
     let line = line_of(i / BLOCK);
@@ -39,7 +39,7 @@ fn main(
             let columns = shared_rhs_piece(first + k, j, lane);
             let rows = block_octet(slot, within, k, lane);
             add_pieces(&tile, rows[0], rows[1], columns);
-            if TALL > 8u {
+            if BM > 8u {
                 let others = block_octet(slot, within + 8u, k, lane);
                 add_pieces(&more, others[0], others[1], columns);
             }
@@ -48,7 +48,7 @@ fn main(
 
     for (var row = 0u; row < 8u; row++) {
         store4(i + row, j, tile[row], vec4<f32>());
-        if TALL > 8u {
+        if BM > 8u {
             store4(i + 8u + row, j, more[row], vec4<f32>());
         }
     }

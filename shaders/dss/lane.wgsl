@@ -1,5 +1,5 @@
-// product[m, n] = S[m, k] * W[k, n], both block-sparse. An invocation owns 8 x 4 elements; a workgroup is one block of the
-// product, or as many as make 8 invocations, or a square piece of one of 128.
+// DSS: product[m, n] = S[m, k] * W[k, n], both block-sparse. Micro-tiles of 8 x 4; a workgroup tile is one block of
+// the product, several small blocks up to 8 invocations, or a quarter of a block of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs4, Piece, Tile, add_pieces};
 import package::common::topology::{Line, row_line, line_slot, line_place};
@@ -11,13 +11,13 @@ import package::constants::BLOCK;
 
 const BLOCKS = max(1u, 8u / (QUADS * OCTETS));
 
-// Rows i.. and contraction indices k.. within a block of S.
-fn left_piece(slot: u32, i: u32, k: u32) -> Piece {
+// Fragment of a block of S at rows i..i + 3 and contraction indices k..k + 3.
+fn lhs_block_piece(slot: u32, i: u32, k: u32) -> Piece {
     let at = (slot * BLOCK + i) * BLOCK + k;
     return transpose(Piece(lhs4(at), lhs4(at + BLOCK), lhs4(at + 2u * BLOCK), lhs4(at + 3u * BLOCK)));
 }
 
-// The first entry of a column of W whose block is not above `place`.
+// Binary search: first entry of a column of W at block row `place` or below.
 fn first_entry(column: Line, place: u32) -> u32 {
     var low = column.begin;
     var high = column.end;
@@ -49,27 +49,27 @@ fn main(
     let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
 
     var tile: Tile;
-    let left = row_line(row);
-    let right = weight_col_line(column);
-    // The column of the product has blocks from everywhere; those of this row's stretch are walked along, and each is looked
-    // for in the row: at the place where it is if the row lacks nothing on the way to it, or before.
-    var begin = left.begin;
-    if left.begin < left.end {
-        let last = line_place(left, line_slot(left, left.end - 1u));
-        var place = line_place(left, line_slot(left, left.begin));
-        for (var entry = first_entry(right, place); entry < right.end; entry++) {
-            let right_slot = weight_slot(right, entry);
-            let wanted = weight_place(right, right_slot);
+    let lhs_line = row_line(row);
+    let rhs_line = weight_col_line(column);
+    // Intersection of a block row of S with a block column of W. The column is walked; each of its blocks is looked
+    // up in the row at the position it has if no block is missing in between, then backwards from there.
+    var begin = lhs_line.begin;
+    if lhs_line.begin < lhs_line.end {
+        let last = line_place(lhs_line, line_slot(lhs_line, lhs_line.end - 1u));
+        var place = line_place(lhs_line, line_slot(lhs_line, lhs_line.begin));
+        for (var entry = first_entry(rhs_line, place); entry < rhs_line.end; entry++) {
+            let rhs_slot = weight_slot(rhs_line, entry);
+            let wanted = weight_place(rhs_line, rhs_slot);
             if wanted > last {
                 break;
             }
-            var at = min(begin + (wanted - place), left.end - 1u);
-            var slot = line_slot(left, at);
-            var found = line_place(left, slot);
+            var at = min(begin + (wanted - place), lhs_line.end - 1u);
+            var slot = line_slot(lhs_line, at);
+            var found = line_place(lhs_line, slot);
             while found > wanted && at > begin {
                 at--;
-                slot = line_slot(left, at);
-                found = line_place(left, slot);
+                slot = line_slot(lhs_line, at);
+                found = line_place(lhs_line, slot);
             }
             if found != wanted {
                 continue;
@@ -79,8 +79,8 @@ fn main(
             for (var k = 0u; k < BLOCK; k += 4u) {
                 add_pieces(
                     &tile,
-                    left_piece(slot, within.x, k), left_piece(slot, within.x + 4u, k),
-                    block_piece(right_slot, k, within.y),
+                    lhs_block_piece(slot, within.x, k), lhs_block_piece(slot, within.x + 4u, k),
+                    block_piece(rhs_slot, k, within.y),
                 );
             }
         }

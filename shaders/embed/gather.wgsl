@@ -1,6 +1,6 @@
-// out[t] = table[ids[t]] + positions[t % context]. An id that is no row of the table adds nothing.
+// Embedding lookup: out[t] = table[ids[t]] + positions[t % context]. An id that is no row of the table adds nothing.
 //
-// A workgroup has 64 columns of TURNS tokens, so that where each stands is worked out once and not for every element.
+// A workgroup covers 64 columns of TURNS tokens, which amortises the index arithmetic.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -34,7 +34,7 @@ fn main(
     var position = first % params.context;
     for (var token = first; token < min(first + TURNS, params.tokens); token++) {
         let row = ids[token];
-        // Read whether it is wanted or not, so from a row that is there.
+        // Clamped, because the load is unconditional.
         let found = table[min(row, params.vocabulary - 1u) * params.columns + column];
         let place = positions[position * params.columns + column];
         out[token * params.columns + column] = place + select(0.0, found, row < params.vocabulary);

@@ -1,7 +1,7 @@
-// The tokens of each id as a list in ascending order, CHUNK tokens at a time: heads[chunk, row] is the first token of the
-// chunk with ids[t] == row, and next[t] the one after t, both counted from the chunk's begin, and END where there is none.
+// Linked list of the tokens of each id, ascending, per chunk of CHUNK tokens: heads[chunk, row] is the first token
+// with ids[t] == row, next[t] the following one, both relative to the chunk's start; END terminates a list.
 //
-// An invocation walks a chunk back and links the tokens of its own row.
+// One invocation per row and chunk walks the chunk backwards and links the tokens of its row.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -24,7 +24,7 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let index = workgroup_index(id, count);
-    // A workgroup has rows of one chunk, so that its invocations look at one token at a time.
+    // All rows of a workgroup are of one chunk, so that its invocations load the same token at a time.
     let strips = (params.vocabulary + 63u) / 64u;
     let row = index % strips * 64u + local;
     let chunk = index / strips;

@@ -1,8 +1,8 @@
-// The gradient of the table, CHUNK tokens at a time: out[chunk, row] = sum of grad[t] over the tokens t of the chunk
-// that are linked to the row, in ascending t.
+// Gradient of the embedding table, per chunk of CHUNK tokens: out[chunk, row] = sum of grad[t] over the chunk's
+// tokens linked to the row, in ascending t.
 //
-// A workgroup owns 64 columns of one row and walks its list. So no two invocations add to one element, and no atomics
-// are needed.
+// A workgroup owns 64 columns of one row and walks its list: no two invocations write the same element, and no
+// atomics are needed.
 import package::common::grid::workgroup_index;
 import package::embed::link::{CHUNK, END};
 
@@ -10,7 +10,7 @@ struct Params {
     columns: u32,
     vocabulary: u32,
     chunks: u32,
-    // Where the sums of these chunks stand.
+    // Offset in `out` of the window's first chunk.
     @if(window)
     first: u32,
 }
@@ -30,7 +30,7 @@ fn main(
     let index = workgroup_index(id, count);
     let strips = (params.columns + 63u) / 64u;
     let column = index % strips * 64u + local;
-    // Of all rows of all chunks.
+    // Linear index of (chunk, row).
     let line = index / strips;
     let chunk = line / params.vocabulary;
     if chunk >= params.chunks || column >= params.columns {

@@ -1,11 +1,12 @@
-// What the experts' hidden units put out, on the slots that there are: h = activation(pre), or activation(pre) * up.
+// Activation of the experts' hidden units, on the slots in use: h = activation(pre), or activation(pre) * up when
+// gated.
 import package::common::activation::activate;
 import package::common::grid::workgroup_index;
 import package::common::topology::nnz;
 import package::constants::BLOCK;
 
 struct Params {
-    // The activation's constant.
+    // Slope of the activation's negative side.
     slope: f32,
 }
 

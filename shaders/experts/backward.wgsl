@@ -1,20 +1,20 @@
-// Back through the experts' hidden units, and through the weights that their outputs are combined with. With g the gradient
-// of a row's hidden units for a weight of 1:
+// Backward pass of the experts' hidden units and of the combine weights. With g the gradient of a row's hidden units
+// before weighting:
 //
-//   dots   = the sum over the row of g * h             the gradient of the row's weight
-//   hidden = weight * h                                what the second matrix's gradient is made of
-//   grad   = weight * g * h'(pre)                      in the place of g
-//   up     = weight * g * activation(pre)              in the place of up, where h = activation(pre) * up
+//   dots   = sum over the row of g * h           gradient of the row's weight
+//   hidden = weight * h                          operand of the second matrix's weight gradient
+//   grad   = weight * g * activation'(pre)       replaces g
+//   up     = weight * g * activation(pre)        replaces up, where h = activation(pre) * up
 //
-// A workgroup has the rows of a tile, or as many as make 256 invocations, along all of its blocks. So the order of a row's
-// sum depends on the width of its expert alone.
+// A workgroup owns the rows of a tile, up to 256 invocations, along all of its blocks: the order of a row's sum
+// depends only on the width of its expert.
 import package::common::activation::{activate, derivative};
 import package::common::grid::workgroup_index;
 import package::common::topology::{ROW_BLOCKS, topology, row_line, line_slot};
 import package::constants::BLOCK;
 
 struct Params {
-    // The activation's constant.
+    // Slope of the activation's negative side.
     slope: f32,
 }
 

@@ -1,4 +1,4 @@
-// out = a * x + b * out, element by element.
+// Linear blend, elementwise: out = a * x + b * out.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -7,7 +7,7 @@ struct Params {
     b: f32,
 }
 
-// An element, or four neighbours, counted as one.
+// One element, or a vec4 where four divides the length; `n` counts these.
 @if(!quads) alias Cell = f32;
 @if(quads) alias Cell = vec4<f32>;
 
@@ -23,7 +23,7 @@ fn main(
 ) {
     let i = workgroup_index(id, count) * 64u + local;
     if i < params.n {
-        // What is not wanted is not read: it may be anything.
+        // Where b is 0, out is not read: it may hold NaN.
         var sum = params.a * x[i];
         if params.b != 0.0 {
             sum = fma(Cell(params.b), out[i], sum);

@@ -1,4 +1,4 @@
-// One value everywhere: zeroed bits, no slot, a score that takes no part.
+// Fills a tensor with one word.
 import package::common::grid::workgroup_index;
 
 struct Params {

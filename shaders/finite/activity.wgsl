@@ -1,5 +1,5 @@
-// Raises flags in a status word: bit 0 if any element is not 0, bit 1 if any row differs from the first. A layer that raises
-// neither passes no signal on.
+// Signal check: sets bit 0 of a status word if any element is not 0, and bit 1 if any row differs from the first. A
+// layer that sets neither passes no signal on.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,5 +1,5 @@
-// Raises a flag in a status word if any element is NaN or infinite. Bit patterns are looked at, because a driver
-// may assume that neither ever occurs and fold a comparison away.
+// Non-finite check: sets a flag in a status word if any element is NaN or infinite. Bits are tested, because a driver
+// may assume finite values and fold a float comparison.
 import package::common::grid::workgroup_index;
 
 struct Params {

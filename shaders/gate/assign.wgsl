@@ -1,4 +1,5 @@
-// Choices from what experts took: a place for each expert, which holds it where it took the token.
+// Assignments of expert choice and token rounding: slot e of a token holds expert e if that expert selected the
+// token, else ABSENT.
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
 
@@ -7,8 +8,8 @@ struct Params {
     experts: u32,
 }
 
-// A bit per token, expert by expert.
-@group(0) @binding(0) var<storage, read> taken: array<u32>;
+// One bit per token for each expert, in whole words per expert.
+@group(0) @binding(0) var<storage, read> selected: array<u32>;
 @group(0) @binding(1) var<storage, read_write> experts: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -25,6 +26,6 @@ fn main(
     let token = i / params.experts;
     let expert = i % params.experts;
     let words = (params.tokens + 31u) / 32u;
-    let bit = (taken[expert * words + token / 32u] >> (token % 32u)) & 1u;
+    let bit = (selected[expert * words + token / 32u] >> (token % 32u)) & 1u;
     experts[i] = select(ABSENT, expert, bit == 1u);
 }

@@ -1,6 +1,7 @@
-// The gradient of a token's logits, from that of its weights and from the losses. One token an invocation.
+// Gradient of the gate logits, from the gradient of the assignment weights and the slopes of the balance losses. One
+// invocation per token.
 //
-// What all experts have a share in is written first; what only the choices have is added to it.
+// A first pass over all experts writes the softmax and loss terms; a second adds the terms of the assigned experts.
 import package::common::gate::{ordered, small_exp, TOKEN_COUNTS, TOKEN_LSE, TOKEN_TOTAL};
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
@@ -8,7 +9,7 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> probs: array<f32>;
@@ -21,7 +22,7 @@ struct Params {
 @group(0) @binding(9) var<storage, read_write> logits_grad: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// The gradient of the weight of one choice.
+// Gradient of the weight of assignment i, losses included.
 fn grad_of(i: u32) -> f32 {
     var grad = weights_grad[i];
     @if(losses) {
@@ -30,8 +31,8 @@ fn grad_of(i: u32) -> f32 {
     return grad;
 }
 
-// What a choice's probability gets from the weights.
-fn chosen_grad(i: u32, mean: f32, sum: f32) -> f32 {
+// Gradient of an assigned expert's probability through the weights.
+fn assigned_grad(i: u32, mean: f32, sum: f32) -> f32 {
     @if(chosen) {
         return 0.0;
     }
@@ -43,7 +44,8 @@ fn chosen_grad(i: u32, mean: f32, sum: f32) -> f32 {
     }
 }
 
-// The derivative of an expert's probability by its own logit, but for what a softmax takes from all.
+// Diagonal term of the score function's Jacobian: p * (1 - p) for a sigmoid; p for a softmax, whose mean term is
+// subtracted apart.
 fn own_slope(probability: f32) -> f32 {
     @if(sigmoid) {
         return probability * (1.0 - probability);
@@ -53,7 +55,7 @@ fn own_slope(probability: f32) -> f32 {
     }
 }
 
-// What an expert's probability gets from the losses.
+// Gradient of an expert's probability through the balance losses.
 fn shared_grad(expert: u32, balance: f32, total: f32) -> f32 {
     var grad = 0.0;
     @if(losses) {
@@ -63,7 +65,7 @@ fn shared_grad(expert: u32, balance: f32, total: f32) -> f32 {
 }
 
 @if(random)
-fn second_choice(row: u32, chosen: u32) -> u32 {
+fn second_expert(row: u32, chosen: u32) -> u32 {
     var second = ABSENT;
     var largest = 0u;
     for (var expert = 0u; expert < params.experts; expert++) {
@@ -87,8 +89,8 @@ fn main(
         return;
     }
     let row = token * params.experts;
-    let first = token * params.choices;
-    let end = first + params.choices;
+    let first = token * params.assignments;
+    let end = first + params.assignments;
     if tokens[4u * token + TOKEN_COUNTS] <= 0.0 {
         for (var expert = 0u; expert < params.experts; expert++) {
             logits_grad[row + expert] = 0.0;
@@ -96,14 +98,14 @@ fn main(
         return;
     }
 
-    // A second expert that was left out by chance: it has no gradient of its own, but the first was weighed against it.
+    // A second expert dropped at random has no gradient of its own, but the first weight was normalised by both.
     @if(random) var left_out = ABSENT;
     @if(random) {
         if experts[first + 1u] == ABSENT {
-            left_out = second_choice(row, experts[first]);
+            left_out = second_expert(row, experts[first]);
         }
     }
-    // The mean of the choices' gradients by their weights, and what the weights were divided by.
+    // Weighted mean of the assignments' gradients, and the normaliser of the weights.
     var mean = 0.0;
     var sum = 1e-9;
     @if(renormalised) {
@@ -129,7 +131,8 @@ fn main(
         }
     }
 
-    // The losses see shares of the sum of probabilities. Of a softmax that is 1, and what it takes from all, it takes itself.
+    // Losses use shares p / total, with total = 1 for a softmax. Sigmoid: subtract the mean of the slopes; softmax:
+    // its backward does so below.
     let total = tokens[4u * token + TOKEN_TOTAL];
     var balance = 0.0;
     @if(losses && sigmoid) {
@@ -138,28 +141,28 @@ fn main(
         }
         balance /= total;
     }
-    var taken = 0.0;
+    var mean_grad = 0.0;
     @if(!sigmoid) {
         for (var expert = 0u; expert < params.experts; expert++) {
-            taken += shared_grad(expert, balance, total) * probs[row + expert];
+            mean_grad += shared_grad(expert, balance, total) * probs[row + expert];
         }
         for (var i = first; i < end; i++) {
             if experts[i] < params.experts {
-                taken += chosen_grad(i, mean, sum) * probs[row + experts[i]];
+                mean_grad += assigned_grad(i, mean, sum) * probs[row + experts[i]];
             }
         }
         @if(random) {
             if left_out != ABSENT {
-                taken -= mean / sum * probs[row + left_out];
+                mean_grad -= mean / sum * probs[row + left_out];
             }
         }
     }
 
     for (var expert = 0u; expert < params.experts; expert++) {
         let probability = probs[row + expert];
-        var grad = own_slope(probability) * (shared_grad(expert, balance, total) - taken);
+        var grad = own_slope(probability) * (shared_grad(expert, balance, total) - mean_grad);
         @if(losses) {
-            // Of a sigmoid's logits the softmax is not at hand.
+            // A sigmoid gate's softmax is not stored; the z loss needs it.
             var softmax = probability;
             @if(sigmoid) {
                 softmax = small_exp(logits[row + expert] - tokens[4u * token + TOKEN_LSE]);
@@ -175,7 +178,7 @@ fn main(
                 logits_grad[at] += weights[i] * (grad_of(i) - mean);
             }
             @if(!chosen) {
-                logits_grad[at] += own_slope(probs[at]) * chosen_grad(i, mean, sum);
+                logits_grad[at] += own_slope(probs[at]) * assigned_grad(i, mean, sum);
             }
         }
     }

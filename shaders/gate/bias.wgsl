@@ -1,5 +1,5 @@
-// Balance without a loss: an expert with fewer tokens than the mean is favoured a little more from now on, one with more a
-// little less.
+// Loss-free balancing: lowers the selection bias of experts with more than the mean number of tokens, raises it for
+// those with fewer.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -25,7 +25,7 @@ fn main(
     for (var i = 0u; i < params.experts; i++) {
         sum += counts[i];
     }
-    // The mean in whole numbers and a rest, so that an expert at the mean is known to be.
+    // Mean as quotient and remainder: exact comparison in integers.
     let mean = sum / params.experts;
     let rest = sum % params.experts;
     let mine = counts[expert];

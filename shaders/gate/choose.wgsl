@@ -1,6 +1,6 @@
-// The k experts of largest key for one token an invocation, in descending order, equals in order of their index.
+// Top-k experts of a token by key, in descending order, ties in index order. One invocation per token.
 //
-// Every turn takes the first one behind that of the turn before, so that nothing need be remembered of the others.
+// Each pass takes the largest key after the previous pass's, which needs no list of the experts taken so far.
 import package::common::gate::{ordered, TOKEN_COUNTS};
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
@@ -8,7 +8,7 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> keys: array<f32>;
@@ -30,9 +30,9 @@ fn main(
     let first = token * params.experts;
     let counts = tokens[4u * token + TOKEN_COUNTS] > 0.0;
     var last = ABSENT;
-    // Above any key.
+    // Larger than any key.
     var last_key = 0xFFFFFFFFu;
-    for (var choice = 0u; choice < params.choices; choice++) {
+    for (var j = 0u; j < params.assignments; j++) {
         var winner = ABSENT;
         var largest = 0u;
         for (var expert = 0u; expert < params.experts; expert++) {
@@ -47,7 +47,7 @@ fn main(
                 largest = key;
             }
         }
-        experts[token * params.choices + choice] = winner;
+        experts[token * params.assignments + j] = winner;
         last = winner;
         last_key = largest;
     }

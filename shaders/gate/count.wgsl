@@ -1,4 +1,4 @@
-// How many choices each expert has, to the nearest multiple of a tile. A workgroup to an expert.
+// Number of assignments per expert, rounded to the nearest multiple of `tile`. One workgroup per expert.
 import package::common::grid::workgroup_index;
 import package::common::rank::{rank, rank_total, WIDTH};
 
@@ -8,7 +8,7 @@ struct Params {
     tile: u32,
 }
 
-@group(0) @binding(0) var<storage, read> choices: array<u32>;
+@group(0) @binding(0) var<storage, read> assignments: array<u32>;
 @group(0) @binding(1) var<storage, read_write> counts: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -24,7 +24,7 @@ fn main(
     }
     var found = 0u;
     for (var i = local; i < params.n; i += WIDTH) {
-        found += select(0u, 1u, choices[i] == expert);
+        found += select(0u, 1u, assignments[i] == expert);
     }
     _ = rank(local, found);
     if local == 0u {

@@ -1,7 +1,7 @@
-// The first rows of each column of n scores that take part, as many as the column's quota, as a set of bits. A workgroup to a
-// column; an invocation has 32 rows at a time, which are a word.
+// First rows of each column of n scores that are not excluded, up to the column's capacity, as a bit set. One
+// workgroup per column; an invocation handles 32 rows, one word, at a time.
 //
-// A row has its bit by the rows before it alone: no later row can take its place.
+// A row's bit depends only on the rows before it.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -10,18 +10,18 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> scores: array<u32>;
-@group(0) @binding(1) var<storage, read> quota: array<u32>;
+@group(0) @binding(1) var<storage, read> capacity: array<u32>;
 @group(0) @binding(2) var<storage, read_write> first: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 const WIDTH = 32u;
 
-// A score with its sign bit set takes no part.
+// Scores with the sign bit set are excluded.
 const NO_PART = 0x80000000u;
 
 var<workgroup> counts: array<u32, WIDTH>;
 
-// The lowest bits of a word that are set, so many of them.
+// The `most` lowest set bits of a word.
 fn lowest(word: u32, most: u32) -> u32 {
     var rest = word;
     for (var i = 0u; i < most && rest != 0u; i++) {
@@ -41,7 +41,7 @@ fn main(
         return;
     }
     let words = (params.n + 31u) / 32u;
-    var left = quota[column];
+    var left = capacity[column];
     for (var base = 0u; base < words; base += WIDTH) {
         let word = base + local;
         var bits = 0u;
@@ -49,7 +49,7 @@ fn main(
             let part = scores[row * params.columns + column] < NO_PART;
             bits |= select(0u, 1u, part) << (row % 32u);
         }
-        // The counts of the words before these are still read by others.
+        // Orders the reads of the previous counts before the writes of these.
         workgroupBarrier();
         counts[local] = countOneBits(bits);
         workgroupBarrier();

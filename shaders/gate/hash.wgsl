@@ -1,4 +1,5 @@
-// Experts by a hash of the token's identity, one token an invocation: choice after choice is drawn from those that are left.
+// Hash routing: each assignment is drawn by the token's identity from the experts not yet assigned. One invocation
+// per token.
 import package::common::grid::workgroup_index;
 import package::common::random::threefry;
 import package::common::topology::ABSENT;
@@ -6,19 +7,19 @@ import package::common::topology::ABSENT;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
     key_0: u32,
     key_1: u32,
 }
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;
-// What says which tokens are padding: their identities, or their labels.
+// Token ids or labels, which mark padding.
 @if(valid) @group(0) @binding(1) var<storage, read> valid: array<u32>;
 @group(0) @binding(2) var<storage, read_write> experts: array<u32>;
 @group(0) @binding(3) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// What stands for a token that is padding.
+// Value of `valid` for padding.
 @if(valid) const IGNORED = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
@@ -35,23 +36,23 @@ fn main(
     @if(valid) {
         counts = valid[token] != IGNORED;
     }
-    let first = token * params.choices;
-    for (var choice = 0u; choice < params.choices; choice++) {
-        let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(ids[token], choice)).x;
-        let nth = bits % (params.experts - choice);
-        // The nth of those not chosen yet: as many further on as are chosen up to there.
+    let first = token * params.assignments;
+    for (var j = 0u; j < params.assignments; j++) {
+        let bits = threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(ids[token], j)).x;
+        let nth = bits % (params.experts - j);
+        // The nth expert not yet assigned: advance past the assigned ones up to it.
         var expert = nth;
-        for (var turn = 0u; turn < choice; turn++) {
+        for (var turn = 0u; turn < j; turn++) {
             var passed = 0u;
-            for (var i = first; i < first + choice; i++) {
+            for (var i = first; i < first + j; i++) {
                 passed += select(0u, 1u, experts[i] <= expert);
             }
             expert = nth + passed;
         }
-        experts[first + choice] = expert;
+        experts[first + j] = expert;
     }
-    for (var i = first; i < first + params.choices; i++) {
+    for (var i = first; i < first + params.assignments; i++) {
         experts[i] = select(ABSENT, experts[i], counts);
-        weights[i] = select(0.0, 1.0 / f32(params.choices), counts);
+        weights[i] = select(0.0, 1.0 / f32(params.assignments), counts);
     }
 }

@@ -1,4 +1,5 @@
-// The probability that an expert would be among a token's choices if its noise alone were drawn again. One token an invocation.
+// Expected load: the probability that an expert is in a token's top k if only its own noise is redrawn. One
+// invocation per token.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
 import package::common::load::{distance_of, find_brink};
@@ -7,7 +8,7 @@ import package::common::normal::probability_below;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(4) var<storage, read> tokens: array<f32>;
@@ -31,7 +32,7 @@ fn main(
         }
         return;
     }
-    let brink = find_brink(token, params.experts, params.choices);
+    let brink = find_brink(token, params.experts, params.assignments);
     for (var expert = 0u; expert < params.experts; expert++) {
         load[row + expert] = probability_below(distance_of(row, expert, brink));
     }

@@ -1,5 +1,5 @@
-// The losses that keep a gate balanced, and the slope of their sum at each statistic of an expert. One expert an invocation;
-// each goes over all of them for what they have in common.
+// Balance losses of a gate and the slopes of their weighted sum with respect to each expert's statistics. One
+// invocation per expert; each recomputes the sums over all experts.
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -10,18 +10,19 @@ struct Params {
     z: f32,
 }
 
-// As shaders/gate/statistics.wgsl has them, summed over all tokens.
+// Five rows of expert statistics, summed over all tokens: see gate/statistics.wgsl.
 @group(0) @binding(0) var<storage, read> statistics: array<f32>;
-// The columns of tokens, likewise: the second is the sum of squares, the third the number of those that count.
+// Sums of the per-token columns: [1] is the sum of squared log-sum-exps, [2] the number of tokens that count.
 @group(0) @binding(1) var<storage, read> sums: array<f32>;
-// Auxiliary, importance, load, z, and the sum of all four by their coefficients.
+// Auxiliary, importance, load and z loss, and their sum weighted by the coefficients.
 @group(0) @binding(2) var<storage, read_write> losses: array<f32>;
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;
-// By a token's share of probability, its weight for the expert, its load, and half the square of its logarithm of sums.
+// Slopes with respect to a token's probability share, weight, load, and half its squared log-sum-exp: one row of
+// experts each.
 @group(0) @binding(4) var<storage, read_write> slopes: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// The square of the coefficient of variation of one row of statistics, and its slope at one number of the row.
+// Squared coefficient of variation of one row of statistics, and its slope with respect to one entry.
 struct Variation {
     value: f32,
     slope: f32,
@@ -40,7 +41,7 @@ fn variation(row: u32, expert: u32) -> Variation {
         let off = statistics[first + e] - mean;
         squares += off * off;
     }
-    // One expert alone does not vary.
+    // With a single expert the variance is 0, not 0 / 0.
     let freedom = max(n - 1.0, 1.0);
     let variance = squares / freedom;
     let scale = mean * mean + 1e-10;
@@ -59,9 +60,9 @@ fn main(
         return;
     }
     let n = params.experts;
-    // Without a token that counts, everything is 0.
+    // Guards the divisions where no token counts; all results are then 0.
     let tokens = max(sums[2], 1.0);
-    // Of first choices there are as many as tokens; where every choice stands for one, there may be more or fewer.
+    // First assignments: one per token, or, where experts choose, every assignment.
     var firsts = 0.0;
     var together = 0.0;
     for (var e = 0u; e < n; e++) {

@@ -1,4 +1,4 @@
-// noisy = logits + draw * spread(noise), element by element.
+// Noisy logits: noisy = logits + draw * spread(noise), elementwise.
 import package::common::gate::is_finite;
 import package::common::grid::workgroup_index;
 import package::common::noise::{draw, spread};
@@ -24,7 +24,7 @@ fn main(
     if i >= params.n {
         return;
     }
-    // What is not finite stays so, and is seen by whoever looks for it.
+    // Non-finite values pass through, for the scan to find.
     if !is_finite(noise[i]) {
         noisy[i] = noise[i];
         return;

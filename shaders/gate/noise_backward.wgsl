@@ -1,10 +1,10 @@
-// The gradient of the noise's logits from that of the noisy ones, which the logits without noise have too. One token an
-// invocation. The load adds its own: through each expert's logit and spread, and through the threshold that it is held against,
-// which is a noisy logit itself.
+// Gradient of the noise logits, from the gradient of the noisy logits, which is also that of the clean logits. One
+// invocation per token. The load loss adds terms through each expert's logit and standard deviation, and through its
+// threshold, which is a noisy logit.
 import package::common::activation::sigmoid;
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
-import package::common::load::{distance_of, find_brink, is_chosen, noise};
+import package::common::load::{distance_of, find_brink, in_top_k, noise};
 import package::common::noise::{draw, spread};
 import package::common::normal::density;
 
@@ -12,7 +12,7 @@ struct Params {
     tokens: u32,
     experts: u32,
     @if(load)
-    choices: u32,
+    assignments: u32,
     key_0: u32,
     key_1: u32,
 }
@@ -40,14 +40,14 @@ fn main(
         }
         return;
     }
-    @if(load) let brink = find_brink(token, params.experts, params.choices);
+    @if(load) let brink = find_brink(token, params.experts, params.assignments);
     @if(load) {
-        // What the two thresholds get from all that are held against them.
+        // Accumulated gradient of the two thresholds.
         var last = 0.0;
         var next = 0.0;
         for (var expert = 0u; expert < params.experts; expert++) {
             let grad = load_grad(row, expert, distance_of(row, expert, brink));
-            if is_chosen(row, expert, brink.last) {
+            if in_top_k(row, expert, brink.last) {
                 next -= grad;
             } else {
                 last -= grad;
@@ -65,12 +65,12 @@ fn main(
             grad -= own * distance;
             logits_grad[i] += own;
         }
-        // A sigmoid is the derivative of a spread.
+        // The derivative of softplus is the sigmoid.
         noise_grad[i] = grad * sigmoid(noise[i]);
     }
 }
 
-// The gradient of an expert's logit as its load has it.
+// Gradient of an expert's logit through its load.
 @if(load)
 fn load_grad(row: u32, expert: u32, distance: f32) -> f32 {
     return slopes[2u * params.experts + expert] * density(distance) / spread(noise[row + expert]);

@@ -1,6 +1,6 @@
-// A token's probability of every expert, and what losses and gradients need of all of them together. One token an invocation.
+// Expert probabilities of a token, and the per-token sums that losses and gradients need. One invocation per token.
 //
-// A token that is padding, or has a logit that is NaN or infinite, does not count: it has no probabilities.
+// Padding, and tokens with a NaN or infinite logit, do not count: all their probabilities are 0.
 import package::common::activation::sigmoid;
 import package::common::gate::{is_finite, small_exp};
 import package::common::grid::workgroup_index;
@@ -11,15 +11,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
-// What says which tokens are padding: their identities, or their labels.
+// Token ids or labels, which mark padding.
 @if(valid) @group(0) @binding(1) var<storage, read> valid: array<u32>;
 @group(0) @binding(2) var<storage, read_write> probs: array<f32>;
-// For each token: the logarithm of the sum of the logits' exponentials; its square; 1 if the token counts; the sum of its
-// probabilities.
+// Per token: log-sum-exp of the logits; its square; 1 if the token counts, else 0; sum of the probabilities.
 @group(0) @binding(3) var<storage, read_write> tokens: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// What stands for a token that is padding.
+// Value of `valid` for padding.
 @if(valid) const IGNORED = 0xFFFFFFFFu;
 
 @compute @workgroup_size(64)
@@ -51,7 +50,7 @@ fn main(
         tokens[4u * token] = 0.0;
         tokens[4u * token + 1u] = 0.0;
         tokens[4u * token + 2u] = 0.0;
-        // Something to divide by.
+        // Nonzero, because it is a divisor.
         tokens[4u * token + 3u] = 1.0;
         return;
     }

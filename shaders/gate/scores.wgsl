@@ -1,8 +1,8 @@
-// The scores by which an expert selects among tokens, one token an invocation. They are bits of floats: the sign bit marks what
-// takes no part, and of the others the bits ascend with the values.
+// Scores by which experts select tokens. One invocation per token. Scores are float bits: a set sign bit excludes an
+// entry, and the bits of the others ascend with the values.
 //
-// A row is a token and a column an expert. Of weights, where experts select in each group of tokens by itself, a row has the
-// tokens of all groups at that place, and a column is a group's expert.
+// Rows are tokens, columns experts. With `only`, where experts select within each group of tokens, row i holds the
+// i-th token of every group, and columns are (group, expert) pairs.
 import package::common::gate::TOKEN_COUNTS;
 import package::common::grid::workgroup_index;
 
@@ -10,8 +10,8 @@ struct Params {
     tokens: u32,
     experts: u32,
     @if(favour || only)
-    choices: u32,
-    // Tokens of a group.
+    assignments: u32,
+    // Tokens per group.
     @if(only)
     group: u32,
 }
@@ -24,10 +24,10 @@ struct Params {
 @group(0) @binding(7) var<uniform> params: Params;
 
 const NO_PART = 0x80000000u;
-// Puts any probability above all that are without it: those are at most 1, whose bits are 0x3F800000.
+// Added to the bits of a favoured probability: above every other one, which is at most 1 (0x3F800000).
 const FAVOUR = 0x40000000u;
 
-// Where the scores of a token begin.
+// Offset of a token's scores.
 fn first_score(token: u32) -> u32 {
     @if(!only) {
         return token * params.experts;
@@ -60,8 +60,8 @@ fn main(
         scores[to + expert] = score;
     }
     @if(favour || only) {
-        for (var choice = 0u; choice < params.choices; choice++) {
-            let i = token * params.choices + choice;
+        for (var j = 0u; j < params.assignments; j++) {
+            let i = token * params.assignments + j;
             let expert = experts[i];
             if expert < params.experts {
                 @if(favour) {

@@ -1,14 +1,15 @@
-// What a chunk of tokens adds to an expert's statistics: its share of their probabilities, how many choose it first, the sum of
-// their weights for it, its load, and how many choose it at all. An invocation to a chunk and an expert.
+// Partial expert statistics over a chunk of tokens: sum of probability shares, count of first assignments, sum of
+// weights, load, and count of all assignments. One invocation per chunk and expert.
 //
-// Sums go by eights and then over the eights, because many equal terms in one long sum err all to the same side.
+// Sums run in groups of eight first, because rounding errors of a long sum of equal terms accumulate in one
+// direction.
 import package::common::gate::{TOKEN_COUNTS, TOKEN_TOTAL};
 import package::common::grid::workgroup_index;
 
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
 }
 
 @group(0) @binding(0) var<storage, read> probs: array<f32>;
@@ -16,7 +17,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> experts: array<u32>;
 @group(0) @binding(3) var<storage, read> weights: array<f32>;
 @if(load) @group(0) @binding(4) var<storage, read> load: array<f32>;
-// Five rows of experts to each chunk.
+// Five rows of experts per chunk.
 @group(0) @binding(5) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
@@ -28,7 +29,7 @@ struct Statistics {
     first: f32,
     weight: f32,
     load: f32,
-    choice: f32,
+    assigned: f32,
 }
 
 @compute @workgroup_size(64)
@@ -57,36 +58,36 @@ fn main(
     partial[at + params.experts] = sum.first;
     partial[at + 2u * params.experts] = sum.weight;
     partial[at + 3u * params.experts] = sum.load;
-    partial[at + 4u * params.experts] = sum.choice;
+    partial[at + 4u * params.experts] = sum.assigned;
 }
 
 fn plus(a: Statistics, b: Statistics) -> Statistics {
-    return Statistics(a.prob + b.prob, a.first + b.first, a.weight + b.weight, a.load + b.load, a.choice + b.choice);
+    return Statistics(a.prob + b.prob, a.first + b.first, a.weight + b.weight, a.load + b.load, a.assigned + b.assigned);
 }
 
 fn statistics(token: u32, expert: u32) -> Statistics {
     var found = Statistics();
     let i = token * params.experts + expert;
     found.prob = probs[i] / tokens[4u * token + TOKEN_TOTAL];
-    // A place for each expert: no choice comes first, and all of them stand for it.
+    // One assignment slot per expert: there is no first assignment, so every assignment counts as one.
     @if(columns) {
         if experts[i] == expert {
             found.weight = weights[i];
-            found.choice = 1.0;
+            found.assigned = 1.0;
         }
-        found.first = found.choice;
+        found.first = found.assigned;
     }
     @if(!columns) {
-        let row = token * params.choices;
-        for (var choice = 0u; choice < params.choices; choice++) {
-            if experts[row + choice] == expert {
-                found.weight = weights[row + choice];
-                found.choice = 1.0;
-                found.first = select(0.0, 1.0, choice == 0u);
+        let row = token * params.assignments;
+        for (var j = 0u; j < params.assignments; j++) {
+            if experts[row + j] == expert {
+                found.weight = weights[row + j];
+                found.assigned = 1.0;
+                found.first = select(0.0, 1.0, j == 0u);
             }
         }
     }
-    found.load = found.choice;
+    found.load = found.assigned;
     @if(load) {
         found.load = load[i];
     }

@@ -1,4 +1,4 @@
-// Counts added to running totals.
+// Adds counts to running totals.
 import package::common::grid::workgroup_index;
 
 struct Params {

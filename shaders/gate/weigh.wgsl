@@ -1,5 +1,5 @@
-// The weight of each choice of one token an invocation: the expert's probability, that divided by the sum over the token's
-// choices, or a softmax over the logits of its choices alone.
+// Weights of a token's assignments: the expert's probability, that probability over the sum of the assigned ones, or
+// a softmax over the assigned logits. One invocation per token.
 import package::common::gate::small_exp;
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
@@ -9,14 +9,14 @@ import package::common::step::now;
 struct Params {
     tokens: u32,
     experts: u32,
-    choices: u32,
+    assignments: u32,
     @if(random)
     key_0: u32,
     @if(random)
     key_1: u32,
 }
 
-// Probabilities; logits for a softmax over the choices.
+// Probabilities, or logits for a softmax over the assigned experts.
 @group(0) @binding(0) var<storage, read> values: array<f32>;
 @if(!random) @group(0) @binding(1) var<storage, read> experts: array<u32>;
 @if(random) @group(0) @binding(1) var<storage, read_write> experts: array<u32>;
@@ -34,8 +34,8 @@ fn main(
         return;
     }
     let row = token * params.experts;
-    let first = token * params.choices;
-    let end = first + params.choices;
+    let first = token * params.assignments;
+    let end = first + params.assignments;
 
     var largest = 0.0;
     @if(chosen) {
@@ -48,7 +48,7 @@ fn main(
             }
         }
     }
-    // GShard's guard against a division by zero, which a softmax does not need.
+    // GShard's guard against division by zero; a softmax needs none.
     var sum = 1e-9;
     @if(chosen) {
         sum = 0.0;
@@ -70,7 +70,8 @@ fn main(
         }
         weights[i] = weight;
     }
-    // A second expert of little weight is called by chance only. The first keeps the weight it had beside it.
+    // GShard's random second expert: kept with probability weight / 0.2. The first weight stays as normalised by
+    // both.
     @if(random) {
         let chance = unit(threefry(vec2<u32>(params.key_0, params.key_1), vec2<u32>(token, now.index)).x);
         if chance >= weights[first + 1u] / 0.2 {

@@ -1,11 +1,15 @@
-// Half the squared error of one row an invocation, and the gradient of the output.
+// Mean squared error: that of each row, and the gradient of the output. One invocation per row.
+//
+// Rows whose first target is NaN are padding: loss and gradient are 0.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 
 struct Params {
     rows: u32,
     columns: u32,
-    // Where in the whole these rows begin.
+    // 1 / columns.
+    share: f32,
+    // Index of the window's first row.
     @if(window)
     first: u32,
 }
@@ -30,11 +34,16 @@ fn main(
     @if(window) {
         place += params.first;
     }
+    let begin = row * params.columns;
+    let end = begin + params.columns;
+    // By its bits: drivers may assume that no float is NaN.
+    let counts = (bitcast<u32>(wanted[begin]) & 0x7FFFFFFFu) <= 0x7F800000u;
+    let slope = now.row_scale * 2.0 * params.share;
     var sum = 0.0;
-    for (var i = row * params.columns; i < (row + 1u) * params.columns; i++) {
-        let error = output[i] - wanted[i];
-        sum = fma(0.5 * error, error, sum);
-        grad[i] = now.row_scale * error;
+    for (var i = begin; i < end; i++) {
+        let error = select(0.0, output[i] - wanted[i], counts);
+        sum = fma(error, error, sum);
+        grad[i] = slope * error;
     }
-    report[place] = sum;
+    report[place] = sum * params.share;
 }

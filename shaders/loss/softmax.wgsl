@@ -1,21 +1,21 @@
-// Softmax cross-entropy of one row an invocation: what it adds to the report, and the gradient of the logits.
+// Softmax cross-entropy: loss and accuracy per row, and the gradient of the logits. One invocation per row.
 //
-// The largest logit is subtracted first, so that no exponential overflows. A row whose label is no class counts
-// for nothing: it pads a batch that is not full.
+// The largest logit is subtracted against overflow. Rows whose label is no class are padding: loss, hit and gradient
+// are 0.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 
 struct Params {
     rows: u32,
     classes: u32,
-    // Where in the whole these rows begin.
+    // Index of the window's first row.
     @if(window)
     first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;
 @group(0) @binding(1) var<storage, read> labels: array<u32>;
-// A row each: the loss; 1 if the largest logit is the label's, the first of equals.
+// Per row: the loss; 1 if the largest logit (the first of equals) is the label's, else 0.
 @group(0) @binding(2) var<storage, read_write> report: array<f32>;
 @group(0) @binding(3) var<storage, read_write> grad: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;

@@ -1,4 +1,4 @@
-// Zeroes the elements of block values whose bit is 0.
+// Zeroes the elements of block values whose mask bit is 0.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,5 +1,5 @@
-// The gradient of what was normalised, a row an invocation. With g = grad * gain and r = scale[row]:
-// out = r * (g - x * r^2 * mean(g * x)).
+// RMS normalisation, gradient of the input, one invocation per row. With g = grad * gain and r = scale[row]: out = r
+// * (g - x * r^2 * mean(g * x)).
 import package::common::grid::workgroup_index;
 
 struct Params {
@@ -34,7 +34,7 @@ fn main(
     for (var column = 0u; column < params.columns; column++) {
         let i = first + column;
         var slope = factor * fma(-along, x[i], grad[i] * gain[column]);
-        // What else depends on x, such as a residual connection around the normalisation, left its gradient here.
+        // Adds to the gradient of a second path to x, such as a residual connection.
         @if(add) {
             slope = out[i] + slope;
         }

@@ -1,5 +1,4 @@
-// Root mean square normalisation, a row an invocation: scale[row] = 1 / sqrt(mean(x^2) + epsilon) and
-// out = x * scale[row] * gain.
+// RMS normalisation, one invocation per row: scale[row] = 1 / sqrt(mean(x^2) + epsilon), out = x * scale[row] * gain.
 import package::common::grid::workgroup_index;
 import package::common::half::{Out, stored};
 

@@ -1,10 +1,11 @@
-// The gradient of the gain, CHUNK rows at a time and one after the other: out[chunk, column] = sum of grad * x * scale.
+// RMS normalisation, gradient of the gain: partial sums over chunks of CHUNK rows, out[chunk, column] = sum of grad *
+// x * scale.
 import package::common::grid::workgroup_index;
 
 struct Params {
     rows: u32,
     columns: u32,
-    // Where the sums of these rows stand.
+    // Offset in `out` of the window's first chunk.
     @if(window)
     first: u32,
 }

@@ -1,7 +1,7 @@
-// AdamW (Loshchilov and Hutter), PyTorch's conventions. The bias corrections depend on the number of steps that moved weights
-// alone, so the host computes them. Only a block that came later has its own: its moments began with it, and with the
-// corrections of an old block its first steps would be up to six times too large. Where gradients are scaled, steps may be
-// skipped, and the device counts those that moved weights.
+// AdamW (Loshchilov and Hutter) in PyTorch's conventions. The host computes the bias corrections from the number of
+// weight updates. Blocks grown later have their own corrections, because their moments start at their birth; an old
+// block's corrections would make their first steps up to six times too large. With loss scaling, steps may be
+// skipped, and the device counts the updates.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(births)
@@ -19,12 +19,12 @@ struct Params {
     ln_beta_1: f32,
     @if(births || scaled)
     ln_beta_2: f32,
-    // Where in the whole these blocks begin.
+    // Index of the window's first block.
     @if(window)
     first: u32,
 }
 
-// An element, or four neighbours, counted as one.
+// One element, or a vec4 where four divides the length; `n` counts these.
 @if(!quads) alias Cell = f32;
 @if(quads) alias Cell = vec4<f32>;
 
@@ -32,27 +32,27 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grads: array<Cell>;
 @group(0) @binding(2) var<storage, read_write> first: array<Cell>;
 @group(0) @binding(3) var<storage, read_write> second: array<Cell>;
-// The first step that moved each block, counted from 1 among those that moved weights; 0 for those of the start.
+// First update of each block, counted from 1; 0 for initial blocks.
 @if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Cells in a block.
+// Cells per block.
 @if(births && !quads) const CELLS = BLOCK * BLOCK;
 @if(births && quads) const CELLS = BLOCK * BLOCK / 4u;
 
-// 1 - exp(x) for x <= 0. Near 0 the difference would lose all its digits, so there it is a series.
+// -expm1(x) = 1 - exp(x) for x <= 0. A series near 0, where the difference would cancel.
 @if(births || scaled)
-fn lost(x: f32) -> f32 {
+fn neg_expm1(x: f32) -> f32 {
     let series = -x * (1.0 + x * (1.0 / 2.0) * (1.0 + x * (1.0 / 3.0) * (1.0 + x * 0.25 * (1.0 + x * 0.2))));
     return select(1.0 - exp(max(x, -80.0)), series, x > -0.1);
 }
 
-// The bias corrections after so many steps.
+// Bias corrections after `age` updates.
 @if(births || scaled)
 fn corrected(age: f32) -> vec2<f32> {
-    return 1.0 / vec2<f32>(lost(params.ln_beta_1 * age), lost(params.ln_beta_2 * age));
+    return 1.0 / vec2<f32>(neg_expm1(params.ln_beta_1 * age), neg_expm1(params.ln_beta_2 * age));
 }
 
 @compute @workgroup_size(64)
@@ -98,7 +98,7 @@ fn main(
         }
         let birth = born[slot];
         if birth > 0u {
-            // No block is younger than this step, whatever a checkpoint says.
+            // A checkpoint from outside may claim a later birth; the age is at least 1.
             corrections = corrected(f32(max(moves, birth) + 1u - birth));
         }
     }

@@ -1,7 +1,7 @@
-// Stochastic gradient descent with momentum, PyTorch's conventions, and weight decay decoupled from the gradient.
+// Stochastic gradient descent with momentum in PyTorch's conventions, and decoupled weight decay.
 //
 //   velocity = momentum * velocity + grad
-//   value    = (1 - rate * decay) * value - rate * (grad + momentum * velocity   if nesterov, else velocity)
+//   value    = (1 - rate * decay) * value - rate * (nesterov ? grad + momentum * velocity : velocity)
 import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(scaled)
@@ -13,7 +13,7 @@ struct Params {
     weight_decay: f32,
 }
 
-// An element, or four neighbours, counted as one.
+// One element, or a vec4 where four divides the length; `n` counts these.
 @if(!quads) alias Cell = f32;
 @if(quads) alias Cell = vec4<f32>;
 

@@ -1,7 +1,7 @@
-// How many blocks each row and each column of the grid has, to where the next one's pointer will stand. An invocation is a
-// row or a column.
+// Block counts per row and column of the grid, written where the next pointer will stand. One invocation per row or
+// column.
 import package::common::grid::workgroup_index;
-import package::pattern::lines::{pattern, line_of, stands};
+import package::pattern::lines::{pattern, line_of, is_active};
 
 @compute @workgroup_size(64)
 fn main(
@@ -15,7 +15,7 @@ fn main(
     }
     var blocks = 0u;
     for (var i = 0u; i < line.length; i++) {
-        blocks += select(0u, 1u, stands(line.first + i * line.stride));
+        blocks += select(0u, 1u, is_active(line.first + i * line.stride));
     }
     pattern[line.pointer + 1u] = blocks;
 }

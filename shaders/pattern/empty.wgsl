@@ -1,5 +1,5 @@
-// Counts the rows and the columns of blocks in which no block is active: units that a layer does not write, and units that it does not
-// read. One workgroup; out[2 * layer] and out[2 * layer + 1].
+// Counts the block rows and block columns without an active block: outputs a layer never writes and inputs it never
+// reads. One workgroup; results in out[2 * layer] and out[2 * layer + 1].
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::topology::{topology, ROW_PTR, COL_PTR, ROW_BLOCKS, COL_BLOCKS};
 

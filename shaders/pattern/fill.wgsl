@@ -1,6 +1,6 @@
-// The slots of each row and of each column of the grid, in order. An invocation is a row or a column.
+// Writes the slots of each row and column of the grid in ascending order. One invocation per row or column.
 import package::common::grid::workgroup_index;
-import package::pattern::lines::{pattern, map, line_of, stands};
+import package::pattern::lines::{pattern, map, line_of, is_active};
 
 @compute @workgroup_size(64)
 fn main(
@@ -15,7 +15,7 @@ fn main(
     var at = line.slots + pattern[line.pointer];
     for (var i = 0u; i < line.length; i++) {
         let place = line.first + i * line.stride;
-        if stands(place) {
+        if is_active(place) {
             pattern[at] = map[place];
             at++;
         }

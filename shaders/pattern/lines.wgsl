@@ -1,18 +1,18 @@
-// The rows of the grid and then its columns, as the kernels that rebuild the index walk them.
+// Rows and columns of the grid as lines, for the kernels that rebuild a pattern's index.
 import package::common::topology::{ABSENT, ROW_BLOCKS, COL_BLOCKS, ROW_PTR, BY_ROW, COL_PTR, BY_COL};
 
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
-// The slot of each place in the grid.
+// Slot of each grid position.
 @group(0) @binding(3) var<storage, read> map: array<u32>;
-// Blocks that do not rest.
-@if(resting) @group(0) @binding(4) var<storage, read> awake: array<u32>;
+// Bit set of active blocks.
+@if(inactive) @group(0) @binding(4) var<storage, read> active_blocks: array<u32>;
 
 struct Line {
-    // Places in the grid: first, first + stride, ... as many as the length; none past the last line.
+    // Grid positions first, first + stride, ...; length 0 for an index past the last line.
     first: u32,
     stride: u32,
     length: u32,
-    // Where its pointer stands, and where the slots that pointers count from.
+    // Offset of the line's pointer, and of the slot list that pointers index.
     pointer: u32,
     slots: u32,
 }
@@ -29,12 +29,12 @@ fn line_of(index: u32) -> Line {
     return Line();
 }
 
-// Whether the block at a place is part of the matrix.
-fn stands(place: u32) -> bool {
-    @if(!resting) {
+// Whether the block at a grid position is stored and active.
+fn is_active(place: u32) -> bool {
+    @if(!inactive) {
         return map[place] != ABSENT;
     }
-    @if(resting) {
-        return map[place] != ABSENT && ((awake[place / 32u] >> (place % 32u)) & 1u) == 1u;
+    @if(inactive) {
+        return map[place] != ABSENT && ((active_blocks[place / 32u] >> (place % 32u)) & 1u) == 1u;
     }
 }

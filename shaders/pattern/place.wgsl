@@ -1,4 +1,4 @@
-// Where each stored block's slot is: map[place in the grid] = slot. Other places keep what they hold.
+// Slot map of a pattern: map[grid position] = slot of each stored block. Other positions keep their value.
 import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 

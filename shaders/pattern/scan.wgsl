@@ -1,4 +1,5 @@
-// Pointers from counts, of rows and of columns, and zeros behind the last entry where some blocks rest.
+// Prefix sums of the row and column counts to pointers; zeroes the unused ends of the slot lists where blocks are
+// inactive.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::topology::{ROW_PTR, BY_ROW, COL_PTR, BY_COL};
 

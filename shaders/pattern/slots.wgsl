@@ -1,5 +1,5 @@
-// The slots of a pattern from a set of blocks, in the order of the grid: what is sorted already needs no sort. Bits past the
-// last place of the grid, and members past the last slot, are passed by.
+// Slots of a pattern from a bit set of blocks, in grid order. Bits past the last grid position, and members past the
+// last slot, are ignored.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::set::in_grid;
 import package::common::topology::{COL_BLOCKS, NNZ, SLOT_ROW, SLOT_COL};

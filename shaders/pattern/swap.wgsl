@@ -1,7 +1,7 @@
-// Slots of blocks that are dropped take the coordinates of blocks that are grown, the first the first's, in the order of the
-// grid. A block that is dropped and grown at once stays where it is. No value moves; slots that have a new block are born
-// with the next step that moves weights, and the map is that of the new pattern. The index is stale afterwards, and must be
-// rebuilt: the list of slots to reuse lies in its place. In a step that is skipped nothing is exchanged.
+// Slot swap: slots of dropped blocks take the coordinates of grown blocks, pairwise in grid order. A block both
+// dropped and grown stays in place. Values do not move; the birth of a changed slot is the next weight update, and
+// the map becomes that of the new pattern. The index is stale afterwards and must be rebuilt: its slot list serves as
+// scratch for the freed slots. Nothing changes in a skipped step.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::set::in_grid;
 import package::common::step::now;
@@ -18,15 +18,15 @@ struct Params {
 @group(0) @binding(1) var<storage, read> grown: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
 @group(0) @binding(3) var<storage, read_write> map: array<u32>;
-// The first step that moved each slot's block, counted from 1 among those that moved weights.
+// First update of each slot's block, counted from 1.
 @group(0) @binding(4) var<storage, read_write> born: array<u32>;
-// How many blocks have been new so far, and how many exchanges there were.
+// Totals: blocks replaced, and swaps that replaced any.
 @group(0) @binding(5) var<storage, read_write> churn: array<u32>;
 @if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Those members of a word of a set that are stored, or those that are not. Others can neither leave nor enter: their slots
-// would be nowhere, or two. Nor can bits past the last place of the grid, for which there is no slot.
+// Members of a word that are stored, or that are not. Dropping a block that is not stored, or growing one that is,
+// would lose or duplicate a slot; bits past the last grid position have no slot.
 fn only(members: u32, word: u32, stored: bool) -> u32 {
     var kept = 0u;
     for (var left = in_grid(members, word, params.places); left != 0u; left &= left - 1u) {
@@ -59,7 +59,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
             left &= left - 1u;
         }
     }
-    // What one invocation wrote, another reads.
+    // The freed slots are read by other invocations below.
     storageBarrier();
 
     let across = pattern[COL_BLOCKS];
@@ -75,7 +75,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
         for (; left != 0u && at < leavers; at++) {
             let slot = pattern[free + at];
             let place = word * 32u + firstTrailingBit(left);
-            // Nobody else looks at these two places any more.
+            // Each grid position is freed or taken by one invocation only.
             map[pattern[pattern[SLOT_ROW] + slot] * across + pattern[pattern[SLOT_COL] + slot]] = ABSENT;
             map[place] = slot;
             pattern[pattern[SLOT_ROW] + slot] = place / across;

@@ -1,4 +1,4 @@
-// The generator itself, a number an element: element i at step s is drawn at counter (i, s).
+// Random numbers: element i at step s is drawn at counter (i, s).
 import package::common::grid::workgroup_index;
 import package::common::random::{threefry, unit};
 import package::common::step::now;
@@ -7,7 +7,7 @@ struct Params {
     n: u32,
     key_0: u32,
     key_1: u32,
-    // Where in the whole these elements begin.
+    // Index of the window's first element in the whole tensor.
     @if(window)
     first: u32,
 }

@@ -1,4 +1,4 @@
-// 1 / the Euclidean norm of every column, 0 where a column is all zeros. An invocation walks down a column.
+// Inverse Euclidean norm of every column, 0 for a zero column. One invocation per column.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,16 +1,16 @@
-// Sums of columns, CHUNK rows at a time and one after the other: out[chunk, column]. The host repeats it until one
-// row is left. So the order of every sum is a matter of the shape alone.
+// Column sums over chunks of CHUNK rows: out[chunk, column]. The host repeats the kernel until one row is left,
+// therefore the summation order depends only on the shape.
 import package::common::grid::workgroup_index;
 
 struct Params {
     rows: u32,
     columns: u32,
-    // Where the sums of these rows stand.
+    // Offset in `out` of the window's first chunk.
     @if(window)
     first: u32,
 }
 
-// A column, or four neighbours, counted as one.
+// One column, or a vec4 of four; `columns` counts these.
 @if(!quads) alias Column = f32;
 @if(quads) alias Column = vec4<f32>;
 @if(!half) alias Stored = Column;
@@ -41,14 +41,14 @@ fn main(
         at += params.first;
     }
     var sum = Column();
-    // A chunk that lies in several windows: on from the sum of those before.
+    // A chunk split over several windows continues from the partial sum.
     @if(continued) {
         sum = out[at];
     }
     for (var row = first; row < end; row++) {
         sum += Column(x[row * params.columns + column]);
     }
-    // Running totals start from what is there already.
+    // With `add`, accumulates into a running total.
     @if(add) {
         sum = out[at] + sum;
     }

@@ -1,4 +1,4 @@
-// How many assignments each expert has in each chunk. An invocation is a chunk.
+// Assignment count per expert and chunk. One invocation per chunk.
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
 import package::route::walk::{params, table, walk, next, number, counter};

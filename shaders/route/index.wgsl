@@ -1,5 +1,5 @@
-// The topology of a routing, and rows that hold nothing yet. A workgroup is a row tile; those behind them are experts, which
-// own columns.
+// Packed topology of a routing, and its row lists reset to ABSENT. One workgroup per row tile, then one per expert,
+// which writes the expert's column pointers.
 import package::common::grid::workgroup_index;
 import package::common::topology::{ABSENT, ROW_BLOCKS, NNZ, ROW_PTR, BY_ROW, COL_PTR, BY_COL, SLOT_ROW, SLOT_COL};
 
@@ -18,7 +18,7 @@ struct Params {
 
 const LANES = 32u;
 
-// The expert that owns a tile: the last whose first tile it is not before.
+// Binary search for the expert that owns a tile: the last one with first_tile <= tile.
 fn owner(tile: u32) -> u32 {
     var low = 0u;
     var high = params.experts;
@@ -61,7 +61,7 @@ fn main(
     }
     let pointer = pattern[ROW_PTR] + index;
     if index >= first_tile[params.experts] {
-        // Past the last tile that somebody owns.
+        // Unused tile, past those of all experts.
         if lane == 0u {
             pattern[pointer] = pattern[NNZ];
         }

@@ -1,5 +1,5 @@
-// The row of each assignment, and the assignment and token of each row. An invocation is a chunk; the table has what its
-// experts have before it, and counts on.
+// Row of each assignment, and assignment and token of each row. One invocation per chunk; the table holds the
+// expert's assignments in earlier chunks and is counted up.
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
 import package::route::walk::{params, experts, table, walk, next, number, counter};

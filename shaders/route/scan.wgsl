@@ -1,5 +1,5 @@
-// From the assignments that an expert has in each chunk to those that it has before each chunk, and to their sum over all.
-// A workgroup is an expert; an invocation has a run of chunks.
+// Exclusive prefix sums of the assignment counts over chunks, and their total per expert. One workgroup per expert;
+// an invocation sums a contiguous run of chunks.
 import package::common::grid::workgroup_index;
 
 struct Params {

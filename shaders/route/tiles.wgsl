@@ -1,19 +1,18 @@
-// How many of its assignments each expert gets, and the tiles and slots for them: the first expert first, as long as there is
-// room.
+// Tiles and slots of each expert, in expert order: assignments beyond the capacity of the buffers are dropped.
 import package::common::rank::{rank, rank_total, WIDTH};
 import package::common::topology::{NNZ, ROW_PTR, COL_PTR};
 
 struct Params {
     experts: u32,
     block: u32,
-    // The room there is.
+    // Capacity in tiles, block columns and slots.
     row_blocks: u32,
     col_blocks: u32,
     slots: u32,
 }
 
-// Assignments of each expert: all, and those that are kept.
-@group(0) @binding(0) var<storage, read> chosen: array<u32>;
+// Load of each expert: all assignments, and those that passed the capacity selection.
+@group(0) @binding(0) var<storage, read> load: array<u32>;
 @group(0) @binding(1) var<storage, read> kept: array<u32>;
 @group(0) @binding(2) var<storage, read_write> pattern: array<u32>;
 @group(0) @binding(3) var<storage, read> first_column: array<u32>;
@@ -23,51 +22,51 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> dropped: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// How many of so many units there are room for.
-fn room(most: u32, before: u32) -> u32 {
+// Units left of `most` after `before` of them.
+fn remaining(most: u32, before: u32) -> u32 {
     return most - min(before, most);
 }
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
-    // Those that experts so far would have, and those that they get.
-    var tiles_wanted = 0u;
-    var slots_wanted = 0u;
-    var tiles_given = 0u;
-    var slots_given = 0u;
+    // Running totals: requested and granted.
+    var tiles_requested = 0u;
+    var slots_requested = 0u;
+    var tiles_granted = 0u;
+    var slots_granted = 0u;
     for (var base = 0u; base < params.experts; base += WIDTH) {
         let expert = base + local;
         let is_one = expert < params.experts;
-        var wanted = 0u;
+        var assigned = 0u;
         var width = 0u;
         if is_one {
-            wanted = kept[expert];
+            assigned = kept[expert];
             width = first_column[expert + 1u] - first_column[expert];
         }
-        var tiles = (wanted + params.block - 1u) / params.block;
-        let tiles_before = tiles_wanted + rank(local, tiles);
-        tiles_wanted += rank_total();
-        let slots_before = slots_wanted + rank(local, tiles * width);
-        slots_wanted += rank_total();
-        tiles = min(tiles, room(params.row_blocks, tiles_before));
-        tiles = min(tiles, room(params.slots, slots_before) / max(width, 1u));
+        var tiles = (assigned + params.block - 1u) / params.block;
+        let tiles_before = tiles_requested + rank(local, tiles);
+        tiles_requested += rank_total();
+        let slots_before = slots_requested + rank(local, tiles * width);
+        slots_requested += rank_total();
+        tiles = min(tiles, remaining(params.row_blocks, tiles_before));
+        tiles = min(tiles, remaining(params.slots, slots_before) / max(width, 1u));
 
-        let tile = tiles_given + rank(local, tiles);
-        tiles_given += rank_total();
-        let slot = slots_given + rank(local, tiles * width);
-        slots_given += rank_total();
+        let tile = tiles_granted + rank(local, tiles);
+        tiles_granted += rank_total();
+        let slot = slots_granted + rank(local, tiles * width);
+        slots_granted += rank_total();
         if is_one {
             first_tile[expert] = tile;
             first_slot[expert] = slot;
-            counts[expert] = min(wanted, tiles * params.block);
-            dropped[expert] = chosen[expert] - min(wanted, tiles * params.block);
+            counts[expert] = min(assigned, tiles * params.block);
+            dropped[expert] = load[expert] - min(assigned, tiles * params.block);
         }
     }
     if local == 0u {
-        first_tile[params.experts] = tiles_given;
-        first_slot[params.experts] = slots_given;
-        pattern[NNZ] = slots_given;
-        pattern[pattern[ROW_PTR] + params.row_blocks] = slots_given;
-        pattern[pattern[COL_PTR] + params.col_blocks] = slots_given;
+        first_tile[params.experts] = tiles_granted;
+        first_slot[params.experts] = slots_granted;
+        pattern[NNZ] = slots_granted;
+        pattern[pattern[ROW_PTR] + params.row_blocks] = slots_granted;
+        pattern[pattern[COL_PTR] + params.col_blocks] = slots_granted;
     }
 }

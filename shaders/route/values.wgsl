@@ -1,10 +1,11 @@
-// A number per assignment brought to the rows that hold them, or back: out[i] = x[index[i]], 0 where it is absent.
+// Gather with holes: out[i] = x[index[i]], 0 where the index is ABSENT. Moves per-assignment values to routing rows
+// and back.
 import package::common::grid::workgroup_index;
 import package::common::topology::ABSENT;
 
 struct Params {
     n: u32,
-    // Where x ends.
+    // Last index of x, for clamping.
     last: u32,
 }
 

@@ -1,50 +1,50 @@
-// The assignments of tokens to experts in the order of their ranks: all first choices, token by token, then all second ones,
-// and so on. An invocation walks along a chunk of them.
+// Order of the assignments: all first assignments by token, then all second ones, and so on. An invocation walks one
+// chunk of this order.
 import package::common::topology::ABSENT;
 
 struct Params {
     tokens: u32,
-    choices: u32,
+    assignments: u32,
     experts: u32,
-    // Assignments of a chunk, and how many chunks.
+    // Assignments per chunk, and number of chunks.
     chunk: u32,
     chunks: u32,
-    // Rows of a tile.
+    // Rows per tile.
     block: u32,
-    // Tokens of a group.
+    // Tokens per group.
     @if(kept)
     group: u32,
 }
 
 @group(0) @binding(0) var<storage, read> experts: array<u32>;
-// A bit per token, group by group and expert by expert in whole words; a choice whose bit is 0 has no rank.
+// One bit per token, by group and expert, in whole words; assignments whose bit is 0 are dropped.
 @if(kept) @group(0) @binding(1) var<storage, read> kept: array<u32>;
-// A word per expert and chunk.
+// One word per expert and chunk.
 @group(0) @binding(2) var<storage, read_write> table: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 struct Walk {
-    choice: u32,
+    nth: u32,
     token: u32,
     left: u32,
 }
 
 fn walk(chunk: u32) -> Walk {
     let first = chunk * params.chunk;
-    let left = min(params.chunk, params.tokens * params.choices - first);
+    let left = min(params.chunk, params.tokens * params.assignments - first);
     return Walk(first / params.tokens, first % params.tokens, left);
 }
 
 fn next(at: Walk) -> Walk {
     let wraps = at.token + 1u == params.tokens;
-    return Walk(select(at.choice, at.choice + 1u, wraps), select(at.token + 1u, 0u, wraps), at.left - 1u);
+    return Walk(select(at.nth, at.nth + 1u, wraps), select(at.token + 1u, 0u, wraps), at.left - 1u);
 }
 
 fn number(at: Walk) -> u32 {
-    return at.token * params.choices + at.choice;
+    return at.token * params.assignments + at.nth;
 }
 
-// Where the expert of an assignment counts those of this chunk; ABSENT if it has none, or is not kept.
+// Index in the table of an assignment's counter; ABSENT for a dropped assignment or an invalid expert.
 fn counter(at: Walk, chunk: u32) -> u32 {
     let expert = experts[number(at)];
     @if(!kept) {

@@ -1,4 +1,5 @@
-// out = x * the loss scale: what a gradient is as it begins its way back, as f16 that of the logits.
+// Applies the loss scale: out = x * scale, at the start of the backward pass, to f16 if the logits' gradient is
+// stored so.
 import package::common::grid::workgroup_index;
 import package::common::half::{Out, stored};
 import package::common::loss_scale::LossScale;

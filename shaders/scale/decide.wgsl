@@ -1,10 +1,10 @@
-// Whether the step counts, and the scale of the next: half where a gradient was not finite, twice after so many steps in which
-// all were and weights moved.
+// Dynamic loss scaling: decides whether the step counts, and sets the next scale: halved after a non-finite gradient,
+// doubled after `patience` finite steps that updated weights.
 import package::common::loss_scale::LossScale;
 
 struct Params {
     patience: u32,
-    // 1 where the optimizer moves weights in this step if it counts, 0 where a change of patterns takes its place.
+    // 1 if the optimizer updates weights in this step, 0 if a topology update takes its place.
     moves: u32,
     least: f32,
     most: f32,

@@ -1,8 +1,9 @@
-// Connectivity that learns (Tang et al. 2022, by block): a block stands while its connection is not negative. The step
-// function's gradient is taken for 1, so a connection's gradient is that of a factor before its block; it is divided by the
-// largest of its row of blocks, because gradients of different outputs are very unequal. Every connection costs `cost`.
+// Update of connection strengths (sparse connectivity learning, Tang et al. 2022, by block): a block is present while
+// its connection is not negative. With a straight-through estimator for the step function, a connection's gradient is
+// that of a scalar factor of its block. It is divided by the largest magnitude in its block row, because gradient
+// scales differ between outputs; `cost` is added for every connection.
 //
-// An invocation is a row of blocks.
+// One invocation per block row.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,4 +1,4 @@
-// A score below 0 takes no part in a selection: such a one goes to every place whose bit is set.
+// Excludes a set from selection: the score becomes negative at every grid position whose bit is set.
 import package::common::grid::workgroup_index;
 
 struct Params {

@@ -1,6 +1,7 @@
-// One number per block of op(lhs)[m, k] * op(rhs)[k, n], of every block there could be: each tile of the product is formed
-// in registers, reduced, and never stored. Almost without workgroup memory: a workgroup is 8 invocations side by side (16
-// for blocks of 64, 32 for those of 128), each with all rows of a block by 4 columns, and only their sums meet.
+// Scores of all blocks of op(lhs)[m, k] * op(rhs)[k, n], stored or not, lane variant. Micro-tiles are formed in
+// registers, reduced to one number per block and never stored. A workgroup is 8 invocations side by side (16 for
+// blocks of 64, 32 for 128), each with the BLOCK rows of one block by 4 columns; workgroup memory holds only their
+// partial sums.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_piece, rhs_piece, Tile, add_pieces};
 import package::score::product::{reduced, store_score};
@@ -23,7 +24,8 @@ fn main(
     if i >= params.m {
         return;
     }
-    // Invocations past the last column repeat it, so that all reach the barrier, and store nothing.
+    // Invocations past the last column repeat it, because every invocation must reach the barrier; they store
+    // nothing.
     let column = (index % across * LANES + lane) * 4u;
     let j = min(column, params.n - 4u);
 

@@ -1,14 +1,14 @@
-// How all variants of the score-only product reduce what they hold in registers to one number per block, in one order:
-// four columns of a block from top to bottom, then from left to right.
+// Reduction of micro-tiles to one score per block, in one order for all variants: top to bottom within four columns,
+// then the column groups from left to right.
 import package::common::matmul::Tile;
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 
-// 1 / the norms of the columns of both operands.
+// Inverse norms of the columns of both operands.
 @if(cosine) @group(0) @binding(3) var<storage, read> lhs_scale: array<f32>;
 @if(cosine) @group(0) @binding(4) var<storage, read> rhs_scale: array<f32>;
 
-// Of 8 x 4 elements of the product, those at row i and column j.
+// Partial score of an 8 x 4 micro-tile at row i and column j of the product.
 fn reduced(tile: ptr<function, Tile>, i: u32, j: u32) -> f32 {
     var sum = vec4<f32>();
     for (var row = 0u; row < 8u; row++) {
@@ -31,6 +31,6 @@ fn reduced(tile: ptr<function, Tile>, i: u32, j: u32) -> f32 {
 }
 
 fn store_score(place: u32, sum: f32) {
-    // Of a signed sum it is the magnitude that counts.
+    // The score of a signed sum is its magnitude.
     out[place] = abs(sum);
 }

@@ -1,6 +1,6 @@
-// One number per block of S[k, m]^T * rhs[k, n], of every block there could be, for a block-sparse S: what the gradient of
-// experts' weights would amount to, hidden unit by hidden unit. A row of S takes part if there is the row of rhs that it is of.
-// Tiles are formed, reduced and shared out as those of dense operands.
+// Scores of all blocks of S[k, m]^T * rhs[rows], stored or not, for a block-sparse S: the gradient magnitude of the
+// experts' weights. A row of S counts if rows[r] is a row of rhs. Micro-tiles, reduction and grid are those of
+// score/lane.wgsl.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, rows, rhs_piece, Piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};
@@ -13,12 +13,12 @@ const LANES = max(8u, QUADS);
 
 var<workgroup> sums: array<f32, LANES>;
 
-// Which of the rows k.. of S take part.
+// Which of rows k..k + 3 of S have a row of rhs.
 fn there(k: u32) -> vec4<bool> {
     return rows[k / 4u] < vec4<u32>(params.gathered);
 }
 
-// The columns j.. of the rows of rhs that rows k.. are of, zeros where they take no part.
+// Fragment of rhs at the rows gathered for k..k + 3 and columns j..j + 3; zero where there is no row.
 fn piece_of(k: u32, j: u32) -> Piece {
     let piece = rhs_piece(k, j);
     let takes = there(k);
@@ -43,7 +43,8 @@ fn main(
     if i >= params.m {
         return;
     }
-    // Invocations past the last column repeat it, so that all reach the barrier, and store nothing.
+    // Invocations past the last column repeat it, because every invocation must reach the barrier; they store
+    // nothing.
     let column = (index % across * LANES + lane) * 4u;
     let j = min(column, params.n - 4u);
 

@@ -1,5 +1,5 @@
-// Marks rows of blocks whose units pass no gradient on: silent[row] becomes 1 if all of dy[rows, row * BLOCK ..][.., BLOCK] is 0, else 0.
-// An invocation is a row of blocks.
+// Marks block rows without gradient: silent[row] = 1 if all of dy[rows, row * BLOCK ..][.., BLOCK] is 0, else 0. One
+// invocation per block row.
 import package::common::grid::workgroup_index;
 import package::constants::BLOCK;
 

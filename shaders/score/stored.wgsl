@@ -1,4 +1,4 @@
-// A score below 0 takes no part in a selection: such a one goes to the place of every stored block, but for those in a set.
+// Excludes stored blocks from selection, except those in a set: their scores become negative.
 import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 

@@ -1,13 +1,13 @@
-// One number per block of op(lhs)[m, k] * op(rhs)[k, n], of every block there could be, through workgroup memory: 64 x 64
-// of the product a workgroup, 128 invocations of 8 x 4, whose tiles are reduced and never stored. A block of 128 is had in four
-// turns.
+// Scores of all blocks of op(lhs)[m, k] * op(rhs)[k, n], stored or not, tile variant: workgroup tiles of 64 x 64
+// through workgroup memory, 128 invocations with micro-tiles of 8 x 4, reduced and never stored. A block of 128 takes
+// four passes.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, Tile};
 import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
 import package::score::product::{reduced, store_score};
 import package::constants::BLOCK;
 
-// A side of what a workgroup has: so many squares, or so many blocks, and quads of four columns.
+// Side of the area that a workgroup scores, in elements; passes of SIDE, blocks, and column groups of four along it.
 const SPAN = max(SIDE, BLOCK);
 const TURNS = SPAN / SIDE;
 const BLOCKS = SPAN / BLOCK;
@@ -36,7 +36,8 @@ fn main(
         let over = turn % TURNS * SIDE;
         var tile: Tile;
         add_product(&tile, i + down, j + over, local);
-        // Sides are multiples of the block, so a tile lies within the product or belongs to no block of it.
+        // m and n are multiples of the block size, so a micro-tile lies entirely inside the product or contributes to
+        // no block.
         let row = min(i + down + 8u * octet, params.m - 8u);
         let column = min(j + over + 4u * quad, params.n - 4u);
         sums[(down / 8u + octet) * ACROSS + over / 4u + quad] = reduced(&tile, row, column);
@@ -44,16 +45,16 @@ fn main(
     workgroupBarrier();
 
     let down = local / BLOCKS;
-    let right_of = local % BLOCKS;
-    if down < BLOCKS && i + down * BLOCK < params.m && j + right_of * BLOCK < params.n {
+    let over = local % BLOCKS;
+    if down < BLOCKS && i + down * BLOCK < params.m && j + over * BLOCK < params.n {
         var total = 0.0;
         for (var q = 0u; q < BLOCK / 4u; q++) {
             var sum = 0.0;
             for (var o = 0u; o < BLOCK / 8u; o++) {
-                sum += sums[(down * (BLOCK / 8u) + o) * ACROSS + right_of * (BLOCK / 4u) + q];
+                sum += sums[(down * (BLOCK / 8u) + o) * ACROSS + over * (BLOCK / 4u) + q];
             }
             total += sum;
         }
-        store_score((i / BLOCK + down) * (params.n / BLOCK) + j / BLOCK + right_of, total);
+        store_score((i / BLOCK + down) * (params.n / BLOCK) + j / BLOCK + over, total);
     }
 }

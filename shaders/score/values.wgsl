@@ -1,11 +1,11 @@
-// One number per stored block, to the block's place in the grid: the sum of |w| or w * w over the block, the largest |w|, the
-// sum of |w * g| or w * g where there is a second matrix of the same pattern, or the sum of w where it is positive, or
-// negative; the others then take no part. An invocation is a block; the order of its sum is fixed.
+// Scores of stored blocks, written to each block's grid position: sum of |w| or w * w, largest |w|, sum of |w * g| or
+// w * g with a second matrix of the same pattern, or the sum of w where it has the wanted sign (excluded otherwise).
+// One invocation per block; the summation order is fixed.
 import package::common::grid::workgroup_index;
 import package::common::topology::{nnz, slot_place};
 import package::constants::BLOCK;
 
-// A window of the slots.
+// Bound window of the slots.
 @if(window)
 struct Params {
     first: u32,

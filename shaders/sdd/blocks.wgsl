@@ -1,4 +1,4 @@
-// Which blocks of the product a dispatch of SDD has, and how its variants store them.
+// Slots of an SDD dispatch, and the stores of its variants.
 @if(window)
 import package::common::matmul::params;
 import package::common::half::{Out4, stored4_of};
@@ -8,7 +8,7 @@ import package::constants::BLOCK;
 @group(0) @binding(2) var<storage, read_write> out: array<Out4>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 
-// Stores four neighbours within a block; elements whose bit in the mask is 0 are stored as 0.
+// Stores four consecutive elements of a block row; elements whose mask bit is 0 are stored as 0.
 fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
     let at = (slot * BLOCK + row) * BLOCK + column;
     @if(!mask) {
@@ -20,7 +20,7 @@ fn store_block4(slot: u32, row: u32, column: u32, sum: vec4<f32>) {
     }
 }
 
-// How many blocks are bound; the first of them is in slot 0 here.
+// Number of bound slots. Slot 0 of the dispatch is the first bound one.
 fn slots() -> u32 {
     @if(window) {
         return min(params.slots, nnz() - min(nnz(), params.first_slot));
@@ -30,7 +30,7 @@ fn slots() -> u32 {
     }
 }
 
-// The number that the topology knows a slot by.
+// Slot in the topology of a slot of the dispatch.
 fn in_topology(slot: u32) -> u32 {
     @if(window) {
         return params.first_slot + slot;
@@ -40,7 +40,7 @@ fn in_topology(slot: u32) -> u32 {
     }
 }
 
-// What an earlier window of the contraction stored there.
+// Partial sums of four elements from an earlier window of the contraction.
 @if(continued)
 fn stored_block4(slot: u32, row: u32, column: u32) -> vec4<f32> {
     return vec4<f32>(out[((slot * BLOCK + row) * BLOCK + column) / 4u]);

@@ -1,18 +1,18 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, with cooperative matrices: see common/coop.wgsl. A
-// workgroup has a block, or, where that is too large, a square piece of one.
+// SDD, cooperative-matrix variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores; see
+// common/coop.wgsl. A workgroup tile is one block, or a BM x BN part of a large one.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, LeftAhead, RightAhead, Sum, ROWS, COLUMNS,
-    part_of, fill, multiply, show, result_place, result4,
+    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
+    subtile_of, stage, multiply, store_accumulators, result_place, result4,
     fetch,
 };
 import package::common::topology::{topology, NNZ, slot_row, slot_col};
 import package::sdd::blocks::{in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
-import package::constants::{BLOCK, TALL, WIDE, DEPTH};
+import package::constants::{BLOCK, BM, BN, BK};
 
-const PIECES = BLOCK / TALL;
+const PIECES = BLOCK / BM;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -21,9 +21,9 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_size) size: u32,
 ) {
-    // As `workgroup_index` has it; naga takes what a function returns for different from invocation to invocation.
+    // Inlines `workgroup_index`, because naga treats function results as non-uniform.
     let index = id.y * count.x + id.x;
-    // As `slots` in blocks.wgsl has it.
+    // Inlines `slots` of sdd/blocks.wgsl, for the same reason.
     @if(!window)
     let there = topology[NNZ];
     @if(window)
@@ -32,32 +32,32 @@ fn main(
     if slot >= there {
         return;
     }
-    let down = index / PIECES % PIECES * TALL;
-    let over = index % PIECES * WIDE;
+    let down = index / PIECES % PIECES * BM;
+    let over = index % PIECES * BN;
     let i = slot_row(in_topology(slot)) * BLOCK + down;
     let j = slot_col(in_topology(slot)) * BLOCK + over;
-    let part = part_of(local, size);
-    var c00 = Sum();
-    var c01 = Sum();
-    var c10 = Sum();
-    var c11 = Sum();
-    var near: LeftAhead;
-    var far: RightAhead;
-    fetch(i, j, 0u, local, &near, &far);
-    for (var k = 0u; k < params.k; k += DEPTH) {
-        fill(&near, &far, local);
+    let subtile = subtile_of(local, size);
+    var c00 = Accumulator();
+    var c01 = Accumulator();
+    var c10 = Accumulator();
+    var c11 = Accumulator();
+    var a_prefetch: APrefetch;
+    var b_prefetch: BPrefetch;
+    fetch(i, j, 0u, local, &a_prefetch, &b_prefetch);
+    for (var k = 0u; k < params.k; k += BK) {
+        stage(&a_prefetch, &b_prefetch, local);
         workgroupBarrier();
-        if k + DEPTH < params.k {
-            fetch(i, j, k + DEPTH, local, &near, &far);
+        if k + BK < params.k {
+            fetch(i, j, k + BK, local, &a_prefetch, &b_prefetch);
         }
-        multiply(part, &c00, &c01, &c10, &c11);
+        multiply(subtile, &c00, &c01, &c10, &c11);
         workgroupBarrier();
     }
 
-    // A matrix of each part after the other.
+    // Fragments go through workgroup memory to the store, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            show(part, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
             workgroupBarrier();
             store(row, column, slot, vec2<u32>(down, over), local);
             workgroupBarrier();
@@ -65,7 +65,7 @@ fn main(
     }
 }
 
-// Stores matrix (down, over) of each part; the workgroup's piece begins at `first` in its block.
+// Stores fragment (down, over) of each subgroup tile; the workgroup tile begins at `first` in its block.
 fn store(down: u32, over: u32, slot: u32, first: vec2<u32>, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = first + result_place(quad, down, over);

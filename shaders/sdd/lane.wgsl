@@ -1,8 +1,9 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
-// 8 x 4 elements of a block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
+// SDD, lane variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores, without workgroup memory.
+// Micro-tiles of 8 x 4; a workgroup tile is one block, several small blocks up to 8 invocations, or a quarter of a
+// block of 128.
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
-import package::common::grid::dealt;
+import package::common::grid::round_robin;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
@@ -21,8 +22,8 @@ fn main(
 ) {
     var index = workgroup_index(id, count);
     @if(lhs_gather) {
-        // A routing has room for more than there is.
-        index = dealt(index, count.x * count.y, params.threads);
+        // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
+        index = round_robin(index, count.x * count.y, params.threads);
     }
     let slot = index / (CUTS * CUTS) * SLOTS + local.z;
     if slot >= slots() {
@@ -38,10 +39,10 @@ fn main(
             tile[row] = stored_block4(slot, within.x + row, within.y);
         }
     }
-    let near = lhs_rows(i);
-    let far = lhs_rows(i + 4u);
+    let upper = lhs_rows(i);
+    let lower = lhs_rows(i + 4u);
     for (var k = 0u; k < params.k; k += 4u) {
-        add_pieces(&tile, lhs_piece_of(near, k), lhs_piece_of(far, k), rhs_piece(k, j));
+        add_pieces(&tile, lhs_piece_of(upper, k), lhs_piece_of(lower, k), rhs_piece(k, j));
     }
 
     for (var row = 0u; row < 8u; row++) {

@@ -1,5 +1,6 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, through workgroup memory. Small blocks share a
-// workgroup, so that there are at least 64 invocations of 8 x 4 elements, or 32; large ones are had in pieces.
+// SDD, tile variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores, staged through workgroup
+// memory. Small blocks share a workgroup up to 64 invocations (32 in the small configuration) with micro-tiles of 8 x
+// 4; a block of 128 is split into quarters.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
@@ -11,16 +12,16 @@ import package::constants::BLOCK;
 
 @if(!small) const SLOTS = max(1u, 64u / (QUADS * OCTETS));
 @if(small) const SLOTS = max(1u, 32u / (QUADS * OCTETS));
-const DEPTH = min(BLOCK / 2u, 16u);
-// From one contraction index to the next.
+const BK = min(BLOCK / 2u, 16u);
+// Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
-const PANEL = DEPTH * ROW;
-const PIECES = DEPTH / 4u * QUADS;
+const PANEL = BK * ROW;
+const PIECES = BK / 4u * QUADS;
 
-// A panel per block in flight.
-var<workgroup> left: array<vec4<f32>, SLOTS * PANEL>;
-var<workgroup> right: array<vec4<f32>, SLOTS * PANEL>;
+// One pair of staged tiles per block of the workgroup.
+var<workgroup> a_tile: array<vec4<f32>, SLOTS * PANEL>;
+var<workgroup> b_tile: array<vec4<f32>, SLOTS * PANEL>;
 
 @compute @workgroup_size(QUADS, OCTETS, SLOTS)
 fn main(
@@ -28,7 +29,7 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    // Invocations past the last block repeat it, so that all reach every barrier, and store nothing.
+    // Invocations past the last slot repeat it, because every invocation must reach the barriers; they store nothing.
     let index = workgroup_index(id, count);
     let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
@@ -41,7 +42,7 @@ fn main(
     let own = corner + vec2<u32>(8u * local.y, 4u * local.x);
     let panel = local.z * PANEL;
     let within = local.y * QUADS + local.x;
-    // An invocation fetches pieces of the same four rows, and columns, all along.
+    // An invocation stages the same four rows and columns at every K step, which hoists their offsets.
     let begin = lhs_rows(i + 4u * local.x);
 
     var tile: Tile;
@@ -50,7 +51,7 @@ fn main(
             tile[row] = stored_block4(slot, own.x + row, own.y);
         }
     }
-    for (var k = 0u; k < params.k; k += DEPTH) {
+    for (var k = 0u; k < params.k; k += BK) {
         for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
             var piece: Piece;
@@ -64,16 +65,16 @@ fn main(
             for (var c = 0u; c < 4u; c++) {
                 let at = panel + (kk + c) * ROW + local.x;
                 if p < PIECES {
-                    left[at] = piece[c];
+                    a_tile[at] = piece[c];
                 } else {
-                    right[at] = piece[c];
+                    b_tile[at] = piece[c];
                 }
             }
         }
         workgroupBarrier();
-        for (var kk = 0u; kk < DEPTH; kk++) {
+        for (var kk = 0u; kk < BK; kk++) {
             let at = panel + kk * ROW;
-            add_outer(&tile, left[at + 2u * local.y], left[at + 2u * local.y + 1u], right[at + local.x]);
+            add_outer(&tile, a_tile[at + 2u * local.y], a_tile[at + 2u * local.y + 1u], b_tile[at + local.x]);
         }
         workgroupBarrier();
     }

@@ -1,9 +1,10 @@
-// The blocks of op(lhs)[m, k] * op(rhs)[k, n] that a topology names, without workgroup memory. An invocation owns
-// 16 x 4 elements of a block, or 8 x 4 of one of 8, and eight run as one subgroup: those with the same rows share the loads
-// of `lhs`. Blocks lie row by row until a pattern changes, so those of a workgroup are often of one row, and share them too.
+// SDD, subgroups of eight: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores, without workgroup
+// memory. Micro-tiles of 16 x 4, or 8 x 4 for blocks of 8; lanes with the same rows share the loads of `lhs`. Slots
+// are in row order until a pattern changes, so the blocks of a workgroup often lie in one block row and share its
+// loads as well.
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
-import package::common::grid::dealt;
+import package::common::grid::round_robin;
 import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
@@ -13,8 +14,8 @@ import package::sdd::blocks::{slots, in_topology, store_block4};
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
-const TALL = min(BLOCK, 16u);
-const EACH = QUADS * (SPAN / TALL);
+const TM = min(BLOCK, 16u);
+const EACH = QUADS * (SPAN / TM);
 const SLOTS = max(1u, 8u / EACH);
 
 @compute @workgroup_size(EACH * SLOTS)
@@ -24,11 +25,11 @@ fn main(
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    // Invocations past the last block repeat it, since their subgroup needs them, and store nothing.
+    // Invocations past the last slot repeat it, because the subgroup broadcasts need all lanes; they store nothing.
     var index = workgroup_index(id, count);
     @if(lhs_gather) {
-        // A routing has room for more than there is.
-        index = dealt(index, count.x * count.y, params.threads);
+        // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
+        index = round_robin(index, count.x * count.y, params.threads);
     }
     let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
@@ -37,35 +38,35 @@ fn main(
     let place = first + local / EACH;
     let slot = min(place, slots() - 1u);
     let quad = local % QUADS;
-    let within = first_of(index) + vec2<u32>(local % EACH / QUADS * TALL, 4u * quad);
+    let within = first_of(index) + vec2<u32>(local % EACH / QUADS * TM, 4u * quad);
     let i = row_of(slot) * BLOCK + within.x;
     let j = slot_col(in_topology(slot)) * BLOCK + within.y;
 
-    // Eight rows, and eight more.
+    // Rows 0..7 and 8..15.
     var tile: Tile;
     var more: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u; row++) {
             tile[row] = stored_block4(slot, within.x + row, within.y);
-            if TALL > 8u {
+            if TM > 8u {
                 more[row] = stored_block4(slot, within.x + 8u + row, within.y);
             }
         }
     }
     if BLOCK >= 32u || have_one_row(first) {
-        // Eight lanes have the same rows: each loads one of eight, and one of eight more.
+        // All eight lanes need the same rows: each loads one of the first eight and one of the second.
         let begin = vec2<u32>(lhs_lane(i, lane), lhs_lane(i + 8u, lane));
         for (var k = 0u; k < params.k; k += 4u) {
             let columns = rhs_piece(k, j);
             let rows = lhs_octet_of(begin.x, k, lane);
             add_pieces(&tile, rows[0], rows[1], columns);
-            if TALL > 8u {
+            if TM > 8u {
                 let others = lhs_octet_of(begin.y, k, lane);
                 add_pieces(&more, others[0], others[1], columns);
             }
         }
     } else {
-        // The lanes of a block, two or four, load four rows each.
+        // The two or four lanes of a block load four rows each.
         let begin = lhs_rows(i + 4u * quad);
         for (var k = 0u; k < params.k; k += 4u) {
             let columns = rhs_piece(k, j);
@@ -84,7 +85,7 @@ fn main(
     if place < slots() {
         for (var row = 0u; row < 8u; row++) {
             store_block4(slot, within.x + row, within.y, tile[row]);
-            if TALL > 8u {
+            if TM > 8u {
                 store_block4(slot, within.x + 8u + row, within.y, more[row]);
             }
         }
@@ -95,7 +96,7 @@ fn row_of(slot: u32) -> u32 {
     return slot_row(in_topology(slot));
 }
 
-// Whether the blocks of a workgroup, four at most, are of one row.
+// Whether the blocks of a workgroup, at most four, lie in one block row.
 fn have_one_row(first: u32) -> bool {
     let others = min(vec3<u32>(1u, 2u, 3u), vec3<u32>(SLOTS - 1u));
     let place = min(vec3<u32>(first) + others, vec3<u32>(slots() - 1u));

@@ -1,5 +1,5 @@
-// The blocks of lhs[m, k] * W[n, k]^T that a topology names, for a block-sparse W. An invocation owns 8 x 4 elements of a
-// block; a workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
+// SDS: the blocks of lhs[m, k] * W[n, k]^T that the topology stores, for a block-sparse W. Micro-tiles of 8 x 4; a
+// workgroup tile is one block, several small blocks up to 8 invocations, or a quarter of a block of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{lhs_rows, lhs_piece_of, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
@@ -24,8 +24,8 @@ fn main(
     }
     let within = first_of(index) + vec2<u32>(8u * local.y, 4u * local.x);
     let i = slot_row(slot) * BLOCK + within.x;
-    let near = lhs_rows(i);
-    let far = lhs_rows(i + 4u);
+    let upper = lhs_rows(i);
+    let lower = lhs_rows(i + 4u);
 
     var tile: Tile;
     let line = weight_row_line(slot_col(slot));
@@ -35,7 +35,7 @@ fn main(
         for (var k = 0u; k < BLOCK; k += 4u) {
             add_pieces(
                 &tile,
-                lhs_piece_of(near, first + k), lhs_piece_of(far, first + k),
+                lhs_piece_of(upper, first + k), lhs_piece_of(lower, first + k),
                 block_piece(block, k, within.y),
             );
         }

@@ -1,8 +1,8 @@
-// The k largest (or smallest) of a column of n scores as a set of bits, equals in order of their index: radix selection by one
-// workgroup to a column, eight bits of the scores at a time. No float is compared and no order depends on scheduling: counts are
-// integers, and ties are ranked.
+// Top-k selection per column of `scores[n, columns]`: the k largest (or smallest) as a bit set, ties in index order.
+// Radix select, one workgroup per column, eight bits of the score per pass. Integer counts and ranked ties make the
+// result independent of scheduling; no floats are compared.
 //
-// A score with its sign bit set takes no part. The bits of the others ascend with their values.
+// Scores with the sign bit set are excluded. The bits of the others ascend with their values.
 import package::common::grid::workgroup_index;
 import package::common::rank::{rank, rank_total, WIDTH};
 
@@ -14,18 +14,18 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> scores: array<u32>;
-@if(!fraction) @group(0) @binding(1) var<storage, read> wanted: array<u32>;
+@if(!fraction) @group(0) @binding(1) var<storage, read> k: array<u32>;
 @group(0) @binding(2) var<storage, read_write> chosen: array<u32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
 var<workgroup> histogram: array<atomic<u32>, 256>;
-// The leading bits of the least order that is chosen, and how many of that order are.
+// Leading bits of the k-th largest key, and how many scores equal to it are selected.
 var<workgroup> threshold: u32;
 var<workgroup> remaining: u32;
 
 const NO_PART = 0x80000000u;
 
-// What is chosen first has the largest order.
+// Sort key: larger keys are selected first.
 fn order(score: u32) -> u32 {
     @if(!smallest) {
         return score;
@@ -52,7 +52,7 @@ fn main(
     _ = rank(local, candidates);
     if local == 0u {
         @if(!fraction) {
-            remaining = min(wanted[column], rank_total());
+            remaining = min(k[column], rank_total());
         }
         @if(fraction) {
             remaining = u32(params.fraction * f32(rank_total()));
@@ -66,7 +66,7 @@ fn main(
         workgroupBarrier();
         for (var i = local; i < params.n; i += WIDTH) {
             let score = scores[i * params.columns + column];
-            // Shifted in two steps, because a shift by 32 is none.
+            // Two shifts, because a shift by 32 is undefined.
             if score < NO_PART && ((order(score) >> shift) >> 8u) == threshold {
                 atomicAdd(&histogram[(order(score) >> shift) & 255u], 1u);
             }

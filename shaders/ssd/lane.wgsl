@@ -1,5 +1,5 @@
-// The blocks of S[k, m]^T * rhs[k, n] that a weight has, for a block-sparse S. An invocation owns 8 x 4 elements of a block; a
-// workgroup is one block, or as many as make 8 invocations, or a piece of a large one.
+// SSD: the blocks of S[k, m]^T * rhs[k, n] that a weight's topology stores, for a block-sparse S. Micro-tiles of 8 x
+// 4; a workgroup tile is one block, several small blocks up to 8 invocations, or a quarter of a block of 128.
 import package::common::grid::workgroup_index;
 import package::common::matmul::{rhs_piece, Tile, add_pieces};
 import package::common::topology::{line_slot, line_place};

@@ -1,72 +1,72 @@
-//! What came out.
+//! Results of a bench: timings, figures, speed-up curves and crossovers.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Subject, Table};
+use super::{Subject, Timings};
 
-/// What a subject's times are, and what they say.
+/// Results of one subject.
 #[derive(Debug, Clone)]
 pub struct Findings {
-    /// What was timed.
+    /// Subject that was timed.
     pub subject: Subject,
-    /// The times.
-    pub tables: Vec<Table>,
-    /// What follows from them.
+    /// Timings of its comparisons.
+    pub tables: Vec<Timings>,
+    /// Figures derived from the timings.
     pub grids: Vec<Grid>,
-    /// What is faster from which density on.
+    /// Speed-ups over density.
     pub curves: Vec<Curve>,
 }
 
-/// Figures, some of them beside what was asked for.
+/// Table of figures, some with a bar to reach.
 #[derive(Debug, Clone)]
 pub struct Grid {
-    /// What they are.
+    /// Title of the table.
     pub title: String,
-    /// The names of the columns.
+    /// Names of the columns.
     pub head: Vec<String>,
-    /// As many cells in each as there are columns.
+    /// Rows, each with one cell a column.
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// One of them.
+/// Cell of a grid.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// Words.
+    /// Text.
     Text(String),
-    /// A number.
+    /// Number.
     Number(f64),
-    /// A number that should be at least as large as a bar, or at most as large.
+    /// Number with a bar that it should reach or not exceed.
     Bar {
-        /// The number.
+        /// Measured number.
         found: f64,
-        /// What it should reach.
+        /// Bar.
         bar: f64,
-        /// Or not exceed.
+        /// Whether the bar is an upper bound, rather than a lower one.
         at_most: bool,
     },
-    /// Nothing.
+    /// Empty cell.
     Empty,
 }
 
 impl Cell {
-    /// Words.
+    /// Cell of text.
     pub fn text(words: impl Into<String>) -> Self {
         Self::Text(words.into())
     }
 
-    /// A number, with the bar that it should reach where there is one.
+    /// Number, with a lower bound where there is one.
     pub fn at_least(found: f64, bar: Option<f64>) -> Self {
         bar.map_or(Self::Number(found), |bar| Self::Bar { found, bar, at_most: false })
     }
 
-    /// A number that should not exceed a bar.
+    /// Number with an upper bound.
     pub fn at_most(found: f64, bar: f64) -> Self {
         Self::Bar { found, bar, at_most: true }
     }
 
-    /// Whether the number is on the right side of its bar, where it has one.
+    /// Whether the number meets its bar; `None` without a bar.
     pub fn passes(&self) -> Option<bool> {
         match *self {
             Self::Bar { found, bar, at_most } => Some(if at_most { found <= bar } else { found >= bar }),
@@ -102,7 +102,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// Three digits that count, of ratios two decimals at least.
+/// Number with four decimals below 0.095, two below 100 and none from there on.
 fn digits(number: f64) -> String {
     let decimals = if number.abs() < 0.095 { 4 } else { 2 };
     if number.abs() < 100.0 { format!("{number:.decimals$}") } else { format!("{number:.0}") }
@@ -122,35 +122,35 @@ impl fmt::Display for Grid {
     }
 }
 
-/// How much faster a sparse product is than the dense one, over its density.
+/// Speed-up of a sparse product over the dense one, against density.
 #[derive(Debug, Clone)]
 pub struct Curve {
-    /// Which product.
+    /// Name of the product.
     pub name: String,
-    /// The side of a block.
+    /// Block side.
     pub block: usize,
-    /// `[density, times as fast]`, densities in ascending order.
+    /// `[density, speed-up]`, in ascending order of density.
     pub points: Vec<[f64; 2]>,
 }
 
-/// Up to which density something sparse is faster.
+/// Density below which a sparse product is faster than the dense one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Crossover {
-    /// Up to this one.
+    /// Interpolated crossover density.
     At(f64),
-    /// At all that were measured.
+    /// Faster at all measured densities, up to this one.
     Beyond(f64),
-    /// At none, the least of which was this.
+    /// Slower at all measured densities, from this one on.
     Below(f64),
 }
 
 impl Curve {
-    /// Where the curve comes down to 1, straight from point to point.
+    /// Density at which the speed-up falls to 1, interpolated between measured points.
     pub fn crossover(&self) -> Crossover {
         let [mut last, mut at] = [f64::NAN; 2];
         for &[density, times] in &self.points {
             if times <= 1.0 {
-                // Time grows with density evenly, so it is its inverse that is straight.
+                // Time is linear in density, and so is the inverse of the speed-up.
                 let (before, here) = (1.0 / last, 1.0 / times);
                 return if at.is_nan() {
                     Crossover::Below(density)
@@ -183,12 +183,12 @@ impl fmt::Display for Crossover {
 }
 
 impl Findings {
-    /// The figures alone, without the times that they come from.
+    /// All figures, without the timings.
     pub fn summary(&self) -> String {
         self.grids.iter().map(|grid| format!("{grid}\n")).collect()
     }
 
-    /// Everything that was measured.
+    /// All measurements.
     pub fn to_json(&self) -> Value {
         let grid = |grid: &Grid| {
             let rows = grid.rows.iter().map(|row| row.iter().map(Cell::to_json).collect::<Vec<_>>());
@@ -196,7 +196,7 @@ impl Findings {
         };
         json!({
             "subject": self.subject.name(),
-            "tables": self.tables.iter().map(Table::to_json).collect::<Vec<_>>(),
+            "tables": self.tables.iter().map(Timings::to_json).collect::<Vec<_>>(),
             "figures": self.grids.iter().map(grid).collect::<Vec<_>>(),
             "curves": self.curves.iter().map(Curve::to_json).collect::<Vec<_>>(),
         })

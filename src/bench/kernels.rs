@@ -1,4 +1,4 @@
-//! Where the time of a plan goes.
+//! Time of a plan by kernel.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{Bench, Cell, Grid};
 use crate::Result;
 use crate::gpu::Plan;
 
-/// A kernel's dispatches: how many, and the seconds that they take.
+/// Number and total seconds of a kernel's dispatches.
 #[derive(Debug, Clone, Copy, Default)]
 struct Share {
     dispatches: usize,
@@ -14,7 +14,7 @@ struct Share {
 }
 
 impl Bench {
-    /// The kernels of a plan, those first that take longest, if the device's clock tells: medians of the rounds.
+    /// Time of each kernel of a plan, in descending order; medians over the rounds. `None` where the device has no timestamps.
     pub(super) fn by_kernel(&self, title: String, plan: &Plan) -> Result<Option<Grid>> {
         let mut rounds = Vec::new();
         for _ in 0..self.sizes.rounds.max(1) {

@@ -1,18 +1,16 @@
-//! How fast things are, as ratios from one run: what `fretwork bench` prints.
+//! Benches: speed as ratios measured in one run, printed by `fretwork bench`.
 //!
-//! Things are checked before they are timed. Then they take turns, round after round, so that what slows the machine down
-//! for a while slows all of them down; the median of the rounds counts. A control row times the first baseline again and says
-//! how far the ratios can be trusted. Products take turns with two kernels that do nothing but compute and nothing but copy:
-//! what the device can do at most is measured, too, and in the same run.
+//! Kernels are checked before they are timed. Baselines and candidates are timed in interleaved rounds, so that a temporary
+//! slowdown of the machine hits all of them; the median round counts. A control times the first baseline again, and its ratio
+//! shows the noise. The rounds of products include two kernels that measure the device's ceilings: multiply-adds in registers
+//! and a copy.
 
-mod contest;
 mod findings;
 mod kernels;
 mod matmul;
-pub mod moe;
-mod page;
-mod plot;
+mod moe;
 mod report;
+mod rounds;
 mod sizes;
 mod sparse;
 mod step;
@@ -23,9 +21,10 @@ use std::time::Duration;
 
 use half::f16;
 
-pub use contest::{Ceilings, Entry, Part, Row, Table, contest};
 pub use findings::{Cell, Crossover, Curve, Findings, Grid};
+pub use moe::MoeSizes;
 pub use report::Report;
+pub use rounds::{Ceilings, Entry, Role, Row, Timings, interleave};
 pub use sizes::Sizes;
 
 use crate::check::{self, Verdict};
@@ -34,26 +33,26 @@ use crate::nn::Precision;
 use crate::random::{Key, Stream};
 use crate::{Error, Result, ops};
 
-/// What can be timed.
+/// Subject of a bench.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// Dense products against the textbook's kernel.
+    /// Dense products compared with the naive (shared-memory) tile.
     Matmul,
-    /// A layer's three products, block-sparse against dense, over densities and blocks.
+    /// The three products of a layer, block-sparse compared with dense, over densities and block sides.
     Sparse,
-    /// A training step, sparse against dense, and what it costs the host.
+    /// Training step, sparse compared with dense, and its cost on the host.
     Step,
-    /// What it costs to change topologies, and what a changed one costs.
+    /// Topology updates, and the steps between them.
     Update,
-    /// A mixture of experts against dense layers.
+    /// Mixture of experts compared with dense layers.
     Moe,
 }
 
 impl Subject {
-    /// All of them.
+    /// All subjects.
     pub const ALL: [Self; 5] = [Self::Matmul, Self::Sparse, Self::Step, Self::Update, Self::Moe];
 
-    /// In one word.
+    /// Name in one word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Matmul => "matmul",
@@ -64,10 +63,10 @@ impl Subject {
         }
     }
 
-    /// The families of kernels whose checks must hold before anything is timed. A mixture is checked whole.
+    /// Kernel families that are checked before the subject is timed. A mixture is checked as a whole layer.
     const fn families(self) -> &'static [&'static str] {
         match self {
-            Self::Matmul => &["ceiling", "textbook", "dense"],
+            Self::Matmul => &["ceiling", "naive", "dense"],
             Self::Sparse => &["ceiling", "dense", "dds", "sdd"],
             Self::Step | Self::Update => &["dense", "dds", "sdd", "loss", "optimizer", "reduce"],
             Self::Moe => &["dense"],
@@ -75,42 +74,42 @@ impl Subject {
     }
 }
 
-/// What records something to be timed.
+/// Function that records the work to be timed.
 type Op<'a> = dyn Fn(&mut Recorder<'_>) -> Result<()> + 'a;
 
-/// A device that is timed.
+/// Bench of a device.
 #[derive(Debug)]
 pub struct Bench {
     gpu: Gpu,
     timer: Timer,
     sizes: Sizes,
-    /// Families whose kernels have been checked.
+    /// Kernel families that passed their checks.
     trusted: BTreeSet<&'static str>,
 }
 
 impl Bench {
-    /// A bench for things of these sizes.
+    /// Bench of `gpu` at these sizes.
     ///
     /// # Errors
-    /// As [`Timer::new`].
+    /// Those of [`Timer::new`].
     pub fn new(gpu: &Gpu, sizes: Sizes) -> Result<Self> {
         Ok(Self { gpu: gpu.clone(), timer: Timer::new(gpu)?, sizes, trusted: BTreeSet::new() })
     }
 
-    /// The sizes, to be changed.
+    /// Mutable access to the sizes.
     pub fn sizes_mut(&mut self) -> &mut Sizes {
         &mut self.sizes
     }
 
-    /// Whose clock times products; training steps are always timed by the host's.
+    /// Clock that times products. Training steps are timed by the host's clock.
     pub fn clock(&self) -> Clock {
         self.timer.clock()
     }
 
-    /// Checks the kernels of a subject, those that have not been, and times it.
+    /// Checks the kernels of a subject that are not checked yet, and times it.
     ///
     /// # Errors
-    /// [`Error::Wrong`] naming what is wrong, [`Error::OutOfMemory`], and what operations have to object to its sizes.
+    /// [`Error::Wrong`] naming a wrong kernel, [`Error::OutOfMemory`], and those of operations that refuse the sizes.
     pub fn run(&mut self, subject: Subject) -> Result<Findings> {
         self.trust(subject)?;
         match subject {
@@ -122,7 +121,10 @@ impl Bench {
         }
     }
 
-    /// A wrong kernel is not worth timing, and one that will not run need not be right.
+    /// Checks the kernels that the subject runs on this device.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] naming a wrong kernel.
     fn trust(&mut self, subject: Subject) -> Result<()> {
         let new = |family: &&str| !self.trusted.contains(family);
         let families: Vec<_> = subject.families().iter().copied().filter(new).collect();
@@ -130,7 +132,7 @@ impl Bench {
         for check in check::table() {
             if of(&check.name)
                 && check.applies_to(&self.gpu)
-                && (check.is_usual(&self.gpu) || self.is_half() && check.is_half())
+                && (check.is_default(&self.gpu) || self.is_half() && check.is_half())
                 && let Verdict::Wrong(reason) = check.run(&self.gpu)?
             {
                 return Err(Error::Wrong { label: check.name, reason });
@@ -140,24 +142,24 @@ impl Bench {
         Ok(())
     }
 
-    /// A plan of what `op` records so many times.
+    /// Plan in which `op` is recorded `times` times.
     fn plan(&self, times: usize, op: &Op<'_>) -> Result<Plan> {
         let mut rec = Recorder::new(&self.gpu);
         (0..times).try_for_each(|_| op(&mut rec))?;
         rec.finish()
     }
 
-    /// What times a plan.
+    /// Function that runs and times a plan.
     fn timed<'a>(&'a self, plan: &'a Plan) -> Box<dyn FnMut() -> Result<Duration> + 'a> {
         Box::new(move || self.timer.time(plan))
     }
 
-    /// An operand of numbers around zero: zeros can be faster than what networks compute with.
+    /// Operand of random numbers in [-0.5, 0.5), since zeros can be faster than the values of a network.
     fn numbers(&self, case: u32, shape: &[usize]) -> Result<Tensor> {
         self.numbers_in(self.sizes.precision, case, shape)
     }
 
-    /// The same, stored in a precision that need not be what is timed.
+    /// Operand of random numbers in a given precision.
     fn numbers_in(&self, precision: Precision, case: u32, shape: &[usize]) -> Result<Tensor> {
         let mut walk = Key::new(1, Stream::Check(case)).walk();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| walk.uniform() - 0.5).collect();
@@ -170,17 +172,17 @@ impl Bench {
         }
     }
 
-    /// What operands are.
+    /// Element type of the operands.
     fn dtype(&self) -> DType {
         self.sizes.precision.dtype()
     }
 
-    /// Whether they are f16.
+    /// Whether the operands are f16.
     fn is_half(&self) -> bool {
         self.dtype() == DType::F16
     }
 
-    /// What the device can do at most, to be timed with the rest.
+    /// Plans of the kernels that measure the device's ceilings.
     fn ceilings(&self) -> Result<CeilingPlans> {
         let gpu = &self.gpu;
         let Sizes { copied, multiply_adds: [invocations, rounds], .. } = self.sizes;
@@ -192,14 +194,14 @@ impl Bench {
         Ok(CeilingPlans {
             copy: self.plan(1, &|rec| ops::ceiling::copy(rec, &from, &to))?,
             bytes: (from.bytes() + to.bytes()) as f64,
-            // The sums come to rest at 1, so nothing overflows and nothing is denormal.
+            // The sums converge to 1, which keeps them from overflowing and from becoming denormal.
             fma: self.plan(1, &|rec| ops::ceiling::fma(rec, &sums, rounds, [0.5, 0.5]))?,
             operations: 2.0 * invocations as f64 * f64::from(rounds) * ops::ceiling::MULTIPLY_ADDS as f64,
         })
     }
 }
 
-/// Plans that do nothing but copy and nothing but compute, with what they do.
+/// Plans that measure the ceilings: a copy with its bytes, and multiply-adds with their operations.
 struct CeilingPlans {
     copy: Plan,
     bytes: f64,
@@ -209,17 +211,17 @@ struct CeilingPlans {
 
 impl CeilingPlans {
     fn entries<'a>(&'a self, bench: &'a Bench) -> [Entry<'a>; 2] {
-        let entry = |name: &str, part, operations, bytes, plan| Entry {
+        let entry = |name: &str, role, operations, bytes, plan| Entry {
             name: name.to_owned(),
-            part,
+            role,
             operations,
             bytes,
             times: 1,
             run: bench.timed(plan),
         };
         [
-            entry("multiply-adds in registers", Part::Arithmetic, self.operations, None, &self.fma),
-            entry("copy", Part::Memory, 0.0, Some(self.bytes), &self.copy),
+            entry("multiply-adds in registers", Role::Arithmetic, self.operations, None, &self.fma),
+            entry("copy", Role::Memory, 0.0, Some(self.bytes), &self.copy),
         ]
     }
 }

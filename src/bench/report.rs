@@ -1,46 +1,33 @@
-//! All that one run found.
+//! Findings of one bench, with the device they were measured on.
 
 use std::fmt;
-use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Bench, Findings, page};
-use crate::Result;
-use crate::files::replace;
+use super::{Bench, Findings};
 use crate::gpu::{Clock, Gpu};
 
-/// What was found on which device.
+/// Findings of a bench on one device.
 #[derive(Debug, Clone)]
 pub struct Report {
-    pub(super) adapter: String,
-    pub(super) driver: String,
-    pub(super) clock: Clock,
-    /// What was found, in order.
+    /// Name of the adapter.
+    pub adapter: String,
+    /// Name and version of the driver.
+    pub driver: String,
+    /// Clock that timed the products.
+    pub clock: Clock,
+    /// Findings of each subject, in the order timed.
     pub findings: Vec<Findings>,
 }
 
 impl Report {
-    /// A report of nothing yet.
+    /// Report without findings.
     pub fn new(gpu: &Gpu, bench: &Bench) -> Self {
         let (adapter, driver) = (gpu.info().name.clone(), gpu.driver());
         Self { adapter, driver, clock: bench.clock(), findings: Vec::new() }
     }
 
-    /// The same as one page of HTML, with a roofline and speed-ups over density, that needs no network and no script.
-    pub fn to_html(&self) -> String {
-        page::page(self)
-    }
-
-    /// Writes that page, beside an older one and then in its place, so that no half of a page is ever there.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io).
-    pub fn write_html(&self, path: &Path) -> Result<()> {
-        replace(path, self.to_html().as_bytes())
-    }
-
-    /// Everything that was measured.
+    /// All measurements.
     pub fn to_json(&self) -> Value {
         json!({
             "adapter": self.adapter,
@@ -51,7 +38,7 @@ impl Report {
     }
 }
 
-/// Where it was found.
+/// Adapter, driver and clock.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, {}; {}", self.adapter, self.driver, self.clock)

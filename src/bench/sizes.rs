@@ -1,43 +1,43 @@
-//! How large things are that are timed.
+//! Sizes of the benches.
 
-use super::moe;
+use super::MoeSizes;
 use crate::gpu::Gpu;
 use crate::nn::Precision;
 use crate::sparse::BLOCKS;
 
-/// The sizes of everything that is timed, and what it is stored in.
+/// Sizes and precision of all benches.
 #[derive(Debug, Clone)]
 pub struct Sizes {
-    /// How often all take their turns.
+    /// Interleaved rounds.
     pub rounds: usize,
-    /// What the operands of products are stored in, and what networks train in. A mixture of experts is f32 in any case.
+    /// Precision of the operands of products and of training. The mixture of experts is f32 at every precision.
     pub precision: Precision,
-    /// Rows, inputs and outputs of the layer whose products are timed: all multiples of 16, and of the blocks.
+    /// Rows, inputs and outputs of the layer whose products are timed: multiples of 16, inputs and outputs also of `blocks`.
     pub layer: [usize; 3],
-    /// The sides of its blocks.
+    /// Block sides of the layer.
     pub blocks: Vec<usize>,
-    /// Its densities, in ascending order.
+    /// Densities of the layer, in ascending order.
     pub densities: Vec<f64>,
-    /// Hidden units of the network whose steps are timed, from 784 inputs to 10 classes: multiples of 16.
+    /// Hidden units of the network whose steps are timed, multiples of 16; it has 784 inputs and 10 classes.
     pub hidden: Vec<usize>,
-    /// Its rows.
+    /// Rows of a batch of the network.
     pub batch: usize,
-    /// Steps in a row, so that what a run costs at its ends does not count for much.
+    /// Consecutive steps in one timing, so that the ends of a run hardly count.
     pub steps: u64,
-    /// Sparsities at which its topologies change.
+    /// Sparsities at which topology updates are timed.
     pub sparsities: Vec<f64>,
-    /// The mixture of experts.
-    pub experts: moe::Sizes,
-    /// Rows of each expert, in ascending order.
+    /// Sizes of the mixture of experts.
+    pub experts: MoeSizes,
+    /// Mean rows of an expert, in ascending order.
     pub rows: Vec<usize>,
-    /// Elements that are copied.
+    /// Elements copied for the ceiling of bandwidth.
     pub copied: usize,
-    /// Invocations that multiply and add, and their rounds.
+    /// Invocations and rounds of multiply-adds for the ceiling of arithmetic.
     pub multiply_adds: [usize; 2],
 }
 
 impl Sizes {
-    /// As large as fills a device of this kind, and does not keep it busy for more than some minutes.
+    /// Sizes that fill the device and take a few minutes on it.
     pub fn of(gpu: &Gpu) -> Self {
         let software = gpu.is_software();
         Self {
@@ -50,9 +50,9 @@ impl Sizes {
             batch: 128,
             steps: 10,
             sparsities: vec![0.9, 0.98],
-            experts: moe::Sizes::of(gpu),
+            experts: MoeSizes::of(gpu),
             rows: vec![4, 16, 64, 128, 256],
-            // Far more than caches hold, and no more than every device binds.
+            // Far larger than caches, and within the binding limit of every device.
             copied: if software { 8 << 20 } else { 32 << 20 },
             multiply_adds: if software { [16 << 10, 256] } else { [1 << 20, 256] },
         }

@@ -1,22 +1,22 @@
-//! A layer's three products, block-sparse against dense.
+//! The three products of a layer, block-sparse compared with dense.
 
-use super::{Bench, Cell, Crossover, Curve, Entry, Findings, Grid, Op, Part, Subject, Table, contest};
+use super::{Bench, Cell, Crossover, Curve, Entry, Findings, Grid, Op, Role, Subject, Timings, interleave};
 use crate::Result;
 use crate::gpu::{Class, Plan};
 use crate::ops::{self, Epilogue, Transpose};
 use crate::random::{Key, Stream};
 use crate::sparse::{self, BlockMatrix, Pattern};
 
-/// A layer's passes: forward, back to its input, back to its weights.
+/// Products of a layer: forward, gradient of the input, gradient of the weights.
 const PRODUCTS: [&str; 3] = ["x * W^T", "dy * W", "dy^T * x"];
 
-/// What sparse products should reach of the best dense rate, at densities up to a half, by block.
+/// Least rates of sparse products at densities up to 0.5, as shares of the best dense rate, by block side.
 const RATES: [(usize, f64); 4] = [(8, 0.65), (16, 0.85), (32, 0.9), (64, 0.95)];
 
-/// The same of f16, where cooperative matrices multiply.
+/// Least rates in f16, where cooperative matrices multiply.
 const HALF_RATES: [(usize, f64); 2] = [(64, 0.9), (128, 0.9)];
 
-/// The density up to which they should be faster than the dense product.
+/// Least crossover densities, by block side.
 const CROSSOVERS: [(usize, f64); 1] = [(32, 0.85)];
 
 pub(super) fn run(bench: &Bench) -> Result<Findings> {
@@ -40,7 +40,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let mut curves = Vec::new();
     for (product, &name) in PRODUCTS.iter().enumerate() {
         for &block in &bench.sizes.blocks {
-            let of = |table: &Table| {
+            let of = |table: &Timings| {
                 let row = table.row(&sparse_name(product, block))?;
                 Some([table.share(row), table.row(&dense_name(product))?.median() / row.median()])
             };
@@ -76,15 +76,15 @@ fn sparse_name(product: usize, block: usize) -> String {
     format!("{}, blocks of {block}", PRODUCTS[product])
 }
 
-/// All products of one density, and the dense ones.
-fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
+/// Times the sparse products at one density, of all block sides, together with the dense ones.
+fn against_dense(bench: &Bench, density: f64) -> Result<Timings> {
     let [rows, inputs, outputs] = bench.sizes.layer;
     let gpu = &bench.gpu;
     let (x, dy) = (bench.numbers(0, &[rows, inputs])?, bench.numbers(1, &[rows, outputs])?);
     let w = bench.numbers(2, &[outputs, inputs])?;
     let room = |shape: [usize; 2]| bench.sizes.precision.alloc(gpu, "output", &shape);
     let (y, dx) = (room([rows, outputs])?, room([rows, inputs])?);
-    // The gradient of weights is f32 in any case.
+    // Weight gradients are f32 at every precision.
     let dw = gpu.alloc::<f32>(Class::Gradients, "output", &[outputs, inputs])?;
     let none = Epilogue::None;
     let dense: [&Op<'_>; 3] = [
@@ -95,13 +95,13 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
     let mut plans: Vec<Timed> = Vec::new();
     let all = inputs * outputs;
     for (product, op) in dense.iter().enumerate() {
-        plans.push(Timed::new(dense_name(product), Part::Baseline, bench, all, (1, bench.plan(1, op)?)));
+        plans.push(Timed::new(dense_name(product), Role::Baseline, bench, all, (1, bench.plan(1, op)?)));
     }
     let name = "control: dense x * W^T again".to_owned();
-    plans.push(Timed::new(name, Part::Control, bench, all, (1, bench.plan(1, dense[0])?)));
+    plans.push(Timed::new(name, Role::Control, bench, all, (1, bench.plan(1, dense[0])?)));
 
-    // As many sparse products in a row as do the work of the dense one, so that what it costs to launch and to wait is the
-    // same share of both. What it costs in a network is seen in the training step.
+    // Sparse products are repeated until they do the work of the dense one, so that launch and wait take an equal share of
+    // both. The cost of launches in a network shows in the training step.
     let times = (1.0 / density).round().max(1.0) as usize;
     for &block in &bench.sizes.blocks {
         let places = (inputs / block) * (outputs / block);
@@ -119,7 +119,7 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
         ];
         for (product, op) in products.iter().enumerate() {
             let name = sparse_name(product, block);
-            plans.push(Timed::new(name, Part::Rival, bench, present, (times, bench.plan(times, op)?)));
+            plans.push(Timed::new(name, Role::Candidate, bench, present, (times, bench.plan(times, op)?)));
         }
     }
     let ceilings = bench.ceilings()?;
@@ -129,13 +129,13 @@ fn against_dense(bench: &Bench, density: f64) -> Result<Table> {
         "{}, {inputs} inputs, {outputs} outputs, {rows} rows, density {density}",
         bench.dtype().name()
     );
-    contest(title, bench.sizes.rounds, entries)
+    interleave(title, bench.sizes.rounds, entries)
 }
 
-/// A product with `rows` rows and so many elements of a matrix.
+/// Product of the layer to be timed, over `present` elements of its matrix.
 struct Timed {
     name: String,
-    part: Part,
+    role: Role,
     operations: f64,
     bytes: f64,
     times: usize,
@@ -143,18 +143,18 @@ struct Timed {
 }
 
 impl Timed {
-    fn new(name: String, part: Part, bench: &Bench, present: usize, (times, plan): (usize, Plan)) -> Self {
+    fn new(name: String, role: Role, bench: &Bench, present: usize, (times, plan): (usize, Plan)) -> Self {
         let [rows, inputs, outputs] = bench.sizes.layer;
         let operations = 2.0 * (rows * present) as f64;
         let bytes = bench.dtype().size() as f64 * (rows * (inputs + outputs) + present) as f64;
-        Self { name, part, operations, bytes, times, plan }
+        Self { name, role, operations, bytes, times, plan }
     }
 
     fn entry<'a>(&'a self, bench: &'a Bench) -> Entry<'a> {
-        let Self { name, part, operations, bytes, times, plan } = self;
+        let Self { name, role, operations, bytes, times, plan } = self;
         Entry {
             name: name.clone(),
-            part: *part,
+            role: *role,
             operations: *operations,
             bytes: Some(*bytes),
             times: *times,

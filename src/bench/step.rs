@@ -1,10 +1,10 @@
-//! A whole training step, AdamW: sparse against dense, and what it costs the host.
+//! Training step with AdamW: sparse compared with dense, and its cost on the host.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use super::{Bench, Cell, Entry, Findings, Grid, Part, Subject, contest};
-use crate::data::{Dataset, Features, Table as Rows};
+use super::{Bench, Cell, Entry, Findings, Grid, Role, Subject, interleave};
+use crate::data::{Dataset, Features, Table};
 use crate::gpu::{Gpu, Options};
 use crate::methods::{Decay, Every, Kind, MethodConfig, Updates};
 use crate::nn::MlpConfig;
@@ -14,12 +14,12 @@ use crate::sparse::Density;
 use crate::train::{Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 use crate::{Error, Result};
 
-/// How much faster a step should be that is 90 % sparse, of this network in f32.
+/// Hidden units of a network, and the least speed-up of its step at 90 % sparsity in f32.
 const BAR: ([usize; 2], f64) = ([1024, 1024], 6.5);
 
 const SPARSITY: f64 = 0.9;
 
-/// How often a step is replayed to see what that costs the host.
+/// Replays of a step over which the host time is the median.
 const REPLAYS: usize = 50;
 
 const INPUTS: usize = 784;
@@ -30,11 +30,11 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         .map(|sparsity| Run::new(bench, &bench.gpu, sparsity, Kind::Static, NEVER));
     let (dense, control, sparse) = (dense?, control?, sparse?);
     let entries = vec![
-        dense.entry("dense", Part::Baseline),
-        control.entry("control: dense again", Part::Control),
-        sparse.entry("90 % sparse, blocks of 16", Part::Rival),
+        dense.entry("dense", Role::Baseline),
+        control.entry("control: dense again", Role::Control),
+        sparse.entry("90 % sparse, blocks of 16", Role::Candidate),
     ];
-    let table = contest(title(bench), bench.sizes.rounds, entries)?;
+    let table = interleave(title(bench), bench.sizes.rounds, entries)?;
     let [first, .., last] = table.rows() else {
         return Err(Error::argument("step", "rows", 3, table.rows().len()));
     };
@@ -71,7 +71,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     Ok(Findings { subject: Subject::Step, tables: vec![table], grids, curves: Vec::new() })
 }
 
-/// What it takes the host to encode a step and to submit it.
+/// Host time to encode and submit a step.
 fn replay(gpu: &Gpu, trainer: &Trainer) -> Result<Duration> {
     let started = Instant::now();
     gpu.run(trainer.step_plan())?;
@@ -80,7 +80,7 @@ fn replay(gpu: &Gpu, trainer: &Trainer) -> Result<Duration> {
     Ok(took)
 }
 
-/// From no device to the end of a first step: adapter, kernels, network, plans.
+/// Time from the request of a device to the end of the first step: adapter, kernels, network and plans.
 fn start(bench: &Bench, sparsity: Option<f64>) -> Result<Duration> {
     let data = data(bench)?;
     let adapter = Some(bench.gpu.info().name.clone());
@@ -102,17 +102,17 @@ pub(super) fn title(bench: &Bench) -> String {
     )
 }
 
-/// Topologies that stay as they are.
+/// Schedule without topology updates.
 pub(super) const NEVER: Updates =
     Updates { every: Every::Steps(1), from: 0.0, until: 0.0, fraction: 0.3, decay: Decay::Constant };
 
 const BATCHES: usize = 200;
 const EPOCHS: u32 = 1000;
 
-/// Steps of a whole run, which never comes to its end.
+/// Steps of a whole run, far more than are timed.
 pub(super) const RUN: f64 = BATCHES as f64 * EPOCHS as f64;
 
-/// A run that has no end.
+/// Training run that is timed a few steps at a time.
 pub(super) struct Run {
     pub(super) trainer: RefCell<Trainer>,
     operations: f64,
@@ -130,15 +130,15 @@ impl Run {
         let data = data(bench)?;
         let trainer = Trainer::new(gpu, settings(bench, &data, sparsity, kind, updates), data)?;
         let (batch, steps) = (bench.sizes.batch, bench.sizes.steps);
-        // Twice the stored weights times the rows, once forward and twice back.
+        // 2 operations for each stored weight and row: once forward, twice backward.
         let operations = 6.0 * (batch as u64 * steps) as f64 * trainer.model().params_present() as f64;
         Ok(Self { trainer: RefCell::new(trainer), operations, steps })
     }
 
-    pub(super) fn entry(&self, name: &str, part: Part) -> Entry<'_> {
+    pub(super) fn entry(&self, name: &str, role: Role) -> Entry<'_> {
         Entry {
             name: name.to_owned(),
-            part,
+            role,
             operations: self.operations,
             bytes: None,
             times: 1,
@@ -146,7 +146,10 @@ impl Run {
         }
     }
 
-    /// Some more steps.
+    /// Trains `sizes.steps` more steps and returns the time taken.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] if the host waited for the device, and those of [`Trainer::run`].
     pub(super) fn go_on(&self) -> Result<Duration> {
         let started = Instant::now();
         let mut done = 0;
@@ -162,15 +165,24 @@ impl Run {
     }
 }
 
-/// Noise: so many rows that no epoch ends while the clock runs, and few to test on.
+/// Random data set: training rows for 200 batches, so that few epochs end while the clock runs, and one test row.
 fn data(bench: &Bench) -> Result<Dataset> {
     let mut walk = Key::new(1, Stream::Check(0)).walk();
     let mut rows = |count: usize| {
         let pixels = (0..count * INPUTS).map(|_| walk.bits() as u8).collect();
         let labels = (0..count).map(|i| (i % CLASSES) as u32).collect();
-        Rows::new(Features::Bytes(pixels, 1.0 / 255.0), labels, INPUTS)
+        Table::new(Features::Bytes(pixels, 1.0 / 255.0), labels, INPUTS)
     };
     Ok(Dataset::of_tables("noise", rows(BATCHES * bench.sizes.batch)?, rows(1)?, CLASSES))
+}
+
+/// A method with its published options, but for the schedule.
+pub(super) fn method(kind: Kind, updates: Updates) -> MethodConfig {
+    let mut method = MethodConfig::new(kind);
+    if let Some(own) = method.shared().updates {
+        *own = updates;
+    }
+    method
 }
 
 fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, updates: Updates) -> Settings {
@@ -189,7 +201,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
             seed: 1,
         }
         .into(),
-        method: MethodConfig { updates, ..MethodConfig::new(kind, sparsity.unwrap_or(0.0)) },
+        method: method(kind, updates),
         precision: bench.sizes.precision,
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,

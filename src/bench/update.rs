@@ -1,16 +1,16 @@
-//! What updates cost, and what a pattern that has changed costs between them.
+//! Cost of topology updates, and of the steps between them.
 
 use std::iter;
 
 use super::step::{NEVER, RUN, Run, title};
-use super::{Bench, Cell, Entry, Findings, Grid, Part, Row, Subject, Table, contest};
+use super::{Bench, Cell, Entry, Findings, Grid, Role, Row, Subject, Timings, interleave};
 use crate::Result;
 use crate::methods::{Kind, MethodConfig, Updates};
 
-/// What a step may cost between updates, against one of a pattern that never changed.
+/// Most time of a step between updates, as a multiple of that with a static pattern.
 const BETWEEN: f64 = 1.05;
 
-/// What an update every hundred steps may cost, of the time.
+/// Most share of the training time that an update every 100 steps takes.
 const SHARE: f64 = 0.01;
 
 const STATIC: &str = "static";
@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         let still = median(STATIC);
         for (method, kind) in METHODS {
             let between = median(&after(method)) / still;
-            // Top-KAST's backward pass is denser than its forward pass, and it has no bar.
+            // Top-KAST has no bar: its backward pass is denser than its forward pass.
             let [between, share] = if kind == Kind::TopKast {
                 [Cell::Number(between), Cell::Empty]
             } else {
@@ -64,31 +64,31 @@ fn always(method: &str) -> String {
     format!("{method}{ALWAYS}")
 }
 
-/// Steps of all methods, with updates and without; and where the time of an update goes.
-fn evolving(bench: &Bench, sparsity: f64) -> Result<(Table, Vec<Grid>)> {
-    // At every step for as long as the clock runs, or for the first fifty and never again.
+/// Times steps of all methods between updates and with one at every step; and the time of an update by kernel.
+fn evolving(bench: &Bench, sparsity: f64) -> Result<(Timings, Vec<Grid>)> {
+    // `forever` updates at every step of the run, `before` in the first 50 alone.
     let forever = Updates { until: 1.0, ..NEVER };
     let before = Updates { until: 50.0 / RUN, ..NEVER };
     let mut runs = vec![
-        (STATIC.to_owned(), Part::Baseline, Kind::Static, NEVER),
-        ("control: static again".to_owned(), Part::Control, Kind::Static, NEVER),
+        (STATIC.to_owned(), Role::Baseline, Kind::Static, NEVER),
+        ("control: static again".to_owned(), Role::Control, Kind::Static, NEVER),
     ];
-    runs.extend(METHODS.map(|(method, kind)| (after(method), Part::Rival, kind, before)));
-    runs.extend(METHODS[..2].iter().map(|&(method, kind)| (always(method), Part::Rival, kind, forever)));
+    runs.extend(METHODS.map(|(method, kind)| (after(method), Role::Candidate, kind, before)));
+    runs.extend(METHODS[..2].iter().map(|&(method, kind)| (always(method), Role::Candidate, kind, forever)));
     let runs = runs
         .into_iter()
-        .map(|(name, part, kind, updates)| {
+        .map(|(name, role, kind, updates)| {
             let run = Run::new(bench, &bench.gpu, Some(sparsity), kind, updates)?;
             let warm = 50u64.div_ceil(bench.sizes.steps) + 1;
             (0..warm).try_for_each(|_| run.go_on().map(|_| ()))?;
-            Ok((name, part, run))
+            Ok((name, role, run))
         })
         .collect::<Result<Vec<_>>>()?;
-    let entries = runs.iter().map(|(name, part, run)| run.entry(name, *part)).collect();
-    // What updates cost is a small difference, so there are more rounds than elsewhere.
+    let entries = runs.iter().map(|(name, role, run)| run.entry(name, *role)).collect();
+    // An update costs little, and a small difference needs more rounds.
     let rounds = 2 * bench.sizes.rounds;
     let percent = 100.0 * sparsity;
-    let table = contest(format!("{}, {percent} % sparse, blocks of 16", title(bench)), rounds, entries)?;
+    let table = interleave(format!("{}, {percent} % sparse, blocks of 16", title(bench)), rounds, entries)?;
     let mut grids = Vec::new();
     for (name, _, run) in &runs {
         if let Some(method) = name.strip_suffix(ALWAYS)
@@ -101,15 +101,15 @@ fn evolving(bench: &Bench, sparsity: f64) -> Result<(Table, Vec<Grid>)> {
     Ok((table, grids))
 }
 
-/// What updates cost of every method that records any: plans in turns, by the clock of products.
+/// Cost of an update of each method that records one: its plans in interleaved rounds, by the clock of products.
 ///
-/// An update takes the place of a step, or follows one where the method was published so. A method that looks on does so ten
+/// An update replaces a step, or follows one where the method was published so. A method that observes gradients does so ten
 /// times between two updates.
 fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
     let mut rows = Vec::new();
     for &(name, kind) in Kind::ALL {
-        let method = MethodConfig::new(kind, sparsity).build(0, sparsity, 0.0);
-        // One that starts dense prunes between steps.
+        let method = MethodConfig::new(kind).build();
+        // A method that starts dense prunes between steps.
         if method.stored_sparsity(sparsity) == 0.0 {
             continue;
         }
@@ -117,7 +117,7 @@ fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
         if run.trainer.borrow().update_plan().is_none() {
             continue;
         }
-        // By the second step the device knows how many blocks an update exchanges.
+        // The device has the number of blocks to exchange from the second step on.
         run.go_on()?;
         run.go_on()?;
         let trainer = run.trainer.borrow();
@@ -127,14 +127,14 @@ fn every_method(bench: &Bench, sparsity: f64) -> Result<Grid> {
             ("look", trainer.observe_plan()),
         ];
         let entry = |(name, plan): (&str, Option<_>)| {
-            let (name, part, run) = (name.to_owned(), Part::Rival, bench.timed(plan?));
-            Some(Entry { name, part, operations: 1.0, bytes: None, times: 1, run })
+            let (name, role, run) = (name.to_owned(), Role::Candidate, bench.timed(plan?));
+            Some(Entry { name, role, operations: 1.0, bytes: None, times: 1, run })
         };
-        // Single plans are soon done.
+        // A single plan is short, so more rounds are affordable.
         let rounds = bench.sizes.rounds * bench.sizes.steps as usize;
-        let table = contest(name.to_owned(), rounds, plans.into_iter().filter_map(entry).collect())?;
+        let table = interleave(name.to_owned(), rounds, plans.into_iter().filter_map(entry).collect())?;
         let [step, update, look] = plans.map(|(name, _)| table.row(name).map_or(0.0, Row::median) * 1e3);
-        let replaced = if kind.updates().replace_steps() { step } else { 0.0 };
+        let replaced = if method.updates().is_some_and(Updates::replace_steps) { step } else { 0.0 };
         let looks = method.observe_every().map_or(0.0, |every| 100.0 / every as f64 * (look - step));
         let more = update - replaced + looks;
         let cells = [step, update - replaced, looks, more / (100.0 * step + more)];

@@ -1,16 +1,14 @@
-//! Checks of what speed is measured by.
+//! Checks of the kernels that measure peak bandwidth and arithmetic.
 
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::Gpu;
 use crate::ops;
 use crate::reference::{self, Epilogue, Transpose, bound::gamma};
 
 pub(super) fn table() -> Vec<Check> {
-    let mut table = vec![
-        Check::new("fretwork.ceiling.copy.f32", copy),
-        Check::new("fretwork.textbook.matmul.f32", textbook),
-    ];
+    let mut table =
+        vec![Check::new("fretwork.ceiling.copy.f32", copy), Check::new("fretwork.naive.tile.f32", naive)];
     for rounds in [0, 1, 5] {
         table.push(Check::new(format!("fretwork.ceiling.fma.f32 {rounds} rounds"), move |gpu| {
             fma(gpu, rounds)
@@ -32,7 +30,7 @@ fn copy(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
-/// A factor so near to one that every step shows.
+/// A factor near one, so that every step changes the result.
 fn fma(gpu: &Gpu, rounds: u32) -> Result<Verdict> {
     const N: usize = 777;
     let line = [1.0 - 1.0 / 256.0, 1.0 / 64.0];
@@ -49,14 +47,14 @@ fn fma(gpu: &Gpu, rounds: u32) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
-fn textbook(gpu: &Gpu) -> Result<Verdict> {
+fn naive(gpu: &Gpu) -> Result<Verdict> {
     let [m, n, k] = [48, 32, 64];
     let mut walk = operands(1101);
     let (lhs, rhs) = (numbers(&mut walk, m * k, 1.0), numbers(&mut walk, k * n, 1.0));
     let (left, right) = (place(gpu, &[m, k], &lhs)?, place(gpu, &[k, n], &rhs)?);
     let found = thrice::<f32>(gpu, |rec| {
         let out = poisoned(gpu, &[m, n])?;
-        ops::textbook(rec, &left, &right, &out)?;
+        ops::naive(rec, &left, &right, &out)?;
         Ok(out)
     })?;
     let mut wanted = vec![0.0; m * n];

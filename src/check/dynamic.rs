@@ -1,69 +1,33 @@
-//! Checks of what changes topologies: scores, selection, sets, patterns, and values that follow them.
+//! Checks of topology mutation: sets of blocks, patterns, and values that follow them.
 
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Tensor, Variant};
-use crate::ops::{self, Connect, Fresh, LossScale, Quota, Step, StepValues, Swap};
+use crate::gpu::{Class, Gpu, Tensor};
+use crate::ops::{self, BlockInit, LossScale, Step, StepValues, Swap};
 use crate::random::{Key, Stream, Walk};
-use crate::reference::{
-    self, Extreme, ProductScore, SetOp, Share, ValueScore, bits, bound::UNIT, bound::gamma,
-};
+use crate::reference::{self, SetOp, bits, bound::UNIT};
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
-/// The grid of most checks: not a whole number of words, and more words than one.
-const GRID: [usize; 2] = [9, 13];
+/// Grid of most checks: more than one word of bits, and no multiple of a word.
+pub(super) const GRID: [usize; 2] = [9, 13];
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
         Check::new("fretwork.fill.words.f32", fill),
-        Check::new("fretwork.reduce.norms.f32", norms),
         Check::new("fretwork.fill.blend.f32", |gpu| blend(gpu, 1001)),
         Check::new("fretwork.fill.blend.f32.quads", |gpu| blend(gpu, 1000)),
-        Check::new("fretwork.score.connect.f32", connect),
-        Check::new("fretwork.score.exclude.f32", exclude),
-        Check::new("fretwork.score.stored.f32", |gpu| exclude_stored(gpu, false)),
-        Check::new("fretwork.score.stored.f32.except", |gpu| exclude_stored(gpu, true)),
         Check::new("fretwork.bits.count.f32", |gpu| count(gpu, false)),
         Check::new("fretwork.bits.count.f32.add", |gpu| count(gpu, true)),
         Check::new("fretwork.bits.present.f32", present),
         Check::new("fretwork.blocks.births.f32", births),
         Check::new("fretwork.pattern.empty.f32", empty_lines),
         Check::new("fretwork.pattern.slots.f32", slots),
-        Check::new("fretwork.pattern.index.f32.resting", index_with_resting),
+        Check::new("fretwork.pattern.index.f32.resting", index_with_inactive),
     ];
     for op in [SetOp::And, SetOp::Or, SetOp::AndNot] {
         table.push(Check::new(format!("fretwork.bits.combine.f32({op:?})"), move |gpu| combine(gpu, op)));
     }
-    for extreme in [Extreme::Largest, Extreme::Smallest] {
-        for n in [1, 117, 20_000] {
-            for share in [0.0, 0.3, 1.0] {
-                let name = format!("fretwork.select.radix.f32({extreme:?}) {share} of {n}");
-                table.push(Check::new(name, move |gpu| select(gpu, extreme, n, share)));
-            }
-        }
-    }
     for block in BLOCKS {
-        for what in [
-            ValueScore::Abs,
-            ValueScore::Square,
-            ValueScore::Largest,
-            ValueScore::Positive,
-            ValueScore::Negative,
-            ValueScore::Times,
-            ValueScore::SignedTimes,
-        ] {
-            let name = format!("fretwork.score.values.f32.b{block}({what:?})");
-            table.push(Check::new(name, move |gpu| score_values(gpu, block, what)));
-        }
-        for variant in [Variant::Lane, Variant::Wave, Variant::Tile] {
-            for what in [ProductScore::Abs, ProductScore::Sum, ProductScore::Square, ProductScore::Cosine] {
-                for rows in [32, 37] {
-                    let name =
-                        format!("fretwork.score.{}.f32.b{block}({what:?}) {rows} rows", variant.name());
-                    table.push(Check::new(name, move |gpu| score_product(gpu, variant, block, what, rows)));
-                }
-            }
-        }
         for (counted, suffix) in Counted::ALL {
             let name = format!("fretwork.pattern.swap.f32{suffix} b{block}");
             table.push(Check::new(name, move |gpu| swap(gpu, block, counted)));
@@ -74,7 +38,6 @@ pub(super) fn table() -> Vec<Check> {
                 table.push(Check::new(name, move |gpu| renew(gpu, block, [uniform, reviving], counted)));
             }
         }
-        table.push(Check::new(format!("fretwork.score.silent.f32.b{block}"), move |gpu| silent(gpu, block)));
         for decay in [false, true] {
             let name = if decay { "decay" } else { "rest" };
             let name = format!("fretwork.blocks.{name}.f32.b{block}");
@@ -89,7 +52,7 @@ pub(super) fn table() -> Vec<Check> {
     table
 }
 
-/// Half of the blocks of the grid, in slots of no order.
+/// A topology of half of the blocks of the grid, in random slots.
 pub(super) fn topology(block: usize, case: u32) -> Result<Topology> {
     let key = Key::new(13, Stream::Check(case));
     let [rows, cols] = GRID.map(|blocks| blocks * block);
@@ -100,22 +63,22 @@ pub(super) fn topology(block: usize, case: u32) -> Result<Topology> {
     Topology::from_coordinates(rows, cols, block, &blocks)
 }
 
-/// A word per place, or a bit.
-const PLACES: usize = GRID[0] * GRID[1];
+/// Number of places of the grid, with a word or a bit each.
+pub(super) const PLACES: usize = GRID[0] * GRID[1];
 const WORDS: usize = PLACES.div_ceil(32);
 
-fn words(gpu: &Gpu, words: &[u32]) -> Result<Tensor> {
+pub(super) fn words(gpu: &Gpu, words: &[u32]) -> Result<Tensor> {
     gpu.upload(Class::Scratch, "check", &[words.len()], words)
 }
 
-/// A random subset of `of`, of so many members.
-fn subset(walk: &mut Walk, of: &[usize], members: usize) -> Vec<u32> {
+/// A random subset of `of` with `members` members, as bits.
+pub(super) fn subset(walk: &mut Walk, of: &[usize], members: usize) -> Vec<u32> {
     let mut of = of.to_vec();
     walk.shuffle(&mut of);
     bits::set(PLACES, of.into_iter().take(members))
 }
 
-/// A set with all the bits that stand for no place, which kernels pass by.
+/// A set with all bits beyond the last place, which kernels ignore.
 fn with_stray_bits(mut set: Vec<u32>) -> Vec<u32> {
     if let (Some(last), 1..) = (set.last_mut(), PLACES % 32) {
         *last |= u32::MAX << (PLACES % 32);
@@ -123,7 +86,7 @@ fn with_stray_bits(mut set: Vec<u32>) -> Vec<u32> {
     set
 }
 
-/// The map of a topology. Where no block is stored, kernels take any number that is no slot for its absence.
+/// Map from places to slots. Absent blocks have any number that is no slot, which kernels treat as absence.
 fn map_of(gpu: &Gpu, topology: &Topology) -> Result<Tensor> {
     let absent = [ops::ABSENT, topology.nnz() as u32, ops::ABSENT / 2];
     let mut map: Vec<u32> = (0..PLACES).map(|place| absent[place % 3]).collect();
@@ -131,7 +94,7 @@ fn map_of(gpu: &Gpu, topology: &Topology) -> Result<Tensor> {
     words(gpu, &map)
 }
 
-fn exact<T: PartialEq + std::fmt::Debug>(found: Result<Vec<T>, Verdict>, wanted: &[T]) -> Verdict {
+pub(super) fn exact<T: PartialEq + std::fmt::Debug>(found: Result<Vec<T>, Verdict>, wanted: &[T]) -> Verdict {
     found.map_or_else(|verdict| verdict, |found| judge_exact(&found, wanted))
 }
 
@@ -144,23 +107,6 @@ fn fill(gpu: &Gpu) -> Result<Verdict> {
     let mut wanted = vec![0; 1000];
     reference::fill(&mut wanted, (-1.0f32).to_bits());
     Ok(exact(found, bytemuck::cast_slice::<u32, f32>(&wanted)))
-}
-
-fn norms(gpu: &Gpu) -> Result<Verdict> {
-    const COLUMNS: usize = 70;
-    let mut x = numbers(&mut operands(1000), 33 * COLUMNS, 2.0);
-    x.iter_mut().skip(3).step_by(COLUMNS).for_each(|x| *x = 0.0);
-    let mut wanted = vec![0.0; COLUMNS];
-    reference::inverse_norms(&x, &mut wanted);
-    let tensor = place(gpu, &[33, COLUMNS], &x)?;
-    let found = thrice(gpu, |rec| {
-        let out = poisoned(gpu, &[COLUMNS])?;
-        ops::inverse_norms(rec, &tensor, &out)?;
-        Ok(out)
-    })?;
-    // A sum of squares on each side, a square root of 2.5 units or so, a quotient likewise.
-    let bound = |i: usize| (gamma(2 * 33) + 12.0 * UNIT) * f64::from(wanted[i]);
-    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
 fn blend(gpu: &Gpu, n: usize) -> Result<Verdict> {
@@ -183,79 +129,32 @@ fn blend(gpu: &Gpu, n: usize) -> Result<Verdict> {
     Ok(Verdict::Right(0.0))
 }
 
-fn connect(gpu: &Gpu) -> Result<Verdict> {
-    let mut walk = operands(1016);
-    let (mut grads, old) = (numbers(&mut walk, PLACES, 3.0), numbers(&mut walk, PLACES, 1.0));
-    grads[..GRID[1]].fill(0.0);
-    let mut wanted = old.clone();
-    reference::score_connect(&grads, &mut wanted, GRID[1], 0.1, 0.2);
-    let tensor = place(gpu, &[PLACES], &grads)?;
-    let found = thrice(gpu, |rec| {
-        let out = place(gpu, &[PLACES], &old)?;
-        ops::score_connect(rec, &tensor, &out, GRID, Connect { rate: 0.1, cost: 0.2 })?;
-        Ok(out)
-    })?;
-    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 8.0 * UNIT)))
-}
-
-/// Rest and decay.
+/// Inactive blocks, zeroed or decayed.
 fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
     let topology = topology(block, 1017)?;
     let pattern = Pattern::upload(gpu, &topology)?;
     let mut walk = operands(1017);
     let old = numbers(&mut walk, topology.elements(), 1.0);
-    let awake = subset(&mut walk, &topology.places().collect::<Vec<_>>(), 20);
+    let active = subset(&mut walk, &topology.places().collect::<Vec<_>>(), 20);
     let mut wanted = old.clone();
     let rates = [0.5, 2.0];
     if decay {
-        reference::decay_blocks(&topology, &mut wanted, &awake, rates, 0.05);
+        reference::decay_blocks(&topology, &mut wanted, &active, rates, 0.05);
     } else {
-        reference::rest_blocks(&topology, &mut wanted, &awake);
+        reference::zero_inactive_blocks(&topology, &mut wanted, &active);
     }
-    let awake = words(gpu, &awake)?;
+    let active = words(gpu, &active)?;
     let step = Step::new(gpu, StepValues { learning_rate: 0.05, ..StepValues::forward(0) })?;
     let found = thrice(gpu, |rec| {
         let values = place(gpu, &[topology.nnz(), block, block], &old)?;
         if decay {
-            ops::decay_blocks(rec, &pattern, &values, &awake, rates, &step)?;
+            ops::decay_blocks(rec, &pattern, &values, &active, rates, &step)?;
         } else {
-            ops::rest_blocks(rec, &pattern, &values, &awake)?;
+            ops::zero_inactive_blocks(rec, &pattern, &values, &active)?;
         }
         Ok(values)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 4.0 * UNIT)))
-}
-
-fn exclude(gpu: &Gpu) -> Result<Verdict> {
-    let mut walk = operands(1002);
-    let scores = numbers(&mut walk, PLACES, 1.0);
-    let set = subset(&mut walk, &(0..PLACES).collect::<Vec<_>>(), 50);
-    let mut wanted = scores.clone();
-    reference::score_exclude(&set, &mut wanted);
-    let set = words(gpu, &set)?;
-    let found = thrice(gpu, |rec| {
-        let out = place(gpu, &[PLACES], &scores)?;
-        ops::score_exclude(rec, &set, &out)?;
-        Ok(out)
-    })?;
-    Ok(exact(found, &wanted))
-}
-
-fn exclude_stored(gpu: &Gpu, but_some: bool) -> Result<Verdict> {
-    let topology = topology(8, 1015)?;
-    let pattern = Pattern::upload(gpu, &topology)?;
-    let mut walk = operands(1015);
-    let scores = numbers(&mut walk, PLACES, 1.0);
-    let except = but_some.then(|| subset(&mut walk, &(0..PLACES).collect::<Vec<_>>(), 50));
-    let mut wanted = scores.clone();
-    reference::score_exclude_stored(&topology, except.as_deref(), &mut wanted);
-    let except = except.map(|except| words(gpu, &except)).transpose()?;
-    let found = thrice(gpu, |rec| {
-        let out = place(gpu, &[PLACES], &scores)?;
-        ops::score_exclude_stored(rec, &pattern, except.as_ref(), &out)?;
-        Ok(out)
-    })?;
-    Ok(exact(found, &wanted))
 }
 
 fn count(gpu: &Gpu, add: bool) -> Result<Verdict> {
@@ -293,84 +192,6 @@ fn present(gpu: &Gpu) -> Result<Verdict> {
     Ok(exact(found, &bits::present(&topology)))
 }
 
-fn select(gpu: &Gpu, extreme: Extreme, n: usize, share: f32) -> Result<Verdict> {
-    let mut walk = operands(1006);
-    // Many ties, some that take no part, and every magnitude.
-    let mut scores: Vec<f32> = (0..n)
-        .map(|_| [-1.0, 0.0, 0.25, 3.0, walk.uniform(), 1e30 * walk.uniform()][walk.below(6) as usize])
-        .collect();
-    scores[n - 1] = 0.5;
-    let candidates = scores.iter().filter(|score| score.is_sign_positive()).count();
-    let k = Share(share).of(candidates);
-    let wanted = reference::select(&scores, k, extreme);
-    let (tensor, quota) = (place(gpu, &[n], &scores)?, words(gpu, &[k as u32])?);
-    for quota in [Quota::Share(Share(share)), Quota::Count(&quota)] {
-        let found = thrice(gpu, |rec| {
-            let chosen = words(gpu, &vec![7; n.div_ceil(32)])?;
-            ops::select(rec, &tensor, quota, extreme, &chosen)?;
-            Ok(chosen)
-        })?;
-        let verdict = exact(found, &wanted);
-        if verdict != Verdict::Right(0.0) {
-            return Ok(verdict);
-        }
-    }
-    Ok(Verdict::Right(0.0))
-}
-
-fn score_values(gpu: &Gpu, block: usize, what: ValueScore) -> Result<Verdict> {
-    let topology = topology(block, 1007)?;
-    let pattern = Pattern::upload(gpu, &topology)?;
-    let mut walk = operands(1007);
-    let [w, g] = [(); 2].map(|()| numbers(&mut walk, topology.elements(), 1.0));
-    let other = what.takes_other().then_some(&g);
-    let mut wanted = vec![-1.0; PLACES];
-    reference::score_values(&topology, &w, other.map(Vec::as_slice), &mut wanted, what);
-    let matrix = BlockMatrix::upload(gpu, Class::Scratch, "check", &pattern, &w)?;
-    let g_tensor = place(gpu, matrix.values().shape(), &g)?;
-    let found = thrice(gpu, |rec| {
-        let scores = place(gpu, &[PLACES], &[-1.0; PLACES])?;
-        ops::score_values(rec, &matrix, other.map(|_| &g_tensor), &scores, what)?;
-        Ok(scores)
-    })?;
-    // Sums of as many terms of at most 1 as a block has elements.
-    let area = block * block;
-    let bound = |_| if what == ValueScore::Largest { 0.0 } else { 2.0 * gamma(area / 4 + 3) * area as f64 };
-    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
-}
-
-fn score_product(
-    gpu: &Gpu,
-    variant: Variant,
-    block: usize,
-    what: ProductScore,
-    rows: usize,
-) -> Result<Verdict> {
-    let gpu = &gpu.with_variant(Some(variant));
-    // A grid that no variant's workgroups divide.
-    let [m, n] = [(96 / block).max(1) * block + block, (160 / block) * block + block];
-    let places = m / block * (n / block);
-    let mut walk = operands(1008);
-    let (lhs, rhs) = (numbers(&mut walk, rows * m, 1.0), numbers(&mut walk, rows * n, 1.0));
-    let (a, b) = (numbers(&mut walk, m, 1.0), numbers(&mut walk, n, 1.0));
-    let cosine = what == ProductScore::Cosine;
-    let mut wanted = vec![0.0; places];
-    let scales = cosine.then_some([a.as_slice(), b.as_slice()]);
-    reference::score_product(&lhs, &rhs, &mut wanted, [m, n, rows], block, what, scales);
-    let (lhs, rhs) = (place(gpu, &[rows, m], &lhs)?, place(gpu, &[rows, n], &rhs)?);
-    let (a, b) = (place(gpu, &[m], &a)?, place(gpu, &[n], &b)?);
-    let found = thrice(gpu, |rec| {
-        let scores = poisoned(gpu, &[places])?;
-        ops::score_product(rec, &lhs, &rhs, &scores, block, what, cosine.then_some([&a, &b]))?;
-        Ok(scores)
-    })?;
-    // Elements below `rows` in magnitude (their squares below its square), each a sum of as many products, summed over a
-    // block.
-    let size = (rows as f64).powi(if what == ProductScore::Square { 2 } else { 1 });
-    let bound = |_| 2.0 * gamma(2 * rows + block * block) * size * (block * block) as f64;
-    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
-}
-
 fn slots(gpu: &Gpu) -> Result<Verdict> {
     let like = topology(8, 1009)?;
     let set = subset(&mut operands(1009), &(0..PLACES).collect::<Vec<_>>(), 40);
@@ -384,16 +205,16 @@ fn slots(gpu: &Gpu) -> Result<Verdict> {
     Ok(exact(found, &wanted.packed()))
 }
 
-fn index_with_resting(gpu: &Gpu) -> Result<Verdict> {
+fn index_with_inactive(gpu: &Gpu) -> Result<Verdict> {
     let old = topology(8, 1010)?;
     let stored: Vec<usize> = old.places().collect();
-    let awake = subset(&mut operands(1010), &stored, 20);
+    let active = subset(&mut operands(1010), &stored, 20);
     let none = vec![0; WORDS];
-    let (wanted, _) = reference::swap_pattern(&old, &none, &none, Some(&awake))?;
-    let awake = words(gpu, &awake)?;
+    let (wanted, _) = reference::swap_pattern(&old, &none, &none, Some(&active))?;
+    let active = words(gpu, &active)?;
     let found = thrice(gpu, |rec| {
         let pattern = Pattern::upload(gpu, &old)?;
-        ops::index_pattern(rec, &pattern, &words(gpu, &[7; PLACES])?, Some(&awake))?;
+        ops::index_pattern(rec, &pattern, &words(gpu, &[7; PLACES])?, Some(&active))?;
         Ok(pattern.packed().clone())
     })?;
     Ok(exact(found, &wanted.packed()))
@@ -404,12 +225,12 @@ fn swap(gpu: &Gpu, block: usize, counted: Counted) -> Result<Verdict> {
     let mut walk = operands(1011);
     let stored: Vec<usize> = old.places().collect();
     let absent: Vec<usize> = (0..PLACES).filter(|place| !stored.contains(place)).collect();
-    // Blocks leave, others come, and some are dropped and grown at once.
+    // Dropped blocks, grown blocks, and blocks dropped and grown at once.
     let dropped = subset(&mut walk, &stored, 20);
     let everything: Vec<usize> = (0..PLACES).collect();
     let back = subset(&mut walk, &bits::members(&dropped), 6);
     let grown = bits::combine(&subset(&mut walk, &absent, 14), &back, SetOp::Or);
-    // Members that make no sense, absent ones to drop and stored ones to grow, are passed by.
+    // Absent blocks to drop and stored blocks to grow are ignored.
     let absurd = bits::combine(&subset(&mut walk, &everything, 9), &grown, SetOp::AndNot);
     let dropped =
         bits::combine(&dropped, &bits::combine(&absurd, &bits::present(&old), SetOp::AndNot), SetOp::Or);
@@ -450,11 +271,11 @@ fn swap(gpu: &Gpu, block: usize, counted: Counted) -> Result<Verdict> {
 
 const STEP: u32 = 6;
 
-/// Who counts the steps that moved weights.
+/// Counter of the steps that moved weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Counted {
     Host,
-    /// The device, where gradients are scaled, in a step that counts or is skipped.
+    /// The device, with scaled gradients, in a step that counts or is skipped.
     Device {
         skipped: bool,
     },
@@ -470,14 +291,14 @@ impl Counted {
         (Self::Device { skipped: true }, ".scaled skipped"),
     ];
 
-    /// A step after as many that moved weights.
+    /// The step after `STEP` steps that moved weights.
     fn step(self, gpu: &Gpu) -> Result<Step> {
         let values = StepValues::forward(STEP);
         let Self::Device { skipped } = self else { return Step::new(gpu, values) };
         let scale = LossScale::new(gpu, 2.0)?;
         let factor: f32 = if skipped { 0.0 } else { 0.5 };
         gpu.write(scale.tensor(), &[2.0f32.to_bits(), factor.to_bits(), STEP, 0, 0, 0])?;
-        // The host's count is of no use then.
+        // The device must not use the host's count.
         Ok(Step::new(gpu, StepValues { moves: 99, ..values })?.with_scale(scale))
     }
 }
@@ -496,11 +317,11 @@ fn renew(gpu: &Gpu, block: usize, [uniform, reviving]: [bool; 2], counted: Count
     }
     let silent = words(gpu, &silent)?;
     let with = match (uniform, reviving) {
-        (false, _) => Fresh::Zero,
-        (true, false) => Fresh::Uniform { limit: 0.25, key: RENEWED },
-        (true, true) => Fresh::Reviving { silent, limit: 0.25, key: RENEWED },
+        (false, _) => BlockInit::Zero,
+        (true, false) => BlockInit::Uniform { limit: 0.25, key: RENEWED },
+        (true, true) => BlockInit::Reviving { silent, limit: 0.25, key: RENEWED },
     };
-    // Others came with some step before, or with the one that would follow the next.
+    // Other blocks are older, or marked with the step after the next.
     let births: Vec<u32> = fresh
         .iter()
         .map(|&fresh| if fresh { STEP + 1 } else { [0, STEP, STEP + 2][walk.below(3) as usize] })
@@ -515,7 +336,7 @@ fn renew(gpu: &Gpu, block: usize, [uniform, reviving]: [bool; 2], counted: Count
     Ok(exact(found, &wanted))
 }
 
-/// A pattern of which few lines have a block.
+/// A pattern with many empty rows and columns.
 fn empty_lines(gpu: &Gpu) -> Result<Verdict> {
     let [rows, cols] = [300, 70].map(|blocks| blocks * 8);
     let topology = sparse::random(rows, cols, 8, 90, Key::new(13, Stream::Check(1020)))?;
@@ -527,25 +348,6 @@ fn empty_lines(gpu: &Gpu) -> Result<Verdict> {
         Ok(out)
     })?;
     Ok(exact(found, &[7, 7, row, col, 7, 7]))
-}
-
-/// Columns of one element that is not 0, in the first row and in the last, and columns of none.
-fn silent(gpu: &Gpu, block: usize) -> Result<Verdict> {
-    const ROWS: usize = 5;
-    let width = GRID[0] * block;
-    let mut dy = vec![0.0; ROWS * width];
-    dy[block - 1] = 1e-30;
-    dy[(ROWS - 1) * width + 2 * block] = -1.0;
-    dy[width] = -0.0;
-    let mut wanted = vec![7; GRID[0]];
-    reference::score_silent(&dy, block, &mut wanted);
-    let dy = place(gpu, &[ROWS, width], &dy)?;
-    let found = thrice(gpu, |rec| {
-        let out = words(gpu, &[7; GRID[0]])?;
-        ops::score_silent(rec, &dy, block, &out)?;
-        Ok(out)
-    })?;
-    Ok(exact(found, &wanted))
 }
 
 fn births(gpu: &Gpu) -> Result<Verdict> {
@@ -577,7 +379,7 @@ fn remap(gpu: &Gpu, block: usize, both: bool) -> Result<Verdict> {
     let found = thrice(gpu, |rec| {
         let poison = vec![f32::NAN; to.elements()];
         let out = BlockMatrix::upload(gpu, Class::Scratch, "check", &to, &poison)?;
-        let source = |values, map| ops::Source { values, map };
+        let source = |values, map| ops::RemapSource { values, map };
         let second = both.then_some((source(&b, &map_b), weights));
         ops::remap_blocks(rec, source(&a, &map_a), second, &out)?;
         Ok(out.values().clone())

@@ -1,7 +1,7 @@
 //! Checks of everything that is not a matmul.
 
-use super::matmul::{activation_error, derivative_error};
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::activation::{activation_error, derivative_error};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::ops::{self, Activation, AdamW, Dropout, Dropping, Sgd, Step, StepValues};
@@ -27,6 +27,7 @@ pub(super) fn table() -> Vec<Check> {
     table.push(Check::new("fretwork.finite.scan.f32", finite));
     table.push(Check::new("fretwork.finite.activity.f32", activity));
     table.push(Check::new("fretwork.loss.softmax.f32", softmax));
+    table.push(Check::new("fretwork.loss.soft.f32", soft));
     table.push(Check::new("fretwork.loss.mse.f32", mse));
     table.push(Check::new("fretwork.mask.apply.f32", mask));
     for masked in [false, true] {
@@ -43,7 +44,7 @@ pub(super) fn table() -> Vec<Check> {
             table.push(Check::new(name, move |gpu| adamw(gpu, births, masked, [4, 16, 16])));
         }
     }
-    // So many that four does not divide them.
+    // A count that is no multiple of four.
     let ragged = COUNT - 1;
     table.push(Check::new("fretwork.optimizer.sgd.f32 999", move |gpu| sgd(gpu, false, false, ragged)));
     table.push(Check::new("fretwork.optimizer.adamw.f32 999", move |gpu| {
@@ -123,7 +124,7 @@ fn backward(gpu: &Gpu, activation: Activation, rate: f32) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
 
-/// NaN and infinity pass through ReLU, since nothing else remembers them; their neighbours do not mind.
+/// NaN and infinity pass through ReLU, so that they show in the output; their neighbours are unchanged.
 fn not_finite(gpu: &Gpu) -> Result<Verdict> {
     let x = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.0, -1.0, 0.0, f32::MAX, f32::MIN];
     let pre = place(gpu, &[x.len()], &x)?;
@@ -132,7 +133,7 @@ fn not_finite(gpu: &Gpu) -> Result<Verdict> {
         ops::activation_forward(rec, &pre, &out, Activation::Relu, None)?;
         Ok(out)
     });
-    // NaN is equal to nothing, so what is compared is finite numbers, and places of others.
+    // NaN equals nothing: finite numbers are compared, and the places of all others.
     let plain = |x: f32| if x.is_finite() { x.to_bits() } else { u32::MAX };
     let wanted = x.map(|x| plain(Activation::Relu.apply(x)));
     Ok(match found? {
@@ -222,32 +223,78 @@ fn softmax(gpu: &Gpu) -> Result<Verdict> {
         Ok(report) => report,
         Err(verdict) => return Ok(verdict),
     };
-    // Each exponential errs by 3 + 2|x| units in the last place (WGSL), kernel and twin alike; then a sum of ten, and a
+    judge_entropy(gpu, &x, CLASSES, [&report, &wanted_report], &grad, &wanted_grad)
+}
+
+/// Holds losses, hits and gradients of softmax cross-entropy of `x` against those of the twin.
+fn judge_entropy(
+    gpu: &Gpu,
+    x: &[f32],
+    classes: usize,
+    [report, wanted_report]: [&[f32]; 2],
+    grad: &Tensor,
+    wanted_grad: &[f32],
+) -> Result<Verdict> {
+    // Each exponential errs by 3 + 2|x| units in the last place (WGSL), kernel and twin alike; then a sum over the classes, and a
     // logarithm, whose error is absolute near 1.
     let spread = |row: usize| {
-        let x = &x[row * CLASSES..(row + 1) * CLASSES];
+        let x = &x[row * classes..(row + 1) * classes];
         let largest = x.iter().copied().fold(f32::MIN, f32::max);
         let lowest = x.iter().copied().fold(f32::MAX, f32::min);
         f64::from(largest - lowest).min(90.0)
     };
-    let relative = |row: usize| 4.0 * (3.0 + 2.0 * spread(row) + CLASSES as f64 + 4.0) * UNIT;
+    let relative = |row: usize| 4.0 * (3.0 + 2.0 * spread(row) + classes as f64 + 4.0) * UNIT;
     let bound = |i: usize| {
-        let size = 1.0 + spread(i / 2) + f64::from(x[i / 2 * CLASSES]).abs();
+        let size = 1.0 + spread(i / 2) + f64::from(x[i / 2 * classes]).abs();
         if i % 2 == 1 { 0.0 } else { relative(i / 2) * size + size * 2f64.powi(-21) }
     };
-    let verdict = judge(&report, &wanted_report, bound);
+    let verdict = judge(report, wanted_report, bound);
     if !matches!(verdict, Verdict::Right(_)) {
         return Ok(verdict);
     }
-    let found = gpu.read::<f32>(&grad)?.wait()?;
-    Ok(judge(&found, &wanted_grad, |i| 0.125 * (relative(i / CLASSES) + 4.0 * UNIT)))
+    let found = gpu.read::<f32>(grad)?.wait()?;
+    Ok(judge(&found, wanted_grad, |i| 0.125 * (relative(i / classes) + 4.0 * UNIT)))
+}
+
+fn soft(gpu: &Gpu) -> Result<Verdict> {
+    const ROWS: usize = 130;
+    const CLASSES: usize = 10;
+    let mut walk = operands(908);
+    let mut x = numbers(&mut walk, ROWS * CLASSES, 4.0);
+    // Ties, and logits far apart.
+    x[..CLASSES].fill(1.5);
+    x[CLASSES] = 90.0;
+    // Distributions; one row pads.
+    let mut wanted: Vec<f32> = (0..ROWS * CLASSES).map(|_| walk.uniform()).collect();
+    for row in wanted.chunks_mut(CLASSES) {
+        let sum: f32 = row.iter().sum();
+        row.iter_mut().for_each(|t| *t /= sum);
+    }
+    wanted[7 * CLASSES] = f32::NAN;
+    let (mut wanted_report, mut wanted_grad) = (vec![0.0; 2 * ROWS], vec![0.0; ROWS * CLASSES]);
+    let step = step(gpu)?;
+    reference::soft_cross_entropy(&x, &wanted, &mut wanted_report, &mut wanted_grad, 0.125);
+    let logits = place(gpu, &[ROWS, CLASSES], &x)?;
+    let targets = place(gpu, &[ROWS, CLASSES], &wanted)?;
+    let grad = poisoned(gpu, &[ROWS, CLASSES])?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let report = poisoned(gpu, &[ROWS, 2])?;
+        ops::soft_cross_entropy(rec, &logits, &targets, &report, &grad, &step)?;
+        Ok(report)
+    })?;
+    match found {
+        Ok(report) => judge_entropy(gpu, &x, CLASSES, [&report, &wanted_report], &grad, &wanted_grad),
+        Err(verdict) => Ok(verdict),
+    }
 }
 
 fn mse(gpu: &Gpu) -> Result<Verdict> {
     const ROWS: usize = 130;
     const COLUMNS: usize = 7;
     let mut walk = operands(905);
-    let (x, t) = (numbers(&mut walk, ROWS * COLUMNS, 3.0), numbers(&mut walk, ROWS * COLUMNS, 3.0));
+    let (x, mut t) = (numbers(&mut walk, ROWS * COLUMNS, 3.0), numbers(&mut walk, ROWS * COLUMNS, 3.0));
+    // A row that pads.
+    t[7 * COLUMNS] = f32::NAN;
     let mut wanted = vec![0.0; ROWS];
     let mut wanted_grad = vec![0.0; ROWS * COLUMNS];
     reference::mse(&x, &t, &mut wanted, &mut wanted_grad, 0.125);
@@ -316,7 +363,7 @@ fn sgd(gpu: &Gpu, nesterov: bool, masked: bool, count: usize) -> Result<Verdict>
 
 fn adamw(gpu: &Gpu, births: bool, masked: bool, shape: [usize; 3]) -> Result<Verdict> {
     let elements = shape.iter().product();
-    // One of every age.
+    // Blocks of every age.
     let born = [0, 1, INDEX - 3, INDEX];
     let mut walk = operands(909);
     let [x, g, m] = [(); 3].map(|()| numbers(&mut walk, elements, 1.0));

@@ -2,9 +2,9 @@
 
 use half::f16;
 
+use super::activation::{activation_error, derivative_error};
 use super::dynamic::topology;
-use super::matmul::{activation_error, derivative_error};
-use super::{
+use super::harness::{
     Check, Verdict, judge, judge_exact, numbers, operands, place, place_as, poisoned, poisoned_as, storable,
     stored_bound, thrice, thrice_as,
 };
@@ -22,9 +22,9 @@ const INDEX: u32 = 9;
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
-        Check::new("fretwork.convert.narrow.f32.half_out", |gpu| narrow(gpu, false)),
-        Check::new("fretwork.convert.narrow.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
-        Check::new("fretwork.convert.widen.f16", widen),
+        Check::new("fretwork.convert.to_f16.f32.half_out", |gpu| narrow(gpu, false)),
+        Check::new("fretwork.convert.to_f16.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
+        Check::new("fretwork.convert.to_f32.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
         Check::new("fretwork.norm.forward.f32.half_out", norm_forward),
@@ -35,7 +35,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.optimizer.sgd.f32.nesterov.quads.scaled", sgd),
     ];
     for block in BLOCKS {
-        let name = format!("fretwork.convert.narrow.f32.b{block}.half_out.placed.stochastic");
+        let name = format!("fretwork.convert.to_f16.f32.b{block}.half_out.placed.stochastic");
         table.push(Check::new(name, move |gpu| narrow_placed(gpu, block)));
     }
     for rows in [257, 1000] {
@@ -95,7 +95,7 @@ fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
     let x = hard_numbers();
     let key = Key::new(77, Stream::Check(1301));
     let mut wanted = vec![f16::ZERO; COUNT];
-    reference::narrow(&x, &mut wanted, by_chance.then_some((key, INDEX)), None);
+    reference::to_f16(&x, &mut wanted, by_chance.then_some((key, INDEX)), None);
     let step = step(gpu)?;
     let rounding =
         if by_chance { Rounding::Stochastic { key, step: &step, pattern: None } } else { Rounding::Nearest };
@@ -115,7 +115,7 @@ fn narrow_placed(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let x = numbers(&mut operands(1315), topology.elements(), 1.0);
     let key = Key::new(77, Stream::Check(1315));
     let mut wanted = vec![f16::ZERO; x.len()];
-    reference::narrow(&x, &mut wanted, Some((key, INDEX)), Some(&topology));
+    reference::to_f16(&x, &mut wanted, Some((key, INDEX)), Some(&topology));
     let (from, pattern, step) = (place(gpu, &shape, &x)?, Pattern::upload(gpu, &topology)?, step(gpu)?);
     let found = thrice::<f16>(gpu, |rec| {
         let out = poisoned_as(gpu, DType::F16, &shape)?;
@@ -144,7 +144,7 @@ fn judge_halves(found: &[f16], wanted: &[f16]) -> Verdict {
 fn widen(gpu: &Gpu) -> Result<Verdict> {
     let x: Vec<f16> = hard_numbers().into_iter().map(f16::from_f32).collect();
     let mut wanted = vec![0.0; COUNT];
-    reference::widen(&x, &mut wanted);
+    reference::to_f32(&x, &mut wanted);
     let from = gpu.upload(Class::Scratch, "check", &[COUNT], &x)?;
     let found = thrice::<f32>(gpu, |rec| {
         let out = poisoned(gpu, &[COUNT])?;
@@ -154,7 +154,7 @@ fn widen(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(
         |verdict| verdict,
         |found| {
-            // What came back says as much as what went there.
+            // Widening is exact, so narrowing again must give the bits uploaded.
             let found: Vec<f16> = found.iter().copied().map(f16::from_f32).collect();
             judge_halves(&found, &x)
         },
@@ -237,7 +237,7 @@ fn norm_forward(gpu: &Gpu) -> Result<Verdict> {
         ops::norm_forward(rec, &x, &gain, &scale, &out, EPSILON)?;
         Ok(out)
     })?;
-    // As where the result is f32: a sum of squares, a quotient, a root and another quotient, and two products.
+    // A sum of squares, a quotient, a root, another quotient and two products, each rounded in f32.
     let error = |i: usize| 2.0 * gamma(COLUMNS + 12) * f64::from(wanted[i]).abs();
     let bound = |i: usize| stored_bound(DType::F16, wanted[i], error(i));
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))

@@ -1,6 +1,6 @@
 //! Checks of what a language model has besides linear layers.
 
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
 use crate::ops::{self, Attention, HEADS};
@@ -27,7 +27,7 @@ pub(super) fn table() -> Vec<Check> {
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
     for (variant, head) in Variant::ALIKE.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
-        // The widest rows leave no room for several.
+        // An invocation holds only one of the widest rows.
         if (variant, head) == (Variant::Lane, 64) {
             continue;
         }
@@ -60,7 +60,7 @@ fn attention_name(pass: &str, head: usize, variant: Variant, case: &str) -> Stri
     format!("fretwork.attention.{pass}.f32.b{head}{several} {case}")
 }
 
-/// What a kernel writes, what it should, and how far apart they may be.
+/// Output of a kernel, its expected values, and their error bounds.
 struct Output<'a> {
     name: &'static str,
     shape: &'a [usize],
@@ -347,7 +347,7 @@ impl Case {
         })
     }
 
-    /// What `dqkv` should be where one of its thirds is meant, and poison where not.
+    /// Expected values of one third of `dqkv`, and poison in the others.
     fn third(&self, parts: &[usize]) -> Vec<f32> {
         let mut wanted = vec![POISON; self.dqkv.len()];
         for token in 0..self.tokens() {
@@ -360,7 +360,7 @@ impl Case {
     }
 }
 
-/// What the backward passes find in the thirds that are not theirs, and leave there.
+/// Poison of the thirds that a backward pass must not write.
 const POISON: f32 = 77.0;
 
 struct Placed {

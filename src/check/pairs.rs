@@ -1,6 +1,6 @@
 //! Checks of products with two sparse matrices.
 
-use super::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
+use super::harness::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu};
 use crate::ops;
@@ -8,7 +8,7 @@ use crate::random::{Key, Stream};
 use crate::reference::{self, ProductScore, bound::gamma};
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
-/// Which of output, left side and right side are sparse.
+/// Product named by its sparse matrices: output, left operand, right operand.
 #[derive(Debug, Clone, Copy)]
 enum Family {
     Sds,
@@ -37,7 +37,7 @@ pub(super) fn table() -> Vec<Check> {
     table
 }
 
-/// A third of the blocks, in slots of no order, some of them resting; the first row is empty, and the last column.
+/// A topology of a third of the blocks in random slots, some of them inactive; the first row and the last column are empty.
 fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topology> {
     let key = Key::new(17, Stream::Check(case));
     let drawn = sparse::random(rows * block, cols * block, block, rows * cols / 2, key)?;
@@ -47,7 +47,7 @@ fn topology([rows, cols]: [usize; 2], block: usize, case: u32) -> Result<Topolog
         .map(|(row, col)| (row as u32, col as u32))
         .collect();
     key.walk().shuffle(&mut blocks);
-    Topology::with_resting(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
+    Topology::with_inactive(rows * block, cols * block, block, &blocks, |slot| slot % 7 == 5)
 }
 
 /// Scores of the blocks of experts' weights by a part of the tokens.
@@ -58,7 +58,7 @@ fn score(gpu: &Gpu, block: usize, what: ProductScore) -> Result<Verdict> {
     let n = columns * block;
     let mut walk = operands(1202);
     let (h, x) = (numbers(&mut walk, hidden.elements(), 1.0), numbers(&mut walk, THERE * n, 1.0));
-    // Half of the rows are of tokens past the last.
+    // Half of the rows are past the last token.
     let rows: Vec<u32> = (0..tokens * block).map(|_| walk.below(2 * THERE as u32)).collect();
     let mut wanted = vec![f32::NAN; hidden_units * columns];
     reference::score_routed(&hidden, &h, (&x, n), &rows, &mut wanted, what);
@@ -90,7 +90,7 @@ fn product(gpu: &Gpu, family: Family, block: usize, gather: bool) -> Result<Verd
     let n = columns * block;
     let mut walk = operands(1200);
     let [h, w] = [&hidden, &weight].map(|topology| numbers(&mut walk, topology.elements(), 1.0));
-    // Rows in an order of their own, some of them past the last.
+    // Rows in random order, some of them past the last.
     let there = if gather { 21 } else { tokens * block };
     let x = numbers(&mut walk, there * n, 1.0);
     let rows: Vec<u32> =

@@ -1,14 +1,15 @@
-//! A part of the table that takes a CPU's driver less than a minute, and how long the rest takes.
+//! The part of the table that drivers on a CPU check in less than a minute, and estimates of the time.
 
 use std::time::Duration;
 
-use super::{Check, by_kernel};
+use super::harness::Check;
+use super::pool::by_kernel;
 use crate::gpu::Gpu;
 
 /// Processor time in which a CPU's driver compiles and checks a kernel, in the mean: 240 s for 123 kernels on lavapipe 25.0.7.
 const KERNEL_TIME: Duration = Duration::from_millis(2000);
 
-/// Checks of what a perceptron uses in f32 with blocks of 16 and a method that exchanges blocks. Names are without their beginning
+/// Checks of the kernels of a perceptron in f32 with blocks of 16 and a method that exchanges blocks, by name without `fretwork.`
 /// and without the variant of a product.
 const OF_A_RUN: &[&str] = &[
     "dds.f32.b16.nt.forward(relu, dropout 0)",
@@ -34,7 +35,7 @@ const OF_A_RUN: &[&str] = &[
     "optimizer.adamw.f32.b16.births",
     "optimizer.sgd.f32.nesterov",
     "pattern.empty.f32",
-    "pattern.index.f32.resting",
+    "pattern.index.f32.inactive",
     "pattern.slots.f32",
     "pattern.swap.f32 b16",
     "random.fill.f32.uniform",
@@ -51,12 +52,12 @@ const OF_A_RUN: &[&str] = &[
     "select.radix.f32(Smallest) 0.3 of 117",
 ];
 
-/// Checks of the kernels that training a perceptron uses where it is told nothing else, with any method that exchanges blocks.
-/// Language models, experts, f16 and other blocks are left out.
+/// Checks of the kernels that a perceptron with default options uses, with any method that exchanges blocks. Language models,
+/// experts, f16 and other block sizes are left out.
 pub fn quick<'c>(gpu: &Gpu, table: impl IntoIterator<Item = &'c Check>) -> Vec<&'c Check> {
     table
         .into_iter()
-        .filter(|check| check.is_usual(gpu) && OF_A_RUN.iter().any(|name| is_named(check, name)))
+        .filter(|check| check.is_default(gpu) && OF_A_RUN.iter().any(|name| is_named(check, name)))
         .collect()
 }
 
@@ -70,8 +71,8 @@ fn is_named(check: &Check, wanted: &str) -> bool {
     name.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
-/// How long a device takes for these checks where none of their kernels has been compiled before; `None` for a device that is
-/// no CPU, where it is a matter of seconds.
+/// Estimated time of the checks on a driver of a CPU that has not compiled their kernels before; `None` for other devices, which
+/// take seconds.
 pub fn compile_time<'c>(gpu: &Gpu, checks: impl IntoIterator<Item = &'c Check>) -> Option<Duration> {
     let kernels = by_kernel(checks).len() as u32;
     gpu.is_software().then(|| KERNEL_TIME * kernels / gpu.compilers() as u32)

@@ -1,7 +1,7 @@
 //! Checks of routing tables, of products on their patterns, and of what experts do between them.
 
-use super::matmul::{activation_error, derivative_error};
-use super::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::activation::{activation_error, derivative_error};
+use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
 use crate::ops::{self, ABSENT, Activation, ExpertsBackward, Transpose};
@@ -148,7 +148,7 @@ fn combine(gpu: &Gpu, weighted: bool, add: bool, n: usize) -> Result<Verdict> {
         ops::combine(rec, &x, &routing, weighted.then_some(&w), &y, add)?;
         Ok(y)
     })?;
-    // As many terms of at most 1 as there are choices, and what was there.
+    // One term of at most 1 per choice, and the previous value.
     let bound = |_| 2.0 * gamma(choices + 1) * (choices + 1) as f64;
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, bound)))
 }
@@ -201,7 +201,7 @@ fn dsd(gpu: &Gpu, variant: Variant, block: usize, n: usize) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |i| 2.0 * truth.bound(i))))
 }
 
-/// What lies in slots that there are not.
+/// Poison of unused slots.
 const POISON: f32 = -77.0;
 
 /// A verdict on the slots that there are; those behind them hold what they held.

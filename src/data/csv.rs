@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Features, Table, epoch_order};
+use super::table::{Features, Table, epoch_order};
 use crate::{Error, Result, files};
 
 /// More classes than this are taken for a mistake: an identifier in the label's column, say.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Table;
 use super::idx::{Part, pair};
+use super::table::Table;
 use crate::Result;
 
 macro_rules! part {

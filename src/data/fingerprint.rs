@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{Dataset, Features, Rows};
+use super::dataset::Dataset;
+use super::rows::Rows;
+use super::table::Features;
 
 /// CRC-32 over everything a run sees of a data set: rows, labels, their order, widths, classes and vocabulary. It guards
 /// against mistakes, not against forgery.
@@ -30,6 +32,7 @@ impl Fingerprint {
                     crc.update(bytemuck::cast_slice(table.labels()));
                 }
                 Rows::Text(text) => crc.update(text.ids()),
+                Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
         Self(crc.sum())

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Features, Table};
+use super::table::{Features, Table};
 use crate::{Error, Result, files};
 
 /// A file's name and contents.

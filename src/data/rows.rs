@@ -1,75 +1,134 @@
-//! Rows of any kind of data, and the batch on the host that they fill.
+//! Rows of the kinds that are built in, and of a program's own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::{Table, Text};
+use super::{Batches, HostBatch, HostTargets, Input, Table, Targets, Text};
+use crate::{Error, Result};
 
 /// Rows to train on, or to test on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Rows {
     /// Features with a label each.
     Table(Table),
     /// Windows of a text, with a label for each character.
     Text(Text),
+    /// Rows of a program's own.
+    Batches(Arc<dyn Batches>),
 }
 
-/// What a network takes in, on the host.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Features, row after row.
-    Floats(Vec<f32>),
-    /// Numbers of characters, window after window.
-    Ids(Vec<u32>),
+impl PartialEq for Rows {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Table(a), Self::Table(b)) => a == b,
+            (Self::Text(a), Self::Text(b)) => a == b,
+            (Self::Batches(a), Self::Batches(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl Rows {
-    /// How many there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         match self {
             Self::Table(table) => table.rows(),
             Self::Text(text) => text.rows(),
+            Self::Batches(batches) => batches.rows(),
         }
     }
 
-    /// The share of labels that the most frequent label has: the accuracy of always answering with it.
-    pub fn majority(&self) -> f64 {
+    /// Features of a row, or characters of a window.
+    pub fn width(&self) -> usize {
+        match self {
+            Self::Table(table) => table.width(),
+            Self::Text(text) => text.context(),
+            Self::Batches(batches) => batches.width(),
+        }
+    }
+
+    /// Targets of a row, where labels are below `classes`.
+    pub fn targets(&self, classes: usize) -> Targets {
+        match self {
+            Self::Table(_) | Self::Text(_) => Targets::Classes(classes),
+            Self::Batches(batches) => batches.targets(),
+        }
+    }
+
+    /// Share of labels that the most frequent label has: the accuracy of always answering with it. `None` where labels are not known.
+    pub fn majority(&self) -> Option<f64> {
         let mut counts = BTreeMap::<u32, usize>::new();
         let mut count = |label: u32| *counts.entry(label).or_default() += 1;
         match self {
             Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
             Self::Text(text) => text.ids()[1..].iter().for_each(|&id| count(id.into())),
+            Self::Batches(_) => return None,
         }
         let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
-        most as f64 / all.max(1) as f64
+        Some(most as f64 / all.max(1) as f64)
     }
 
-    /// The largest label; of a text the largest number of a character.
+    /// The largest label; of a text the largest id of a character.
     pub(crate) fn largest_label(&self) -> Option<u32> {
         match self {
             Self::Table(table) => table.labels().iter().copied().max(),
             Self::Text(text) => text.largest().map(u32::from),
+            Self::Batches(_) => None,
         }
     }
 
-    /// Forgets all but the first.
-    pub(super) fn truncate(&mut self, rows: usize) {
+    /// Forgets all but the first rows.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for rows of a program's own.
+    pub(super) fn truncate(&mut self, rows: usize) -> Result<()> {
         match self {
             Self::Table(table) => table.truncate(rows),
             Self::Text(text) => text.truncate(rows),
+            Self::Batches(_) => {
+                let reason = "rows of a program's own are not cut; give fewer".to_owned();
+                return Err(Error::Config { option: "rows", reason });
+            }
         }
+        Ok(())
     }
 
-    /// Gathers a batch of as many places as there is room for; those past the last of `rows` do not count.
+    /// Gathers rows into a batch; places past the last of `rows` do not count.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the batch is not for rows of this kind or has too few places; as [`Batches::fill`].
     ///
     /// # Panics
-    /// If a row is not there, or the batch has fewer places than `rows`, or is not for rows of this kind.
-    pub fn fill(&self, rows: &[u32], input: &mut Input, labels: &mut [u32]) {
-        match (self, input) {
-            (Self::Table(table), Input::Floats(features)) => {
+    /// If a row of a table or text is not there.
+    pub fn fill(&self, rows: &[u32], batch: &mut HostBatch) -> Result<()> {
+        if rows.len() > batch.places {
+            let reason = format!("{} rows in a batch of {}", rows.len(), batch.places);
+            return Err(Error::Config { option: "batch", reason });
+        }
+        match (self, &mut batch.input, &mut batch.targets) {
+            (Self::Table(table), Input::Floats(features), HostTargets::Classes(labels)) => {
                 table.fill(rows, features.len() / labels.len(), features, labels);
+                Ok(())
             }
-            (Self::Text(text), Input::Ids(ids)) => text.fill(rows, ids, labels),
-            _ => panic!("a network should be trained on the kind of data that it was made for"),
+            (Self::Text(text), Input::Ids(ids), HostTargets::Classes(labels)) => {
+                text.fill(rows, ids, labels);
+                Ok(())
+            }
+            (Self::Batches(batches), input, targets) => {
+                match input {
+                    Input::Floats(features) => features.fill(0.0),
+                    Input::Ids(ids) => ids.fill(crate::reference::IGNORED),
+                }
+                match targets {
+                    HostTargets::Classes(classes) => classes.fill(crate::reference::IGNORED),
+                    HostTargets::Values(values) => values.fill(f32::NAN),
+                }
+                batches.fill(rows, batch)
+            }
+            _ => Err(Error::Config {
+                option: "data",
+                reason: "is not of the kind that the network reads".to_owned(),
+            }),
         }
     }
 }

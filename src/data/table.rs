@@ -38,7 +38,7 @@ impl Table {
         Ok(Self { features, labels, width })
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.labels.len()
     }
@@ -58,7 +58,7 @@ impl Table {
         &self.labels
     }
 
-    /// Forgets all but the first rows.
+    /// Keeps the first rows only.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.labels.truncate(rows);
         match &mut self.features {

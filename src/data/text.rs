@@ -78,7 +78,7 @@ impl Text {
         Ok(Self { ids: ids.into(), context, rows })
     }
 
-    /// How many windows there are.
+    /// Number of windows.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -98,7 +98,7 @@ impl Text {
         self.ids.iter().copied().max()
     }
 
-    /// Forgets all but the first windows.
+    /// Keeps the first windows only.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.rows = rows;
     }

@@ -1,8 +1,8 @@
-//! Bytes on the device, counted by what they are for.
+//! Bytes on the device, counted by purpose.
 
 use std::sync::Mutex;
 
-/// What a buffer is for. The promise "no dense shadow" is shown by these counts.
+/// Purpose of a buffer. Tests hold the bytes of each class against a formula, to show that no buffer has the size of a dense matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Weights and biases.
@@ -21,7 +21,7 @@ pub enum Class {
 
 impl Class {
     /// Whether freed buffers of this class are kept for reuse. Parameters, their gradients and their state
-    /// live as long as the network and are sized exactly; the rest comes and goes.
+    /// live as long as the network and are sized exactly.
     pub(super) fn is_pooled(self) -> bool {
         matches!(self, Self::Activations | Self::Scratch)
     }
@@ -89,7 +89,7 @@ impl Ledger {
         self.0.lock().expect("no holder of this lock panics").now
     }
 
-    /// Says that the peak was this one, or is now.
+    /// Sets the peak, but not below the bytes in use.
     pub(super) fn set_peak(&self, peak: u64) {
         let mut counts = self.0.lock().expect("no holder of this lock panics");
         counts.peak = counts.now.total().max(peak);

@@ -2,14 +2,14 @@
 
 use crate::{Error, Result};
 
-/// One adapter, not opened.
+/// Properties of an adapter.
 #[derive(Debug, Clone)]
 pub struct AdapterSummary {
     /// Name, kind, backend, driver.
     pub info: wgpu::AdapterInfo,
-    /// Optional features it has.
+    /// Optional features.
     pub features: wgpu::Features,
-    /// What a device on it may be given.
+    /// Largest limits of a device on this adapter.
     pub limits: wgpu::Limits,
     /// The cooperative matrices that kernels would use.
     pub matrices: Option<Matrices>,
@@ -69,17 +69,17 @@ pub(super) fn choose(names: &[String], wanted: Option<&str>) -> Result<usize> {
     }
 }
 
-/// The cooperative matrices of a device that kernels can use: f16 times f16 into f32.
+/// Cooperative matrices of a device that kernels can use: f16 times f16 into f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Matrices {
     /// 16 or 8: matrices are square.
     pub side: u32,
-    /// The most invocations that a subgroup, which works on one together, may have.
+    /// Largest subgroup size; a subgroup works on a matrix together.
     pub lanes: u32,
 }
 
 impl Matrices {
-    /// The largest that an adapter has, of what WGSL can say: squares of 16 or 8, f16 into f32 without saturation.
+    /// The largest matrices of an adapter that WGSL can express: squares of 16 or 8, f16 into f32 without saturation.
     pub(super) fn of(adapter: &wgpu::Adapter) -> Option<Self> {
         let needed = wgpu::Features::SHADER_F16
             | wgpu::Features::SUBGROUP
@@ -96,7 +96,7 @@ impl Matrices {
     }
 }
 
-/// The side of the largest matrices that WGSL can say and sums can be trusted to.
+/// Side of the largest square matrices of f16 into f32 without saturation.
 fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
     use wgpu::CooperativeScalarType::{F16, F32};
     let usable = |config: &&wgpu::CooperativeMatrixProperties| {
@@ -108,7 +108,7 @@ fn largest_side(configs: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
     configs.iter().filter(usable).map(|config| config.m_size).max()
 }
 
-/// The token without which wgpu hands out nothing experimental.
+/// The token that wgpu requires for experimental features.
 #[expect(unsafe_code, reason = "wgpu asks for it, since experimental features may be unsound")]
 pub(super) fn experimental() -> wgpu::ExperimentalFeatures {
     // SAFETY: Of experimental features only cooperative matrices are asked for, and in the adapter's own configurations; they

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::account::{Class, Ledger};
 
-/// A buffer this library made. Dropping the last handle frees it, or returns it to the pool.
+/// A buffer of this library. Dropping it frees the memory or returns it to the pool.
 #[derive(Debug)]
 pub(super) struct Owned {
     raw: Option<wgpu::Buffer>,
@@ -15,12 +15,12 @@ pub(super) struct Owned {
 }
 
 impl Owned {
-    /// A storage buffer; of a pooled class, it is kept for reuse.
+    /// A storage buffer, returned to the pool if its class is pooled.
     pub(super) fn new(raw: wgpu::Buffer, class: Class, store: Arc<Store>) -> Self {
         Self::counted(raw, class, class.is_pooled(), store)
     }
 
-    /// A buffer of another usage than the pool's.
+    /// A buffer with another usage than the pool's, never reused.
     pub(super) fn unpooled(raw: wgpu::Buffer, class: Class, store: Arc<Store>) -> Self {
         Self::counted(raw, class, false, store)
     }
@@ -46,7 +46,7 @@ impl Drop for Owned {
     }
 }
 
-/// What all buffers of a device share: the ledger, and idle buffers by size.
+/// The ledger and the idle buffers of a device, shared by all its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pub(super) ledger: Ledger,
@@ -54,17 +54,17 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// An idle buffer of exactly `size` bytes. Its contents are whatever its last user left.
+    /// Takes an idle buffer of exactly `size` bytes, with unspecified contents.
     pub(super) fn reuse(&self, size: u64) -> Option<wgpu::Buffer> {
         self.idle.lock().expect("no holder of this lock panics").get_mut(&size)?.pop()
     }
 
-    /// Frees every idle buffer: the answer to an allocation that found no room.
+    /// Frees every idle buffer.
     pub(super) fn clear(&self) {
         self.idle.lock().expect("no holder of this lock panics").clear();
     }
 
-    /// Bytes held for reuse, in no class because nothing uses them.
+    /// Bytes of idle buffers. They count in no class.
     pub(super) fn idle_bytes(&self) -> u64 {
         let idle = self.idle.lock().expect("no holder of this lock panics");
         idle.iter().map(|(size, buffers)| size * buffers.len() as u64).sum()
@@ -75,8 +75,8 @@ impl Store {
     }
 }
 
-/// The size a buffer gets: exact (in whole 16-byte vectors) for parameters, rounded up to a quarter of a
-/// power of two for pooled classes, so that similar sizes can stand in for each other.
+/// Allocated size of a buffer: exact (in whole 16-byte vectors) for parameters, rounded up to a quarter of a
+/// power of two for pooled classes, so that similar sizes can be reused for each other.
 pub(crate) fn size_class(class: Class, bytes: u64) -> u64 {
     let bytes = bytes.max(1).next_multiple_of(16);
     if !class.is_pooled() || bytes <= 64 {

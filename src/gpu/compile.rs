@@ -1,33 +1,34 @@
 //! Compilation ahead of the first run.
 //!
 //! lavapipe translates a pipeline to machine code at its first dispatch, on the thread that executes. A dispatch of no workgroups
-//! is enough for it, and changes nothing; a driver that compiles earlier passes over it.
+//! makes it do that and changes nothing; on other drivers it costs next to nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Gpu;
-use super::recorder::{Dispatch, Plan};
+use super::context::Gpu;
+use super::plan::{Dispatch, Plan};
 use crate::Result;
 
-/// A kernel that is about to be compiled.
+/// Progress of a compilation: the kernel that is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compiling<'a> {
-    /// Kernels that are compiled.
+    /// Number of kernels compiled.
     pub done: usize,
-    /// Kernels that there are to compile.
+    /// Number of kernels to compile.
     pub of: usize,
     /// The label of the next one.
     pub kernel: &'a str,
 }
 
 impl Gpu {
-    /// Makes the driver compile every kernel of some plans that has not been compiled here yet, until the watcher says false.
-    /// Nothing is computed. Holds the host back for each, so that the watcher hears of it in time; a run compiles what is left.
+    /// Makes the driver compile all kernels of some plans that are not compiled yet, until `watch` returns false. Nothing is
+    /// computed. Waits for each kernel, so that `watch` is called in time; a run compiles the rest.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for plans of another device,
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or what the graphics layer has to object.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's
+    /// message.
     pub fn compile<'a>(
         &self,
         plans: impl IntoIterator<Item = &'a Plan>,

@@ -1,4 +1,4 @@
-//! From a [`Key`] to one WGSL text: imports, conditionals and constants resolved.
+//! Composition of a [`Key`]'s WGSL: imports, conditionals and constants resolved.
 //!
 //! The shaders use WESL, WGSL with imports and `@if`. Anything left unresolved is an error that names the
 //! file and line.
@@ -9,17 +9,17 @@ use std::path::Path;
 
 use wesl::Resolver;
 
-use super::DType;
+use super::dtype::DType;
 use super::key::{FLAGS, Key, Tiling};
 use crate::{Error, Result};
 
-/// The module that holds a permutation's constants; it exists only in memory.
+/// Module of a permutation's constants, generated for each key.
 const CONSTANTS: &str = "package::constants";
 
-/// The conditional of operands stored as f16.
+/// Conditional of operands stored as f16.
 const HALF: &str = "half";
 
-/// The conditional of cooperative matrices of 16 x 16; else they are of 8 x 8.
+/// Conditional of cooperative matrices of 16 x 16 instead of 8 x 8.
 const MATRIX_16: &str = "matrix_16";
 
 macro_rules! sources {
@@ -31,6 +31,7 @@ macro_rules! sources {
 /// Every shader file, embedded.
 const EMBEDDED: &[(&str, &str)] = sources![
     "common/activation",
+    "common/column_major",
     "common/coop",
     "common/dropout",
     "common/epilogue",
@@ -47,7 +48,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "common/random",
     "common/rank",
     "common/set",
-    "common/sideways",
     "common/step",
     "common/topology",
     "common/wave",
@@ -65,12 +65,12 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "blocks/decay",
     "blocks/remap",
     "blocks/renew",
-    "blocks/rest",
+    "blocks/zero_inactive",
     "ceiling/copy",
     "ceiling/fma",
     "combine/rows",
-    "convert/narrow",
-    "convert/widen",
+    "convert/to_f16",
+    "convert/to_f32",
     "dds/blocks",
     "dds/coop",
     "dds/lane",
@@ -99,6 +99,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/assign",
     "gate/backward",
     "gate/bias",
+    "gate/capacity",
     "gate/choose",
     "gate/count",
     "gate/first",
@@ -108,7 +109,6 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/noise",
     "gate/noise_backward",
     "gate/probs",
-    "gate/quota",
     "gate/scores",
     "gate/statistics",
     "gate/tally",
@@ -116,6 +116,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "loss/mse",
     "loss/softmax",
     "mask/apply",
+    "naive/tile",
     "norm/backward",
     "norm/forward",
     "norm/gain",
@@ -159,27 +160,31 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "sds/lane",
     "select/radix",
     "ssd/lane",
-    "textbook/matmul",
 ];
 
-/// The text of every shader file: the embedded ones, or some replaced.
+/// The text of every shader file of this library, embedded or replaced, and of the shaders added to a device.
 #[derive(Debug, Clone)]
-pub struct Sources(BTreeMap<&'static str, Cow<'static, str>>);
+pub struct Sources {
+    library: BTreeMap<&'static str, Cow<'static, str>>,
+    /// By [`Gpu::add_shader`](super::Gpu::add_shader), as `family/name`.
+    added: BTreeMap<String, Cow<'static, str>>,
+}
 
 impl Default for Sources {
     fn default() -> Self {
-        Self(EMBEDDED.iter().map(|&(path, text)| (path, Cow::Borrowed(text))).collect())
+        let library = EMBEDDED.iter().map(|&(path, text)| (path, Cow::Borrowed(text))).collect();
+        Self { library, added: BTreeMap::new() }
     }
 }
 
 impl Sources {
-    /// The files under a folder laid out as `shaders/` is; one that is missing there is the embedded one.
+    /// The files under a folder laid out like `shaders/`. Files missing there are the embedded ones.
     ///
     /// # Errors
     /// [`Error::Io`] if a file that is there cannot be read.
     pub fn read(folder: &Path) -> Result<Self> {
         let mut sources = Self::default();
-        for (path, text) in &mut sources.0 {
+        for (path, text) in &mut sources.library {
             let file = folder.join(format!("{path}.wgsl"));
             if file.exists() {
                 *text = Cow::Owned(std::fs::read_to_string(&file).map_err(Error::io(&file))?);
@@ -188,25 +193,75 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Every file: its path without the ending, and its text.
+    /// Every file of this library: its path without the ending, and its text.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(path, text)| (*path, &**text))
+        self.library.iter().map(|(path, text)| (*path, &**text))
     }
 
-    /// Replaces `from` by `to` in one file: how the tests show that a broken kernel is seen.
+    /// Replaces `from` by `to` in one file, to show that a check finds a broken kernel.
     ///
     /// # Errors
     /// [`Error::Shader`] if there is no such file or it does not contain `from`.
     pub fn patch(&mut self, path: &str, from: &str, to: &str) -> Result<()> {
-        let text = self.0.get_mut(path).filter(|text| text.contains(from)).ok_or_else(|| Error::Shader {
-            label: format!("shaders/{path}.wgsl"),
-            message: format!("no such file, or it does not contain {from:?}"),
-        })?;
+        let text =
+            self.library.get_mut(path).filter(|text| text.contains(from)).ok_or_else(|| Error::Shader {
+                label: format!("shaders/{path}.wgsl"),
+                message: format!("no such file, or it does not contain {from:?}"),
+            })?;
         *text = Cow::Owned(text.replace(from, to));
         Ok(())
     }
 
-    /// Composes one permutation.
+    /// Adds a shader from outside this library.
+    pub(super) fn add(
+        &mut self,
+        family: &'static str,
+        name: &'static str,
+        source: Cow<'static, str>,
+    ) -> Result<Key> {
+        let op = "Gpu::add_shader";
+        for (argument, part) in [("family", family), ("name", name)] {
+            let is_letter = |c: char| c.is_ascii_alphabetic();
+            let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if !part.starts_with(is_letter) || !part.chars().all(is_inner) {
+                let wanted = "a letter, then letters, digits and underscores";
+                return Err(Error::argument(op, argument, wanted, format!("{part:?}")));
+            }
+        }
+        let file = format!("{family}/{name}");
+        if self.text(&file).is_some() {
+            return Err(Error::argument(
+                op,
+                "name",
+                "new in its family",
+                format!("the name of {}", self.shown(&file)),
+            ));
+        }
+        self.added.insert(file, source);
+        Ok(Key::new(family, name))
+    }
+
+    /// Whether the kernel of `key` is from outside this library.
+    pub(super) fn is_added(&self, key: &Key) -> bool {
+        self.added.contains_key(&format!("{}/{}", key.family, key.name))
+    }
+
+    /// Whether the kernel of `key` is one of this library's.
+    pub(super) fn is_library(&self, key: &Key) -> bool {
+        self.library.contains_key(format!("{}/{}", key.family, key.name).as_str())
+    }
+
+    fn text(&self, file: &str) -> Option<&Cow<'static, str>> {
+        self.library.get(file).or_else(|| self.added.get(file))
+    }
+
+    /// Name of a file in errors. The files of this library lie in `shaders/`.
+    fn shown(&self, file: &str) -> String {
+        let folder = if self.added.contains_key(file) { "" } else { "shaders/" };
+        format!("{folder}{file}.wgsl")
+    }
+
+    /// Composes a permutation.
     ///
     /// # Errors
     /// [`Error::Shader`] with file and line.
@@ -226,7 +281,7 @@ impl Sources {
                     ])
                     .collect(),
             },
-            // It does not know cooperative matrices; naga, which has the last word anyway, does.
+            // WESL does not know cooperative matrices; naga validates all kernels anyway.
             validate: key.tiling.is_none(),
             ..Default::default()
         };
@@ -236,15 +291,14 @@ impl Sources {
 
         let mut constants = format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0));
         if let Some(Tiling { side, lanes, tall, wide, depth }) = key.tiling {
-            for (name, value) in
-                [("SIDE", side), ("LANES", lanes), ("TALL", tall), ("WIDE", wide), ("DEPTH", depth)]
+            for (name, value) in [("SIDE", side), ("LANES", lanes), ("BM", tall), ("BN", wide), ("BK", depth)]
             {
                 constants += &format!("const {name}: u32 = {value}u;\n");
             }
         }
         let files = Files { sources: self, constants };
-        // Names are left as they are, so that bindings keep the names the host uses. Two items of one name
-        // are then a redefinition, which naga refuses.
+        // Without mangling, bindings keep the names that the host uses. Two items of one name are a redefinition then, which
+        // naga refuses.
         let composed = wesl::compile_sourcemap(
             &root.parse().map_err(|error| failed(format!("{root}: {error}")))?,
             &files,
@@ -254,9 +308,9 @@ impl Sources {
         .map_err(|error| failed(locate(error)))?;
         let modules = composed.modules.iter().filter_map(|path| {
             let file = file_of(path);
-            self.0.get_key_value(file.as_str()).map(|(&file, text)| (file, text.clone()))
+            self.text(&file).map(|text| (self.shown(&file), text.clone()))
         });
-        // Directives must come first, and only a text that needs them may have them: not every device allows them.
+        // Directives come first, and only where needed, since not every device allows them.
         let enabled = match (key.is_half(), key.tiling) {
             (_, Some(_)) => "enable f16;\nenable wgpu_cooperative_matrix;\n",
             (true, None) => "enable f16;\n",
@@ -267,17 +321,17 @@ impl Sources {
     }
 }
 
-/// A permutation's WGSL, and the files it was made of.
+/// WGSL of a permutation, and its source files.
 #[derive(Debug, Clone)]
 pub struct Composed {
     pub(super) label: String,
-    /// The text that goes to the driver.
+    /// The text passed to the driver.
     pub wgsl: String,
-    modules: Vec<(&'static str, Cow<'static, str>)>,
+    modules: Vec<(String, Cow<'static, str>)>,
 }
 
 impl Composed {
-    /// Turns an error at a place in the composed text into one at a place in a file: the declaration it is in.
+    /// The error at a place in the composed text, reported at the declaration around it in its source file.
     pub(super) fn explain(&self, place: Option<naga::SourceLocation>, message: &str) -> Error {
         let failed = |message| Error::Shader { label: self.label.clone(), message };
         let Some(place) = place else { return failed(message.to_owned()) };
@@ -286,25 +340,25 @@ impl Composed {
         let found = declaration.and_then(|name| {
             self.modules.iter().find_map(|(file, text)| {
                 let line = text.lines().position(|line| declared(line) == Some(name))?;
-                Some(format!("shaders/{file}.wgsl:{}: in {name}: ", line + 1))
+                Some(format!("{file}:{}: in {name}: ", line + 1))
             })
         });
         failed(format!("{}{message}, at `{excerpt}`", found.unwrap_or_default()))
     }
 }
 
-/// The name that a line of WGSL declares at module level, if it does.
+/// The name that a line of WGSL declares at module level, if any.
 fn declared(line: &str) -> Option<&str> {
     let at = ["fn ", "struct ", "const ", "alias ", "var<"].iter().find_map(|word| {
         let at = line.find(word)?;
-        // Before it only attributes may stand, and no indentation: that would be a local.
+        // Only attributes may precede it. Indented lines declare locals.
         (line[..at].is_empty() || line.starts_with('@')).then_some(at + word.len())
     })?;
     let rest = line[at..].split_once("> ").map_or(&line[at..], |(_, name)| name);
     rest.split(|c: char| !c.is_alphanumeric() && c != '_').find(|name| !name.is_empty())
 }
 
-/// Hands WESL the embedded files under their real names.
+/// Resolver of imports: sources under their file names.
 struct Files<'a> {
     sources: &'a Sources,
     constants: String,
@@ -316,14 +370,17 @@ impl Resolver for Files<'_> {
             return Ok(Cow::Borrowed(&self.constants));
         }
         let file = file_of(path);
-        match self.sources.0.get(file.as_str()) {
+        match self.sources.text(&file) {
             Some(text) => Ok(Cow::Borrowed(text)),
-            None => Err(wesl::ResolveError::ModuleNotFound(path.clone(), format!("no shaders/{file}.wgsl"))),
+            None => {
+                let message = format!("no {}", self.sources.shown(&file));
+                Err(wesl::ResolveError::ModuleNotFound(path.clone(), message))
+            }
         }
     }
 
     fn display_name(&self, path: &wesl::ModulePath) -> Option<String> {
-        Some(format!("shaders/{}.wgsl", file_of(path)))
+        Some(self.sources.shown(&file_of(path)))
     }
 }
 
@@ -332,7 +389,7 @@ fn file_of(path: &wesl::ModulePath) -> String {
     name.strip_prefix("package::").unwrap_or(&name).replace("::", "/")
 }
 
-/// `file:line: what`, as far as WESL knows them.
+/// `file:line: message`, with as much of the place as WESL knows.
 fn locate(error: wesl::Error) -> String {
     let wesl::Error::Error(diagnostic) = error else {
         return error.to_string();

@@ -1,23 +1,24 @@
-//! The device: chosen or adopted, with everything that belongs to it.
+//! [`Gpu`]: a device, chosen or adopted, with its kernels, buffers and tuned choices.
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::borrow::Cow;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, RwLockReadGuard};
 
 use super::adapters::{Matrices, adapters, choose, experimental};
 use super::buffer::Store;
 use super::compose::Sources;
+use super::device::{Device, DeviceId};
 use super::kernel::{Kernel, Registry};
 use super::key::{Choice, Key, Variant};
 use super::loss::LossFlag;
 use super::tuner::{ShapeClass, Table, Verdict, Workload};
 use crate::{Error, Result};
 
-/// How to choose an adapter and what to do with it.
+/// Choice of an adapter, and settings of its device.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The adapter's place in [`list_adapters`](super::list_adapters), or its name or a part of it, in any case. Without it the
-    /// environment variable `FRETWORK_ADAPTER` is looked at; without that the best adapter is taken: discrete, then integrated,
+    /// environment variable `FRETWORK_ADAPTER` is read; without that the best adapter is taken: discrete, then integrated,
     /// virtual, software.
     pub adapter: Option<String>,
     /// Compile shaders with bounds checks. Up to twice as slow; for tests and for chasing driver bugs.
@@ -27,59 +28,33 @@ pub struct Options {
     pub sources: Sources,
     /// Use no more than WebGPU's default limits, even where the adapter offers more.
     pub default_limits: bool,
-    /// Pretend that a grid may have at most this many workgroups in a dimension.
+    /// Upper bound of the workgroups in a dimension of a grid, below the device's own.
     pub fold_grids_at: Option<u32>,
-    /// Pretend that a binding may have at most this many bytes, so that larger tensors are worked on window by window.
+    /// Upper bound of the bytes of a binding, below the device's own: larger tensors are processed in windows.
     pub largest_binding: Option<u64>,
-    /// Pretend that the adapter has no half precision.
+    /// Do not use half precision, even where the adapter has it.
     pub without_f16: bool,
-    /// Use this variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is looked at;
-    /// without that each call takes what was measured to suit the device and the shape, or what should.
+    /// Variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is read; without that each call takes the
+    /// tuned variant of its shape class, or the default variant.
     pub variant: Option<Choice>,
 }
 
-/// A device and all that belongs to it: queue, kernels, buffers and their accounts. Cloning it shares them.
+/// A device with its queue, kernels, buffers and their accounts. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Gpu {
     pub(super) inner: Arc<Inner>,
     forced: Option<Choice>,
 }
 
-/// Which device something belongs to. wgpu's own ids begin anew with every instance, so they tell no two devices apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DeviceId(u64);
-
-impl DeviceId {
-    fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-impl fmt::Display for DeviceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "device {}", self.0)
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Inner {
-    id: DeviceId,
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    info: wgpu::AdapterInfo,
-    limits: wgpu::Limits,
+    device: Device,
     matrices: Option<Matrices>,
-    /// Asked for once, because the system reads files to answer.
+    /// Queried once, since the system reads files for it.
     threads: u32,
-    sources: Sources,
-    checked_shaders: bool,
     registry: Registry,
     table: Table,
     pub(super) store: Arc<Store>,
-    pub(super) lost: LossFlag,
-    /// Whether somebody sets the flag when the device is lost.
-    pub(super) watched: bool,
     pub(super) blocking_waits: AtomicU64,
 }
 
@@ -143,9 +118,9 @@ impl Gpu {
     /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
     /// adapter has.
     ///
-    /// wgpu reports the loss of a device to its owner alone, who [passes it on](LossFlag) as `lost`: from then on every call
-    /// returns [`Error::DeviceLost`]. Without the flag the next read or wait finds out, and what comes before it is lost
-    /// unnoticed.
+    /// wgpu reports the loss of a device to its owner alone, who [sets the flag](LossFlag) `lost`: from then on every call
+    /// returns [`Error::DeviceLost`]. Without the flag the loss is detected by the next read or wait, and work submitted before it
+    /// is lost unnoticed.
     pub fn adopt(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -164,35 +139,32 @@ impl Gpu {
         options: Options,
     ) -> Self {
         let threads = match std::thread::available_parallelism() {
-            // As lavapipe has it.
+            // lavapipe uses a thread per processor, up to 32.
             Ok(threads) if info.device_type == wgpu::DeviceType::Cpu => threads.get().min(32) as u32,
             _ => 1,
         };
         let inner = Inner {
-            id: DeviceId::new(),
             matrices,
             threads,
-            limits: device.limits(),
-            device,
-            queue,
-            info,
-            sources: options.sources,
-            checked_shaders: options.checked_shaders,
-            registry: Registry::default(),
+            device: Device::new(device, queue, info, lost),
+            registry: Registry::new(options.sources, options.checked_shaders),
             table: Table::default(),
             store: Arc::default(),
-            watched: lost.is_some(),
-            lost: lost.unwrap_or_default(),
             blocking_waits: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner), forced: options.variant }
     }
 
     pub(super) fn id(&self) -> DeviceId {
-        self.inner.id
+        self.core().id
     }
 
-    /// Refuses what belongs to another device, in the name of `op` and `argument`.
+    /// The device with its error scopes.
+    pub(super) fn core(&self) -> &Device {
+        &self.inner.device
+    }
+
+    /// [`Error::Argument`] naming `op` and `argument`, unless `device` is this one.
     pub(crate) fn expect_own(&self, op: &str, argument: &'static str, device: DeviceId) -> Result<()> {
         if device == self.id() {
             return Ok(());
@@ -203,58 +175,58 @@ impl Gpu {
 
     /// The device.
     pub fn device(&self) -> &wgpu::Device {
-        &self.inner.device
+        &self.core().raw
     }
 
     /// Its queue.
     pub fn queue(&self) -> &wgpu::Queue {
-        &self.inner.queue
+        &self.core().queue
     }
 
     /// The adapter's name, kind and driver.
     pub fn info(&self) -> &wgpu::AdapterInfo {
-        &self.inner.info
+        &self.core().info
     }
 
-    /// What the device allows.
+    /// Limits of the device.
     pub fn limits(&self) -> &wgpu::Limits {
-        &self.inner.limits
+        &self.core().limits
     }
 
-    /// Whether this is a driver that runs on the CPU.
+    /// Whether the driver runs on the CPU.
     pub fn is_software(&self) -> bool {
-        self.inner.info.device_type == wgpu::DeviceType::Cpu
+        self.core().info.device_type == wgpu::DeviceType::Cpu
     }
 
-    /// How many threads a driver that runs on the CPU shares workgroups out to, each a run of neighbours; 1 for any other.
+    /// Number of threads among which a driver on the CPU divides workgroups, in contiguous ranges; 1 for other drivers.
     pub(crate) fn threads(&self) -> u32 {
         self.inner.threads
     }
 
-    /// How many devices may compile at once: a driver that runs on the CPU compiles on one thread for each device, so as many as
-    /// there are processors, up to 8; for any other 1.
+    /// Number of devices that can usefully compile at once: the number of processors, up to 8, for a driver on the CPU, which
+    /// compiles on one thread per device; 1 for other drivers.
     pub fn compilers(&self) -> usize {
         self.threads().min(8) as usize
     }
 
     /// The driver's name and version.
     pub fn driver(&self) -> String {
-        format!("{} {}", self.inner.info.driver, self.inner.info.driver_info).trim().to_owned()
+        format!("{} {}", self.core().info.driver, self.core().info.driver_info).trim().to_owned()
     }
 
-    /// The variant that every matmul must use, if one is forced.
+    /// The variant that every matmul must use, if forced.
     pub fn forced_variant(&self) -> Option<Variant> {
         self.forced.map(|choice| choice.variant)
     }
 
-    /// The same with its configuration.
+    /// The variant and configuration that every matmul must use, if forced.
     pub(crate) fn forced(&self) -> Option<Choice> {
         self.forced
     }
 
     /// Whether the device has half precision: tensors of [`DType::F16`](super::DType::F16) may be operands and results.
     pub fn has_f16(&self) -> bool {
-        self.device().features().contains(wgpu::Features::SHADER_F16)
+        self.core().has_f16()
     }
 
     /// The cooperative matrices that [`Variant::Coop`] uses, where there are any.
@@ -276,47 +248,69 @@ impl Gpu {
         }
     }
 
-    /// The same device, with another variant forced, or none.
+    /// A handle to this device with another variant forced, or none.
     #[must_use]
     pub fn with_variant(&self, variant: Option<Variant>) -> Self {
         self.with_choice(variant.map(Choice::from))
     }
 
-    /// The same device, with a variant forced in one of its configurations, or none.
+    /// A handle to this device with a variant and configuration forced, or none.
     #[must_use]
     pub fn with_choice(&self, choice: Option<Choice>) -> Self {
         Self { inner: Arc::clone(&self.inner), forced: choice }
     }
 
-    /// What was chosen for a shape, if it has been. That the shape is wanted is noted.
+    /// The choice for the shape's class, if there is one. Notes the shape for [`Gpu::workloads`].
     pub(crate) fn chosen_for(&self, work: &Workload) -> Option<Choice> {
         self.inner.table.look_up(work)
     }
 
-    /// A shape of each class that was recorded on this device with no variant forced, and what has been found out about it.
+    /// One shape of each class recorded on this device without a forced variant, with its verdict if there is one.
     pub fn workloads(&self) -> Vec<(Workload, Option<Verdict>)> {
         self.inner.table.asked()
     }
 
-    /// What has been chosen for shapes of a class. Recordings made from now on use it.
+    /// Sets the choice for shapes of a class. Recordings made from now on use it.
     pub fn choose(&self, class: ShapeClass, verdict: Verdict) {
         self.inner.table.insert(class, verdict);
     }
 
-    /// Everything that has been chosen.
+    /// All choices, by class.
     pub fn choices(&self) -> Vec<(ShapeClass, Verdict)> {
         self.inner.table.chosen()
     }
 
-    pub(crate) fn sources(&self) -> &Sources {
-        &self.inner.sources
+    /// Adds a WGSL source under the module path `package::family::name` and returns the key of its kernel, to be dispatched by
+    /// [`Recorder::dispatch`](super::Recorder::dispatch). The [conventions](super#kernels-from-outside) of this library's
+    /// shaders hold for it. Clones of this `Gpu` share it.
+    ///
+    /// A source without an entry point can be imported by the sources added, before or after it.
+    ///
+    /// The kernel is composed, validated and held against the device's limits at its first dispatch. It is compiled with bounds
+    /// checks, as if [`Options::checked_shaders`] were on.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `family` or `name` is no identifier (a letter, then letters, digits and underscores), or if there
+    /// is a shader of this family and name: one of this library or one added before.
+    pub fn add_shader(
+        &self,
+        family: &'static str,
+        name: &'static str,
+        source: impl Into<Cow<'static, str>>,
+    ) -> Result<Key> {
+        self.inner.registry.add(family, name, source.into())
+    }
+
+    /// The shader sources of this library and those added.
+    pub(crate) fn sources(&self) -> RwLockReadGuard<'_, Sources> {
+        self.inner.registry.sources()
     }
 
     pub(crate) fn checked_shaders(&self) -> bool {
-        self.inner.checked_shaders
+        self.inner.registry.checked
     }
 
     pub(super) fn kernel(&self, key: &Key) -> Result<Arc<Kernel>> {
-        self.inner.registry.get(self, key)
+        self.inner.registry.get(self.core(), key)
     }
 }

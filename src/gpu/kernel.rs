@@ -1,24 +1,28 @@
-//! Compiled kernels, kept by key.
+//! Kernels of a device, composed and compiled at their first use and kept by key.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 
-use super::Gpu;
+use super::compose::Sources;
+use super::device::Device;
 use super::key::Key;
-use super::reflect::{Access, Reflection, reflect};
+use super::reflect::{Access, MAIN, Reflection, reflect};
 use crate::{Error, Result};
 
-/// A permutation: what it binds is known from the start, and the driver compiles it when a plan needs it.
+/// A permutation of a shader: its bindings are known, and the driver compiles it when a plan needs it.
 #[derive(Debug)]
 pub(crate) struct Kernel {
     pub(super) label: String,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) reflection: Reflection,
     pipeline_layout: wgpu::PipelineLayout,
+    /// Whether the shader is compiled with bounds checks.
+    checked: bool,
     state: Mutex<State>,
-    /// Whether it was dispatched to be compiled, which some drivers do no earlier.
+    /// Whether [`Gpu::compile`](super::Gpu::compile) has dispatched it. Some drivers compile at the first dispatch.
     pub(super) has_run: AtomicBool,
 }
 
@@ -29,32 +33,55 @@ enum State {
     Compiled(wgpu::ComputePipeline),
 }
 
-/// The kernels of one device.
-#[derive(Debug, Default)]
-pub(super) struct Registry(Mutex<HashMap<Key, Arc<Kernel>>>);
+/// The shader sources of one device, and the kernels composed of them.
+#[derive(Debug)]
+pub(super) struct Registry {
+    sources: RwLock<Sources>,
+    /// Whether this library's shaders are compiled with bounds checks, too.
+    pub(super) checked: bool,
+    kernels: Mutex<HashMap<Key, Arc<Kernel>>>,
+}
 
 impl Registry {
+    pub(super) fn new(sources: Sources, checked: bool) -> Self {
+        Self { sources: RwLock::new(sources), checked, kernels: Mutex::default() }
+    }
+
+    pub(super) fn sources(&self) -> RwLockReadGuard<'_, Sources> {
+        self.sources.read().expect("no holder of this lock panics")
+    }
+
+    /// Adds a source from outside this library; see [`Gpu::add_shader`](super::Gpu::add_shader).
+    pub(super) fn add(
+        &self,
+        family: &'static str,
+        name: &'static str,
+        source: Cow<'static, str>,
+    ) -> Result<Key> {
+        self.sources.write().expect("no holder of this lock panics").add(family, name, source)
+    }
+
     /// The kernel of `key`, composed at its first use.
-    pub(super) fn get(&self, gpu: &Gpu, key: &Key) -> Result<Arc<Kernel>> {
-        if let Some(kernel) = self.0.lock().expect("no holder of this lock panics").get(key) {
+    pub(super) fn get(&self, device: &Device, key: &Key) -> Result<Arc<Kernel>> {
+        if let Some(kernel) = self.kernels.lock().expect("no holder of this lock panics").get(key) {
             return Ok(Arc::clone(kernel));
         }
-        let kernel = Arc::new(Kernel::new(gpu, key)?);
-        self.0.lock().expect("no holder of this lock panics").insert(key.clone(), Arc::clone(&kernel));
+        let kernel = Arc::new(Kernel::new(device, &self.sources(), self.checked, key)?);
+        self.kernels.lock().expect("no holder of this lock panics").insert(key.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
 }
 
 impl Kernel {
-    fn new(gpu: &Gpu, key: &Key) -> Result<Self> {
+    fn new(device: &Device, sources: &Sources, checked: bool, key: &Key) -> Result<Self> {
         let label = key.label();
-        if key.is_half() && !gpu.has_f16() {
+        if key.is_half() && !device.has_f16() {
             let feature = "half precision (SHADER_F16)".to_owned();
-            return Err(Error::Unsupported { label, feature, adapter: gpu.info().name.clone() });
+            return Err(Error::Unsupported { label, feature, adapter: device.info.name.clone() });
         }
-        let composed = gpu.sources().compose(key)?;
+        let composed = sources.compose(key)?;
         let reflection = reflect(&composed)?;
-        check_limits(gpu, &label, &reflection)?;
+        check_limits(&device.limits, &label, &reflection)?;
 
         let mut entries: Vec<_> = reflection
             .bindings
@@ -71,13 +98,12 @@ impl Kernel {
         if let Some((slot, bytes, _)) = reflection.params {
             entries.push(layout_entry(slot, wgpu::BufferBindingType::Uniform, bytes as u64));
         }
-        let device = gpu.device();
-        let (layout, pipeline_layout) = gpu.guarded(&label, || {
-            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        let (layout, pipeline_layout) = device.guarded(&label, || {
+            let layout = device.raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
                 label: Some(&label),
                 entries: &entries,
             });
-            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            let pipeline_layout = device.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(&label),
                 bind_group_layouts: &[Some(&layout)],
                 immediate_size: 0,
@@ -85,34 +111,43 @@ impl Kernel {
             (layout, pipeline_layout)
         })?;
         let state = Mutex::new(State::Source(composed.wgsl));
-        Ok(Self { label, layout, reflection, pipeline_layout, state, has_run: AtomicBool::new(false) })
+        // Bindings of a shader from outside are checked against its declarations, but nothing checks the indices it computes.
+        let checked = checked || sources.is_added(key);
+        Ok(Self {
+            label,
+            layout,
+            reflection,
+            pipeline_layout,
+            checked,
+            state,
+            has_run: AtomicBool::new(false),
+        })
     }
 
     /// The pipeline, compiled at its first use.
-    pub(super) fn pipeline(&self, gpu: &Gpu) -> Result<wgpu::ComputePipeline> {
-        // Who comes while it is being compiled waits for it.
+    pub(super) fn pipeline(&self, device: &Device) -> Result<wgpu::ComputePipeline> {
+        // The lock is held while compiling, so that no two threads compile one kernel.
         let mut state = self.state.lock().expect("no holder of this lock panics");
         let source = match &*state {
             State::Compiled(pipeline) => return Ok(pipeline.clone()),
             State::Source(source) => source,
         };
-        let device = gpu.device();
-        let pipeline = gpu.guarded(&self.label, || {
+        let pipeline = device.guarded(&self.label, || {
             let source = wgpu::ShaderSource::Wgsl(source.into());
             let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&self.label), source };
-            let module = if gpu.checked_shaders() {
-                device.create_shader_module(descriptor)
+            let module = if self.checked {
+                device.raw.create_shader_module(descriptor)
             } else {
-                trusted(device, descriptor)
+                trusted(&device.raw, descriptor)
             };
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            device.raw.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(&self.label),
                 layout: Some(&self.pipeline_layout),
                 module: &module,
-                entry_point: Some("main"),
+                entry_point: Some(MAIN),
                 compilation_options: wgpu::PipelineCompilationOptions {
-                    // Every kernel writes its workgroup memory before it reads it.
-                    zero_initialize_workgroup_memory: gpu.checked_shaders(),
+                    // This library's kernels write their workgroup memory before they read it.
+                    zero_initialize_workgroup_memory: self.checked,
                     ..Default::default()
                 },
                 cache: None,
@@ -123,25 +158,25 @@ impl Kernel {
     }
 
     fn is_compiled(&self) -> bool {
-        // One that is locked is being compiled.
+        // A locked kernel is being compiled.
         self.state.try_lock().is_ok_and(|state| matches!(*state, State::Compiled(_)))
     }
 }
 
-/// Compiles those of some kernels that are not yet, on as many threads as there are processors.
-pub(super) fn compile_all<'a>(gpu: &Gpu, kernels: impl Iterator<Item = &'a Arc<Kernel>>) -> Result<()> {
+/// Compiles kernels that are not compiled yet, on a thread per processor.
+pub(super) fn compile_all<'a>(device: &Device, kernels: impl Iterator<Item = &'a Arc<Kernel>>) -> Result<()> {
     let mut waiting: Vec<&Arc<Kernel>> = kernels.filter(|kernel| !kernel.is_compiled()).collect();
     waiting.sort_by_key(|kernel| Arc::as_ptr(kernel));
     waiting.dedup_by_key(|kernel| Arc::as_ptr(kernel));
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(waiting.len());
     if threads < 2 {
-        return waiting.iter().try_for_each(|kernel| kernel.pipeline(gpu).map(|_| ()));
+        return waiting.iter().try_for_each(|kernel| kernel.pipeline(device).map(|_| ()));
     }
-    // Each thread takes the next kernel that nobody has.
+    // Work queue: each thread takes the next kernel.
     let next = AtomicUsize::new(0);
     let work = || -> Result<()> {
         while let Some(kernel) = waiting.get(next.fetch_add(1, Ordering::Relaxed)) {
-            kernel.pipeline(gpu)?;
+            kernel.pipeline(device)?;
         }
         Ok(())
     };
@@ -156,8 +191,9 @@ pub(super) fn compile_all<'a>(gpu: &Gpu, kernels: impl Iterator<Item = &'a Arc<K
 /// Compiles without bounds checks, which cost up to half of a kernel's speed.
 #[expect(unsafe_code, reason = "wgpu cannot know that the indices are in range; this library sees to it")]
 fn trusted(device: &wgpu::Device, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-    // SAFETY: Shapes are checked against bindings before a dispatch is recorded; indices that come from data are
-    // those of a topology, which is validated when it is made; every loop is bounded by one of these.
+    // SAFETY: Only shaders of this library come here, and only its operations dispatch them: these check shapes against
+    // bindings before a dispatch is recorded; indices that come from data are those of a topology, which is validated when it
+    // is made; every loop is bounded by one of these.
     unsafe { device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 
@@ -174,13 +210,13 @@ fn layout_entry(binding: u32, ty: wgpu::BufferBindingType, least: u64) -> wgpu::
     }
 }
 
-fn check_limits(gpu: &Gpu, label: &str, reflection: &Reflection) -> Result<()> {
-    let limits = gpu.limits();
+fn check_limits(limits: &wgpu::Limits, label: &str, reflection: &Reflection) -> Result<()> {
     let storage = reflection.bindings.iter().filter(|binding| binding.access != Access::Uniform).count();
     let [x, y, z] = reflection.workgroup;
+    let invocations = [x, y, z].into_iter().fold(1, u32::saturating_mul);
     let needs = [
         ("the number of storage buffers", storage as u32, limits.max_storage_buffers_per_shader_stage),
-        ("the number of invocations", x * y * z, limits.max_compute_invocations_per_workgroup),
+        ("the number of invocations", invocations, limits.max_compute_invocations_per_workgroup),
         ("the workgroup's width", x, limits.max_compute_workgroup_size_x),
         ("the workgroup's height", y, limits.max_compute_workgroup_size_y),
         ("the workgroup's depth", z, limits.max_compute_workgroup_size_z),

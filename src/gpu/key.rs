@@ -1,25 +1,26 @@
-//! Which kernel: the cache key, the debug label, the row in `doctor`, all in one.
+//! The name of a kernel: its cache key, its debug label and its row in `doctor`.
 
 use std::collections::BTreeSet;
 
-use super::{DType, Matrices};
+use super::adapters::Matrices;
+use super::dtype::DType;
 use crate::{Error, Result};
 
-/// How a matmul gets its operands to the registers. All variants of a family give the same bits, but for [`Variant::Coop`].
+/// How a matmul loads its operands into registers. All variants of a family give the same bits, except [`Variant::Coop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Variant {
     /// No workgroup memory and no barrier. For drivers that run on the CPU, and for small shapes anywhere.
     Lane,
-    /// As [`Variant::Lane`], where eight invocations run as one subgroup and hand round what they load. For drivers on which
-    /// every lane pays for its loads; where a device or a family has no such thing, [`Variant::Lane`] runs in its place.
+    /// [`Variant::Lane`] in subgroups of eight invocations that share their loads by shuffles. For drivers that execute the load
+    /// of each lane separately. Devices and families without it run [`Variant::Lane`].
     Wave,
-    /// Panels staged through workgroup memory. For GPUs.
+    /// Panels of the operands staged through workgroup memory. For GPUs.
     Tile,
-    /// Cooperative matrices, f16 times f16 into f32 sums: tensor cores and their like. How a driver orders the sum within a
-    /// matrix is not said anywhere, so bits are those of the other variants only where sums are exact; from run to run they
-    /// are the same. For operands in f16 and blocks no smaller than the device's matrices; others run as
-    /// [`Variant::Tile`], or, on drivers that run on the CPU, as [`Variant::Lane`].
+    /// Cooperative matrices, f16 times f16 into f32 sums, as of tensor cores. The order of the sum within a matrix is up to the
+    /// driver: its bits are those of the other variants only where sums are exact, and are the same from run to run. For operands
+    /// in f16 and blocks no smaller than the device's matrices; other products run as [`Variant::Tile`], or as
+    /// [`Variant::Lane`] on drivers that run on the CPU.
     Coop,
 }
 
@@ -27,7 +28,7 @@ impl Variant {
     /// Every variant.
     pub const ALL: [Self; 4] = [Self::Lane, Self::Wave, Self::Tile, Self::Coop];
 
-    /// Those that give the same bits: all but [`Variant::Coop`], which is for f16 alone.
+    /// The variants that give the same bits: all but [`Variant::Coop`], which is for f16 alone.
     pub const ALIKE: [Self; 3] = [Self::Lane, Self::Wave, Self::Tile];
 
     /// The file in the family's folder.
@@ -41,21 +42,20 @@ impl Variant {
     }
 }
 
-/// A variant, and how it is configured. Whatever is chosen, the bits are the same, but for [`Variant::Coop`], whose
-/// configurations give the same bits as each other.
+/// A variant and its configuration. All choices give the same bits, except those of [`Variant::Coop`], which give the same bits
+/// as each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Choice {
-    /// How operands get to the registers.
+    /// The variant.
     pub variant: Variant,
-    /// Of [`Variant::Tile`]: half as large a piece of the product a workgroup, for products of few tiles.
+    /// Workgroup tile of half the size, for products of few tiles. Only [`Variant::Tile`].
     pub small: bool,
-    /// Of [`Variant::Tile`] and [`Variant::Coop`]: rows of workgroup memory are apart by a vector more, so that lanes meet in
-    /// fewer of its banks.
+    /// Rows of workgroup memory padded by a vector, against bank conflicts. Only [`Variant::Tile`] and [`Variant::Coop`].
     pub padded: bool,
 }
 
 impl Choice {
-    /// Everything there is to choose from.
+    /// All choices.
     pub const ALL: [Self; 7] = {
         let tile = Self { variant: Variant::Tile, small: false, padded: false };
         [
@@ -69,12 +69,12 @@ impl Choice {
         ]
     };
 
-    /// Whether it gives the same bits: all but [`Variant::Coop`] do, and so do the configurations of that.
+    /// Whether both choices give the same bits: neither or both are of [`Variant::Coop`].
     pub(crate) fn is_alike(self, other: Self) -> bool {
         (self.variant == Variant::Coop) == (other.variant == Variant::Coop)
     }
 
-    /// `tile.small`, say.
+    /// The name, such as `tile.small`.
     pub const fn name(self) -> &'static str {
         match (self.variant, self.small, self.padded) {
             (Variant::Tile, true, _) => "tile.small",
@@ -85,8 +85,8 @@ impl Choice {
     }
 }
 
-/// A variant as it is where nothing was measured. Cooperative matrices are read several rows of a panel at a time, so those are
-/// padded.
+/// Default configuration of a variant, without measurement. [`Variant::Coop`] is padded, since its matrices are read several rows
+/// of a panel at a time.
 impl From<Variant> for Choice {
     fn from(variant: Variant) -> Self {
         Self { variant, small: false, padded: variant == Variant::Coop }
@@ -104,24 +104,24 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// How a product is cut for cooperative matrices.
+/// Tiling of a product for cooperative matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tiling {
     /// The side of a matrix, 8 or 16.
     pub side: u32,
-    /// The most invocations that a subgroup may have.
+    /// Largest subgroup size, in invocations.
     pub lanes: u32,
-    /// Rows of the product that a workgroup has.
+    /// BM: rows of the workgroup tile.
     pub tall: u32,
-    /// Columns of it.
+    /// BN: columns of the workgroup tile.
     pub wide: u32,
-    /// Contraction indices that are staged at a time.
+    /// BK: contraction indices staged at a time.
     pub depth: u32,
 }
 
 impl Tiling {
-    /// How a product of `family` is cut, where that can be done: a product of dense matrices, or one of blocks no smaller than
-    /// a matrix. A workgroup has up to four parts of 2 x 2 matrices, and keeps to one row or column of blocks.
+    /// Tiling of a product of `family`, if it has one: a product of dense matrices, or of blocks no smaller than a cooperative
+    /// matrix. A workgroup tile has up to four parts of 2 x 2 matrices, within one row or column of blocks.
     pub fn new(family: &str, matrices: Matrices, block: Option<u32>) -> Option<Self> {
         let Matrices { side, lanes } = matrices;
         if ![8, 16].contains(&side) {
@@ -133,7 +133,7 @@ impl Tiling {
             return None;
         }
         let span = block.min(most);
-        // The narrower it is, the longer.
+        // A narrow tile is longer, so that a workgroup has four parts.
         let along = 2 * side * (4 / (span / (2 * side)).max(1));
         let [tall, wide] = match family {
             "dense" | "sdd" => [span, span],
@@ -141,13 +141,13 @@ impl Tiling {
             "dsd" => [span, along],
             _ => return None,
         };
-        // As much as workgroup memory holds; blocks of a sparse operand are staged in whole steps.
+        // Workgroup memory bounds the depth; a step must not cross the edge of a block of a sparse operand.
         let depth = if tall + wide <= 8 * side { 2 * side } else { side };
         let depth = if family == "sdd" { depth } else { depth.min(block) };
         Some(Self { side, lanes, tall, wide, depth })
     }
 
-    /// Rows and columns of the product that a workgroup has.
+    /// Rows and columns of the workgroup tile.
     pub fn sides(self) -> [usize; 2] {
         [self.tall as usize, self.wide as usize]
     }
@@ -156,21 +156,21 @@ impl Tiling {
 /// One permutation of one shader.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The folder in `shaders/`, the file in `ops/` and in `reference/`.
+    /// Folder of the source: of this library in `shaders/`, with files of the same name in `ops/` and `reference/`.
     pub family: &'static str,
-    /// The file in that folder: a variant of a matmul family, a kernel of the others.
+    /// File in that folder: a variant of a matmul family, a kernel of other families.
     pub name: &'static str,
-    /// What operands are stored as: f32 or f16. Sums are always f32. Where it is f16, the conditional `half` is on.
+    /// Element type of the operands, f32 or f16. Sums are always f32. The conditional `half` is on for f16.
     pub dtype: DType,
-    /// The block size, for families that have one.
+    /// Block size of families that have one.
     pub block: Option<u32>,
-    /// Of the variant with cooperative matrices.
+    /// Tiling of [`Variant::Coop`].
     pub tiling: Option<Tiling>,
-    /// The conditionals that are on; see [`FLAGS`].
+    /// Conditionals that are on; see [`FLAGS`].
     pub flags: BTreeSet<&'static str>,
 }
 
-/// Every conditional a shader may use. One that is not here is a hard error at composition.
+/// Conditionals that shaders may use. Composition fails with any other.
 pub const FLAGS: &[&str] = &[
     // Stored the other way round: `lhs` as [k, m], `rhs` as [n, k], the sparse operand as its transpose.
     "lhs_t",
@@ -229,7 +229,7 @@ pub const FLAGS: &[&str] = &[
     "or",
     "and_not",
     // Patterns: some blocks rest; values come from two patterns.
-    "resting",
+    "inactive",
     "both",
     // Rows of an operand are gathered.
     "lhs_gather",
@@ -264,34 +264,34 @@ impl Key {
         Self { family, name, dtype: DType::F32, block: None, tiling: None, flags: BTreeSet::new() }
     }
 
-    /// The same with operands stored as `dtype`.
+    /// Sets the element type of the operands.
     #[must_use]
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
     }
 
-    /// Whether it reads or writes f16.
+    /// Whether the kernel reads or writes f16.
     pub fn is_half(&self) -> bool {
         self.dtype == DType::F16 || self.flags.contains("half_out")
     }
 
-    /// The same with a block size.
+    /// Sets the block size.
     #[must_use]
     pub fn block(mut self, block: usize) -> Self {
-        // No shader composes with a block that has so many.
+        // No shader composes with a block of that size.
         self.block = Some(u32::try_from(block).unwrap_or(u32::MAX));
         self
     }
 
-    /// The same, cut for cooperative matrices, or as it is.
+    /// Sets or removes the tiling for cooperative matrices.
     #[must_use]
     pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
         self.tiling = tiling;
         self
     }
 
-    /// The same with `flag` on if `condition` holds.
+    /// Turns the conditional `flag` on if `condition` holds.
     #[must_use]
     pub fn with(mut self, flag: &'static str, condition: bool) -> Self {
         if condition {
@@ -300,7 +300,7 @@ impl Key {
         self
     }
 
-    /// The name used in errors, captures and reports: `fretwork.dds.lane.f32.b16.rhs_t`.
+    /// The name in errors, captures and reports, such as `fretwork.dds.lane.f32.b16.rhs_t`.
     pub fn label(&self) -> String {
         let mut label = format!("fretwork.{}.{}.{}", self.family, self.name, self.dtype.name());
         if let Some(block) = self.block {

@@ -1,13 +1,13 @@
-//! Tensors: made, filled, read back and accounted for.
+//! Allocation, upload and read-back of tensors, and their accounts.
 
 use std::sync::Arc;
 
 use super::account::{Bytes, Class};
 use super::buffer::{Owned, size_class};
 use super::context::Gpu;
+use super::dtype::{DType, Element, byte_size};
 use super::readback::Pending;
-use super::recorder::PARAMS_CLASS;
-use super::tensor::{DType, Element, Tensor, byte_size};
+use super::tensor::Tensor;
 use crate::{Error, Result};
 
 impl Gpu {
@@ -18,15 +18,15 @@ impl Gpu {
     /// this device may have.
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = self.expect_buffer(label, shape, T::DTYPE)?;
-        // Rounding up for later users must not keep this allocation out.
+        // Rounding up for reuse must not exceed the device's limit.
         let size = size_class(class, bytes).min(self.limits().max_buffer_size);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        self.healthy()?;
+        self.core().healthy()?;
         let reused = if class.is_pooled() { self.inner.store.reuse(size) } else { None };
         let raw = match reused {
             Some(raw) => raw,
             None => self.create_buffer(label, size, usage).or_else(|_| {
-                // Idle buffers may be what is in the way.
+                // Idle buffers may occupy the memory needed.
                 self.inner.store.clear();
                 self.create_buffer(label, size, usage)
             })?,
@@ -35,7 +35,7 @@ impl Gpu {
         Ok(Tensor::owned(self.id(), owned, shape, T::DTYPE))
     }
 
-    /// Bytes of a shape in whole vectors of 16 bytes, refused where no buffer of this device may have so many.
+    /// Bytes of a shape, rounded up to vectors of 16 bytes; [`Error::Limit`] if no buffer of this device may have so many.
     pub(crate) fn expect_buffer(&self, label: &str, shape: &[usize], dtype: DType) -> Result<u64> {
         let bytes = byte_size(shape, dtype)?.max(1);
         let limit = self.limits().max_buffer_size;
@@ -50,7 +50,7 @@ impl Gpu {
     /// A tensor of zeros.
     ///
     /// # Errors
-    /// As [`Gpu::alloc`].
+    /// Those of [`Gpu::alloc`].
     pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.alloc::<T>(class, label, shape)?;
         self.submit([self.encode(label, |encoder| encoder.clear_buffer(tensor.buffer(), 0, None))?])?;
@@ -60,7 +60,7 @@ impl Gpu {
     /// A tensor with `values`.
     ///
     /// # Errors
-    /// As [`Gpu::alloc`], and [`Error::Argument`] if the shape holds another number of elements.
+    /// Those of [`Gpu::alloc`], and [`Error::Argument`] if the shape holds another number of elements.
     pub fn upload<T: Element>(
         &self,
         class: Class,
@@ -91,7 +91,7 @@ impl Gpu {
             return Err(Error::argument(op, "values", format!("{tensor:?}"), found));
         }
         tensor.expect_usage(op, "tensor", wgpu::BufferUsages::COPY_DST)?;
-        self.healthy()?;
+        self.core().healthy()?;
         if values.is_empty() {
             return Ok(());
         }
@@ -102,7 +102,7 @@ impl Gpu {
             let wanted = format!("of a multiple of {unit} bytes, at such an offset");
             return Err(Error::argument(op, "tensor", wanted, format!("{tensor:?}")));
         }
-        self.guarded("write", || {
+        self.core().guarded("write", || {
             if ragged {
                 let mut padded = bytes.to_vec();
                 padded.resize(bytes.len().next_multiple_of(unit as usize), 0);
@@ -130,7 +130,7 @@ impl Gpu {
             let wanted = format!("at an offset of a multiple of {unit} bytes, with as many behind it");
             return Err(Error::argument(op, "tensor", wanted, format!("{tensor:?}")));
         }
-        self.alive()?;
+        self.core().alive()?;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.create_buffer("read-back", size.max(unit), usage)?;
         let commands = self.encode("read-back", |encoder| {
@@ -147,14 +147,14 @@ impl Gpu {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         // Their own usage keeps them out of the pool, so their size need not be one of its classes.
         let raw = self.create_buffer(label, (bytes.len() as u64).next_multiple_of(16), usage)?;
-        self.guarded(label, || self.queue().write_buffer(&raw, 0, bytes))?;
-        Ok(Owned::unpooled(raw, PARAMS_CLASS, Arc::clone(&self.inner.store)))
+        self.core().guarded(label, || self.queue().write_buffer(&raw, 0, bytes))?;
+        Ok(Owned::unpooled(raw, Class::Scratch, Arc::clone(&self.inner.store)))
     }
 
     /// A small tensor that kernels read as a uniform.
     ///
     /// # Errors
-    /// As [`Gpu::alloc`].
+    /// Those of [`Gpu::alloc`].
     pub(crate) fn uniform_words(&self, label: &str, words: &[u32]) -> Result<Tensor> {
         let owned = self.uniform(label, bytemuck::cast_slice(words))?;
         Ok(Tensor::owned(self.id(), owned, &[words.len()], u32::DTYPE))
@@ -168,7 +168,7 @@ impl Gpu {
     ) -> Result<wgpu::Buffer> {
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-        self.guarded(label, || self.device().create_buffer(&descriptor)).map_err(|error| match error {
+        self.core().guarded(label, || self.device().create_buffer(&descriptor)).map_err(|error| match error {
             Error::OutOfMemory { label, .. } => Error::OutOfMemory { label, bytes: size },
             other => other,
         })
@@ -179,17 +179,17 @@ impl Gpu {
         self.inner.store.ledger.now()
     }
 
-    /// The most bytes that were in use at one time.
+    /// Most bytes in use at one time.
     pub fn peak_bytes(&self) -> u64 {
         self.inner.store.ledger.peak()
     }
 
-    /// Bytes that are kept for reuse and used by nothing.
+    /// Bytes of idle buffers kept for reuse.
     pub fn idle_bytes(&self) -> u64 {
         self.inner.store.idle_bytes()
     }
 
-    /// Frees what is kept for reuse, and takes back a peak: what came and went since is of no account to a run.
+    /// Frees idle buffers and resets the peak, so that measurements do not count in a run's peak.
     pub(crate) fn forget_since(&self, peak: u64) {
         self.inner.store.clear();
         self.inner.store.ledger.set_peak(peak);

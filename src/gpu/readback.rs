@@ -1,20 +1,20 @@
-//! Results on their way back to the host.
+//! Asynchronous read-back of tensors.
 
 use std::marker::PhantomData;
 use std::sync::mpsc;
 
-use super::Gpu;
+use super::context::Gpu;
+use super::dtype::Element;
 use super::submit::Submission;
-use super::tensor::Element;
 use crate::{Error, Result};
 
-/// A copy of a tensor that will arrive.
+/// A copy of a tensor to the host, in flight.
 #[derive(Debug)]
 pub struct Pending<T> {
     gpu: Gpu,
     staging: wgpu::Buffer,
     arrival: mpsc::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    /// What arrived, once it has.
+    /// The result of the mapping, once it has arrived.
     arrived: Option<Result<(), wgpu::BufferAsyncError>>,
     submission: Submission,
     elements: usize,
@@ -29,9 +29,9 @@ impl<T: Element> Pending<T> {
         elements: usize,
     ) -> Result<Self> {
         let (sender, arrival) = mpsc::channel();
-        gpu.guarded("read-back", || {
+        gpu.core().guarded("read-back", || {
             staging.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-                // The receiver is gone when nobody wants the result any more.
+                // The receiver is gone if the read-back was dropped.
                 let _ = sender.send(result);
             });
         })?;
@@ -55,8 +55,8 @@ impl<T: Element> Pending<T> {
         Ok(true)
     }
 
-    /// The values. Waits for them unless they [are ready](Pending::is_ready); such a wait is a round trip, and is counted
-    /// as one.
+    /// The values. Waits for them unless they [are ready](Pending::is_ready); such a wait is a round trip, and counts in
+    /// [`Gpu::blocking_waits`].
     ///
     /// # Errors
     /// [`Error::DeviceLost`] if they never arrive.
@@ -80,9 +80,9 @@ impl<T: Element> Pending<T> {
         Ok(values)
     }
 
-    /// Why the values do not arrive: because the device is lost, in all cases that are known.
+    /// The error of a read-back that never arrives. In all known cases the device is lost.
     fn dropped(&self) -> Error {
         let reason = || Error::DeviceLost { reason: "a read-back was dropped".to_owned() };
-        self.gpu.ask().err().unwrap_or_else(reason)
+        self.gpu.core().ask().err().unwrap_or_else(reason)
     }
 }

@@ -1,15 +1,14 @@
-//! Dispatches recorded once and replayed as often as wanted.
+//! Recording of dispatches, with all their checks.
 
 use std::sync::Arc;
 
 use naga::ScalarKind;
 
-use super::Gpu;
-use super::account::Class;
-use super::buffer::Owned;
-use super::context::DeviceId;
+use super::args::{Args, Operand, Scalar};
+use super::context::Gpu;
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
+use super::plan::{Bindings, Dispatch, Mark, Plan};
 use super::reflect::Access;
 use super::tensor::Tensor;
 use crate::{Error, Result};
@@ -19,8 +18,9 @@ use crate::{Error, Result};
 pub struct Recorder<'g> {
     gpu: &'g Gpu,
     dispatches: Vec<Recorded>,
-    /// The parameters of all dispatches, each at a place that the device accepts as a binding's offset.
+    /// The `params` of all dispatches, each at an offset that the device accepts for a binding.
     params: Vec<u8>,
+    marks: Vec<(usize, Mark)>,
 }
 
 #[derive(Debug)]
@@ -31,53 +31,13 @@ struct Recorded {
     workgroups: [u32; 2],
 }
 
-/// What a dispatch binds, by the names that the shader gives.
-#[derive(Debug, Default)]
-pub(crate) struct Args<'a> {
-    tensors: Vec<(&'static str, &'a Tensor)>,
-    scalars: Vec<(&'static str, Scalar)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Scalar {
-    U32(u32),
-    F32(f32),
-}
-
-impl<'a> Args<'a> {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
-    pub(crate) fn tensor(mut self, name: &'static str, tensor: &'a Tensor) -> Self {
-        self.tensors.push((name, tensor));
-        self
-    }
-
-    pub(crate) fn u32(mut self, name: &'static str, value: u32) -> Self {
-        self.scalars.push((name, Scalar::U32(value)));
-        self
-    }
-
-    pub(crate) fn f32(mut self, name: &'static str, value: f32) -> Self {
-        self.scalars.push((name, Scalar::F32(value)));
-        self
-    }
-
-    /// A count or a size; one that does not fit the device's 32 bits is refused by name.
-    pub(crate) fn size(self, op: &str, name: &'static str, value: usize) -> Result<Self> {
-        let value = u32::try_from(value).map_err(|_| Error::argument(op, name, "below 2^32", value))?;
-        Ok(self.u32(name, value))
-    }
-}
-
 impl<'g> Recorder<'g> {
     /// An empty recording for `gpu`.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, dispatches: Vec::new(), params: Vec::new() }
+        Self { gpu, dispatches: Vec::new(), params: Vec::new(), marks: Vec::new() }
     }
 
-    /// How many dispatches are recorded.
+    /// Number of dispatches recorded.
     pub fn len(&self) -> usize {
         self.dispatches.len()
     }
@@ -87,19 +47,47 @@ impl<'g> Recorder<'g> {
         self.dispatches.is_empty()
     }
 
-    /// The device recorded for.
+    /// The device of the recording.
     pub fn gpu(&self) -> &'g Gpu {
         self.gpu
     }
 
-    /// Records a dispatch of `workgroups` workgroups; none, where there is no work. Validates names, devices, types, sizes,
-    /// offsets and aliasing of all bindings.
-    pub(crate) fn dispatch(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
-        let foreign = args.tensors.iter().find(|(_, tensor)| tensor.device() != self.gpu.id());
-        if let Some((name, tensor)) = foreign {
-            self.gpu.expect_own(&key.label(), name, tensor.device())?;
+    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor.
+    pub fn mark(&mut self, mark: Mark) {
+        self.marks.push((self.dispatches.len(), mark));
+    }
+
+    /// Records a dispatch of `workgroups` workgroups of a shader added by [`Gpu::add_shader`], which returns the key. Nothing is
+    /// recorded for 0 workgroups. Grids longer than a dimension of the device are folded into two; the shader's workgroup is
+    /// `workgroup_index` of `common/grid`, which may be past the last one wanted.
+    ///
+    /// # Errors
+    /// Nothing is recorded then.
+    /// - [`Error::Argument`], naming the argument: the key is of a kernel of this library, which [`ops`](crate::ops) dispatches; a
+    ///   name that the shader does not declare, or one given twice; a tensor on another device, of another dtype than the
+    ///   shader's, too small, at an offset that the device does not bind, or of a buffer that another argument writes to.
+    /// - [`Error::Rejected`]: a name of the shader without an argument, or a scalar of another type.
+    /// - [`Error::Shader`], with file and line: there is no such shader, or it does not compose or validate.
+    /// - [`Error::Limit`], [`Error::Unsupported`]: the shader needs more than the device has, or a binding is too large.
+    pub fn dispatch(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
+        if self.gpu.sources().is_library(key) {
+            let found = "a kernel of this library, to be dispatched by fretwork::ops";
+            return Err(Error::argument(key.label(), "key", "of a shader added by Gpu::add_shader", found));
+        }
+        self.record(key, args, workgroups)
+    }
+
+    /// [`Recorder::dispatch`] of any kernel. Kernels of this library are compiled without bounds checks: the caller has checked
+    /// that no index leaves its binding.
+    pub(crate) fn record(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
+        let foreign = args.tensors.iter().find(|operand| operand.tensor.device() != self.gpu.id());
+        if let Some(operand) = foreign {
+            self.gpu.expect_own(&key.label(), operand.name, operand.tensor.device())?;
         }
         let kernel = self.gpu.kernel(key)?;
+        if let Some(name) = args.repeated() {
+            return Err(Error::argument(&kernel.label, name, "given once", "given twice"));
+        }
         // Tensors without elements cannot be bound.
         if workgroups == 0 {
             return Ok(());
@@ -112,11 +100,11 @@ impl<'g> Recorder<'g> {
         Ok(())
     }
 
-    /// Checks each tensor against what the shader declares under its name.
+    /// Checks each tensor against the shader's binding of its name.
     fn bind(&self, kernel: &Kernel, args: &Args<'_>) -> Result<Vec<(u32, Tensor)>> {
         let label = &kernel.label;
         let limits = self.gpu.limits();
-        for (name, _) in &args.tensors {
+        for Operand { name, .. } in &args.tensors {
             if !kernel.reflection.bindings.iter().any(|binding| binding.name == *name) {
                 return Err(Error::argument(label, name, "a binding of the shader", "unknown to it"));
             }
@@ -124,10 +112,14 @@ impl<'g> Recorder<'g> {
         let mut bound: Vec<(u32, Tensor)> = Vec::new();
         let mut uses: Vec<(&'static str, &wgpu::Buffer, Access)> = Vec::new();
         for binding in &kernel.reflection.bindings {
-            let Some(&(name, tensor)) = args.tensors.iter().find(|(name, _)| binding.name == *name) else {
+            let operand = args.tensors.iter().find(|operand| binding.name == operand.name);
+            let Some(&Operand { name, tensor, read_only }) = operand else {
                 let message = format!("binding {:?} was given no tensor", binding.name);
                 return Err(Error::Rejected { label: label.clone(), message });
             };
+            if read_only && binding.access == Access::Write {
+                return Err(Error::argument(label, name, "read by the shader alone", "written by it"));
+            }
             let wanted = binding.dtype;
             if binding.access != Access::Uniform && tensor.dtype() != wanted {
                 let found = format!("of {:?}", tensor.dtype());
@@ -183,14 +175,17 @@ impl<'g> Recorder<'g> {
         Ok(bound)
     }
 
-    /// Writes the scalars to where the shader's `Params` has them.
+    /// Writes the scalars at the offsets of the shader's `params`.
     fn place_params(&mut self, kernel: &Kernel, args: &Args<'_>) -> Result<Option<(u32, u64, u64)>> {
         let mismatch = |name: &str, what: &str| Error::Rejected {
             label: kernel.label.clone(),
             message: format!("parameter {name:?} {what}"),
         };
         let Some((slot, bytes, members)) = &kernel.reflection.params else {
-            return Ok(None);
+            return match args.scalars.first() {
+                Some((name, _)) => Err(mismatch(name, "is unknown to the shader")),
+                None => Ok(None),
+            };
         };
         let alignment = self.gpu.limits().min_uniform_buffer_offset_alignment as usize;
         let start = self.params.len().next_multiple_of(alignment);
@@ -218,145 +213,25 @@ impl<'g> Recorder<'g> {
     /// here, and nothing later.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] or what the graphics layer has to object.
+    /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Rejected`] with the graphics layer's message.
     pub fn finish(self) -> Result<Plan> {
         let gpu = self.gpu;
-        compile_all(gpu, self.dispatches.iter().map(|recorded| &recorded.kernel))?;
-        let pipelines: Vec<_> =
-            self.dispatches.iter().map(|recorded| recorded.kernel.pipeline(gpu)).collect::<Result<_>>()?;
+        compile_all(gpu.core(), self.dispatches.iter().map(|recorded| &recorded.kernel))?;
+        let pipelines: Vec<_> = self
+            .dispatches
+            .iter()
+            .map(|recorded| recorded.kernel.pipeline(gpu.core()))
+            .collect::<Result<_>>()?;
         let params = if self.params.is_empty() { None } else { Some(gpu.uniform("params", &self.params)?) };
-        let dispatches = gpu.guarded("plan", || {
-            let bind = |(recorded, pipeline)| bind(gpu, recorded, pipeline, params.as_ref());
+        let dispatches = gpu.core().guarded("plan", || {
+            let bind = |(recorded, pipeline): (Recorded, _)| {
+                let Recorded { kernel, tensors, params: range, workgroups } = recorded;
+                let bindings = Bindings { tensors, params: range };
+                Dispatch::new(gpu, kernel, pipeline, bindings, params.as_ref(), workgroups)
+            };
             self.dispatches.into_iter().zip(pipelines).map(bind).collect()
         })?;
-        Ok(Plan { device: gpu.id(), dispatches, _params: params })
-    }
-}
-
-fn bind(gpu: &Gpu, recorded: Recorded, pipeline: wgpu::ComputePipeline, params: Option<&Owned>) -> Dispatch {
-    let mut entries: Vec<_> = recorded
-        .tensors
-        .iter()
-        .map(|(slot, tensor)| wgpu::BindGroupEntry {
-            binding: *slot,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: tensor.buffer(),
-                offset: tensor.offset(),
-                size: std::num::NonZeroU64::new(tensor.bound_bytes()),
-            }),
-        })
-        .collect();
-    if let (Some((slot, offset, bytes)), Some(params)) = (recorded.params, params) {
-        entries.push(wgpu::BindGroupEntry {
-            binding: slot,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                buffer: params.raw(),
-                offset,
-                size: std::num::NonZeroU64::new(bytes),
-            }),
-        });
-    }
-    let group = gpu.device().create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some(&recorded.kernel.label),
-        layout: &recorded.kernel.layout,
-        entries: &entries,
-    });
-    let tensors = recorded.tensors.into_iter().map(|(_, tensor)| tensor).collect();
-    Dispatch { kernel: recorded.kernel, pipeline, group, workgroups: recorded.workgroups, _tensors: tensors }
-}
-
-/// A recording that can be replayed: pipelines, bind groups and workgroup counts are made. It holds on to its
-/// tensors.
-#[derive(Debug)]
-pub struct Plan {
-    device: DeviceId,
-    dispatches: Vec<Dispatch>,
-    _params: Option<Owned>,
-}
-
-#[derive(Debug)]
-pub(super) struct Dispatch {
-    pub(super) kernel: Arc<Kernel>,
-    pipeline: wgpu::ComputePipeline,
-    group: wgpu::BindGroup,
-    workgroups: [u32; 2],
-    _tensors: Vec<Tensor>,
-}
-
-impl Plan {
-    /// The device that it was recorded for.
-    pub(super) fn device(&self) -> DeviceId {
-        self.device
-    }
-
-    /// Appends the dispatches to a caller's encoder, in one compute pass. Nothing is allocated, submitted or
-    /// waited for. The encoder is of the device that the plan was recorded for.
-    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
-        self.encode_stamped(encoder, None);
-    }
-
-    /// The same with timestamps around it.
-    pub(super) fn encode_stamped(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) {
-        let mut pass =
-            encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-        for dispatch in &self.dispatches {
-            dispatch.encode(&mut pass);
-        }
-    }
-
-    /// Each dispatch in a pass of its own, with timestamps around it.
-    pub(super) fn encode_each<'a>(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        around: impl Fn(usize) -> wgpu::ComputePassTimestampWrites<'a>,
-    ) {
-        for (at, dispatch) in self.dispatches.iter().enumerate() {
-            let timestamp_writes = Some(around(at));
-            dispatch.encode(
-                &mut encoder
-                    .begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes }),
-            );
-        }
-    }
-
-    /// How many dispatches there are.
-    pub fn len(&self) -> usize {
-        self.dispatches.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.dispatches.is_empty()
-    }
-
-    /// The labels of the kernels in the order they run.
-    pub fn labels(&self) -> impl Iterator<Item = &str> {
-        self.dispatches.iter().map(|dispatch| dispatch.kernel.label.as_str())
-    }
-
-    pub(super) fn dispatches(&self) -> &[Dispatch] {
-        &self.dispatches
-    }
-}
-
-impl Dispatch {
-    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.encode_grid(pass, self.workgroups);
-    }
-
-    /// Encodes the pipeline and its bindings with no workgroup.
-    pub(super) fn encode_empty(&self, pass: &mut wgpu::ComputePass<'_>) {
-        self.encode_grid(pass, [0, 0]);
-    }
-
-    fn encode_grid(&self, pass: &mut wgpu::ComputePass<'_>, [x, y]: [u32; 2]) {
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        pass.dispatch_workgroups(x, y, 1);
+        Ok(Plan::new(gpu.id(), dispatches, params, self.marks))
     }
 }
 
@@ -372,12 +247,9 @@ fn fold(label: &str, workgroups: u64, most: u32) -> Result<[u32; 2]> {
             limit: most * most,
         });
     }
-    // As square as the rows allow, so that few workgroups are idle.
+    // Equal rows leave the fewest workgroups idle.
     Ok([workgroups.div_ceil(rows) as u32, rows as u32])
 }
-
-/// Buffers that parameters live in are not tensors, but they count all the same.
-pub(super) const PARAMS_CLASS: Class = Class::Scratch;
 
 #[cfg(test)]
 mod tests {

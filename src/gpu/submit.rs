@@ -1,10 +1,10 @@
-//! Work for the device, waits for it, and what it objects to.
+//! Submission of commands, and waits for them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 
-use super::context::{DeviceId, Gpu};
-use super::recorder::Plan;
+use super::context::Gpu;
+use super::device::DeviceId;
 use crate::{Error, Result};
 
 /// Work that a [`Gpu`] has submitted, to be [waited](Gpu::pace) for.
@@ -15,34 +15,24 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// wgpu's name for it.
+    /// wgpu's index of the submission.
     pub fn index(&self) -> &wgpu::SubmissionIndex {
         &self.index
     }
 }
 
 impl Gpu {
-    /// Encodes a plan and submits it. Returns at once.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] if the plan was recorded for another device, [`Error::DeviceLost`], or [`Error::Rejected`] with
-    /// what the graphics layer has to object.
-    pub fn run(&self, plan: &Plan) -> Result<Submission> {
-        self.expect_own("Gpu::run", "plan", plan.device())?;
-        self.submit([self.encode("plan", |encoder| plan.encode(encoder))?])
-    }
-
     /// Submits command buffers of this device. Returns at once.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`], or [`Error::Rejected`] with what the graphics layer has to object.
+    /// [`Error::DeviceLost`], or [`Error::Rejected`] with the graphics layer's message.
     pub fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> Result<Submission> {
-        let index = self.guarded("submit", || self.queue().submit(commands))?;
-        self.healthy()?;
+        let index = self.core().guarded("submit", || self.queue().submit(commands))?;
+        self.core().healthy()?;
         Ok(Submission { device: self.id(), index })
     }
 
-    /// Lets finished work be noticed: read-backs arrive. Never waits.
+    /// Processes finished work, so that read-backs arrive. Never waits.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -60,7 +50,7 @@ impl Gpu {
         self.wait_on(Some(submission.index))
     }
 
-    /// Waits until the device has done everything submitted so far: a round trip, counted as one.
+    /// Waits for everything submitted so far: a round trip, counted in [`Gpu::blocking_waits`].
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -81,60 +71,34 @@ impl Gpu {
     fn poll_device(&self, how: wgpu::PollType) -> Result<()> {
         // wgpu panics where a driver reports a loss to a wait.
         match catch_unwind(AssertUnwindSafe(|| self.device().poll(how))) {
-            Ok(Ok(_)) => self.alive(),
+            Ok(Ok(_)) => self.core().alive(),
             Ok(Err(error)) => {
-                self.ask()?;
+                self.core().ask()?;
                 Err(Error::Rejected { label: "wait".to_owned(), message: error.to_string() })
             }
             Err(panic) => {
-                self.ask()?;
+                self.core().ask()?;
                 resume_unwind(panic)
             }
         }
     }
 
-    /// How often the host has waited for the device to run dry.
+    /// Number of times that the host has waited for the device to become idle.
     pub fn blocking_waits(&self) -> u64 {
         self.inner.blocking_waits.load(Ordering::Relaxed)
     }
 
-    /// Encodes commands where what the graphics layer has to object becomes an [`Error`].
+    /// Encodes commands, returning the graphics layer's errors as an [`Error`].
     pub(super) fn encode(
         &self,
         label: &str,
         record: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<wgpu::CommandBuffer> {
-        self.guarded(label, || {
+        self.core().guarded(label, || {
             let mut encoder =
                 self.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
             record(&mut encoder);
             encoder.finish()
         })
-    }
-
-    /// Runs graphics calls inside error scopes, so that what they object to becomes an [`Error`].
-    pub(super) fn guarded<R>(&self, label: &str, calls: impl FnOnce() -> R) -> Result<R> {
-        self.healthy()?;
-        let (result, objection) = self.scoped(calls);
-        let Some(objection) = objection else { return Ok(result) };
-        // Commands of a lost device are invalid; the caller should hear of the loss, not of that.
-        self.ask()?;
-        Err(match objection {
-            wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { label: label.to_owned(), bytes: 0 },
-            other => Error::Rejected { label: label.to_owned(), message: other.to_string() },
-        })
-    }
-
-    /// Runs graphics calls inside error scopes, and says what they object to.
-    pub(super) fn scoped<R>(&self, calls: impl FnOnce() -> R) -> (R, Option<wgpu::Error>) {
-        let device = self.device();
-        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let result = calls();
-        // Natively these futures are ready at once.
-        let [validation, internal, memory] =
-            [validation, internal, memory].map(|scope| pollster::block_on(scope.pop()));
-        (result, memory.or(validation).or(internal))
     }
 }

@@ -3,61 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::buffer::Owned;
-use super::context::{DeviceId, Gpu};
+use super::context::Gpu;
+use super::device::DeviceId;
+use super::dtype::{DType, byte_size};
 use crate::{Error, Result};
-
-/// The type of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum DType {
-    /// 32-bit float.
-    F32,
-    /// 16-bit float.
-    F16,
-    /// 32-bit unsigned integer.
-    U32,
-}
-
-impl DType {
-    /// Bytes of one element.
-    pub const fn size(self) -> u64 {
-        match self {
-            Self::F32 | Self::U32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// The name in a kernel's label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::U32 => "u32",
-        }
-    }
-}
-
-/// Host types that have a [`DType`].
-pub trait Element: bytemuck::Pod + fmt::Debug {
-    /// The device's name for it.
-    const DTYPE: DType;
-}
-
-impl Element for f32 {
-    const DTYPE: DType = DType::F32;
-}
-
-impl Element for half::f16 {
-    const DTYPE: DType = DType::F16;
-}
-
-impl Element for u32 {
-    const DTYPE: DType = DType::U32;
-}
 
 /// A row-major view of a slice of a device buffer. Cloning it copies no data.
 #[derive(Clone)]
@@ -71,7 +21,7 @@ pub struct Tensor {
 
 #[derive(Clone)]
 enum Storage {
-    /// With the bytes that are used; there may be more, for the next user.
+    /// A buffer of this library, and the bytes in use; a pooled buffer may be longer.
     Owned(Arc<Owned>, u64),
     Foreign(wgpu::Buffer),
 }
@@ -119,7 +69,7 @@ impl Tensor {
         Ok(Self { device: gpu.id(), storage, offset, shape: shape.to_vec(), dtype })
     }
 
-    /// The same elements under another shape.
+    /// A view of all elements under another shape.
     ///
     /// # Errors
     /// [`Error::Argument`] if the number of elements differs.
@@ -135,7 +85,7 @@ impl Tensor {
         Ok(Self { shape: shape.to_vec(), ..self.clone() })
     }
 
-    /// The same bits as elements of another type of the same size.
+    /// A view of the bits as elements of another type of equal size.
     ///
     /// # Errors
     /// [`Error::Argument`] if the sizes differ.
@@ -155,9 +105,26 @@ impl Tensor {
         let bytes = byte_size(shape, dtype)?;
         if bytes > self.bytes() {
             let found = format!("{shape:?} of {dtype:?}, {bytes} bytes");
-            return Err(Error::argument("Tensor::prefix", "shape", format!("at most {} bytes", self.bytes()), found));
+            return Err(Error::argument(
+                "Tensor::prefix",
+                "shape",
+                format!("at most {} bytes", self.bytes()),
+                found,
+            ));
         }
         Ok(Self { shape: shape.to_vec(), dtype, ..self.clone() })
+    }
+
+    /// Offset of the view within another view of the same buffer, in bytes, if all of it lies there.
+    pub(super) fn within(&self, whole: &Self) -> Option<u64> {
+        let offset = self.offset.checked_sub(whole.offset)?;
+        let inside = self.buffer() == whole.buffer() && offset + self.bytes() <= whole.bytes();
+        inside.then_some(offset)
+    }
+
+    /// The view, moved to `offset` bytes within another tensor.
+    pub(super) fn moved_to(&self, whole: &Self, offset: u64) -> Self {
+        Self { storage: whole.storage.clone(), offset: whole.offset + offset, ..self.clone() }
     }
 
     /// `count` rows (slices of the first dimension) from `start` on, without a copy.
@@ -212,12 +179,12 @@ impl Tensor {
         self.bytes().next_multiple_of(4)
     }
 
-    /// The device it is on.
+    /// The device of the tensor.
     pub(crate) fn device(&self) -> DeviceId {
         self.device
     }
 
-    /// Refuses a tensor whose buffer may not be used so, in the name of `op` and `argument`.
+    /// [`Error::Argument`] naming `op` and `argument`, unless the buffer has the usage.
     pub(super) fn expect_usage(
         &self,
         op: &str,
@@ -227,7 +194,7 @@ impl Tensor {
         expect_usage(self.buffer(), op, argument, usage)
     }
 
-    /// Whether nothing of this library's or a caller's lies right behind the view.
+    /// Whether the view ends where the used bytes of this library's own buffer end, so that padding written there is harmless.
     pub(super) fn ends_its_buffer(&self) -> bool {
         match &self.storage {
             Storage::Owned(_, used) => self.offset + self.bytes() == *used,
@@ -235,7 +202,7 @@ impl Tensor {
         }
     }
 
-    /// Where the view starts in its buffer, in bytes.
+    /// Offset of the view in its buffer, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }
@@ -248,16 +215,16 @@ impl Tensor {
         }
     }
 
-    /// The two sizes of a matrix.
+    /// Rows and columns of a matrix.
     ///
     /// # Errors
-    /// [`Error::Argument`] in the name of `op` and `argument` if this is not a matrix.
+    /// [`Error::Argument`] naming `op` and `argument` if this is not a matrix.
     pub(crate) fn matrix(&self, op: &str, argument: &'static str) -> Result<[usize; 2]> {
         <[usize; 2]>::try_from(self.shape.as_slice())
             .map_err(|_| Error::argument(op, argument, "a matrix", format!("of shape {:?}", self.shape)))
     }
 
-    /// Refuses a tensor of another type, in the name of `op` and `argument`.
+    /// [`Error::Argument`] naming `op` and `argument`, unless the dtype is `wanted`.
     pub(crate) fn expect_dtype(&self, op: &str, argument: &'static str, wanted: DType) -> Result<()> {
         if self.dtype == wanted {
             return Ok(());
@@ -265,7 +232,7 @@ impl Tensor {
         Err(Error::argument(op, argument, format!("of {wanted:?}"), format!("of {:?}", self.dtype)))
     }
 
-    /// Refuses a tensor that is on another device than `other`, in the name of `op` and `argument`.
+    /// [`Error::Argument`] naming `op` and `argument`, unless both tensors are on one device.
     pub(crate) fn expect_beside(&self, op: &str, argument: &'static str, other: &Self) -> Result<()> {
         let [found, wanted] = [self, other].map(|tensor| tensor.device);
         if found == wanted {
@@ -274,7 +241,7 @@ impl Tensor {
         Err(Error::argument(op, argument, format!("on {wanted}"), format!("on {found}")))
     }
 
-    /// Refuses a tensor of another shape, in the name of `op` and `argument`.
+    /// [`Error::Argument`] naming `op` and `argument`, unless the shape is `wanted`.
     pub(crate) fn expect_shape(&self, op: &str, argument: &'static str, wanted: &[usize]) -> Result<()> {
         if self.shape == wanted {
             return Ok(());
@@ -294,7 +261,7 @@ impl fmt::Debug for Tensor {
     }
 }
 
-/// Refuses a buffer that may not be used so, in the name of `op` and `argument`.
+/// [`Error::Argument`] naming `op` and `argument`, unless the buffer has the usage.
 fn expect_usage(
     buffer: &wgpu::Buffer,
     op: &str,
@@ -305,13 +272,4 @@ fn expect_usage(
         return Ok(());
     }
     Err(Error::argument(op, argument, format!("with usage {usage:?}"), format!("with {:?}", buffer.usage())))
-}
-
-/// Bytes of a shape, refused when they overflow. A product of any of its sides, a side of 0 left out, fits 64 bits, too.
-pub(super) fn byte_size(shape: &[usize], dtype: DType) -> Result<u64> {
-    let bytes = shape.iter().try_fold(dtype.size(), |bytes, &side| bytes.checked_mul(side.max(1) as u64));
-    match bytes {
-        Some(bytes) => Ok(if shape.contains(&0) { 0 } else { bytes }),
-        None => Err(Error::argument("Tensor", "shape", "a size that fits 64 bits", format!("{shape:?}"))),
-    }
 }

@@ -1,19 +1,19 @@
-//! How long a plan takes: by the device's own clock where it has one.
+//! Timing of plans, by the device's clock where it has one.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::context::Gpu;
+use super::plan::Plan;
 use super::readback::Pending;
-use super::recorder::Plan;
 use crate::{Error, Result};
 
-/// Whose clock it is.
+/// The clock of a [`Timer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
-    /// The device's: from the first dispatch to the last, without what it costs to launch and to wait.
+    /// Timestamps of the device, from the first dispatch to the last, without launch and wait.
     Device,
-    /// The host's: from before a plan is encoded until all is done.
+    /// Time of the host, from before a plan is encoded until the device is idle.
     Host,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for Clock {
     }
 }
 
-/// Runs plans and says how long they take.
+/// Measures the time of plans.
 #[derive(Debug)]
 pub struct Timer {
     gpu: Gpu,
@@ -44,7 +44,7 @@ impl Timer {
         Ok(Self { gpu: gpu.clone(), stamps })
     }
 
-    /// Whose clock it goes by.
+    /// The clock in use.
     pub fn clock(&self) -> Clock {
         if self.stamps.is_some() { Clock::Device } else { Clock::Host }
     }
@@ -52,7 +52,7 @@ impl Timer {
     /// Runs a plan to its end.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or what the graphics layer has to object.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's message.
     pub fn time(&self, plan: &Plan) -> Result<Duration> {
         self.gpu.expect_own("Timer::time", "plan", plan.device())?;
         let Some(stamps) = &self.stamps else {
@@ -83,7 +83,7 @@ impl Timer {
     }
 }
 
-/// Room for the timestamps around passes.
+/// Timestamps around a number of passes.
 #[derive(Debug)]
 struct Stamps {
     set: wgpu::QuerySet,
@@ -101,7 +101,7 @@ impl Stamps {
             return Err(Error::argument("timer", "plan", format!("at most {most} dispatches"), passes));
         }
         let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
-        let set = gpu.guarded("timer", || {
+        let set = gpu.core().guarded("timer", || {
             gpu.device().create_query_set(&wgpu::QuerySetDescriptor {
                 label: Some("timer"),
                 ty: wgpu::QueryType::Timestamp,

@@ -1,4 +1,4 @@
-//! Which variant runs where: what was asked for, and what has been chosen. The measuring itself is [`crate::tune`]'s.
+//! Shape classes and their chosen variants. [`crate::tune`] measures them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,14 +6,14 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
-use super::DType;
+use super::dtype::DType;
 use super::key::Choice;
 
-/// A family of matmuls, by which of the three matrices is sparse.
+/// Matmul family, named by its sparse matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// None.
+    /// No matrix is sparse.
     Dense,
     /// The right operand.
     Dds,
@@ -35,28 +35,27 @@ impl Family {
     }
 }
 
-/// What the speed of a matmul depends on.
+/// A matmul to be tuned: its family, operand types and sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Workload {
     /// Which matrix is sparse.
     pub family: Family,
-    /// What the operands are stored as.
+    /// Element type of the operands.
     pub dtype: DType,
-    /// Whether `lhs` and `rhs` are stored the other way round.
+    /// Whether `lhs` and `rhs` are stored transposed.
     pub transpose: [bool; 2],
     /// The sizes of `op(lhs)[m, k] * op(rhs)[k, n]`.
     pub sizes: [usize; 3],
-    /// The side of a block; 0 where nothing is sparse.
+    /// Block size; 0 for dense products.
     pub block: usize,
-    /// Blocks that are there, or room for them; 0 where nothing is sparse.
+    /// Number of blocks stored, or of slots; 0 for dense products.
     pub nnz: usize,
-    /// Rows that there are to gather the dense left operand of SDD, or the right one of DSD, from; 0 where nothing is
-    /// gathered.
+    /// Rows of the matrix from which the dense left operand of SDD, or the right one of DSD, is gathered; 0 without a gather.
     pub gathered: usize,
 }
 
 impl Workload {
-    /// Sides of the sparse matrix as it is multiplied, none where there is none.
+    /// Sides of the sparse matrix as it is multiplied; `None` for dense products.
     fn sparse_sides(&self) -> Option<[usize; 2]> {
         let [m, n, k] = self.sizes;
         match self.family {
@@ -67,18 +66,18 @@ impl Workload {
         }
     }
 
-    /// How many blocks there could be; 1 where nothing is sparse.
+    /// Number of blocks of the grid; 1 for dense products.
     pub fn places(&self) -> usize {
         let block = self.block.max(1);
         self.sparse_sides().map_or(1, |[rows, cols]| (rows / block).saturating_mul(cols / block).max(1))
     }
 
-    /// The share of blocks that are there.
+    /// Share of the blocks that are stored.
     pub fn density(&self) -> f64 {
         if self.family == Family::Dense { 1.0 } else { self.nnz as f64 / self.places() as f64 }
     }
 
-    /// Shapes of one class are served by one choice.
+    /// The class, whose shapes share one choice.
     pub fn class(&self) -> ShapeClass {
         let log2 = |value: usize| value.max(1).ilog2();
         ShapeClass {
@@ -98,7 +97,7 @@ impl Workload {
     }
 }
 
-/// `dds.nt.b16 128x512x784 at 10 %`, say, or `dds.nt.f16.b16 …` of halves.
+/// For instance `dds.nt.b16 128x512x784 at 10 %`, or `dds.nt.f16.b16 …` for f16.
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [m, n, k] = self.sizes;
@@ -131,39 +130,39 @@ pub struct ShapeClass {
     /// Logarithms of m, n and k.
     sizes: [u32; 3],
     block: usize,
-    /// The logarithm of how many places there are for each block that is there.
+    /// Logarithm of the places of the grid per stored block.
     absence: u32,
-    /// Whether four does not divide a size: rows are then read element by element.
+    /// Whether a size is no multiple of four: rows are then read element by element.
     ragged: bool,
     gathered: bool,
 }
 
-/// What was found out about a class.
+/// Result of tuning a shape class.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Verdict {
-    /// What runs.
+    /// The fastest choice.
     pub choice: Choice,
-    /// How it compares with the dense product of the same sizes, if that was measured.
+    /// Comparison with the dense product of the same sizes, if measured.
     pub versus_dense: Option<VersusDense>,
 }
 
 /// A sparse product against the dense one of the same sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct VersusDense {
-    /// The density it was measured at.
+    /// Density of the measurement.
     pub density: f64,
-    /// How long it takes, where the dense one takes 1.
+    /// Time of the sparse product, divided by that of the dense one.
     pub time: f64,
 }
 
 impl VersusDense {
-    /// About how long it takes at another density: the blocks that are there are what takes time.
+    /// Estimate of the relative time at another density, proportional to the number of blocks.
     pub fn at(&self, density: f64) -> f64 {
         self.time * density / self.density
     }
 }
 
-/// What has been asked for on a device, and what was chosen. It outlives networks.
+/// Shapes recorded on a device, and the choices for their classes. It outlives networks.
 #[derive(Debug, Default)]
 pub(super) struct Table(Mutex<Inner>);
 
@@ -175,7 +174,7 @@ struct Inner {
 }
 
 impl Table {
-    /// What runs for a shape, if that has been found out. That it was asked for is kept in mind.
+    /// The choice for a shape's class, if there is one. Notes the shape.
     pub(super) fn look_up(&self, work: &Workload) -> Option<Choice> {
         let mut inner = self.0.lock().expect("no holder of this lock panics");
         let class = work.class();

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Precision;
 use super::node::{Input, Node, Output, Wiring};
 use super::spec::{ParamId, ParamSpec};
 use super::value::{Origin, Units, Value, ValueInfo};
-use super::Precision;
 use crate::gpu::DType;
 use crate::sparse::Density;
 use crate::{Error, Result};
@@ -162,7 +162,8 @@ impl Graph {
     pub fn stop_gradient(&mut self, value: Value) -> Result<Value> {
         let of = self.expect("stop_gradient", value)?;
         let info = &self.values[of];
-        let output = Output::new(info.name.clone(), &info.shape.clone()).of(info.dtype).units(Units::Of(value));
+        let output =
+            Output::new(info.name.clone(), &info.shape.clone()).of(info.dtype).units(Units::Of(value));
         self.value(output, Origin::Detached(of))
     }
 
@@ -194,7 +195,12 @@ impl Graph {
         }
         for (at, param) in wiring.params.iter().enumerate() {
             if param.0 >= self.params.len() || wiring.params[..at].contains(param) {
-                return Err(Error::argument(op, "params", "parameters of this graph, once each", format!("{param:?}")));
+                return Err(Error::argument(
+                    op,
+                    "params",
+                    "parameters of this graph, once each",
+                    format!("{param:?}"),
+                ));
             }
         }
         for (at, buffer) in wiring.buffers.iter().enumerate() {

@@ -71,7 +71,12 @@ impl Graph {
         }
         let layout = Layout::new(self)?;
         for storage in layout.storages.iter().filter(|storage| storage.pinned) {
-            sum.add(Class::Activations, "an input, an output or its gradient", u128::from(storage.bytes()), 1);
+            sum.add(
+                Class::Activations,
+                "an input, an output or its gradient",
+                u128::from(storage.bytes()),
+                1,
+            );
         }
         layout.shared.iter().for_each(|&bytes| sum.add(Class::Activations, "activations", bytes.into(), 1));
         for node in &self.nodes {
@@ -99,6 +104,8 @@ impl Graph {
     pub(crate) fn grids(&self, stored: Option<f64>) -> Result<Vec<(u128, usize)>> {
         let counts = self.counts(stored)?;
         let grids = self.matrices().zip(counts);
-        Ok(grids.filter_map(|(param, nnz)| Some((param.grid()?.iter().map(|&side| side as u128).product(), nnz))).collect())
+        Ok(grids
+            .filter_map(|(param, nnz)| Some((param.grid()?.iter().map(|&side| side as u128).product(), nnz)))
+            .collect())
     }
 }

@@ -1,23 +1,28 @@
 //! One description of a network: parameters, values and nodes. Forward and backward passes are recorded from it, and memory is
 //! planned by liveness.
 
+mod arena;
 mod build;
 mod bytes;
+mod gradients;
 mod layout;
 mod network;
 mod node;
 mod param;
 mod pass;
+mod planner;
 mod precision;
 mod query;
 mod spec;
 mod store;
 mod topology;
 mod value;
+mod verify;
 
+pub use arena::Span;
 pub use build::Graph;
 pub(crate) use bytes::Sum;
-pub use network::{Network, Start};
+pub use network::{GRADIENT, Network, Start};
 pub use node::{BackwardHook, Buffer, Fused, GradientReady, Input, Load, Node, Output, PRE, Signals, Wiring};
 pub use param::{Param, Weight};
 pub use pass::{Backward, Forward, GradTarget};

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::arena::{self, Arena};
 use super::build::Graph;
 use super::layout::{Action, Layout, StorageId, WeightGrad};
 use super::node::{BackwardHook, Fused, GradientReady, Load};
@@ -9,7 +10,7 @@ use super::param::{Identity, Param, Weight};
 use super::pass::{Backward, Forward, dropping};
 use super::spec::{FanIn, ParamId};
 use super::store::ParamStore;
-use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
+use crate::gpu::{Class, DType, Gpu, Mark, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -23,6 +24,9 @@ pub struct Network {
     /// Tensor of each storage; none of a storage that no pass touches.
     tensors: Vec<Option<Tensor>>,
 }
+
+/// Kind of the [marks](Mark) where a parameter's gradient is complete.
+pub const GRADIENT: &str = "gradient";
 
 /// How the parameters of a network begin.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,9 @@ impl Network {
         if matrices != start.topologies.len() {
             return Err(Error::argument("network", "topologies", matrices, start.topologies.len()));
         }
+        let (places, lengths) = arena::plan(gpu, &graph.params);
+        let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));
+        let arenas = arenas.collect::<Result<Vec<_>>>()?;
         let mut topologies = start.topologies.iter();
         let mut params = Vec::new();
         for (at, spec) in graph.params.iter().enumerate() {
@@ -57,9 +64,11 @@ impl Network {
                     .map(|sparse| if sparse { "a topology" } else { "none" });
                 return Err(Error::argument(&spec.name, "topology", wanted, found));
             }
-            params.push(Param::draw(gpu, spec, identity, topology, start.fan_in)?);
+            let tensors =
+                places[at].map(|place| arenas[place.arena].tensors(place, &spec.shape)).transpose()?;
+            params.push(Param::draw(gpu, spec, identity, topology, start.fan_in, tensors)?);
         }
-        Self::of(gpu, graph, layout, params)
+        Self::of(gpu, graph, layout, ParamStore::new(params, arenas, places))
     }
 
     /// A network of parameters that exist already: one weight and gradient for each parameter of the graph, in order. They may be
@@ -80,23 +89,25 @@ impl Network {
                 Weight::Sparse(matrix) => vec![matrix.pattern().rows(), matrix.pattern().cols()],
             };
             if shape != spec.shape || weight.sparse().is_some() != spec.grid().is_some() {
-                let wanted = format!("{:?}, {}", spec.shape, if spec.grid().is_some() { "sparse" } else { "dense" });
+                let wanted =
+                    format!("{:?}, {}", spec.shape, if spec.grid().is_some() { "sparse" } else { "dense" });
                 return Err(Error::argument(&spec.name, "weight", wanted, format!("{shape:?}")));
             }
             grad.values().expect_shape(&spec.name, "gradient", weight.values().shape())?;
             let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
             params.push(Param::of(gpu, spec, identity, weight, grad)?);
         }
-        Self::of(gpu, graph, layout, params)
+        let places = vec![None; params.len()];
+        Self::of(gpu, graph, layout, ParamStore::new(params, Vec::new(), places))
     }
 
-    fn of(gpu: &Gpu, mut graph: Graph, layout: Layout, mut params: Vec<Param>) -> Result<Self> {
-        params.iter_mut().for_each(|param| param.round(graph.precision, graph.seed));
+    fn of(gpu: &Gpu, mut graph: Graph, layout: Layout, mut store: ParamStore) -> Result<Self> {
+        store.round(graph.precision, graph.seed);
         let tensors = allocate(gpu, &layout)?;
         for node in &mut graph.nodes {
             node.node.bind(gpu)?;
         }
-        Ok(Self { graph, layout, store: ParamStore::new(params), tensors })
+        Ok(Self { graph, layout, store, tensors })
     }
 
     /// The description that the network was made from.
@@ -138,7 +149,9 @@ impl Network {
     }
 
     pub(super) fn tensor(&self, storage: StorageId) -> &Tensor {
-        self.tensors[storage.0].as_ref().expect("a pass should touch the storages that nodes were given alone")
+        self.tensors[storage.0]
+            .as_ref()
+            .expect("a pass should touch the storages that nodes were given alone")
     }
 
     /// A fused activation, and the tensor that its derivative is taken at.
@@ -151,7 +164,8 @@ impl Network {
 
     /// Inputs by name, in the order in which they were declared.
     pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
-        let input = |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
+        let input =
+            |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
         self.graph.inputs.iter().map(input).collect()
     }
 
@@ -174,6 +188,11 @@ impl Network {
     /// Gradients of the outputs, in order, f32: whoever knows the loss writes them before the backward pass.
     pub fn output_grads(&self) -> Vec<&Tensor> {
         self.layout.output_grads.iter().map(|&storage| self.tensor(storage)).collect()
+    }
+
+    /// Shapes of the outputs, in order.
+    pub fn output_shapes(&self) -> Vec<Vec<usize>> {
+        self.outputs().into_iter().map(|output| output.shape().to_vec()).collect()
     }
 
     /// The first output, `[rows, classes]` of a classifier.
@@ -259,15 +278,27 @@ impl Network {
             };
             let parts = params.iter().zip(places).map(part).collect::<Result<Vec<_>>>()?;
             let forward = Forward { network: self, node, step };
-            let mut pass = Backward { forward, grads: &parts, hook: &mut *hook };
+            let mut mark = |rec: &mut Recorder<'_>, ready: GradientReady<'_>| {
+                let param = self.store.get(ready.param);
+                hook(rec, ready)?;
+                rec.mark(Mark {
+                    kind: GRADIENT,
+                    name: param.name().to_owned(),
+                    tensor: Some(param.grads().clone()),
+                });
+                Ok(())
+            };
+            let mut pass = Backward { forward, grads: &parts, hook: &mut mark };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;
-            for (&param, part) in params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param)) {
+            for (&param, part) in
+                params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param))
+            {
                 if let Some(part) = part {
                     ops::blend(rec, part.values(), self.store.get(param).grads(), [1.0, 1.0])?;
                 }
                 left[param.index()] -= 1;
                 if left[param.index()] == 0 {
-                    hook(rec, GradientReady { param, signals: None })?;
+                    mark(rec, GradientReady { param, signals: None })?;
                 }
             }
         }
@@ -294,7 +325,14 @@ impl Network {
             Action::Activation { origin, from, to } => {
                 let (fused, pre) = self.fused(origin);
                 let dropout = dropping(fused, step);
-                ops::activation_backward(rec, self.tensor(from), pre, self.tensor(to), fused.activation, dropout)
+                ops::activation_backward(
+                    rec,
+                    self.tensor(from),
+                    pre,
+                    self.tensor(to),
+                    fused.activation,
+                    dropout,
+                )
             }
         }
     }
@@ -310,9 +348,8 @@ impl Network {
                 activations.push((name.clone(), self.tensor(self.layout.values[index])));
             }
         }
-        let output = |&index: &usize| {
-            (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]))
-        };
+        let output =
+            |&index: &usize| (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]));
         activations.extend(self.graph.outputs.iter().map(output));
         activations
     }
@@ -345,7 +382,8 @@ impl Network {
 
 /// A tensor for every storage: a buffer of its own where it is pinned, and a view of a shared one otherwise.
 fn allocate(gpu: &Gpu, layout: &Layout) -> Result<Vec<Option<Tensor>>> {
-    let words = |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
+    let words =
+        |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
     let shared = layout.shared.iter().map(words).collect::<Result<Vec<_>>>()?;
     let mut tensors = Vec::new();
     for storage in &layout.storages {

@@ -2,6 +2,7 @@
 
 use half::f16;
 
+use super::arena::Span;
 use super::spec::{Draw, FanIn, Init, ParamSpec};
 use super::{ParamId, Precision};
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
@@ -86,13 +87,14 @@ pub(super) struct Identity {
 }
 
 impl Param {
-    /// A parameter with drawn values, of a pattern where it is sparse.
+    /// A parameter with drawn values, of a pattern where it is sparse, and in the given tensors of an arena where it is dense.
     pub(super) fn draw(
         gpu: &Gpu,
         spec: &ParamSpec,
         identity: Identity,
         topology: Option<&Topology>,
         fan_in: FanIn,
+        arena: Option<[Tensor; 2]>,
     ) -> Result<Self> {
         let name = &spec.name;
         let shape = match topology {
@@ -104,9 +106,7 @@ impl Param {
         let key = Key::new(identity.seed, Stream::Weights(identity.stream));
         let values = match spec.init {
             Init::Constant(value) => vec![value; elements],
-            Init::Deviation(deviation) => {
-                Draw { variance: deviation * deviation, key }.values(1.0, elements)
-            }
+            Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
             Init::Uniform(variance) => {
                 let rows = topology.map_or(spec.shape[0], Topology::written_rows).max(1);
                 let inputs = match fan_in {
@@ -116,19 +116,28 @@ impl Param {
                 Draw { variance, key }.values(inputs, elements)
             }
         };
-        let weight = match topology {
-            None => Weight::Dense(gpu.upload(Class::Values, name, &shape, &values)?),
-            Some(topology) => {
+        let (weight, grad) = match (topology, arena) {
+            (None, Some([weight, grad])) => {
+                gpu.write(&weight, &values)?;
+                (Weight::Dense(weight), Weight::Dense(grad))
+            }
+            (None, None) => {
+                let wanted = "a place in an arena";
+                return Err(Error::argument(name, "values", wanted, "none"));
+            }
+            (Some(topology), _) => {
                 let found = [topology.rows(), topology.cols()];
                 if found != *spec.shape {
                     let wanted = format!("{:?}", spec.shape);
                     return Err(Error::argument(name, "topology", wanted, format!("{found:?}")));
                 }
                 let pattern = Pattern::upload(gpu, topology)?;
-                Weight::Sparse(BlockMatrix::upload(gpu, Class::Values, name, &pattern, &values)?)
+                let weight =
+                    Weight::Sparse(BlockMatrix::upload(gpu, Class::Values, name, &pattern, &values)?);
+                let grad = weight.grad(gpu, name)?;
+                (weight, grad)
             }
         };
-        let grad = weight.grad(gpu, name)?;
         Self::of(gpu, spec, identity, weight, grad)
     }
 
@@ -316,6 +325,19 @@ impl Param {
     /// Parts of the optimizer's state, in the layout of [`Param::values`].
     pub fn state(&self) -> &[Tensor] {
         &self.state
+    }
+
+    /// The parameter as an optimizer updates it.
+    pub fn span(&self) -> Span<'_> {
+        let (values, grads) = (self.values(), self.grads());
+        Span {
+            name: &self.name,
+            values,
+            grads,
+            state: &self.state,
+            decays: self.decays,
+            param: Some(self.id),
+        }
     }
 
     /// Sets the optimizer's state.

@@ -4,9 +4,9 @@ use super::layout::{Target, WeightGrad};
 use super::network::Network;
 use super::node::{BackwardHook, Fused, GradientReady, PRE, Signals};
 use super::param::{Param, Weight};
-use crate::{Error, Result};
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::{Dropping, Epilogue, Step};
+use crate::{Error, Result};
 
 /// A node's forward pass.
 #[derive(Debug, Clone, Copy)]
@@ -165,7 +165,11 @@ impl<'a> Backward<'a> {
         let Target { storage, add, fused } = network.layout.nodes[self.forward.node].input_grads[index]?;
         let epilogue = fused.map_or(Epilogue::None, |origin| {
             let (fused, pre) = network.fused(origin);
-            Epilogue::Backward { pre, activation: fused.activation, dropout: dropping(fused, self.forward.step) }
+            Epilogue::Backward {
+                pre,
+                activation: fused.activation,
+                dropout: dropping(fused, self.forward.step),
+            }
         });
         Some(GradTarget { tensor: network.tensor(storage), add, epilogue })
     }

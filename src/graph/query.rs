@@ -16,11 +16,10 @@ impl Graph {
         let mut streams = vec![0; self.params.len()];
         let is_matrix = |param: &ParamSpec| param.matrix.is_some();
         let is_drawn = |param: &ParamSpec| !matches!(param.init, Init::Constant(_));
-        let ranks: [&dyn Fn(&ParamSpec) -> bool; 3] = [
-            &is_matrix,
-            &|param| !is_matrix(param) && is_drawn(param),
-            &|param| !is_matrix(param) && !is_drawn(param),
-        ];
+        let ranks: [&dyn Fn(&ParamSpec) -> bool; 3] =
+            [&is_matrix, &|param| !is_matrix(param) && is_drawn(param), &|param| {
+                !is_matrix(param) && !is_drawn(param)
+            }];
         let mut next = 0;
         for rank in ranks {
             for (stream, _) in streams.iter_mut().zip(&self.params).filter(|(_, param)| rank(param)) {
@@ -49,7 +48,8 @@ impl Graph {
 
     /// Elements of all parameters if every block were present.
     pub fn params_dense(&self) -> usize {
-        let elements = |param: &ParamSpec| param.shape.iter().fold(1usize, |all, &side| all.saturating_mul(side));
+        let elements =
+            |param: &ParamSpec| param.shape.iter().fold(1usize, |all, &side| all.saturating_mul(side));
         self.params.iter().fold(0, |sum, param| sum.saturating_add(elements(param)))
     }
 
@@ -80,7 +80,9 @@ impl Graph {
     pub fn chain(&self) -> Option<Vec<ParamId>> {
         let mut matrices = Vec::new();
         for (at, node) in self.nodes.iter().enumerate() {
-            let ([input], [_]) = (node.wiring.inputs.as_slice(), node.outputs.as_slice()) else { return None };
+            let ([input], [_]) = (node.wiring.inputs.as_slice(), node.outputs.as_slice()) else {
+                return None;
+            };
             let before = match self.values[self.stored(input.value.index)].origin {
                 Origin::Node { node, .. } => node + 1,
                 _ => 0,
@@ -88,7 +90,8 @@ impl Graph {
             if before != at {
                 return None;
             }
-            matrices.extend(node.wiring.params.iter().copied().filter(|id| self.params[id.0].matrix.is_some()));
+            matrices
+                .extend(node.wiring.params.iter().copied().filter(|id| self.params[id.0].matrix.is_some()));
         }
         Some(matrices)
     }
@@ -137,6 +140,25 @@ impl Graph {
         self.nodes.iter().map(|node| node.node.kind())
     }
 
+    /// Kinds of the nodes that read a sparse matrix, in order.
+    pub fn sparse_kinds(&self) -> impl Iterator<Item = &'static str> {
+        let is_sparse = |id: &ParamId| self.params[id.0].grid().is_some();
+        let nodes = self.nodes.iter().filter(move |entry| entry.wiring.params.iter().any(is_sparse));
+        nodes.map(|entry| entry.node.kind())
+    }
+
+    /// Sparse matrices and their names, in order.
+    pub fn sparse_params(&self) -> impl Iterator<Item = (ParamId, &str)> {
+        let params = self.params.iter().enumerate().filter(|(_, param)| param.grid().is_some());
+        params.map(|(at, param)| (ParamId(at), param.name.as_str()))
+    }
+
+    /// Name of the first node that isn't linear without activations, such as a norm.
+    pub fn nonlinear(&self) -> Option<&str> {
+        let entry = self.nodes.iter().find(|entry| entry.node.linearised().is_none())?;
+        Some(&entry.name)
+    }
+
     /// Name, shape and type of each input.
     pub fn input_shapes(&self) -> Vec<(&str, &[usize], DType)> {
         let info = self.inputs.iter().map(|&index| &self.values[index]);
@@ -175,7 +197,11 @@ impl Graph {
                 serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks })
             })
             .collect();
-        let inputs: Vec<_> = self.inputs.iter().map(|&at| serde_json::json!({ "name": self.values[at].name, "value": format!("{at}") })).collect();
+        let inputs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|&at| serde_json::json!({ "name": self.values[at].name, "value": format!("{at}") }))
+            .collect();
         serde_json::json!({ "inputs": inputs, "outputs": names(&self.outputs), "nodes": nodes, "params": params })
     }
 }

@@ -12,6 +12,11 @@ use crate::{Error, Result};
 pub struct ParamId(pub(super) usize);
 
 impl ParamId {
+    /// Parameter at this place of a program's own list, for [a layer context](crate::methods::LayerContext::new) without a network.
+    pub fn new(index: usize) -> Self {
+        Self(index)
+    }
+
     /// The place among all parameters of the network, from 0.
     pub fn index(self) -> usize {
         self.0

@@ -1,5 +1,7 @@
 //! Parameters of a network, by id and by name.
 
+use super::Precision;
+use super::arena::{Arena, Place, Span};
 use super::param::Param;
 use super::spec::ParamId;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
@@ -10,11 +12,20 @@ use crate::{Error, Result};
 #[derive(Debug, Default)]
 pub struct ParamStore {
     params: Vec<Param>,
+    arenas: Vec<Arena>,
+    /// Place of each parameter in an arena, where it lies in one.
+    places: Vec<Option<Place>>,
 }
 
 impl ParamStore {
-    pub(super) fn new(params: Vec<Param>) -> Self {
-        Self { params }
+    pub(super) fn new(params: Vec<Param>, arenas: Vec<Arena>, places: Vec<Option<Place>>) -> Self {
+        Self { params, arenas, places }
+    }
+
+    /// Everything that an optimizer updates, each element once: arenas, and the parameters outside of them.
+    pub fn spans(&self) -> impl Iterator<Item = Span<'_>> {
+        let alone = self.params.iter().zip(&self.places).filter(|(_, place)| place.is_none());
+        self.arenas.iter().map(Arena::span).chain(alone.map(|(param, _)| param.span()))
     }
 
     /// A parameter of this store's network.
@@ -71,6 +82,11 @@ impl ParamStore {
         self.params.iter().map(|param| param.values().len()).sum()
     }
 
+    /// Rounds f16 copies as the precision says, with draws of this seed.
+    pub(super) fn round(&mut self, precision: Precision, seed: u64) {
+        self.params.iter_mut().for_each(|param| param.round(precision, seed));
+    }
+
     /// Records the f16 copies that products read; see [`Param::refresh`].
     ///
     /// # Errors
@@ -84,10 +100,16 @@ impl ParamStore {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub(super) fn allocate_state(&mut self, gpu: &Gpu, names: &[&str]) -> Result<()> {
-        for param in &mut self.params {
+        self.arenas.iter_mut().try_for_each(|arena| arena.allocate_state(gpu, names))?;
+        for (param, place) in self.params.iter_mut().zip(&self.places) {
             let shape = param.values().shape().to_vec();
-            let state = names.iter().map(|name| gpu.zeros::<f32>(Class::Optimizer, name, &shape));
-            param.set_state(state.collect::<Result<Vec<Tensor>>>()?);
+            param.set_state(match place {
+                Some(place) => self.arenas[place.arena].state(*place, &shape)?,
+                None => {
+                    let zeros = names.iter().map(|name| gpu.zeros::<f32>(Class::Optimizer, name, &shape));
+                    zeros.collect::<Result<Vec<Tensor>>>()?
+                }
+            });
         }
         Ok(())
     }

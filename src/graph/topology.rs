@@ -21,7 +21,9 @@ impl Graph {
     /// # Errors
     /// [`Error::Config`] if a matrix is left with no block.
     pub fn sparsity(&self) -> Result<Option<f64>> {
-        let explicit = |param: &ParamSpec| param.matrix.as_ref().is_some_and(|m| m.sparse.is_some_and(|s| s.density.is_some()));
+        let explicit = |param: &ParamSpec| {
+            param.matrix.as_ref().is_some_and(|m| m.sparse.is_some_and(|s| s.density.is_some()))
+        };
         if !self.is_sparse() {
             return Ok(None);
         }
@@ -29,7 +31,8 @@ impl Graph {
             Some((_, sparsity)) if !self.params.iter().any(explicit) => Ok(Some(sparsity)),
             _ => {
                 let present: usize = self.counts(None)?.into_iter().sum();
-                let places: usize = self.params.iter().filter_map(ParamSpec::grid).map(|[rows, cols]| rows * cols).sum();
+                let places: usize =
+                    self.params.iter().filter_map(ParamSpec::grid).map(|[rows, cols]| rows * cols).sum();
                 Ok(Some(1.0 - present as f64 / places as f64))
             }
         }
@@ -44,20 +47,24 @@ impl Graph {
         for ParamSpec { name, shape, .. } in self.matrices() {
             if shape[0].checked_mul(shape[1]).is_none_or(|elements| elements > MOST_ELEMENTS) {
                 let [rows, cols] = [shape[0], shape[1]];
-                let reason = format!("{name} would be {rows} x {cols}; at most {MOST_ELEMENTS} elements can be run");
+                let reason =
+                    format!("{name} would be {rows} x {cols}; at most {MOST_ELEMENTS} elements can be run");
                 return Err(Error::Config { option: "hidden", reason });
             }
         }
         let mut grids = Vec::new();
         for param in self.matrices() {
-            if let (Some(grid), Some(Blocks { density: None, .. })) = (param.grid(), param.matrix.as_ref().and_then(|m| m.sparse)) {
+            if let (Some(grid), Some(Blocks { density: None, .. })) =
+                (param.grid(), param.matrix.as_ref().and_then(|m| m.sparse))
+            {
                 grids.push(grid);
             }
         }
         let mut allotted = Vec::new().into_iter();
         if !grids.is_empty() {
             let Some((density, own)) = self.allotment else {
-                let reason = "is not given for a sparse matrix, and the network has none to share out".to_owned();
+                let reason =
+                    "is not given for a sparse matrix, and the network has none to share out".to_owned();
                 return Err(Error::Config { option: "density", reason });
             };
             allotted = density.allocate(&grids, sparsity.unwrap_or(own))?.into_iter();

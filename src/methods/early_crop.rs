@@ -1,44 +1,52 @@
 //! Early-CroP (Rachwan et al. 2022), unstructured.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Saved, Scope, Surgery};
+use super::{Budget, Method, MutableTopology, Phase, Saved, Scope, keep_by};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::ops::{self, ValueScore};
 use crate::{Error, Result};
 
-/// Batches whose gradients are added up for a score.
+/// Batches over which gradients are summed for a score.
 const BATCHES: u64 = 5;
-/// Scorings on the way to the sparsity that is wanted, at most.
+/// Most rounds of pruning on the way to the target.
 const ROUNDS: i32 = 100;
-/// The step of the finite difference, as a share of the weights' norm.
+/// Step of the finite difference, as a share of the weights' norm.
 const NUDGE: f64 = 1e-3;
 
-/// Trains with every block until the weights have settled, and then prunes what the gradient flow needs least: blocks with
-/// the smallest sum of |w * (H g)|, g the gradient and H the Hessian. H g is a difference of two gradients.
-///
-/// Settled is what the reference calls so: the distance from the weights after the first epoch, over their norm, changes
-/// from one epoch to the next by less than the density times the second distance; at the latest after half of the run.
-#[derive(Debug)]
-pub struct EarlyCrop {
-    /// The run's sparsity.
-    pub sparsity: f64,
-    /// Whose blocks compete.
+/// Options of [`EarlyCrop`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EarlyCropOptions {
+    /// Scope of pruning.
     pub scope: Scope,
+}
+
+/// Trains with every block until the weights have settled, and then prunes the blocks on which the gradient flow depends least:
+/// those with the smallest sum of |w * (H g)|, g the gradient and H the Hessian. H g is a difference of two gradients.
+///
+/// Weights have settled in the sense of the reference: their distance from those after the first epoch, over the norm of
+/// those, changes from one epoch to the next by less than the density times the second distance. Pruning is at the latest after
+/// half of the run.
+#[derive(Debug, Default)]
+pub struct EarlyCrop {
+    options: EarlyCropOptions,
+    /// Weights of the matrices after the first epoch.
     reference: Option<Vec<Tensor>>,
-    /// The distances so far, from the first epoch on.
+    /// Distance after each epoch so far.
     distances: Vec<f64>,
     pruned: bool,
 }
 
-impl EarlyCrop {
-    /// For a run of this sparsity.
-    pub fn new(sparsity: f64, scope: Scope) -> Self {
-        Self { sparsity, scope, reference: None, distances: Vec::new(), pruned: false }
+impl From<EarlyCropOptions> for EarlyCrop {
+    fn from(options: EarlyCropOptions) -> Self {
+        Self { options, ..Self::default() }
     }
+}
 
-    /// Whether it is time to prune, after the distance of one more epoch.
+impl EarlyCrop {
+    /// Whether weights with these distances have settled, in a run of this sparsity.
     pub fn is_settled(distances: &[f64], sparsity: f64) -> bool {
         match *distances {
             [_, second, ..] => {
@@ -49,8 +57,8 @@ impl EarlyCrop {
         }
     }
 
-    /// How many of `places` blocks are kept in each round, the last being `target`: the sparsity rises from a half towards
-    /// what is wanted, halving the distance each time.
+    /// Number of the `places` blocks that each round keeps, `target` in the last: the sparsity rises from a half towards that of
+    /// the run, and each round halves the difference.
     pub fn rounds(sparsity: f64, places: usize, target: usize) -> Vec<usize> {
         let first = if sparsity > 0.5 { 0.5 } else { 0.25 };
         let mut counts: Vec<usize> = (0..=ROUNDS)
@@ -59,12 +67,12 @@ impl EarlyCrop {
             .map(|count| count.max(target))
             .collect();
         counts.push(target);
-        // A round that keeps as many as the one before would keep the same.
+        // A round that keeps as many blocks as the one before it changes nothing.
         counts.dedup();
         counts
     }
 
-    fn distance(&mut self, network: &dyn Surgery) -> Result<f64> {
+    fn distance(&mut self, network: &dyn MutableTopology) -> Result<f64> {
         let gpu = network.gpu();
         let weights = weights(network);
         let Some(reference) = &self.reference else {
@@ -83,13 +91,13 @@ impl EarlyCrop {
         Ok((difference / norm).sqrt())
     }
 
-    fn prune(&mut self, network: &mut dyn Surgery) -> Result<()> {
+    fn prune(&mut self, network: &mut dyn MutableTopology) -> Result<()> {
         let places: usize = network.sparse_layers().iter().map(|(_, weight)| weight.pattern().places()).sum();
         let target = network.targets().iter().sum();
-        for count in Self::rounds(self.sparsity, places, target) {
+        for count in Self::rounds(network.sparsity(), places, target) {
             let flow = hessian_gradient(network)?;
-            let budget = Budget::new(self.scope, count, network);
-            keep_by(network, &budget, &|rec, _, (layer, weight), scores| {
+            let budget = Budget::new(self.options.scope, count, network);
+            keep_by(self, network, &budget, &|rec, _, (layer, weight), scores| {
                 ops::score_values(rec, weight, Some(&flow[layer.index()]), scores, ValueScore::Times)
             })?;
         }
@@ -98,8 +106,8 @@ impl EarlyCrop {
     }
 }
 
-/// The stored weights of all layers.
-fn weights(network: &dyn Surgery) -> Vec<Tensor> {
+/// Stored weights of all matrices.
+fn weights(network: &dyn MutableTopology) -> Vec<Tensor> {
     network.model().store().matrices().map(|param| param.values().clone()).collect()
 }
 
@@ -111,8 +119,8 @@ fn copy(gpu: &Gpu, of: &Tensor) -> Result<Tensor> {
     Ok(copy)
 }
 
-/// The sum of the gradients of some batches, parameter by parameter.
-fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
+/// Gradients of all parameters, summed over batches.
+fn gradient(network: &mut dyn MutableTopology) -> Result<Vec<Tensor>> {
     let gpu = network.gpu().clone();
     let mut sums: Vec<Tensor> = Vec::new();
     for batch in 0..BATCHES {
@@ -131,11 +139,10 @@ fn gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
     Ok(sums)
 }
 
-/// The Hessian times the gradient, parameter by parameter: the change of the gradient a little way along itself.
-fn hessian_gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
+/// Hessian times gradient of all parameters: the change of the gradient along itself, over the step.
+fn hessian_gradient(network: &mut dyn MutableTopology) -> Result<Vec<Tensor>> {
     let gpu = network.gpu().clone();
-    let values: Vec<Tensor> =
-        network.model().store().iter().map(|param| param.values().clone()).collect();
+    let values: Vec<Tensor> = network.model().store().iter().map(|param| param.values().clone()).collect();
     let norm = |tensors: &[Tensor]| -> Result<f64> {
         let mut sum = 0.0;
         for tensor in tensors {
@@ -162,18 +169,26 @@ fn hessian_gradient(network: &mut dyn Surgery) -> Result<Vec<Tensor>> {
 }
 
 impl Method for EarlyCrop {
+    fn measures_gradients(&self) -> bool {
+        true
+    }
+
+    fn has_phases(&self) -> bool {
+        true
+    }
+
     fn stored_sparsity(&self, _sparsity: f64) -> f64 {
         0.0
     }
 
-    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        let Moment::EpochEnd { epoch, epochs, .. } = moment else { return Ok(()) };
+    fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
+        let Phase::EpochEnd { epoch, epochs, .. } = phase else { return Ok(()) };
         if self.pruned || network.sparse_layers().is_empty() {
             return Ok(());
         }
         let distance = self.distance(network)?;
         self.distances.push(distance);
-        if Self::is_settled(&self.distances, self.sparsity) || 2 * (epoch + 1) >= epochs {
+        if Self::is_settled(&self.distances, network.sparsity()) || 2 * (epoch + 1) >= epochs {
             self.prune(network)?;
         }
         Ok(())
@@ -188,7 +203,7 @@ impl Method for EarlyCrop {
         json!({ "distances": self.distances, "pruned": self.pruned })
     }
 
-    fn recall(&mut self, memory: &Value, network: &mut dyn Surgery) -> Result<()> {
+    fn recall(&mut self, memory: &Value, network: &mut dyn MutableTopology) -> Result<()> {
         let bad = |error: serde_json::Error| Error::Config {
             option: "method",
             reason: format!("early-crop: {error}"),
@@ -197,8 +212,8 @@ impl Method for EarlyCrop {
         self.pruned = serde_json::from_value(memory["pruned"].clone()).map_err(bad)?;
         if !self.pruned && !self.distances.is_empty() {
             let gpu = network.gpu();
-            let room = |weight: &Tensor| gpu.alloc::<f32>(Class::Scratch, "reference", weight.shape());
-            self.reference = Some(weights(network).iter().map(room).collect::<Result<_>>()?);
+            let alloc = |weight: &Tensor| gpu.alloc::<f32>(Class::Scratch, "reference", weight.shape());
+            self.reference = Some(weights(network).iter().map(alloc).collect::<Result<_>>()?);
         }
         Ok(())
     }

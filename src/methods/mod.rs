@@ -1,7 +1,7 @@
-//! How topologies are born and evolve: a file per method.
+//! Methods by which topologies begin and change, a file each.
 //!
-//! What a method does in the middle of training is recorded once, from the verbs of a [`Site`], and replayed by the device
-//! without a word from the host. What changes the number of blocks is [operated](Method::operate) between steps.
+//! An update within a training step is recorded once, from the operations of a [`LayerContext`], and replayed by the device
+//! without the host. Changes of the number of blocks are made [between steps](Method::mutate).
 
 mod config;
 mod ctre;
@@ -9,146 +9,217 @@ mod early_crop;
 mod exchange;
 mod gap;
 mod importance;
+mod layer;
 mod magnitude;
+mod mutation;
 mod rigl;
 mod saved;
 mod scl;
 mod set;
-mod site;
 mod snfs;
 mod snip;
 mod sup_tickets;
-mod surgery;
 mod synflow;
 mod top_kast;
 mod updates;
+mod workspace;
 
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::gpu::Recorder;
-use crate::graph::FanIn;
+use crate::graph::{FanIn, Graph};
 use crate::{Error, Result};
 
-pub use config::{Kind, MethodConfig};
-pub use ctre::{CtreSeq, CtreSim};
-pub use early_crop::EarlyCrop;
+pub use config::{Kind, MethodConfig, SharedOptions};
+pub use ctre::{CtreSeq, CtreSeqOptions, CtreSim};
+pub use early_crop::{EarlyCrop, EarlyCropOptions};
 pub use exchange::Exchange;
 pub use gap::Gap;
 pub use importance::Importance;
+pub use layer::LayerContext;
 pub use magnitude::Magnitude;
+pub use mutation::{Budget, MutableTopology, Phase, Scope, keep, keep_by};
 pub use rigl::Rigl;
 pub use saved::Saved;
-pub use scl::Scl;
+pub use scl::{Scl, SclOptions};
 pub use set::{Set, SetPublished};
-pub use site::{Site, Workspace};
 pub use snfs::Snfs;
 pub use snip::{SbpSr, Snip};
-pub use sup_tickets::SupTickets;
-pub use surgery::{Budget, Moment, Scope, Surgery, keep, keep_by};
+pub use sup_tickets::{SupTickets, SupTicketsOptions};
 pub use synflow::SynFlow;
-pub use top_kast::TopKast;
+pub use top_kast::{TopKast, TopKastOptions};
 pub use updates::{Clock, Decay, Every, Updates};
+pub use workspace::Workspace;
 
-/// A way for topologies to be born and evolve. Every function has a default, and `examples/method.rs` is a method of its
-/// own in thirty lines.
+/// Method by which topologies begin and change. Every function has a default; `examples/method.rs` implements a method in thirty
+/// lines.
 pub trait Method: fmt::Debug + Send {
-    /// The sparsity of what is stored at the start, where the run's is `sparsity`: 0 for a method that prunes.
+    /// Name in notes and errors: that of the type, in kebab case.
+    fn name(&self) -> String {
+        kebab_case(std::any::type_name::<Self>())
+    }
+
+    /// Schedule of the updates, without which none takes place.
+    fn updates(&self) -> Option<&Updates> {
+        None
+    }
+
+    /// Rows of a batch, the first, by which growth is scored. `None` is a sixteenth of the batch, and at most as many rows as
+    /// fit a binding: places of absent blocks are scored too, so all rows would cost an update as much as several steps of a very
+    /// sparse network.
+    fn score_rows(&self) -> Option<usize> {
+        None
+    }
+
+    /// Refuses options that make no sense, and networks on which the method can't work, before anything is allocated.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the option or the node that is at fault.
+    fn accepts(&self, _graph: &Graph) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether the size of gradients matters, or that of passes of the method's own, rather than the order of scores alone. Such a
+    /// method is refused in half precision, where gradients are scaled.
+    fn measures_gradients(&self) -> bool {
+        false
+    }
+
+    /// Whether the method divides a run into phases, at whose ends the number of blocks changes. Such a run can't be extended.
+    fn has_phases(&self) -> bool {
+        false
+    }
+
+    /// Sparsity of the stored blocks at the start, in a run of this sparsity: 0 for a method that prunes.
     fn stored_sparsity(&self, sparsity: f64) -> f64 {
         sparsity
     }
 
-    /// Whether it never does anything, so that nothing needs to be kept ready for it.
+    /// Whether topologies never change, so that no workspace is allocated.
     fn is_static(&self) -> bool {
         false
     }
 
-    /// What first weights are drawn for.
+    /// Fan-in that first weights are drawn for.
     fn fan_in(&self) -> FanIn {
         FanIn::All
     }
 
-    /// How many blocks an update exchanges, in a layer that stores `stored` blocks of which `present` have a part in it, when
-    /// the schedule's share is `share`: at least one while that is above 0, and never all, so that a layer of one block keeps it.
-    fn quota(&self, stored: usize, _present: usize, share: f64) -> usize {
+    /// `k` of an update: number of blocks to exchange in a layer of `stored` blocks, `active` of them active, where the
+    /// schedule's share is `share`. At least 1 while the share is above 0, and less than `stored`, so that a layer of one block
+    /// keeps it.
+    fn k(&self, stored: usize, _active: usize, share: f64) -> usize {
         let least = usize::from(share > 0.0);
         ((stored as f64 * share) as usize).max(least).min(stored.saturating_sub(1))
     }
 
-    /// Records an update of one layer. Where it is recorded nothing, the topology stays.
+    /// Records the update of one layer. Where nothing is recorded, the topology stays.
     ///
     /// # Errors
-    /// As the operations it records.
-    fn update(&self, _rec: &mut Recorder<'_>, _site: &Site<'_>) -> Result<()> {
+    /// As the recorded operations.
+    fn update(&self, _rec: &mut Recorder<'_>, _layer: &LayerContext<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Records what belongs to every step of one layer, between its backward pass and the optimizer.
+    /// Records work of every training step in one layer, between the backward pass and the optimizer.
     ///
     /// # Errors
-    /// As the operations it records.
-    fn each_step(&self, _rec: &mut Recorder<'_>, _site: &Site<'_>) -> Result<()> {
+    /// As the recorded operations.
+    fn each_step(&self, _rec: &mut Recorder<'_>, _layer: &LayerContext<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// After how many steps [`Method::observe`] takes place; `None` for never.
+    /// Interval of observations in steps; `None` for no observations.
     fn observe_every(&self) -> Option<u64> {
         None
     }
 
-    /// Records an observation of one layer, on top of a training step.
+    /// Records an observation of one layer, in addition to a training step.
     ///
     /// # Errors
-    /// As the operations it records.
-    fn observe(&self, _rec: &mut Recorder<'_>, _site: &Site<'_>) -> Result<()> {
+    /// As the recorded operations.
+    fn observe(&self, _rec: &mut Recorder<'_>, _layer: &LayerContext<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Changes the network between steps. The number of blocks may change here, and the host may wait for the device.
+    /// Changes topologies between steps. The number of blocks may change here, and the host may wait for the device.
     ///
     /// # Errors
     /// As the operations, or [`Error::Config`] if a layer is left with no block.
-    fn operate(&mut self, _moment: Moment, _network: &mut dyn Surgery) -> Result<()> {
+    fn mutate(&mut self, _phase: Phase, _network: &mut dyn MutableTopology) -> Result<()> {
         Ok(())
     }
 
-    /// The share of blocks that is exchanged now, if an update is due: by the schedule, unless the method knows better.
-    fn share(&self, updates: &Updates, clock: Clock) -> Option<f64> {
-        updates.at(clock)
+    /// Share of the blocks to exchange at this step, if an update is due: that of the schedule.
+    fn share(&self, clock: Clock) -> Option<f64> {
+        self.updates()?.at(clock)
     }
 
-    /// The learning rate now, where the schedule's is `rate`.
+    /// Learning rate at this step, where the schedule's is `rate`.
     fn learning_rate(&self, rate: f32, _clock: Clock) -> f32 {
         rate
     }
 
-    /// State on the device, by name: part of every checkpoint. Words of a checkpoint are validated as [`Saved`] says before they
-    /// are put back.
+    /// State on the device, by name: part of every checkpoint. Words of a checkpoint are validated by their [`Saved`] variant
+    /// before they are written.
     fn tensors(&self) -> Vec<(String, Saved)> {
         Vec::new()
     }
 
-    /// What it remembers on the host: part of every checkpoint.
+    /// State on the host: part of every checkpoint.
     fn memory(&self) -> Value {
         Value::Null
     }
 
-    /// Takes up what [`Method::memory`] gave, on the network that is resumed. Tensors that it names afterwards are filled
-    /// from the checkpoint.
+    /// Restores the state that [`Method::memory`] returned, on the network that is resumed. [`Method::tensors`] are filled from
+    /// the checkpoint afterwards.
     ///
     /// # Errors
-    /// [`Error::Config`] if it is not of this method.
-    fn recall(&mut self, memory: &Value, _network: &mut dyn Surgery) -> Result<()> {
+    /// [`Error::Config`] if the state is not of this method.
+    fn recall(&mut self, memory: &Value, _network: &mut dyn MutableTopology) -> Result<()> {
         if memory.is_null() {
             return Ok(());
         }
-        Err(Error::Config { option: "method", reason: format!("{self:?} has no memory, but finds {memory}") })
+        let reason = format!("{} has no state on the host, but the checkpoint has {memory}", self.name());
+        Err(Error::Config { option: "method", reason })
     }
 }
 
+/// Refuses a method whose options make no sense, or that can't work on a network of this graph and precision.
+pub(crate) fn expect_method(method: &dyn Method, graph: &Graph) -> Result<()> {
+    if let Some(updates) = method.updates() {
+        updates.validate()?;
+    }
+    if method.score_rows() == Some(0) {
+        let reason = "0 rows score nothing".to_owned();
+        return Err(Error::Config { option: "score-rows", reason });
+    }
+    if graph.precision().half().is_some() && method.measures_gradients() {
+        let reason = format!("{} measures gradients, which f16 scales", method.name());
+        return Err(Error::Config { option: "dtype", reason });
+    }
+    method.accepts(graph)
+}
+
+/// Name of a type without its path and parameters: `top-kast` for `methods::TopKast<T>`.
+fn kebab_case(type_name: &str) -> String {
+    let path = type_name.split('<').next().unwrap_or_default();
+    let name = path.rsplit("::").next().unwrap_or_default();
+    let mut kebab = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.extend(letter.to_lowercase());
+    }
+    kebab
+}
+
 /// Topologies stay as they were drawn.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "config::NoOptions")]
 pub struct Static;
 
 impl Method for Static {

@@ -1,31 +1,46 @@
 //! SCL: sparse connectivity learning (Tang et al. 2022), by block.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::surgery::{all_blocks, keep_by};
-use super::{Budget, Method, Moment, Saved, Scope, Site, Surgery};
-use crate::graph::ParamId;
+use super::mutation::all_blocks;
+use super::{Budget, LayerContext, Method, MutableTopology, Phase, Saved, Scope, keep_by};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, Connect, Extreme, Quota, Share, ValueScore};
+use crate::graph::{Graph, ParamId};
+use crate::ops::{self, Connect, Order, SelectK, Share, ValueScore};
 use crate::{Error, Result};
 
-/// Where connections begin.
+/// Initial value of connections.
 const BEGIN: f32 = 0.5;
-/// Their step size.
+/// Step size of connections.
 const RATE: f32 = 0.01;
 
-/// Every block has a connection that is trained with the weights, and stands while its connection is not negative. The step
-/// function's gradient is taken for 1. Every connection costs; no layer's sparsity is set by hand.
-///
-/// All blocks are stored while connections learn: for three quarters of the epochs. Then the blocks that do not stand are
-/// let go, and of those that do, no more are kept than the run's sparsity allows. Where layers do not compete, one in which no
-/// block stands keeps that of the largest connection.
-#[derive(Debug)]
-pub struct Scl {
-    /// What a connection costs.
-    pub cost: f32,
-    /// Whose blocks compete when the pattern is settled.
+/// Options of [`Scl`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SclOptions {
+    /// Cost of a connection: a constant in its gradient.
+    #[serde(alias = "penalty")]
+    pub cost: f64,
+    /// Scope of pruning when the pattern is settled.
     pub scope: Scope,
+}
+
+impl Default for SclOptions {
+    fn default() -> Self {
+        Self { cost: 0.1, scope: Scope::Global }
+    }
+}
+
+/// Every block has a connection, a number that is trained with the weights, and is active while its connection is not negative.
+/// The gradient of that step function is taken for 1. Every connection has a cost, so that layers find their own sparsity.
+///
+/// All blocks are stored while connections learn, for three quarters of the epochs. Then inactive blocks are dropped, and of the
+/// active ones at most as many are kept as the run's sparsity allows. With the scope of a layer, a layer without an active
+/// block keeps that of the largest connection.
+#[derive(Debug, Default)]
+pub struct Scl {
+    options: SclOptions,
     layers: Vec<Layer>,
     settled: bool,
 }
@@ -35,22 +50,25 @@ struct Layer {
     param: ParamId,
     /// Ordinal of the layer among the matrices, by which checkpoints name its state.
     number: u32,
+    /// Connection of each place, `f32[places]`.
     connections: Tensor,
-    awake: Tensor,
+    /// Set of the active blocks.
+    active: Tensor,
+}
+
+impl From<SclOptions> for Scl {
+    fn from(options: SclOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
 }
 
 impl Scl {
-    /// With connections that cost so much.
-    pub fn new(cost: f32, scope: Scope) -> Self {
-        Self { cost, scope, layers: Vec::new(), settled: false }
-    }
-
-    /// Keeps the block of the largest connection, the first of equals, standing in each layer where none is: a connection of 0
-    /// stands.
+    /// Activates the block of the largest connection, the first of equals, in each layer without an active block, by a connection
+    /// of 0.
     fn empty_none(&self, gpu: &Gpu) -> Result<()> {
         for layer in &self.layers {
             let mut connections = gpu.read::<f32>(&layer.connections)?.wait()?;
-            // Of equals the last is the maximum, so they are walked backwards.
+            // `max_by` returns the last of equals, so connections are walked backwards.
             let largest = connections.iter_mut().rev().max_by(|a, b| a.total_cmp(b));
             if let Some(largest) = largest.filter(|largest| **largest < 0.0) {
                 *largest = 0.0;
@@ -60,7 +78,7 @@ impl Scl {
         Ok(())
     }
 
-    fn survey(&mut self, network: &dyn Surgery) -> Result<()> {
+    fn survey(&mut self, network: &dyn MutableTopology) -> Result<()> {
         let gpu = network.gpu();
         for (param, weight) in network.sparse_layers() {
             let places = weight.pattern().places();
@@ -68,7 +86,7 @@ impl Scl {
                 param,
                 number: network.model().store().get(param).stream(),
                 connections: gpu.upload(Class::Values, "connections", &[places], &vec![BEGIN; places])?,
-                awake: all_blocks(gpu, places)?,
+                active: all_blocks(gpu, places)?,
             });
         }
         Ok(())
@@ -76,39 +94,54 @@ impl Scl {
 }
 
 impl Method for Scl {
+    fn accepts(&self, _graph: &Graph) -> Result<()> {
+        expect_penalty(self.options.cost)
+    }
+
+    fn measures_gradients(&self) -> bool {
+        true
+    }
+
+    fn has_phases(&self) -> bool {
+        true
+    }
+
     fn stored_sparsity(&self, _sparsity: f64) -> f64 {
         0.0
     }
 
-    fn each_step(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
-        let Some(layer) = self.layers.iter().find(|layer| layer.param == site.param) else { return Ok(()) };
-        let pattern = site.weight.pattern();
-        // CONTRACT: the loss is a function of step(connection) * w. So the gradient of a connection is the sum of w * g over
-        // its block, also where it does not stand, and that of w is g where it stands and 0 where it does not.
-        ops::score_values(rec, site.weight, Some(site.grad), site.scores(), ValueScore::SignedTimes)?;
-        ops::rest_blocks(rec, pattern, site.grad, &layer.awake)?;
+    fn each_step(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<()> {
+        let Some(Layer { connections, active, .. }) = self.layers.iter().find(|own| own.param == layer.param)
+        else {
+            return Ok(());
+        };
+        let (pattern, scores) = (layer.weight.pattern(), layer.scores());
+        // CONTRACT: the loss is a function of step(connection) * w. So the gradient of a connection is the sum of w * dw over its
+        // block, inactive or not, and inactive weights have a gradient of 0.
+        ops::score_values(rec, layer.weight, Some(layer.grad), scores, ValueScore::SignedTimes)?;
+        ops::zero_inactive_blocks(rec, pattern, layer.grad, active)?;
         let grid = [pattern.row_blocks(), pattern.col_blocks()];
-        let learning = Connect { rate: RATE, cost: self.cost };
-        ops::score_connect(rec, site.scores(), &layer.connections, grid, learning)?;
-        // Those that are not negative.
-        let all = Quota::Share(Share(1.0));
-        ops::select(rec, &layer.connections, all, Extreme::Largest, &layer.awake)?;
-        site.wake_only(rec, &layer.awake)
+        let learning = Connect { rate: RATE, cost: self.options.cost as f32 };
+        ops::score_connect(rec, scores, connections, grid, learning)?;
+        // Negative connections take no part in the selection.
+        let all = SelectK::Share(Share(1.0));
+        ops::select(rec, connections, all, Order::Largest, active)?;
+        layer.activate_only(rec, active)
     }
 
-    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        match moment {
-            Moment::Start { .. } => self.survey(network),
-            Moment::EpochEnd { epoch, epochs, .. } if !self.settled && 4 * (epoch + 1) >= 3 * epochs => {
-                let budget = Budget::new(self.scope, network.targets().iter().sum(), network);
-                if self.scope == Scope::Layer {
+    fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
+        match phase {
+            Phase::Start { .. } => self.survey(network),
+            Phase::EpochEnd { epoch, epochs, .. } if !self.settled && 4 * (epoch + 1) >= 3 * epochs => {
+                let budget = Budget::new(self.options.scope, network.targets().iter().sum(), network);
+                if self.options.scope == Scope::Layer {
                     self.empty_none(network.gpu())?;
                 }
                 let layers = std::mem::take(&mut self.layers);
                 self.settled = true;
-                keep_by(network, &budget, &|rec, _, (param, _), scores| {
+                keep_by(self, network, &budget, &|rec, _, (param, _), scores| {
                     match layers.iter().find(|layer| layer.param == param) {
-                        // Negative ones take no part as they are.
+                        // Negative connections take no part in the selection.
                         Some(layer) => ops::blend(rec, &layer.connections, scores, [1.0, 0.0]),
                         None => Ok(()),
                     }
@@ -123,7 +156,7 @@ impl Method for Scl {
             let places = layer.connections.len();
             [
                 (format!("connections.{}", layer.number), Saved::Numbers(layer.connections.clone())),
-                (format!("awake.{}", layer.number), Saved::Set { words: layer.awake.clone(), places }),
+                (format!("awake.{}", layer.number), Saved::Set { words: layer.active.clone(), places }),
             ]
         };
         self.layers.iter().flat_map(of).collect()
@@ -133,11 +166,19 @@ impl Method for Scl {
         json!({ "settled": self.settled })
     }
 
-    fn recall(&mut self, memory: &Value, network: &mut dyn Surgery) -> Result<()> {
+    fn recall(&mut self, memory: &Value, network: &mut dyn MutableTopology) -> Result<()> {
         self.settled = memory["settled"].as_bool().ok_or_else(|| Error::Config {
             option: "method",
-            reason: format!("scl does not recognise its memory {memory}"),
+            reason: format!("scl has no `settled` in its state on the host, {memory}"),
         })?;
         if self.settled { Ok(()) } else { self.survey(network) }
     }
+}
+
+/// Refuses a penalty that is negative or not finite.
+pub(super) fn expect_penalty(penalty: f64) -> Result<()> {
+    if penalty.is_finite() && penalty >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::Config { option: "penalty", reason: format!("{penalty} is not a number from 0 up") })
 }

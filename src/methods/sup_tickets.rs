@@ -1,44 +1,86 @@
 //! Sup-tickets: superposing many tickets into one (Yin et al. 2022).
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::surgery::choose;
-use super::{Budget, Clock, Method, Moment, Rigl, Saved, Scope, Site, Surgery, Updates};
-use crate::graph::ParamId;
+use super::mutation::choose;
+use super::{Budget, Clock, LayerContext, Method, MutableTopology, Phase, Saved, Scope, Updates, rigl};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::ops::{self, SetOp, Source, ValueScore};
+use crate::graph::ParamId;
+use crate::ops::{self, RemapSource, SetOp, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
-/// Tickets at most.
+/// Most tickets.
 const TICKETS: u64 = 3;
-/// The share of blocks that is exchanged before a ticket is trained.
+/// Share of the blocks that is exchanged before a ticket is trained.
 const LEAP: f64 = 0.5;
-/// The learning rate of a cycle, as shares of the schedule's full rate: up from the first to the second and down again.
+/// Learning rates of a cycle, as shares of the full rate: up from the first to the second and down again.
 const RATES: [f64; 2] = [0.05, 0.25];
 
-/// RigL for most of the run. Then a few cycles, each of which exchanges half of the blocks at once, trains a *ticket* with a
-/// learning rate that rises and falls, and adds it to a running average; the average, which has the blocks of all of them, is
-/// pruned back by magnitude. The network ends as the average.
-///
-/// A cycle is an epoch, or a thirtieth of the run if that is longer, and there are as many as three, in no more than half
-/// of the run.
-#[derive(Debug)]
-pub struct SupTickets {
-    /// The full learning rate.
-    pub rate: f64,
-    /// Whose blocks compete when the average is pruned.
+/// Options of [`SupTickets`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SupTicketsOptions {
+    /// Schedule of the updates before the cycles.
+    pub updates: Updates,
+    /// Rows that score growth; see [`Method::score_rows`].
+    pub score_rows: Option<usize>,
+    /// Scope in which the average is pruned.
     pub scope: Scope,
-    /// How many tickets are in the average.
+}
+
+impl Default for SupTicketsOptions {
+    fn default() -> Self {
+        Self { updates: Updates::RIGL, score_rows: None, scope: Scope::Global }
+    }
+}
+
+/// RigL for most of the run, and then a few cycles. Each cycle exchanges half of the blocks at once, trains a *ticket* with a
+/// learning rate that rises and falls, and adds it to a running average. The average has the blocks of all tickets, and is pruned
+/// by the sum of |w| after each. The network of the end is the average.
+///
+/// A cycle is an epoch, or a thirtieth of the run if that is longer; there are at most three, in at most half of the run.
+#[derive(Debug, Default)]
+pub struct SupTickets {
+    options: SupTicketsOptions,
+    /// Tickets in the average.
     tickets: u64,
-    /// The average of every parameter; the weights of sparse layers have patterns of their own.
-    average: Vec<Average>,
+    /// Average of every parameter, in the order of the store.
+    average: Vec<Named>,
+}
+
+/// Average of a parameter.
+#[derive(Debug)]
+struct Named {
+    /// Name in checkpoints: that of the parameter. In checkpoints of older versions it is the parameter's index.
+    name: String,
+    average: Average,
 }
 
 #[derive(Debug, Clone)]
 enum Average {
     Dense(Tensor),
+    /// Has a pattern of its own.
     Sparse(BlockMatrix),
+}
+
+impl Average {
+    /// Number of blocks, of a sparse one.
+    fn blocks(&self) -> Option<usize> {
+        match self {
+            Self::Dense(_) => None,
+            Self::Sparse(matrix) => Some(matrix.pattern().nnz()),
+        }
+    }
+}
+
+impl From<SupTicketsOptions> for SupTickets {
+    fn from(options: SupTicketsOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
 }
 
 /// Epochs of RigL, and of a cycle.
@@ -48,7 +90,7 @@ fn phases(epochs: u64) -> [u64; 2] {
     [epochs - cycles * cycle, cycle]
 }
 
-/// How far the run is in a cycle, in `[0, 1)`, if it is in one.
+/// Done share of the cycle at hand, in `[0, 1)`; `None` before the first.
 fn in_cycle(clock: Clock) -> Option<f64> {
     let [first, length] =
         phases(clock.steps.div_ceil(clock.per_epoch)).map(|epochs| epochs * clock.per_epoch);
@@ -57,44 +99,42 @@ fn in_cycle(clock: Clock) -> Option<f64> {
 }
 
 impl SupTickets {
-    /// With no ticket yet.
-    pub fn new(rate: f64, scope: Scope) -> Self {
-        Self { rate, scope, tickets: 0, average: Vec::new() }
-    }
-
-    /// Adds the network as it is to the average, and prunes that.
-    fn add(&mut self, network: &dyn Surgery) -> Result<()> {
+    /// Adds the network at hand to the average, and prunes the average.
+    fn add(&mut self, network: &dyn MutableTopology) -> Result<()> {
         let gpu = network.gpu();
         let share = 1.0 / (self.tickets + 1) as f32;
         let mut average = Vec::new();
         for (at, param) in network.model().store().iter().enumerate() {
-            average.push(match (param.weight().sparse(), self.average.get(at)) {
+            let before = self.average.get(at).map(|before| &before.average);
+            let name = param.name().to_owned();
+            let sum = match (param.weight().sparse(), before) {
                 (Some(weight), Some(Average::Sparse(before))) => {
                     Average::Sparse(superpose(gpu, before, weight, share)?)
                 }
-                // The first ticket is the average of itself.
+                // The average of one ticket is the ticket.
                 (Some(weight), _) => Average::Sparse(superpose(gpu, weight, weight, 1.0)?),
                 (None, Some(Average::Dense(before))) => {
                     Average::Dense(blended(gpu, param.values(), before, share)?)
                 }
                 (None, _) => Average::Dense(blended(gpu, param.values(), param.values(), 1.0)?),
-            });
+            };
+            average.push(Named { name, average: sum });
         }
         self.average = average;
         self.tickets += 1;
         self.prune(network)
     }
 
-    /// The average keeps as many blocks as the network may have, wherever its magnitudes are largest.
-    fn prune(&mut self, network: &dyn Surgery) -> Result<()> {
+    /// Prunes the average to the number of blocks that the run's sparsity allows, those with the largest sum of |w|.
+    fn prune(&mut self, network: &dyn MutableTopology) -> Result<()> {
         let gpu = network.gpu();
-        let budget = match self.scope {
+        let budget = match self.options.scope {
             Scope::Global => Budget::Global(network.targets().iter().sum()),
             Scope::Layer => Budget::PerLayer(network.targets().to_vec()),
         };
         let averages = network.model().store().iter().zip(&self.average);
         let sparse: Vec<(ParamId, BlockMatrix)> = averages
-            .filter_map(|(param, average)| match average {
+            .filter_map(|(param, named)| match &named.average {
                 Average::Sparse(matrix) => Some((param.id(), matrix.clone())),
                 Average::Dense(_) => None,
             })
@@ -103,27 +143,24 @@ impl SupTickets {
             ops::score_values(rec, matrix, None, scores, ValueScore::Abs)
         })?;
         for ((param, matrix), (set, nnz)) in sparse.iter().zip(chosen) {
-            if nnz == 0 {
-                let layer = network.model().store().get(*param).layer();
-                let reason =
-                    format!("sup-tickets leaves {layer} with no block; with the scope layer none is emptied");
-                return Err(Error::Config { option: "sparsity", reason });
-            }
+            budget.expect_blocks(&self.name(), network, *param, nnz)?;
             let pattern = matrix.pattern().sized_like(gpu, nnz)?;
-            self.average[param.index()] = Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
+            self.average[param.index()].average =
+                Average::Sparse(brought_to(gpu, &pattern, &set, matrix, None)?);
         }
         Ok(())
     }
 
-    /// The network becomes the average.
-    fn install(&self, network: &mut dyn Surgery) -> Result<()> {
+    /// Makes the average the network.
+    fn install(&self, network: &mut dyn MutableTopology) -> Result<()> {
         let gpu = network.gpu().clone();
-        for (id, average) in network.model().graph().ids().collect::<Vec<_>>().into_iter().zip(&self.average) {
-            let values = match average {
+        let ids: Vec<ParamId> = network.model().graph().ids().collect();
+        for (id, named) in ids.into_iter().zip(&self.average) {
+            let values = match &named.average {
                 Average::Sparse(matrix) => {
                     let set = members(&gpu, matrix.pattern())?;
                     network.reshape(id, &set, matrix.pattern().nnz())?;
-                    // A reshaped layer has its slots in the order of the grid, as the average has.
+                    // Slots of a reshaped layer and of the average are both in the order of the grid.
                     matrix.values()
                 }
                 Average::Dense(values) => values,
@@ -186,36 +223,52 @@ fn brought_to(
     let second = match b {
         Some((b, weights)) => {
             ops::map_pattern(&mut rec, b.pattern(), &map_b)?;
-            Some((Source { values: b.values(), map: &map_b }, weights))
+            Some((RemapSource { values: b.values(), map: &map_b }, weights))
         }
         None => None,
     };
-    ops::remap_blocks(&mut rec, Source { values: a.values(), map: &map_a }, second, &out)?;
+    ops::remap_blocks(&mut rec, RemapSource { values: a.values(), map: &map_a }, second, &out)?;
     gpu.run(&rec.finish()?)?;
     Ok(out)
 }
 
 impl Method for SupTickets {
-    fn share(&self, updates: &Updates, clock: Clock) -> Option<f64> {
+    fn updates(&self) -> Option<&Updates> {
+        Some(&self.options.updates)
+    }
+
+    fn score_rows(&self) -> Option<usize> {
+        self.options.score_rows
+    }
+
+    fn measures_gradients(&self) -> bool {
+        true
+    }
+
+    fn has_phases(&self) -> bool {
+        true
+    }
+
+    fn share(&self, clock: Clock) -> Option<f64> {
         match in_cycle(clock) {
-            None => updates.at(clock),
+            None => self.options.updates.at(clock),
             Some(0.0) => Some(LEAP),
             Some(_) => None,
         }
     }
 
-    fn update(&self, rec: &mut Recorder<'_>, site: &Site<'_>) -> Result<()> {
-        Rigl.update(rec, site)
+    fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<()> {
+        rigl::exchange(rec, layer)
     }
 
     fn learning_rate(&self, rate: f32, clock: Clock) -> f32 {
         let Some(done) = in_cycle(clock) else { return rate };
         let up = 1.0 - (2.0 * done - 1.0).abs();
-        (self.rate * (RATES[0] + (RATES[1] - RATES[0]) * up)) as f32
+        (clock.learning_rate * (RATES[0] + (RATES[1] - RATES[0]) * up)) as f32
     }
 
-    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        let Moment::EpochEnd { epoch, epochs, .. } = moment else { return Ok(()) };
+    fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
+        let Phase::EpochEnd { epoch, epochs, .. } = phase else { return Ok(()) };
         let [first, length] = phases(epochs);
         let done = epoch + 1;
         if done > first && (done - first).is_multiple_of(length) {
@@ -228,56 +281,59 @@ impl Method for SupTickets {
     }
 
     fn tensors(&self) -> Vec<(String, Saved)> {
-        let of = |(at, average): (usize, &Average)| {
-            let (values, pattern) = match average {
-                Average::Dense(values) => (values, None),
-                Average::Sparse(matrix) => (matrix.values(), Some(matrix.pattern())),
-            };
-            let values = (format!("average.{at}"), Saved::Numbers(values.clone()));
-            let pattern =
-                pattern.map(|pattern| (format!("average.{at}.pattern"), Saved::Pattern(pattern.clone())));
-            std::iter::once(values).chain(pattern)
+        let saved = |Named { name, average }: &Named| match average {
+            Average::Dense(values) => vec![(format!("average.{name}"), Saved::Numbers(values.clone()))],
+            Average::Sparse(matrix) => vec![
+                (format!("average.{name}"), Saved::Numbers(matrix.values().clone())),
+                (format!("average.{name}.pattern"), Saved::Pattern(matrix.pattern().clone())),
+            ],
         };
-        self.average.iter().enumerate().flat_map(of).collect()
+        self.average.iter().flat_map(saved).collect()
     }
 
     fn memory(&self) -> Value {
-        let blocks: Vec<Option<usize>> = self
-            .average
-            .iter()
-            .map(|average| match average {
-                Average::Dense(_) => None,
-                Average::Sparse(matrix) => Some(matrix.pattern().nnz()),
-            })
-            .collect();
+        let blocks: BTreeMap<&str, Option<usize>> =
+            self.average.iter().map(|named| (named.name.as_str(), named.average.blocks())).collect();
         json!({ "tickets": self.tickets, "blocks": blocks })
     }
 
-    fn recall(&mut self, memory: &Value, network: &mut dyn Surgery) -> Result<()> {
-        let bad = |error: serde_json::Error| Error::Config {
-            option: "method",
-            reason: format!("sup-tickets: {error}"),
-        };
-        let refused = |reason: String| Error::Config {
-            option: "method",
-            reason: format!("sup-tickets: its memory {reason}"),
-        };
+    fn recall(&mut self, memory: &Value, network: &mut dyn MutableTopology) -> Result<()> {
+        let refused =
+            |reason: String| Error::Config { option: "method", reason: format!("sup-tickets: {reason}") };
+        let bad = |error: serde_json::Error| refused(error.to_string());
         self.tickets = serde_json::from_value(memory["tickets"].clone()).map_err(bad)?;
-        let blocks: Vec<Option<usize>> = serde_json::from_value(memory["blocks"].clone()).map_err(bad)?;
+        // Older versions have a list by the parameters' indices.
+        let blocks: BTreeMap<String, Option<usize>> = match &memory["blocks"] {
+            Value::Array(list) => {
+                let blocks = list.iter().enumerate().map(|(at, blocks)| {
+                    Ok((at.to_string(), serde_json::from_value(blocks.clone()).map_err(bad)?))
+                });
+                blocks.collect::<Result<_>>()?
+            }
+            blocks => serde_json::from_value(blocks.clone()).map_err(bad)?,
+        };
+        let by_index = memory["blocks"].is_array();
         let gpu = network.gpu();
         let parameters = network.model().parameters();
         if self.tickets > TICKETS || blocks.len() != if self.tickets > 0 { parameters.len() } else { 0 } {
-            let (tickets, averages) = (self.tickets, blocks.len());
-            let reason = format!(
-                "has {tickets} tickets and averages of {averages} parameters; of {} there are averages once there is one \
-                 of {TICKETS} tickets",
+            return Err(refused(format!(
+                "its state has {} tickets and averages of {} parameters; after the first of at most {TICKETS} tickets there \
+                 are averages of all {} parameters",
+                self.tickets,
+                blocks.len(),
                 parameters.len()
-            );
-            return Err(refused(reason));
+            )));
         }
-        for (parameter, blocks) in parameters.iter().zip(blocks) {
+        if self.tickets == 0 {
+            return Ok(());
+        }
+        for (at, parameter) in parameters.iter().enumerate() {
+            let name = if by_index { at.to_string() } else { parameter.name().to_owned() };
+            let Some(&blocks) = blocks.get(&name) else {
+                return Err(refused(format!("its state has no average of {name}")));
+            };
             let weight = parameter.weight().sparse();
-            self.average.push(match (blocks, weight) {
+            let average = match (blocks, weight) {
                 (Some(nnz), Some(weight)) if (1..=weight.pattern().places()).contains(&nnz) => {
                     let pattern = weight.pattern().sized_like(gpu, nnz)?;
                     Average::Sparse(BlockMatrix::alloc(gpu, Class::Values, "average", &pattern)?)
@@ -290,9 +346,11 @@ impl Method for SupTickets {
                     let wanted = weight.map_or("is not sparse".to_owned(), |weight| {
                         format!("may have 1 to {}", weight.pattern().places())
                     });
-                    return Err(refused(format!("has {found} of {}, which {wanted}", parameter.name())));
+                    let reason = format!("its state has {found} of {}, which {wanted}", parameter.name());
+                    return Err(refused(reason));
                 }
-            });
+            };
+            self.average.push(Named { name, average });
         }
         Ok(())
     }

@@ -1,42 +1,58 @@
 //! SynFlow (Tanaka et al. 2020).
 
-use super::surgery::keep_by;
-use super::{Budget, Method, Moment, Scope, Surgery};
-use crate::Result;
+use serde::{Deserialize, Serialize};
+
+use super::{Budget, Method, MutableTopology, Phase, Scope, keep_by};
 use crate::gpu::{Class, Recorder, Tensor};
-use crate::graph::{Network, Param, Precision, Weight};
+use crate::graph::{Graph, Network, Param, Precision, Weight};
 use crate::ops::{self, ValueScore};
 use crate::sparse::BlockMatrix;
+use crate::{Error, Result};
 
-/// Rounds in which the density falls from 1 to what is wanted, by the same factor each.
+/// Rounds in which the density falls from 1 to its target, each by one factor.
 const ROUNDS: i32 = 100;
 
-/// Starts with every block and prunes without data: in a network of the weights' magnitudes and no activation, a weight
-/// counts for what flows through it from inputs of 1 to the sum of the outputs.
-#[derive(Debug)]
+/// Starts with every block and prunes without data: in a linear network of the weights' magnitudes, the score of a weight is the
+/// flow through it from inputs of 1 to the sum of the outputs, |w| times its gradient.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SynFlow {
-    /// Whose blocks compete.
+    /// Scope of pruning.
     pub scope: Scope,
 }
 
 impl Method for SynFlow {
+    fn name(&self) -> String {
+        "synflow".to_owned()
+    }
+
+    fn accepts(&self, graph: &Graph) -> Result<()> {
+        let Some(node) = graph.nonlinear() else { return Ok(()) };
+        let reason = format!("synflow follows the flow through linear layers, and {node} is none");
+        Err(Error::Config { option: "method", reason })
+    }
+
+    fn measures_gradients(&self) -> bool {
+        true
+    }
+
     fn stored_sparsity(&self, _sparsity: f64) -> f64 {
         0.0
     }
 
-    fn operate(&mut self, moment: Moment, network: &mut dyn Surgery) -> Result<()> {
-        let Moment::Start { .. } = moment else { return Ok(()) };
+    fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
+        let Phase::Start { .. } = phase else { return Ok(()) };
         let places: usize = network.sparse_layers().iter().map(|(_, weight)| weight.pattern().places()).sum();
         let target: usize = network.targets().iter().sum();
         let mut stored = places;
         for round in 1..=ROUNDS {
             let density = (target as f64 / places as f64).powf(f64::from(round) / f64::from(ROUNDS));
             let count = (density * places as f64).round() as usize;
-            // A round that would drop nothing would change nothing.
+            // A round that drops no block needs no pass.
             if count < stored {
                 let flow = flow(network)?;
                 let budget = Budget::new(self.scope, count, network);
-                keep_by(network, &budget, &|rec, _, (layer, _), scores| {
+                keep_by(self, network, &budget, &|rec, _, (layer, _), scores| {
                     let layer = flow.store().get(layer);
                     let (Weight::Sparse(weight), grad) = (layer.weight(), layer.grads()) else {
                         return Ok(());
@@ -50,12 +66,11 @@ impl Method for SynFlow {
     }
 }
 
-/// The network of magnitudes, with its gradients.
-fn flow(network: &dyn Surgery) -> Result<Network> {
+/// The linear network of magnitudes, with its gradients.
+fn flow(network: &dyn MutableTopology) -> Result<Network> {
     let gpu = network.gpu();
-    // Scores of all layers grow alike with the scale of any one of them, so each is scaled to let through what comes in, on
-    // the mean and within a factor of sqrt(2): no product overflows or vanishes. A power of two rounds no weight, so blocks
-    // that are worth the same stay equals.
+    // A factor on one layer scales the scores of all layers alike. So each layer is scaled to pass its mean input within a factor
+    // of sqrt(2), and no product overflows or vanishes. A power of two rounds no weight, so that blocks of equal score stay equal.
     let magnitudes = |param: &Param| -> Result<Tensor> {
         let mut values = gpu.read::<f32>(param.values())?.wait()?;
         let sum = values.iter().map(|w| f64::from(w.abs())).sum::<f64>();
@@ -83,7 +98,7 @@ fn flow(network: &dyn Surgery) -> Result<Network> {
     let flow = Network::with_params(gpu, graph, weights)?;
 
     let mut rec = Recorder::new(gpu);
-    // Features that only pad are no inputs.
+    // Padding of the features is no input.
     let mut ones = vec![1.0; flow.input().len()];
     ones[network.features()..].fill(0.0);
     gpu.write(flow.input(), &ones)?;

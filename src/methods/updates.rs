@@ -1,4 +1,4 @@
-//! When topologies change, and by how much: one schedule for all methods.
+//! Schedule of topology updates.
 
 use std::f64::consts::PI;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Position in a run, and numbers of the run that schedules are computed from.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clock {
     /// The step, from 0.
     pub step: u64,
@@ -15,76 +15,81 @@ pub struct Clock {
     pub per_epoch: u64,
     /// Steps of the run.
     pub steps: u64,
+    /// Full learning rate of the run.
+    pub learning_rate: f64,
 }
 
-/// How often.
+/// Interval of updates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Every {
-    /// After so many steps.
+    /// Number of steps.
     Steps(u64),
-    /// At the last step of every epoch but the last.
+    /// One epoch: updates are at the last step of every epoch but the last.
     Epoch,
 }
 
-/// How the share that changes falls over the run.
+/// Decay of the exchanged share over the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
-    /// It does not.
+    /// No decay.
     Constant,
     /// In a straight line to 0.
     Linear,
-    /// Along half a cosine to 0, as RigL has it.
+    /// Along half a cosine to 0, as in RigL.
     Cosine,
-    /// By the same factor over equal times, to a hundredth.
+    /// Exponentially, to a hundredth.
     Exponential,
 }
 
-/// When updates take place, and the share of a layer's blocks that each exchanges.
+/// Schedule of updates, and the share of a layer's blocks that each exchanges.
 ///
-/// An update after so many steps takes the place of the optimizer's step, as in RigL: the gradients of that step decide what
-/// grows, and change no weight. One at the end of an epoch, as in SET, follows the step, on the same rows.
+/// Updates at an interval of steps replace the optimizer's step, as in RigL: the gradients of that step score growth, and change
+/// no weight. Updates at the end of an epoch follow the step, as in SET, and read its batch.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Updates {
-    /// How often.
+    /// Interval.
     pub every: Every,
-    /// The share of the run before the first.
+    /// Share of the run before the first update.
     pub from: f64,
-    /// The share of the run after which there is none.
+    /// Share of the run after which there are no updates.
     pub until: f64,
-    /// The share of blocks that the first exchanges.
+    /// Share of the blocks that the first update exchanges.
     pub fraction: f64,
-    /// How that share falls.
+    /// Decay of that share.
     pub decay: Decay,
 }
 
 impl Updates {
-    /// RigL's: every 100 steps over three quarters of the run, from 0.3 down along a cosine.
+    /// RigL's schedule: every 100 steps over three quarters of the run, a share of 0.3 that falls along a cosine.
     pub const RIGL: Self =
         Self { every: Every::Steps(100), from: 0.0, until: 0.75, fraction: 0.3, decay: Decay::Cosine };
 
-    /// SET's: once an epoch to the end, 0.3 throughout.
+    /// SET's schedule: once an epoch to the end, a share of 0.3 throughout.
     pub const SET: Self =
         Self { every: Every::Epoch, from: 0.0, until: 1.0, fraction: 0.3, decay: Decay::Constant };
 
-    /// Whether an update takes the place of a step rather than following it.
+    /// CTRE's schedule: SET's with a share of 0.2.
+    pub const CTRE: Self = Self { fraction: 0.2, ..Self::SET };
+
+    /// Whether an update replaces a training step, rather than following it.
     pub fn replace_steps(&self) -> bool {
         matches!(self.every, Every::Steps(_))
     }
 
-    /// The share of blocks that is exchanged now, if an update is due.
+    /// Share of the blocks to exchange at this step, if an update is due.
     pub fn at(&self, clock: Clock) -> Option<f64> {
         self.due(clock).then(|| self.share(clock))
     }
 
-    /// Which update is due now, from 0, and how many the run has.
-    pub fn turn(&self, clock: Clock) -> [u64; 2] {
+    /// Number of updates before this step, and in the run.
+    pub fn counts(&self, clock: Clock) -> [u64; 2] {
         let due = |until| (0..until).filter(|&step| self.due(Clock { step, ..clock })).count() as u64;
         [due(clock.step), due(clock.steps)]
     }
 
-    fn due(&self, Clock { step, per_epoch, steps }: Clock) -> bool {
+    fn due(&self, Clock { step, per_epoch, steps, .. }: Clock) -> bool {
         let share = step as f64 / steps.max(1) as f64;
         let turn = match self.every {
             Every::Steps(every) => step > 0 && step.is_multiple_of(every),
@@ -105,7 +110,7 @@ impl Updates {
             }
     }
 
-    /// Refuses what makes no sense, each by name.
+    /// Refuses numbers that make no sense.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -170,10 +175,10 @@ mod tests {
     use super::*;
 
     fn at(step: u64) -> Clock {
-        Clock { step, per_epoch: 90, steps: 1000 }
+        Clock { step, per_epoch: 90, steps: 1000, learning_rate: 0.1 }
     }
 
-    /// `int(nnz * alpha / 2 * (1 + cos(pi t / t_end)))`, as RigL's code has it.
+    /// `int(nnz * alpha / 2 * (1 + cos(pi t / t_end)))` of RigL's code.
     #[test]
     fn rigls_share_is_the_published_one() {
         let updates = Updates::RIGL;
@@ -188,11 +193,11 @@ mod tests {
         let due =
             |updates: Updates| (0..1000).filter(|&step| updates.at(at(step)).is_some()).collect::<Vec<_>>();
         assert_eq!(due(Updates::RIGL), [100, 200, 300, 400, 500, 600, 700]);
-        assert_eq!(Updates::RIGL.turn(at(300)), [2, 7]);
+        assert_eq!(Updates::RIGL.counts(at(300)), [2, 7]);
         assert_eq!(due(Updates { from: 0.3, until: 0.5, ..Updates::RIGL }), [300, 400]);
         assert_eq!(due(Updates::SET)[..2], [89, 179]);
         // Not after the last epoch.
-        let short = |step| Clock { step, per_epoch: 90, steps: 180 };
+        let short = |step| Clock { steps: 180, ..at(step) };
         assert_eq!((0..180).filter(|&step| Updates::SET.at(short(step)).is_some()).count(), 1);
     }
 

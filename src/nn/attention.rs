@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Linear, Module};
 use super::module::single;
+use super::{Linear, Module};
 use crate::gpu::{DType, Recorder};
 use crate::graph::{Backward, Blocks, Buffer, Forward, Graph, Input, Node, Output, Value, Wiring};
 use crate::{Error, Result, ops};
@@ -83,7 +83,8 @@ impl Node for AttentionNode {
     // CONTRACT: `grad` is the gradient of the loss by the mean values that attention gives.
     fn backward(&self, rec: &mut Recorder<'_>, pass: &mut Backward<'_>) -> Result<()> {
         let Some(dx) = pass.input_grad(0) else { return Ok(()) };
-        let (grad, deltas, attention) = (pass.output_grad(0), pass.buffer("deltas")?, self.tensors(pass.forward())?);
+        let (grad, deltas, attention) =
+            (pass.output_grad(0), pass.buffer("deltas")?, self.tensors(pass.forward())?);
         ops::attention_queries(rec, attention, grad, deltas, dx.tensor)?;
         ops::attention_keys(rec, attention, grad, deltas, dx.tensor)
     }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Module;
-use crate::data::Rows;
-use crate::graph::{Graph, Precision};
 use crate::gpu::DType;
+use crate::graph::{Graph, Precision};
 use crate::{Error, Result};
 
 /// Rows that a composed network reads.
@@ -24,6 +23,8 @@ pub enum Row {
 pub struct Composed {
     seed: u64,
     row: Row,
+    /// Name of the objective that the network is trained on.
+    objective: String,
     sparsity: Option<f64>,
     /// [`Graph::describe`] of the network.
     graph: serde_json::Value,
@@ -33,21 +34,28 @@ pub struct Composed {
 
 impl PartialEq for Composed {
     fn eq(&self, other: &Self) -> bool {
-        (self.seed, self.row, &self.graph) == (other.seed, other.row, &other.graph)
+        (self.seed, self.row, &self.objective, &self.graph)
+            == (other.seed, other.row, &other.objective, &other.graph)
     }
 }
 
 impl Composed {
-    /// A network of this module, for rows of this kind.
+    /// A network of this module, for rows of this kind, to be trained on the objective of this name.
     ///
     /// # Errors
     /// [`Error::Argument`] where the shapes of the modules don't fit each other or the rows.
-    pub fn new(module: impl Module + 'static, row: Row, seed: u64) -> Result<Self> {
-        let mut composed =
-            Self { seed, row, sparsity: None, graph: serde_json::Value::Null, module: Some(Arc::new(module)) };
+    pub fn new(module: impl Module + 'static, row: Row, seed: u64, objective: &str) -> Result<Self> {
+        let (graph, module) = (serde_json::Value::Null, Some(Arc::new(module) as Arc<dyn Module>));
+        let objective = objective.to_owned();
+        let mut composed = Self { seed, row, objective, sparsity: None, graph, module };
         let graph = composed.graph(1, Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
+    }
+
+    /// Rows that the network reads.
+    pub fn row(&self) -> Row {
+        self.row
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -104,24 +112,11 @@ impl Composed {
     /// [`Error::Config`] where the two are not the same network.
     pub fn adopt(&mut self, other: &Self) -> Result<()> {
         if self != other {
-            let reason = "the network that was composed differs from the checkpoint's in its graph, rows or seed";
+            let reason = "the network that was composed differs from the checkpoint's in its graph, rows, objective or seed";
             return Err(Error::Config { option: "model", reason: reason.to_owned() });
         }
         self.module.clone_from(&other.module);
         Ok(())
-    }
-
-    /// Refuses rows of another kind: the words for what is wanted, and what was found.
-    pub(super) fn expect_rows(&self, rows: &Rows) -> std::result::Result<(), (String, String)> {
-        let words = |row| match row {
-            Row::Features(features) => format!("{features} features"),
-            Row::Window(context) => format!("windows of {context} characters"),
-        };
-        let found = match rows {
-            Rows::Table(table) => Row::Features(table.width()),
-            Rows::Text(text) => Row::Window(text.context()),
-        };
-        if found == self.row { Ok(()) } else { Err((words(self.row), words(found))) }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::{Composed, LmConfig, MlpConfig, MoeConfig};
-use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::graph::{FanIn, Graph, Layer, Network, Precision, Start};
 use crate::sparse::Topology;
@@ -106,42 +105,6 @@ impl ModelConfig {
     /// As [`ModelConfig::graph`].
     pub fn layers(&self) -> Result<Vec<Layer>> {
         Ok(self.graph(1, Precision::F32)?.layers())
-    }
-
-    /// Refuses data that the network is not made for.
-    ///
-    /// # Errors
-    /// [`Error::Config`].
-    pub fn expect_data(&self, data: &Dataset) -> Result<()> {
-        let bad = |wanted: String, found: String| {
-            let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
-            Err(Error::Config { option: "data", reason })
-        };
-        for (rows, part) in [(&data.train, "training"), (&data.test, "test")] {
-            if let Some(label) = rows.largest_label().filter(|&label| label as usize >= data.classes) {
-                return bad(format!("{} classes", data.classes), format!("a {part} row of class {label}"));
-            }
-        }
-        match (self, &data.train) {
-            (Self::Mlp(config), Rows::Table(table)) => {
-                let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
-                let words = |(features, classes)| format!("{features} features and {classes} classes");
-                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
-            }
-            (Self::Lm(config), Rows::Text(text)) => {
-                let words = |characters: usize| format!("windows of {characters} characters");
-                if config.context != text.context() {
-                    return bad(words(config.context), words(text.context()));
-                }
-                let words =
-                    |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
-                let [wanted, found] = [&config.vocabulary, &data.vocabulary];
-                if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
-            }
-            (Self::Composed(composed), rows) => composed.expect_rows(rows).or_else(|(wanted, found)| bad(wanted, found)),
-            (Self::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
-            (Self::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
-        }
     }
 
     /// Blocks of each matrix at a sparsity; 0 for dense ones.

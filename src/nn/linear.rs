@@ -6,8 +6,8 @@ use super::Module;
 use super::module::single;
 use crate::gpu::Recorder;
 use crate::graph::{
-    Backward, Blocks, Buffer, Forward, Fused, Graph, Init, Input, Node, Output, PRE, ParamSpec, Side, Signals, Value,
-    Wiring,
+    Backward, Blocks, Buffer, Forward, Fused, Graph, Init, Input, Node, Output, PRE, ParamSpec, Side,
+    Signals, Value, Wiring,
 };
 use crate::ops::{self, Activation, Dropout};
 use crate::random::{Key, Stream};
@@ -79,7 +79,12 @@ impl Module for Linear {
         let op = graph.name("linear");
         let [rows, found] = graph.matrix(&op, x)?;
         if found != self.inputs {
-            return Err(Error::argument(op, "input", format!("of width {}", self.inputs), format!("of width {found}")));
+            return Err(Error::argument(
+                op,
+                "input",
+                format!("of width {}", self.inputs),
+                format!("of width {found}"),
+            ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::argument(op, "dropout", "in [0, 1)", self.dropout));

@@ -123,7 +123,9 @@ impl LmConfig {
         let x = add(graph, x, attended)?;
         let normed = graph.scope("norm_2", |graph| Norm.apply(graph, x))?;
         let fed = graph.scope("feed", |graph| match &self.experts {
-            None => FeedForward { width, hidden: self.hidden, activation, sparse, variance }.apply(graph, normed),
+            None => {
+                FeedForward { width, hidden: self.hidden, activation, sparse, variance }.apply(graph, normed)
+            }
             Some(config) => {
                 let (config, block, sequence) = (config.clone(), self.block, self.context);
                 let moe = Moe { config, activation, block, sparse, width, sequence, variance };

@@ -21,7 +21,8 @@ impl Module for Norm {
         let x = single(graph, inputs)?;
         let [rows, width] = graph.matrix(&graph.name("norm"), x)?;
         let gain = graph.param(ParamSpec::new("weight", &[width], Init::Constant(1.0)))?;
-        let output = Output::new(graph.name("output"), &[rows, width]).of(graph.operand()).units(Units::Of(x));
+        let output =
+            Output::new(graph.name("output"), &[rows, width]).of(graph.operand()).units(Units::Of(x));
         let wiring = Wiring {
             inputs: vec![Input::new(x).of(DType::F32).kept().accumulates()],
             outputs: vec![output],

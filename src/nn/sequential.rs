@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::module::single;
 use super::Module;
+use super::module::single;
 use crate::Result;
 use crate::graph::{Graph, Value};
 

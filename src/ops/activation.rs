@@ -1,4 +1,4 @@
-//! Activations on their own: `shaders/activation/`, twins in [`reference::activation`](crate::reference::activation).
+//! Standalone activations: `shaders/activation/`, twins in [`reference::activation`](crate::reference::activation).
 //!
 //! Inside a network they are fused into the matmuls; see [`Epilogue`](super::Epilogue).
 
@@ -8,7 +8,7 @@ use super::{Activation, Dropping, elementwise, float_type};
 use crate::Result;
 use crate::gpu::{Args, DType, Key, Recorder, Tensor};
 
-/// Records `out = dropout(activation(pre))`; both of one shape, and f32 or f16.
+/// Records `out = dropout(activation(pre))`, elementwise. Both tensors have one shape and one type, f32 or f16.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes or types differ.
@@ -24,7 +24,8 @@ pub fn activation_forward(
     record(rec, op, "forward", &[("pre", pre), ("out", out)], activation, dropout)
 }
 
-/// Records `out = grad * activation'(pre)`, through the dropout of the forward pass; all of one shape, and f32 or f16.
+/// Records `out = grad * activation'(pre)` through the forward pass's dropout, elementwise. All tensors have one
+/// shape and one type, f32 or f16.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes or types differ.
@@ -60,13 +61,13 @@ fn record(
         for ((name, _), view) in tensors.iter().zip(&views) {
             args = args.tensor(name, view);
         }
-        // Only a draw depends on where in the whole an element stands.
+        // Only dropout draws depend on an element's index in the whole tensor.
         let drawn = dropout.is_some() && !window.is_whole();
         if drawn {
             args = args.size(op, "first", window.start)?;
         }
         let args = bind_activation(op, args, activation, dropout)?;
-        rec.dispatch(&key.clone().with("window", drawn), &args, elementwise(window.count))?;
+        rec.record(&key.clone().with("window", drawn), &args, elementwise(window.count))?;
     }
     Ok(())
 }

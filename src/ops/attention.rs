@@ -1,52 +1,53 @@
 //! Causal self-attention: `shaders/attention/`, twins in
 //! [`reference::attention_forward`](crate::reference::attention_forward) and its neighbours.
 //!
-//! The softmax is taken on the way and its probabilities are never stored (Milakov and Gimelshein, "Online normalizer
-//! calculation for softmax", 2018; Dao et al., "FlashAttention", NeurIPS 2022): the backward pass has them again from the
-//! logarithm of their sum.
+//! Online softmax: probabilities are never stored (Milakov and Gimelshein, "Online normalizer calculation for
+//! softmax", 2018; Dao et al., "FlashAttention", NeurIPS 2022). The backward pass recomputes them from the
+//! log-sum-exp of each query.
 
 use super::embed::whole_sequences;
 use super::windows::{Window, Windows};
 use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
 use crate::{Error, Result};
 
-/// The widths that a head may have. Each is a kernel of its own, which keeps whole rows of a head in registers: with 64 the
-/// backward pass is short of them on GPUs.
+/// Supported head widths. Each is a kernel of its own that holds whole head rows in registers; at 64 the backward
+/// pass spills registers on GPUs.
 pub const HEADS: [usize; 4] = [8, 16, 32, 64];
 
-/// Invocations of one workgroup.
+/// Invocations per workgroup.
 const LANES: usize = 32;
 
-/// What a forward pass reads and writes, and the backward pass reads.
+/// Tensors of the forward pass, which the backward pass reads again.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
-    /// Queries, keys and values, `[tokens, 3 * width]`: all queries of a token, then all keys, then all values, each with
-    /// the columns of a head next to each other. Sequences follow each other.
+    /// Queries, keys and values, `[tokens, 3 * width]`: per token all queries, then all keys, then all values, each
+    /// with the columns of a head contiguous. Sequences are contiguous.
     pub qkv: &'a Tensor,
-    /// For each query the mean of the values, `[tokens, width]`.
+    /// Attention output, `[tokens, width]`: the softmax-weighted mean of the values.
     pub out: &'a Tensor,
-    /// For each query the logarithm of the sum of the exponentials, `[tokens, heads]`.
+    /// Log-sum-exp of each query's scores, `[tokens, heads]`.
     pub lse: &'a Tensor,
-    /// Tokens of one sequence.
+    /// Tokens per sequence.
     pub context: usize,
 }
 
-/// Records attention: each query of a sequence and the keys up to its own, weighed by the softmax of their products over
-/// `sqrt(width / heads)`. A sequence's results have the same bits wherever it stands in a batch.
+/// Records the forward pass: `out = softmax(q * k / sqrt(width / heads)) * v`, each query over the keys up to its own
+/// position. A sequence's results have the same bits at any position of a batch.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit, the last sequence is not whole, or the width of a head is none of [`HEADS`].
+/// [`Error::Argument`] where shapes do not fit, the last sequence is incomplete, or the head width is not one of
+/// [`HEADS`].
 pub fn attention_forward(rec: &mut Recorder<'_>, attention: Attention<'_>) -> Result<()> {
     let call = Call::new("attention.forward", "forward", attention)?;
     let tensors = [("qkv", attention.qkv), ("out", attention.out), ("lse", attention.lse)];
     call.record(rec, &tensors)
 }
 
-/// Records the gradient of the queries, into the first third of `dqkv[tokens, 3 * width]`, from `grad[tokens, width]` of
-/// the output. `delta[tokens, heads]` gets the product of each head's output and its gradient.
+/// Records the gradient of the queries into the first third of `dqkv[tokens, 3 * width]`, from the output's gradient
+/// `grad[tokens, width]`. Also writes `delta[tokens, heads]`, the dot product of each head's output and gradient.
 ///
 /// # Errors
-/// As [`attention_forward`].
+/// Like [`attention_forward`].
 pub fn attention_queries(
     rec: &mut Recorder<'_>,
     attention: Attention<'_>,
@@ -61,11 +62,11 @@ pub fn attention_queries(
     call.record(rec, &[&[("qkv", qkv), ("out", out), ("lse", lse)], &others[..]].concat())
 }
 
-/// Records the gradients of the keys and the values, into the other two thirds of `dqkv[tokens, 3 * width]`, with the
-/// `delta` that [`attention_queries`] has left.
+/// Records the gradients of keys and values into the second and last third of `dqkv[tokens, 3 * width]`. Reads the
+/// `delta` that [`attention_queries`] writes.
 ///
 /// # Errors
-/// As [`attention_forward`].
+/// Like [`attention_forward`].
 pub fn attention_keys(
     rec: &mut Recorder<'_>,
     attention: Attention<'_>,
@@ -79,14 +80,14 @@ pub fn attention_keys(
     call.record(rec, &[("qkv", qkv), ("lse", lse), ("grad", grad), ("delta", delta), ("dqkv", dqkv)])
 }
 
-/// One of the kernels, and sizes that fit each other.
+/// One attention kernel with validated shapes.
 struct Call<'a> {
     op: &'static str,
     name: &'static str,
     attention: Attention<'a>,
     sequences: usize,
     heads: usize,
-    /// Columns of one head.
+    /// Columns per head.
     head: usize,
 }
 
@@ -98,7 +99,7 @@ impl<'a> Call<'a> {
         lse.expect_shape(op, "lse", &[tokens, heads])?;
         let packed = width.saturating_mul(3);
         qkv.expect_shape(op, "qkv", &[tokens, packed])?;
-        // The gradients of keys need no output, but it belongs to what they need.
+        // The key gradients do not read the output, but it must be on the same device as their operands.
         out.expect_beside(op, "out", qkv)?;
         whole_sequences(op, tokens, context)?;
         if heads == 0 || !HEADS.iter().any(|head| heads.checked_mul(*head) == Some(width)) {
@@ -114,7 +115,7 @@ impl<'a> Call<'a> {
         dqkv.expect_shape(self.op, "dqkv", self.attention.qkv.shape())
     }
 
-    /// Sequences have nothing to do with each other, so windows are of whole ones.
+    /// Records one dispatch per window. Windows hold whole sequences, which are independent.
     fn record(&self, rec: &mut Recorder<'_>, tensors: &[(&'static str, &Tensor)]) -> Result<()> {
         let windows = Windows::new(rec.gpu(), self.sequences);
         for window in tensors.iter().fold(windows, |windows, (_, tensor)| windows.over(tensor)).cut() {
@@ -136,7 +137,7 @@ impl<'a> Call<'a> {
             .size(self.op, "heads", self.heads)?
             .f32("scale", 1.0 / (self.head as f32).sqrt());
         for ((name, _), view) in tensors.iter().zip(&views) {
-            // The shaders index with 32 bits.
+            // Shaders index with 32 bits.
             if u32::try_from(view.len()).is_err() {
                 return Err(Error::argument(self.op, name, "below 2^32 elements", view.len()));
             }
@@ -146,12 +147,12 @@ impl<'a> Call<'a> {
         let tiles = self.attention.context.div_ceil(LANES * rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
         let key = Key::new("attention", self.name).block(self.head).with("several", rows > 1);
-        rec.dispatch(&key, &args, workgroups)
+        rec.record(&key, &args, workgroups)
     }
 }
 
-/// Rows of one invocation, as `ROWS` in the shader. Results have the same bits whatever they are. As with matmuls, what
-/// suits a driver that runs on the CPU does not suit GPUs.
+/// Rows per invocation, `ROWS` in the shader; results are bit-identical for any number. CPU drivers profit from
+/// several; GPUs do not.
 fn rows_owned(gpu: &Gpu, head: usize) -> usize {
     let several = match gpu.forced_variant() {
         Some(variant) => variant == Variant::Lane,

@@ -1,4 +1,5 @@
-//! Sets of blocks, a bit per place in the grid: `shaders/bits/`, twins in [`reference::bits`](crate::reference::bits).
+//! Bit sets of blocks, one bit per grid position: `shaders/bits/`, twins in
+//! [`reference::bits`](crate::reference::bits).
 
 use super::{elementwise, fill};
 use crate::Result;
@@ -6,7 +7,7 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::reference::SetOp;
 use crate::sparse::Pattern;
 
-/// Records `out = a op b`. The three are different tensors of one shape.
+/// Records `out = a op b`, for three distinct tensors of one shape.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
@@ -16,19 +17,19 @@ pub fn combine(rec: &mut Recorder<'_>, a: &Tensor, b: &Tensor, op: SetOp, out: &
     out.expect_shape(name, "out", a.shape())?;
     let key = Key::new("bits", "combine").with("or", op == SetOp::Or).with("and_not", op == SetOp::AndNot);
     let args = Args::new().tensor("a", a).tensor("b", b).tensor("out", out).size(name, "n", a.len())?;
-    rec.dispatch(&key, &args, elementwise(a.len()))
+    rec.record(&key, &args, elementwise(a.len()))
 }
 
-/// Records that the first word of `out` becomes the number of members of `set`, or grows by it where `add`.
+/// Records the population count of `set`, stored in the first word of `out`, or added to it where `add`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where types do not fit.
 pub fn count(rec: &mut Recorder<'_>, set: &Tensor, out: &Tensor, add: bool) -> Result<()> {
     let args = Args::new().tensor("members", set).tensor("out", out).size("bits.count", "n", set.len())?;
-    rec.dispatch(&Key::new("bits", "count").with("add", add), &args, 1)
+    rec.record(&Key::new("bits", "count").with("add", add), &args, 1)
 }
 
-/// Records that `set` becomes the set of a pattern's stored blocks.
+/// Records that `set` becomes the set of the pattern's stored blocks.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if the set is of another grid.
@@ -37,12 +38,12 @@ pub fn present(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor) -> Resul
     add_present(rec, pattern, set)
 }
 
-/// Records that a pattern's stored blocks become members of `set`, besides those that are.
+/// Records the union of `set` with the pattern's stored blocks, in place.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if the set is of another grid.
 pub fn add_present(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor) -> Result<()> {
     set.expect_shape("bits.present", "set", &[pattern.places().div_ceil(32)])?;
     let args = Args::new().tensor("topology", pattern.packed()).tensor("members", set);
-    rec.dispatch(&Key::new("bits", "present"), &args, elementwise(pattern.nnz()))
+    rec.record(&Key::new("bits", "present"), &args, elementwise(pattern.nnz()))
 }

@@ -1,4 +1,4 @@
-//! Values that follow a pattern: `shaders/blocks/`, twins in [`reference::blocks`](crate::reference::blocks).
+//! Block values that follow a pattern: `shaders/blocks/`, twins in [`reference::blocks`](crate::reference::blocks).
 
 use super::windows::Windows;
 use super::{Step, elementwise};
@@ -7,33 +7,33 @@ use crate::random;
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
-/// What the values of new blocks are.
+/// Initial values of newly grown blocks.
 #[derive(Debug, Clone)]
-pub enum Fresh {
-    /// 0.
+pub enum BlockInit {
+    /// Zero.
     Zero,
-    /// 0, but uniform within +- a limit in [silent](super::score_silent) rows of blocks: where units pass no gradient on, as behind a
-    /// ReLU without any input, weights of 0 would stay 0.
+    /// Uniform within +- `limit` in [silent](super::score_silent) block rows, 0 elsewhere. Units without gradient,
+    /// such as those behind a ReLU with no input, could not leave 0 otherwise.
     Reviving {
-        /// `u32[row_blocks]`: 1 for silent rows of blocks, 0 for others.
+        /// `u32[row_blocks]`: 1 for silent block rows, 0 for others.
         silent: Tensor,
-        /// The limit.
+        /// Bound of the uniform distribution.
         limit: f32,
-        /// Key of the draws; the step is part of each.
+        /// Key of the draws, which also depend on the step.
         key: random::Key,
     },
-    /// Uniform within +- a limit.
+    /// Uniform within +- `limit`.
     Uniform {
-        /// The limit.
+        /// Bound of the uniform distribution.
         limit: f32,
-        /// Where the draws come from; the step is part of each.
+        /// Key of the draws, which also depend on the step.
         key: random::Key,
     },
 }
 
-/// Records that the values of the blocks which have come since weights last moved are renewed. `values` is
-/// `[nnz, block, block]`: a weight, or a part of its optimizer's state. `born` is what
-/// [`swap_pattern`](super::swap_pattern) wrote. Nothing changes where the step has a [scale](Step::scale) and is skipped.
+/// Records the initialisation of blocks grown since the last weight update. `values` is `[nnz, block, block]`: a
+/// weight, or part of its optimizer state. `born` is written by [`swap_pattern`](super::swap_pattern). With a [loss
+/// scale](Step::scale), nothing changes in a skipped step.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -42,20 +42,20 @@ pub fn renew_blocks(
     pattern: &Pattern,
     values: &Tensor,
     born: &Tensor,
-    with: &Fresh,
+    with: &BlockInit,
     step: &Step,
 ) -> Result<()> {
     let op = "blocks.renew";
     values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
     born.expect_shape(op, "born", &[pattern.nnz()])?;
     let drawn = match with {
-        Fresh::Zero => None,
-        Fresh::Reviving { limit, key, .. } | Fresh::Uniform { limit, key } => Some((*limit, *key)),
+        BlockInit::Zero => None,
+        BlockInit::Reviving { limit, key, .. } | BlockInit::Uniform { limit, key } => Some((*limit, *key)),
     };
     let key = Key::new("blocks", "renew")
         .block(pattern.block())
         .with("uniform", drawn.is_some())
-        .with("reviving", matches!(with, Fresh::Reviving { .. }))
+        .with("reviving", matches!(with, BlockInit::Reviving { .. }))
         .with("scaled", step.scale().is_some());
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
@@ -76,33 +76,34 @@ pub fn renew_blocks(
                 .u32("key_0", random.0[0])
                 .u32("key_1", random.0[1]);
         }
-        if let Fresh::Reviving { silent, .. } = with {
+        if let BlockInit::Reviving { silent, .. } = with {
             silent.expect_shape(op, "silent", &[pattern.row_blocks()])?;
             args = args.tensor("silent", silent);
         }
-        rec.dispatch(&key, &args, elementwise(rows))?;
+        rec.record(&key, &args, elementwise(rows))?;
     }
     Ok(())
 }
 
-/// Values of one pattern, to be brought to another.
+/// Block values of an old pattern, for [`remap_blocks`].
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub struct RemapSource<'a> {
     /// `[nnz, block, block]` of the old pattern.
     pub values: &'a Tensor,
-    /// The old pattern's [map](super::map_pattern). A slot that `values` do not have stands for no block.
+    /// The old pattern's slot [map](super::map_pattern). Slots past the end of `values` count as missing blocks.
     pub map: &'a Tensor,
 }
 
-/// Records that `out` gets its blocks from `a`; those that the old pattern lacks become 0. With a second source and
-/// weights, `out = weight_a * a + weight_b * b`. The values of each source must fit one binding; those of `out` need not.
+/// Records the transfer of block values to the pattern of `out`: blocks missing from `a` become 0. With a second
+/// source and weights, `out = weight_a * a + weight_b * b`. Each source's values must fit one binding; those of `out`
+/// need not.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
 pub fn remap_blocks(
     rec: &mut Recorder<'_>,
-    a: Source<'_>,
-    b: Option<(Source<'_>, [f32; 2])>,
+    a: RemapSource<'_>,
+    b: Option<(RemapSource<'_>, [f32; 2])>,
     out: &BlockMatrix,
 ) -> Result<()> {
     let op = "blocks.remap";
@@ -137,13 +138,13 @@ pub fn remap_blocks(
                 .f32("weight_b", weight_b)
                 .size(op, "slots_b", b.values.shape()[0])?;
         }
-        rec.dispatch(&key, &args, elementwise(quads))?;
+        rec.record(&key, &args, elementwise(quads))?;
     }
     Ok(())
 }
 
-/// Records that `born`, a word per slot of `pattern`, gets the births of the blocks that the old pattern had, from `before`
-/// through its [map](super::map_pattern); of the others it becomes `now`.
+/// Records the transfer of birth steps: `born`, one word per slot of `pattern`, is read from `before` through the old
+/// pattern's [map](super::map_pattern), and is `now` for blocks that the old pattern lacks.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -166,19 +167,24 @@ pub fn remap_births(
         .size(op, "n", born.len())?
         .size(op, "slots", before.len())?
         .u32("now", now);
-    rec.dispatch(&Key::new("blocks", "births"), &args, elementwise(born.len()))
+    rec.record(&Key::new("blocks", "births"), &args, elementwise(born.len()))
 }
 
-/// Records that the blocks of `values` (`[nnz, block, block]`) outside the set `awake` become 0.
+/// Records that the blocks of `values` (`[nnz, block, block]`) outside the set `active` become 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
-pub fn rest_blocks(rec: &mut Recorder<'_>, pattern: &Pattern, values: &Tensor, awake: &Tensor) -> Result<()> {
-    by_set(rec, "rest", pattern, values, awake, |args| args)
+pub fn zero_inactive_blocks(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    values: &Tensor,
+    active: &Tensor,
+) -> Result<()> {
+    by_set(rec, "zero_inactive", pattern, values, active, |args| args)
 }
 
-/// Records `value *= 1 - learning rate * rate`, by one rate for the blocks of the set `awake` and another for those outside
-/// it. The learning rate is the [`Step`]'s.
+/// Records decoupled weight decay, `value *= 1 - learning_rate * rate`, with one rate for blocks of the set `active`
+/// and another for the rest. The learning rate is the [`Step`]'s.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -186,33 +192,33 @@ pub fn decay_blocks(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     values: &Tensor,
-    awake: &Tensor,
+    active: &Tensor,
     [inside, outside]: [f32; 2],
     step: &Step,
 ) -> Result<()> {
-    by_set(rec, "decay", pattern, values, awake, |args| {
+    by_set(rec, "decay", pattern, values, active, |args| {
         args.tensor("now", step.tensor()).f32("inside", inside).f32("outside", outside)
     })
 }
 
-/// A kernel that treats blocks of a set in one way and others in another.
+/// Records a kernel that treats blocks by their membership in a set, one dispatch per window of slots.
 fn by_set<'a>(
     rec: &mut Recorder<'_>,
     name: &'static str,
     pattern: &'a Pattern,
     values: &Tensor,
-    awake: &'a Tensor,
+    active: &'a Tensor,
     more: impl Fn(Args<'a>) -> Args<'a>,
 ) -> Result<()> {
     values.expect_shape(name, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
-    awake.expect_shape(name, "awake", &[pattern.places().div_ceil(32)])?;
+    active.expect_shape(name, "active", &[pattern.places().div_ceil(32)])?;
     let key = Key::new("blocks", name).block(pattern.block());
     for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
         let values = window.of(values)?;
-        let args = more(Args::new().tensor("awake", awake).tensor("topology", pattern.packed()));
+        let args = more(Args::new().tensor("active_blocks", active).tensor("topology", pattern.packed()));
         let args = args.size(name, "first", window.start)?;
         let args = args.tensor("values", &values).size(name, "n", values.len())?;
-        rec.dispatch(&key, &args, elementwise(values.len()))?;
+        rec.record(&key, &args, elementwise(values.len()))?;
     }
     Ok(())
 }

@@ -1,12 +1,13 @@
-//! What experts make of a token, put together: `shaders/combine/`, twin [`reference::combine`](crate::reference::combine).
+//! Weighted combination of expert outputs: `shaders/combine/`, twin
+//! [`reference::combine`](crate::reference::combine).
 
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::Routing;
 
-/// Records `y[t] = sum_j weights[t, j] * x[row of choice j]` over the choices of each token that a row holds, in their order.
-/// `x` is `[rows, n]` of the routing's rows, `y` is `[tokens, n]`, `weights` is `[tokens, choices]`; without weights all
-/// are 1. With `add`, the sum is added to what `y` holds.
+/// Records `y[t] = sum_j weights[t, j] * x[row of assignment j]` over the token's assignments that have a row, in
+/// order. `x[rows, n]` are the routing's rows, `y` is `[tokens, n]`, `weights` is `[tokens, assignments]`, or 1
+/// throughout if absent. With `add`, the sum is added to `y`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
@@ -28,7 +29,7 @@ pub fn combine(
         .tensor("places", routing.places())
         .tensor("y", y)
         .size(op, "tokens", shape.tokens)?
-        .size(op, "choices", shape.choices)?
+        .size(op, "assignments", shape.choices)?
         .size(op, "n", n)?
         .size(op, "rows", x.shape()[0])?;
     if let Some(weights) = weights {
@@ -38,5 +39,5 @@ pub fn combine(
     let scalar = !n.is_multiple_of(4);
     let across = if scalar { n } else { n / 4 }.div_ceil(32);
     let key = Key::new("combine", "rows").with("weighted", weights.is_some()).with("add", add);
-    rec.dispatch(&key.with("out_scalar", scalar), &args, shape.tokens as u64 * across as u64)
+    rec.record(&key.with("out_scalar", scalar), &args, shape.tokens as u64 * across as u64)
 }

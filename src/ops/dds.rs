@@ -1,6 +1,6 @@
-//! Dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
+//! DDS, dense = dense x sparse: `shaders/dds/`, twin [`reference::dds`](crate::reference::dds).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Family, Recorder, Tensor, Variant};
@@ -9,10 +9,10 @@ use crate::sparse::BlockMatrix;
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]` for a block-sparse `rhs`, then the epilogue.
 ///
 /// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is stored as `[k, n]`, or `[n, k]` where
-/// `transpose.rhs`: a layer's `x * W^T`.
+/// `transpose.rhs`, as in a layer's `x * W^T`.
 ///
-/// Where the values of `rhs` do not fit one binding, blocks are added window by window: the order of a sum then depends on
-/// the slots. A transposed `lhs` must fit one binding.
+/// Values of `rhs` beyond one binding are accumulated window by window of the slots; the summation order then depends
+/// on slot numbers. A transposed `lhs` must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
@@ -26,16 +26,16 @@ pub fn dds(
     epilogue: Epilogue<'_>,
 ) -> Result<()> {
     let op = "dds";
-    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, sides(rhs), transpose)?;
+    let sizes = ProblemSize::of(op, lhs.matrix(op, "lhs")?, sides(rhs), transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let block = rhs.pattern().block();
     let work = sizes.workload(Family::Dds, transpose, Some(rhs), 0, lhs);
     let (choice, tiling) = choose(rec.gpu(), &work);
-    // Blocks keep every other row a multiple of four.
+    // Block rows are multiples of four, therefore rhs and out are always loaded as vec4.
     let scalar = Scalar { lhs: Scalar::of(sizes, transpose).lhs, ..Scalar::default() };
     let key = operand_flags(key_of(op, choice).block(block), transpose, scalar).tiling(tiling);
-    let [tall, wide] = match (choice.variant, tiling) {
+    let [bm, bn] = match (choice.variant, tiling) {
         (_, Some(tiling)) => tiling.sides(),
         (Variant::Lane, None) => [128, 8],
         (Variant::Wave, None) => [64, block.min(16)],
@@ -55,8 +55,8 @@ pub fn dds(
         gather: None,
         epilogue,
     };
-    for part in product.parts(rec.gpu()) {
-        let workgroups = part.m.count.div_ceil(tall) as u64 * (part.n.count / wide) as u64;
+    for part in product.sub_products(rec.gpu()) {
+        let workgroups = part.m.count.div_ceil(bm) as u64 * (part.n.count / bn) as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{Product, Scalar, Sizes, choose, key_of, operand_flags};
+use super::matmul::{ProblemSize, Product, Scalar, choose, key_of, operand_flags};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Family, Key, Recorder, Tensor, Variant};
@@ -21,15 +21,15 @@ pub fn dense(
     epilogue: Epilogue<'_>,
 ) -> Result<()> {
     let op = "dense";
-    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    let sizes = ProblemSize::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     epilogue.check(op, [sizes.m, sizes.n])?;
     let (choice, tiling) = choose(rec.gpu(), &sizes.workload(Family::Dense, transpose, None, 0, lhs));
-    // Of few columns, most lanes would have none.
+    // With few columns, most lanes of the other variant would idle.
     let tall = choice.variant == Variant::Wave && sizes.n <= 16;
     let key = if tall { Key::new(op, "tall") } else { key_of(op, choice) };
     let key = operand_flags(key, transpose, Scalar::of(sizes, transpose)).tiling(tiling);
-    let [tall, wide] = match (choice.variant, tiling) {
+    let [bm, bn] = match (choice.variant, tiling) {
         (_, Some(tiling)) => tiling.sides(),
         (Variant::Wave, None) if tall => [32, 16],
         (Variant::Lane, None) => [8, 32],
@@ -39,8 +39,8 @@ pub fn dense(
     };
     let product =
         Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, gather: None, epilogue };
-    for part in product.parts(rec.gpu()) {
-        let workgroups = part.m.count.div_ceil(tall) as u64 * part.n.count.div_ceil(wide) as u64;
+    for part in product.sub_products(rec.gpu()) {
+        let workgroups = part.m.count.div_ceil(bm) as u64 * part.n.count.div_ceil(bn) as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())

@@ -1,14 +1,14 @@
-//! Dense = sparse x sparse: `shaders/dss/`, twin [`reference::dss`](crate::reference::dss).
+//! DSS, dense = sparse x sparse: `shaders/dss/`, twin [`reference::dss`](crate::reference::dss).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sds::{same_block, workgroups};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 
-/// Records `out[m, n] = lhs[m, k] * rhs[k, n]`, both block-sparse in blocks of the same size: what hidden units give in experts
-/// whose weights are sparse. Each of the three must fit one binding.
+/// Records `out[m, n] = lhs[m, k] * rhs[k, n]`, both block-sparse with the same block size: the output of experts
+/// with block-sparse weights. Each of the three must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit each other,
@@ -16,7 +16,7 @@ use crate::sparse::BlockMatrix;
 pub fn dss(rec: &mut Recorder<'_>, lhs: &BlockMatrix, rhs: &BlockMatrix, out: &Tensor) -> Result<()> {
     let op = "dss";
     let transpose = Transpose::NN;
-    let sizes = Sizes::of(op, sides(lhs), sides(rhs), transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), sides(rhs), transpose)?;
     out.expect_shape(op, "out", &[sizes.m, sizes.n])?;
     let block = same_block(op, lhs, rhs)?;
     let key = operand_flags(Key::new(op, Variant::Lane.name()).block(block), transpose, Scalar::default());

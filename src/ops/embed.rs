@@ -1,5 +1,6 @@
-//! Rows of a table for every token: `shaders/embed/`, twins in [`reference::embed_gather`](crate::reference::embed_gather)
-//! and [`reference::embed_scatter`](crate::reference::embed_scatter).
+//! Token and position embeddings: `shaders/embed/`, twins in
+//! [`reference::embed_gather`](crate::reference::embed_gather) and
+//! [`reference::embed_scatter`](crate::reference::embed_scatter).
 
 use super::windows::Windows;
 use super::{column_sums, elementwise};
@@ -7,14 +8,14 @@ use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::reference::TOKENS;
 use crate::{Error, Result};
 
-/// Records `out[tokens, columns]`: for each of `ids[tokens]` its row of `table[vocabulary, columns]`, plus the row of
-/// `positions[context, columns]` that belongs to its place in its sequence. Sequences of `context` tokens follow each other.
+/// Records `out[t] = table[ids[t]] + positions[t % context]`, for `ids[tokens]`, `table[vocabulary, columns]` and
+/// `positions[context, columns]`. Sequences of `context` tokens are contiguous.
 ///
-/// An id that is no row of the table, such as [`IGNORED`](crate::reference::IGNORED), stands for a row of zeros. The table
-/// must fit one binding.
+/// Ids outside the table, such as [`IGNORED`](crate::reference::IGNORED), select a row of zeros. The table must fit
+/// one binding.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit or the last sequence is not whole.
+/// [`Error::Argument`] where shapes do not fit or the last sequence is incomplete.
 pub fn embed_gather(
     rec: &mut Recorder<'_>,
     ids: &Tensor,
@@ -26,7 +27,7 @@ pub fn embed_gather(
     let [tokens, columns] = out.matrix(op, "out")?;
     let [vocabulary, context] =
         shapes(op, ids, [tokens, columns], [("table", table), ("positions", positions)])?;
-    // Each window begins with a sequence.
+    // Windows start at sequence boundaries.
     for window in Windows::new(rec.gpu(), tokens).by(context).over(ids).over(out).cut() {
         let (ids, out) = (window.of(ids)?, window.of(out)?);
         let args = Args::new()
@@ -38,22 +39,22 @@ pub fn embed_gather(
             .size(op, "columns", columns)?
             .size(op, "vocabulary", vocabulary)?
             .size(op, "context", context)?;
-        // A workgroup to 64 columns of 16 tokens.
+        // A workgroup covers 64 columns of 16 tokens.
         let workgroups = (window.count as u64).div_ceil(16) * elementwise(columns);
-        rec.dispatch(&Key::new("embed", "gather"), &args, workgroups)?;
+        rec.record(&Key::new("embed", "gather"), &args, workgroups)?;
     }
     Ok(())
 }
 
-/// Records the gradients of what [`embed_gather`] read, from `grad[tokens, columns]` of what it wrote:
-/// `dtable[vocabulary, columns]` and `dpositions[context, columns]`.
+/// Records the gradients of [`embed_gather`]: `dtable[vocabulary, columns]` and `dpositions[context, columns]`, from
+/// `grad[tokens, columns]`.
 ///
-/// Tokens of one id are summed in ascending order, [`TOKENS`] tokens at a time; the sums of such chunks, and those of a
-/// position over the sequences, as [`column_sums`] does. Scratch is a word a token and one a row and chunk, and the sums of
-/// the chunks, which must fit one binding.
+/// Tokens of one id are summed in ascending order within chunks of [`TOKENS`] tokens; chunks, and positions across
+/// sequences, are summed like [`column_sums`]. Scratch: one word per token, one per row and chunk, and the chunk
+/// sums, which must fit one binding.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit or the last sequence is not whole, [`Error::OutOfMemory`].
+/// [`Error::Argument`] where shapes do not fit or the last sequence is incomplete, [`Error::OutOfMemory`].
 pub fn embed_scatter(
     rec: &mut Recorder<'_>,
     ids: &Tensor,
@@ -78,7 +79,7 @@ pub fn embed_scatter(
     column_sums(rec, &partial, &dtable.reshape(&[lines])?, false)
 }
 
-/// The sums of all chunks, one after the other into `out`.
+/// Records the partial sums of every chunk into consecutive slices of `out`.
 fn scatter(
     rec: &mut Recorder<'_>,
     ids: &Tensor,
@@ -99,7 +100,7 @@ fn scatter(
             .tensor("next", &next)
             .size(op, "tokens", window.count)?
             .size(op, "vocabulary", vocabulary)?;
-        rec.dispatch(&Key::new("embed", "link"), &args, chunks as u64 * elementwise(vocabulary))?;
+        rec.record(&Key::new("embed", "link"), &args, chunks as u64 * elementwise(vocabulary))?;
 
         let mut args = Args::new()
             .tensor("heads", &heads)
@@ -113,13 +114,13 @@ fn scatter(
             args = args.size(op, "first", window.start / TOKENS * vocabulary * columns)?;
         }
         let key = Key::new("embed", "scatter").with("window", !window.is_whole());
-        // A workgroup to 64 columns of a row.
-        rec.dispatch(&key, &args, (chunks * vocabulary) as u64 * elementwise(columns))?;
+        // A workgroup covers 64 columns of one row.
+        rec.record(&key, &args, (chunks * vocabulary) as u64 * elementwise(columns))?;
     }
     Ok(())
 }
 
-/// The rows of the table and of the positions, once everything fits.
+/// Validates shapes; returns the number of rows of both tables.
 fn shapes(
     op: &str,
     ids: &Tensor,
@@ -132,7 +133,7 @@ fn shapes(
     for (rows, (name, table)) in rows.iter_mut().zip(tables) {
         let [there, width] = table.matrix(op, name)?;
         if width != columns || table.is_empty() {
-            let wanted = format!("of at least one row of {columns}");
+            let wanted = format!("of at least one row of {columns} columns");
             return Err(Error::argument(op, name, wanted, format!("of shape {:?}", table.shape())));
         }
         *rows = there;
@@ -141,11 +142,11 @@ fn shapes(
     Ok(rows)
 }
 
-/// Refuses tokens that are not some sequences of `context`.
+/// Refuses a token count that is not a positive multiple of `context`.
 pub(super) fn whole_sequences(op: &str, tokens: usize, context: usize) -> Result<()> {
     if tokens > 0 && context > 0 && tokens.is_multiple_of(context) {
         return Ok(());
     }
-    let wanted = format!("some sequences of {context}");
+    let wanted = format!("a positive multiple of the context, {context}");
     Err(Error::argument(op, "tokens", wanted, tokens))
 }

@@ -1,51 +1,52 @@
-//! What a matmul does to its elements on their way out: `shaders/common/epilogue.wgsl`.
+//! Matmul epilogues: `shaders/common/epilogue.wgsl`.
 
 use super::{Activation, Dropout, Step};
 use crate::gpu::{Args, Key, Tensor};
 use crate::{Error, Result};
 
-/// Dropout at the step that a [`Step`] holds.
+/// Dropout, with the step that its draws depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Dropping<'a> {
     /// Rate and key.
     pub dropout: Dropout,
-    /// Where the step's number stands.
+    /// Step whose number is part of each draw.
     pub step: &'a Step,
 }
 
-/// What happens to an element of the product before it is stored.
+/// Elementwise operation on the product before it is stored.
 #[derive(Debug, Clone, Copy)]
 pub enum Epilogue<'a> {
-    /// Nothing.
+    /// None: stores the product.
     None,
     /// `out = sum + bias`; the bias is `[n]`.
     Bias(&'a Tensor),
     /// `pre = sum + bias`, `out = dropout(activation(pre))`: a layer's forward pass.
     Forward {
-        /// `[n]`.
+        /// Bias, `[n]`.
         bias: &'a Tensor,
-        /// What is applied.
+        /// Activation function.
         activation: Activation,
-        /// What is dropped after it.
+        /// Dropout behind the activation.
         dropout: Option<Dropping<'a>>,
-        /// `[m, n]`, written where the backward pass needs it; see [`Activation::shows_in_output`].
+        /// `[m, n]`: receives the pre-activation, where the backward pass needs it; see
+        /// [`Activation::shows_in_output`].
         pre: Option<&'a Tensor>,
     },
-    /// `out = sum * activation'(pre)`, through the same dropout: a layer's backward pass, where the sum is the
-    /// gradient of the layer's output.
+    /// `out = sum * activation'(pre)` through the same dropout: a layer's backward pass, where `sum` is the gradient
+    /// of the layer's output.
     Backward {
-        /// `[m, n]`, as the forward pass wrote it; or its output, where the activation
-        /// [shows in that](Activation::shows_in_output).
+        /// `[m, n]`: pre-activation of the forward pass, or its output where that [determines the
+        /// derivative](Activation::shows_in_output).
         pre: &'a Tensor,
-        /// What was applied.
+        /// Activation function of the forward pass.
         activation: Activation,
-        /// What was dropped after it.
+        /// Dropout of the forward pass.
         dropout: Option<Dropping<'a>>,
     },
 }
 
 impl<'a> Epilogue<'a> {
-    /// The conditionals it needs.
+    /// Adds the epilogue's conditionals to a kernel key.
     pub(super) fn flags(&self, key: Key) -> Key {
         match self {
             Self::None => key,
@@ -60,7 +61,7 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Checks its tensors against the product's shape.
+    /// Validates the epilogue's tensors against the product's shape `[m, n]`.
     pub(super) fn check(&self, op: &str, [m, n]: [usize; 2]) -> Result<()> {
         if let Self::Bias(bias) | Self::Forward { bias, .. } = self {
             bias.expect_shape(op, "bias", &[n])?;
@@ -71,13 +72,13 @@ impl<'a> Epilogue<'a> {
         if let Self::Forward { dropout: Some(_), .. } | Self::Backward { dropout: Some(_), .. } = self
             && u32::try_from(m * n).is_err()
         {
-            // A draw is numbered with 32 bits.
-            return Err(Error::argument(op, "dropout", "of less than 2^32 elements", m * n));
+            // Dropout draws are indexed with 32 bits.
+            return Err(Error::argument(op, "dropout", "on fewer than 2^32 elements", m * n));
         }
         Ok(())
     }
 
-    /// The pre-activation that it reads or writes.
+    /// Pre-activation that the epilogue reads or writes.
     pub(super) fn pre(&self) -> Option<&'a Tensor> {
         match *self {
             Self::None | Self::Bias(_) => None,
@@ -86,7 +87,7 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// The same with a window of the pre-activation, where it has one.
+    /// This epilogue with a window of the pre-activation.
     pub(super) fn with_pre<'b>(&self, window: Option<&'b Tensor>) -> Epilogue<'b>
     where
         'a: 'b,
@@ -102,7 +103,7 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Binds its tensors and parameters.
+    /// Binds the epilogue's tensors and parameters.
     pub(super) fn bind(&self, op: &str, mut args: Args<'a>) -> Result<Args<'a>> {
         let (mut activation, mut dropout) = (Activation::Identity, None);
         match *self {
@@ -124,7 +125,7 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// The conditional of an activation.
+/// Adds an activation's conditional to a kernel key.
 pub(super) fn with_activation(key: Key, activation: Activation) -> Key {
     match activation {
         Activation::Identity => key,
@@ -135,7 +136,7 @@ pub(super) fn with_activation(key: Key, activation: Activation) -> Key {
     }
 }
 
-/// The parameters of activation and dropout, which every kernel with one of them has.
+/// Binds the activation and dropout parameters of a kernel.
 pub(super) fn bind_activation<'a>(
     op: &str,
     args: Args<'a>,

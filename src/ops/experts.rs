@@ -1,4 +1,4 @@
-//! The experts' hidden units: `shaders/experts/`, twins in [`reference::experts`](crate::reference::experts_activate).
+//! Hidden units of experts: `shaders/experts/`, twins in [`reference::experts`](crate::reference::experts_activate).
 
 use super::epilogue::with_activation;
 use super::{Activation, elementwise};
@@ -6,8 +6,8 @@ use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::BlockMatrix;
 
-/// Records `out = activation(pre)`, or `out = activation(pre) * up`, on the slots that there are. All are block matrices of
-/// one pattern, such as that of a [`Routing`](crate::sparse::Routing), and each must fit one binding.
+/// Records `out = activation(pre)`, or `out = activation(pre) * up`, on the stored blocks. All are block matrices of
+/// one pattern, such as a [`Routing`](crate::sparse::Routing)'s; each must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
@@ -33,28 +33,27 @@ pub fn experts_activate(
         args = args.tensor("up", up.values());
     }
     let key = Key::new("experts", "activate").block(pattern.block()).with("gated", up.is_some());
-    rec.dispatch(&with_activation(key, activation), &args, elementwise(pattern.elements() / 4))
+    rec.record(&with_activation(key, activation), &args, elementwise(pattern.elements() / 4))
 }
 
-/// What [`experts_backward`] works on: block matrices of one pattern, and a number per row of it.
+/// Operands of [`experts_backward`]: block matrices of one pattern, and vectors with one entry per row.
 #[derive(Debug, Clone, Copy)]
 pub struct ExpertsBackward<'a> {
-    /// The gradient of the hidden units' output, as if each row's weight were 1; it becomes that of `pre`, weighted.
+    /// In: gradient of the hidden units before weighting. Out: weighted gradient of `pre`.
     pub grad: &'a BlockMatrix,
-    /// What the activation was applied to.
+    /// Pre-activation.
     pub pre: &'a BlockMatrix,
-    /// What it was multiplied by, where it was; it becomes its gradient, weighted.
+    /// In: gate factor of the activation, if gated. Out: its weighted gradient.
     pub up: Option<&'a BlockMatrix>,
-    /// Becomes the hidden units' output, weighted.
+    /// Out: weighted hidden units, `weight * h`.
     pub hidden: &'a BlockMatrix,
-    /// `[rows]`: the weight of each row, 0 where it holds nothing; see [`route_values`](super::route_values).
+    /// `[rows]`: weight of each row, 0 for unused rows; see [`route_values`](super::route_values).
     pub weights: &'a Tensor,
-    /// `[rows]`: becomes the gradient of each row's weight. Rows of tiles that nobody owns keep what they hold.
+    /// `[rows]`, out: gradient of each row's weight. Rows of unused tiles keep their value.
     pub dots: &'a Tensor,
 }
 
-/// Records the backward pass through the experts' hidden units, and through the weights that their outputs are combined
-/// with. Each matrix must fit one binding.
+/// Records the backward pass of the hidden units and of the combine weights. Each matrix must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
@@ -85,10 +84,10 @@ pub fn experts_backward(
     }
     let block = pattern.block();
     let key = Key::new("experts", "backward").block(block).with("gated", on.up.is_some());
-    // Rows of a workgroup, as the shader has it. Rows without blocks keep what they hold.
+    // Rows per workgroup, as in the shader. Rows without blocks keep their value.
     let rows = block.min(256 / (block / 4));
     let workgroups = if pattern.nnz() == 0 { 0 } else { pattern.rows() / rows };
-    rec.dispatch(&with_activation(key, activation), &args, workgroups as u64)
+    rec.record(&with_activation(key, activation), &args, workgroups as u64)
 }
 
 fn slope(activation: Activation) -> f32 {

@@ -1,4 +1,4 @@
-//! Signals that are not finite, or that carry nothing, noticed on the device: `shaders/finite/`, twins
+//! Checks of signals on the device, for NaN, infinities and constant activations: `shaders/finite/`, twins
 //! [`reference::finite`](crate::reference::finite) and [`reference::activity`](crate::reference::activity).
 
 use super::float_type;
@@ -6,7 +6,8 @@ use super::windows::Windows;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::{Error, Result};
 
-/// Records a scan: if any element of `x` is NaN or infinite, `flag` is raised in word `word` of `status`. `x` may be f16.
+/// Records a scan that sets `flag` in word `word` of `status` if any element of `x` is NaN or infinite. `x` may be
+/// f16.
 ///
 /// # Errors
 /// [`Error::Argument`] if `status` has no such word.
@@ -23,8 +24,8 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
             .size(op, "n", window.count)?
             .size(op, "word", word)?
             .u32("flag", flag);
-        // An invocation looks at 16 elements.
-        rec.dispatch(
+        // 16 elements per invocation.
+        rec.record(
             &Key::new(op, "scan").dtype(float_type(&x)),
             &args,
             (window.count as u64).div_ceil(64 * 16),
@@ -33,8 +34,8 @@ pub fn finite(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize, 
     Ok(())
 }
 
-/// Records a scan of `x[rows, width]`: in word `word` of `status`, bit 0 is raised if any element is not 0, bit 1 if any row differs
-/// from the first. `x` may be f16.
+/// Records a scan of `x[rows, width]` that sets, in word `word` of `status`, bit 0 if any element is not 0, and bit 1
+/// if any row differs from the first. `x` may be f16.
 ///
 /// # Errors
 /// [`Error::Argument`] if `x` is no matrix or `status` has no such word.
@@ -52,9 +53,9 @@ pub fn activity(rec: &mut Recorder<'_>, x: &Tensor, status: &Tensor, word: usize
             .size(op, "n", window.count * width)?
             .size(op, "width", width)?
             .size(op, "word", word)?;
-        // An invocation looks at 16 elements.
+        // 16 elements per invocation.
         let groups = ((window.count * width) as u64).div_ceil(64 * 16);
-        rec.dispatch(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
+        rec.record(&Key::new("finite", "activity").dtype(float_type(&x)), &args, groups)?;
     }
     Ok(())
 }

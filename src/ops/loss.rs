@@ -7,9 +7,9 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 
 /// Records softmax cross-entropy of `logits[rows, classes]` against `labels[rows]`.
 ///
-/// `report[rows, 2]` gets each row's loss, and 1 where the largest logit is the label's (the first of equals).
-/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A label that is no class, such as
-/// [`IGNORED`](crate::reference::IGNORED), marks a row that does not count: loss, hit and gradient are 0.
+/// `report[rows, 2]` receives each row's loss, and 1 where the largest logit (the first of equals) is the label's.
+/// `grad[rows, classes]` receives the gradient times the step's `row_scale`. Rows whose label is no class, such as
+/// [`IGNORED`](crate::reference::IGNORED), do not count: loss, hit and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -31,8 +31,33 @@ pub fn softmax_cross_entropy(
     record(rec, op, "softmax", &matrices, &columns, ("classes", [rows, classes]), step)
 }
 
-/// Records half the squared error of `output[rows, columns]` against `wanted`, row by row into `report[rows]`, and
-/// its gradient times the step's `row_scale`.
+/// Records softmax cross-entropy of `logits[rows, classes]` with soft targets: a distribution `wanted[rows, classes]` for each row.
+///
+/// `report[rows, 2]` gets each row's loss, and 1 where the largest logit (the first of equals) is where the largest target is.
+/// `grad[rows, classes]` gets the gradient times the step's `row_scale`. A row whose first target is NaN is padding: loss, hit and
+/// gradient are 0.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn soft_cross_entropy(
+    rec: &mut Recorder<'_>,
+    logits: &Tensor,
+    wanted: &Tensor,
+    report: &Tensor,
+    grad: &Tensor,
+    step: &Step,
+) -> Result<()> {
+    let op = "soft_cross_entropy";
+    let [rows, classes] = logits.matrix(op, "logits")?;
+    wanted.expect_shape(op, "wanted", &[rows, classes])?;
+    report.expect_shape(op, "report", &[rows, 2])?;
+    grad.expect_shape(op, "grad", &[rows, classes])?;
+    let matrices = [("logits", logits), ("wanted", wanted), ("grad", grad)];
+    record(rec, op, "soft", &matrices, &[("report", report)], ("classes", [rows, classes]), step)
+}
+
+/// Records the mean squared error of each row of `output[rows, columns]` against `wanted`, into `report[rows]`, and its gradient
+/// times the step's `row_scale`. A row whose first target is NaN is padding: loss and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -53,7 +78,8 @@ pub fn mse(
     record(rec, op, "mse", &matrices, &[("report", report)], ("columns", [rows, columns]), step)
 }
 
-/// Both losses go row by row. `matrices` get windows of their rows; `columns`, a word or two to a row, do not.
+/// Records a loss by windows of rows. `matrices` are bound by window; `columns`, with one or two words per row, are
+/// bound whole.
 fn record(
     rec: &mut Recorder<'_>,
     op: &str,
@@ -74,11 +100,14 @@ fn record(
             args = args.tensor(name, tensor);
         }
         args = args.size(op, "rows", window.count)?.size(op, across, width)?;
+        if name == "mse" {
+            args = args.f32("share", 1.0 / width as f32);
+        }
         if !window.is_whole() {
             args = args.size(op, "first", window.start)?;
         }
         let key = Key::new("loss", name).with("window", !window.is_whole());
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What the four matmul families share: `shaders/common/matmul.wgsl`.
+//! Matmul dispatch for all families: shapes, variant selection, windows and bindings. Kernels:
+//! `shaders/common/matmul.wgsl`.
 
 use half::f16;
 
@@ -8,31 +9,36 @@ use crate::gpu::{Args, Choice, Class, DType, Family, Gpu, Key, Recorder, Tensor,
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
 
-/// The sizes of `op(lhs)[m, k] * op(rhs)[k, n]`.
+/// Problem size of `op(lhs)[m, k] * op(rhs)[k, n]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct ProblemSize {
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
 }
 
-impl Sizes {
-    /// Sizes from the stored shapes of the operands.
+impl ProblemSize {
+    /// Problem size from the stored shapes of the operands.
     pub(super) fn of(op: &str, lhs: [usize; 2], rhs: [usize; 2], transpose: Transpose) -> Result<Self> {
         let [m, k] = if transpose.lhs { [lhs[1], lhs[0]] } else { lhs };
         let [inner, n] = if transpose.rhs { [rhs[1], rhs[0]] } else { rhs };
         if inner != k {
             let wanted = format!("of {k} along the contraction, like lhs {lhs:?}");
-            return Err(Error::argument(op, "rhs", wanted, format!("{rhs:?}, so {inner}")));
+            return Err(Error::argument(op, "rhs", wanted, format!("of {inner} in {rhs:?}")));
         }
         if [m, n, k].contains(&0) {
-            return Err(Error::argument(op, "lhs", "a product with no side 0", format!("{m} x {k} x {n}")));
+            return Err(Error::argument(
+                op,
+                "lhs",
+                "a product with nonzero m, k and n",
+                format!("{m} x {k} x {n}"),
+            ));
         }
         Ok(Self { m, n, k })
     }
 
-    /// What the speed of a product of these sizes depends on. Where rows are gathered, there are `gathered` of them to choose
-    /// from. `operand` is of the type that both operands have.
+    /// Tuner key of this product. `gathered` is the number of rows that a gathered operand has, `operand` one of the
+    /// two operands.
     pub(super) fn workload(
         self,
         family: Family,
@@ -55,26 +61,26 @@ impl Sizes {
     }
 }
 
-/// A product, to be recorded whole or in parts.
+/// A product, recorded whole or in windows.
 #[derive(Debug)]
 pub(super) struct Product<'a> {
     pub(super) op: &'static str,
-    pub(super) sizes: Sizes,
+    pub(super) sizes: ProblemSize,
     pub(super) transpose: Transpose,
-    /// Dense, or the values of a sparse matrix; so are the other two.
+    /// Dense matrix, or the values of the sparse one; likewise `rhs` and `out`.
     pub(super) lhs: &'a Tensor,
     pub(super) rhs: &'a Tensor,
     pub(super) out: &'a Tensor,
     pub(super) sparse: Option<(Place, &'a BlockMatrix)>,
-    /// Of a sparse `out`.
+    /// Element mask of a sparse `out`.
     pub(super) mask: Option<&'a Tensor>,
-    /// For each row of the dense operand that is contracted with a sparse one, or makes rows of a sparse product, which row
-    /// of what is bound it is.
+    /// Row indices of a gathered dense operand: row `r` of the product's operand is row `gather[r]` of the bound
+    /// tensor.
     pub(super) gather: Option<&'a Tensor>,
     pub(super) epilogue: Epilogue<'a>,
 }
 
-/// Which of the three matrices is sparse.
+/// Operand position of the sparse matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Lhs,
@@ -82,9 +88,9 @@ pub(super) enum Place {
     Out,
 }
 
-/// What one dispatch computes of a product: some rows, columns, contraction indices and slots.
+/// Window of a product that one dispatch computes: rows, columns, contraction indices and slots.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct SubProduct {
     pub(super) m: Window,
     pub(super) n: Window,
     pub(super) k: Window,
@@ -92,24 +98,25 @@ pub(super) struct Part {
 }
 
 impl Product<'_> {
-    /// All of it.
-    pub(super) fn whole(&self) -> Part {
-        let Sizes { m, n, k } = self.sizes;
+    /// The whole product as one window.
+    pub(super) fn whole(&self) -> SubProduct {
+        let ProblemSize { m, n, k } = self.sizes;
         let slots = self.sparse.map_or(1, |(_, matrix)| matrix.pattern().nnz());
         let [m, n, k, slots] = [m, n, k, slots].map(Window::whole);
-        Part { m, n, k, slots }
+        SubProduct { m, n, k, slots }
     }
 
-    /// It in parts small enough for the device, in the order in which they go on from each other's sums. A matrix that is
-    /// too large has windows of its rows as they are stored, or of its slots.
-    pub(super) fn parts(&self, gpu: &Gpu) -> Vec<Part> {
+    /// Windows small enough for the device's bindings, in accumulation order. An operand beyond one binding is
+    /// windowed along its stored rows, or along its slots.
+    pub(super) fn sub_products(&self, gpu: &Gpu) -> Vec<SubProduct> {
         let whole = self.whole();
         let place = self.sparse.map(|(place, _)| place);
-        // Columns are read in vectors of four.
+        // Columns are loaded as vec4.
         let along = |whole: Window| Windows::new(gpu, whole.count).by(4);
         let (mut m, mut n, mut k) = (along(whole.m), along(whole.n), along(whole.k));
         let mut slots = Windows::new(gpu, whole.slots.count);
-        // The blocks of a sparse operand stand at all contraction indices, those of a sparse product in all rows and columns.
+        // Blocks of a sparse operand spread over all contraction indices, those of a sparse product over all rows and
+        // columns, so only some dimensions can be windowed.
         match (place, self.transpose.lhs) {
             (None | Some(Place::Rhs), false) => m = m.over_large(self.lhs),
             (None | Some(Place::Out), true) => k = k.over_large(self.lhs),
@@ -133,25 +140,25 @@ impl Product<'_> {
         for m in m.cut() {
             for &n in &n.cut() {
                 for &slots in &slots.cut() {
-                    parts.extend(k.cut().into_iter().map(|k| Part { m, n, k, slots }));
+                    parts.extend(k.cut().into_iter().map(|k| SubProduct { m, n, k, slots }));
                 }
             }
         }
         parts
     }
 
-    /// Records one part; `others` is what else the kernel binds.
+    /// Records one window; `others` are additional bindings of the kernel.
     pub(super) fn record(
         &self,
         rec: &mut Recorder<'_>,
         key: Key,
-        part: Part,
+        part: SubProduct,
         others: &[(&'static str, &Tensor)],
         workgroups: u64,
     ) -> Result<()> {
         let op = self.op;
         let place = self.sparse.map(|(place, _)| place);
-        let Part { m, n, k, slots } = part;
+        let SubProduct { m, n, k, slots } = part;
         let dtype = operand_type(op, self.lhs, self.rhs)?;
         let gpu = rec.gpu();
         let rows = |here: Place, dense: Window| if place == Some(here) { slots } else { dense };
@@ -164,7 +171,7 @@ impl Product<'_> {
         let pre = self.epilogue.pre().map(|pre| m.within(gpu, pre)).transpose()?;
         let (lhs, rhs) = (bindable(gpu, lhs)?, bindable(gpu, rhs)?);
         for (name, tensor) in [("lhs", &lhs), ("rhs", &rhs), ("out", &out)] {
-            // The shaders index with 32 bits.
+            // Shaders index with 32 bits.
             if u32::try_from(tensor.len()).is_err() {
                 return Err(Error::argument(op, name, "below 2^32 elements", tensor.len()));
             }
@@ -174,7 +181,7 @@ impl Product<'_> {
         let over_slots = place == Some(Place::Rhs);
         let continued = k.start > 0 || over_slots && slots.start > 0;
         let last = k.is_last() && (!over_slots || slots.is_last());
-        // Until the sums are whole they are stored as they are.
+        // Partial sums are stored raw; the epilogue applies to the last window.
         let epilogue =
             if last { self.epilogue.with_pre(pre.as_ref().map(|(pre, _)| pre)) } else { Epilogue::None };
         let mut args = Args::new()
@@ -206,16 +213,22 @@ impl Product<'_> {
         let key = epilogue.flags(key).with("window", split).with("continued", continued);
         let key = key.with(gathered.0, self.gather.is_some());
         let key = key.dtype(dtype).with("half_out", self.out.dtype() == DType::F16);
-        rec.dispatch(&key, &epilogue.bind(op, args)?, workgroups)
+        rec.record(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
-    fn is_split(&self, part: Part) -> bool {
+    fn is_split(&self, part: SubProduct) -> bool {
         ![part.m, part.n, part.k, part.slots].into_iter().all(Window::is_whole)
     }
 
-    /// How long the rows are, and where in what is bound the part begins: `lhs`, `rhs` and `out` are where its rows do.
-    fn bind_window<'a>(&self, args: Args<'a>, part: Part, [lhs, rhs, out]: [usize; 3]) -> Result<Args<'a>> {
-        let Sizes { m, n, k } = self.sizes;
+    /// Binds the row strides and first offsets of a window; `lhs`, `rhs` and `out` are the offsets of its first rows
+    /// in their bindings.
+    fn bind_window<'a>(
+        &self,
+        args: Args<'a>,
+        part: SubProduct,
+        [lhs, rhs, out]: [usize; 3],
+    ) -> Result<Args<'a>> {
+        let ProblemSize { m, n, k } = self.sizes;
         let (lhs_stride, lhs_column) = if self.transpose.lhs { (m, part.m.start) } else { (k, part.k.start) };
         let (rhs_stride, rhs_column) = if self.transpose.rhs { (k, part.k.start) } else { (n, part.n.start) };
         args.size(self.op, "lhs_stride", lhs_stride)?
@@ -227,7 +240,7 @@ impl Product<'_> {
             .size(self.op, "out_column", part.n.start)?
             .size(self.op, "first_slot", part.slots.start)?
             .size(self.op, "slots", part.slots.count)
-            // It matters to draws, which are numbered with 32 bits; others may count past them.
+            // Only dropout draws use it, and they are indexed with 32 bits; elsewhere it may wrap.
             .map(|args| args.u32("out_before", (part.m.start * n - out) as u32))
     }
 
@@ -236,8 +249,8 @@ impl Product<'_> {
     }
 }
 
-/// The tensor, or one vector in the place of the values of a matrix without blocks: no binding is empty. Kernels walk along the
-/// blocks of the topology, so none reads it.
+/// The tensor, or a dummy of four elements for a matrix without blocks, because bindings cannot be empty. Kernels
+/// iterate over stored blocks and never read it.
 fn bindable(gpu: &Gpu, values: Tensor) -> Result<Tensor> {
     match values.dtype() {
         DType::F32 if values.is_empty() => gpu.alloc::<f32>(Class::Scratch, "no blocks", &[4]),
@@ -246,7 +259,7 @@ fn bindable(gpu: &Gpu, values: Tensor) -> Result<Tensor> {
     }
 }
 
-/// What both operands are stored as: f16 if both are, else f32, and the recorder refuses what is neither.
+/// Common operand type: f16 if both are, else f32. The recorder refuses other types.
 fn operand_type(op: &str, lhs: &Tensor, rhs: &Tensor) -> Result<DType> {
     let [left, right] = [lhs, rhs].map(Tensor::dtype);
     match [left, right].map(|dtype| dtype == DType::F16) {
@@ -256,7 +269,7 @@ fn operand_type(op: &str, lhs: &Tensor, rhs: &Tensor) -> Result<DType> {
     }
 }
 
-/// The key with the transposes, and with scalar loads for operands whose rows four does not divide.
+/// Adds the transposes to a kernel key, and scalar loads for operands whose row length is no multiple of four.
 pub(super) fn operand_flags(key: Key, transpose: Transpose, scalar: Scalar) -> Key {
     key.with("lhs_t", transpose.lhs)
         .with("rhs_t", transpose.rhs)
@@ -266,7 +279,7 @@ pub(super) fn operand_flags(key: Key, transpose: Transpose, scalar: Scalar) -> K
         .with("k_tail", scalar.k)
 }
 
-/// Which rows four does not divide.
+/// Row lengths that are no multiple of four, and therefore loaded as scalars.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Scalar {
     pub(super) lhs: bool,
@@ -276,8 +289,8 @@ pub(super) struct Scalar {
 }
 
 impl Scalar {
-    /// The rows of a stored operand are `k` long, or `m` (or `n`) where it is transposed (or not).
-    pub(super) fn of(sizes: Sizes, transpose: Transpose) -> Self {
+    /// Scalar loads by the stored row lengths: `lhs` rows are `k` long (`m` if transposed), `rhs` rows `n` (`k`).
+    pub(super) fn of(sizes: ProblemSize, transpose: Transpose) -> Self {
         let ragged = |length: usize| !length.is_multiple_of(4);
         Self {
             lhs: ragged(if transpose.lhs { sizes.m } else { sizes.k }),
@@ -288,31 +301,32 @@ impl Scalar {
     }
 }
 
-/// What runs: what the device was told to use, or else what was measured to be fastest for such a shape, or else what usually
-/// does. With it, how the product is cut for cooperative matrices, if they are what runs.
+/// Selects the variant of a product, by precedence: forced by the caller, measured by the tuner, default. Also
+/// returns the tiling if the variant uses cooperative matrices.
 pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
     let tiling = tiling(gpu, work);
     let runs = |choice: &Choice| gpu.runs(choice.variant);
     let choice = match (gpu.forced(), tiling) {
         (Some(forced @ Choice { variant: Variant::Coop, .. }), Some(_)) => forced,
-        (Some(forced), _) => match stand_in(gpu, forced.variant) {
+        (Some(forced), _) => match fallback_variant(gpu, forced.variant) {
             variant if variant == forced.variant => forced,
             other => other.into(),
         },
-        // Without blocks there is nothing to measure.
-        (None, _) if work.block > 0 && work.nnz == 0 => usual(gpu, work),
+        // A matrix without blocks has nothing to measure.
+        (None, _) if work.block > 0 && work.nnz == 0 => default_variant(gpu, work),
         (None, _) => {
-            let usual = usual(gpu, work);
-            // A class of shapes may have some on either side of where cooperative matrices begin.
-            let measured = gpu.chosen_for(work).filter(|choice| runs(choice) && usual.is_alike(*choice));
-            measured.unwrap_or(usual)
+            let default_variant = default_variant(gpu, work);
+            // A tuned shape class may span the threshold of cooperative matrices, whose bits differ.
+            let measured =
+                gpu.chosen_for(work).filter(|choice| runs(choice) && default_variant.is_alike(*choice));
+            measured.unwrap_or(default_variant)
         }
     };
     (choice, tiling.filter(|_| choice.variant == Variant::Coop))
 }
 
-/// What runs on f32 where a variant is forced: itself, or what stands in where the device or f32 has no such thing.
-pub(crate) fn stand_in(gpu: &Gpu, forced: Variant) -> Variant {
+/// Fallback variant of a forced one: the variant itself where the device and f32 support it, else tile or lane.
+pub(crate) fn fallback_variant(gpu: &Gpu, forced: Variant) -> Variant {
     match forced {
         Variant::Coop if !gpu.is_software() => Variant::Tile,
         Variant::Coop => Variant::Lane,
@@ -321,16 +335,16 @@ pub(crate) fn stand_in(gpu: &Gpu, forced: Variant) -> Variant {
     }
 }
 
-/// How a product is cut for cooperative matrices, where the device has them and they can be what multiplies it.
+/// Cooperative-matrix tiling of a product, if the device and the operand type support it.
 fn tiling(gpu: &Gpu, work: &Workload) -> Option<Tiling> {
     let block = (work.block > 0).then_some(work.block as u32);
     let matrices = gpu.matrices().filter(|_| work.dtype == DType::F16)?;
     Tiling::new(work.family.name(), matrices, block)
 }
 
-/// What runs for a product that nobody has measured, and whose bits whatever is measured must have: cooperative matrices, where
-/// they can be. A driver that runs on the CPU has no hardware for them, and a small product has no use for it.
-pub(crate) fn usual(gpu: &Gpu, work: &Workload) -> Choice {
+/// Default variant of an untuned product. Tuned variants must reproduce its bits. Cooperative matrices where
+/// supported, except on CPU drivers, which have no hardware for them, and for small products.
+pub(crate) fn default_variant(gpu: &Gpu, work: &Workload) -> Choice {
     let [m, n, _] = work.sizes;
     if tiling(gpu, work).is_some() && !gpu.is_software() && m * n >= 64 * 64 {
         return Variant::Coop.into();
@@ -338,8 +352,8 @@ pub(crate) fn usual(gpu: &Gpu, work: &Workload) -> Choice {
     heuristic(gpu, work.sizes)
 }
 
-/// The same of f32: drivers that run on the CPU lose at every barrier; GPUs win by
-/// workgroup memory once the product fills a few workgroups.
+/// Default variant in f32. CPU drivers lose at every barrier; GPUs profit from workgroup memory once the product
+/// fills a few workgroups.
 pub(crate) fn heuristic(gpu: &Gpu, [m, n, _]: [usize; 3]) -> Choice {
     let variant = match gpu.is_software() || m * n < 64 * 64 {
         true if gpu.runs(Variant::Wave) => Variant::Wave,
@@ -349,12 +363,12 @@ pub(crate) fn heuristic(gpu: &Gpu, [m, n, _]: [usize; 3]) -> Choice {
     variant.into()
 }
 
-/// The choice's file in the family's folder, and its conditionals.
+/// Kernel key of a choice: the variant's file in the family's folder, and its conditionals.
 pub(super) fn key_of(op: &'static str, choice: Choice) -> Key {
     Key::new(op, choice.variant.name()).with("small", choice.small).with("padded", choice.padded)
 }
 
-/// The stored sides of a sparse operand.
+/// Stored shape of a sparse operand.
 pub(super) fn sides(matrix: &BlockMatrix) -> [usize; 2] {
     [matrix.pattern().rows(), matrix.pattern().cols()]
 }

@@ -1,11 +1,11 @@
-//! One file per kernel family: shapes are checked, a variant is chosen, a dispatch is recorded.
+//! Kernel families, one file each: validates shapes, selects a variant, records the dispatch.
 //!
-//! Every function here takes a [`Recorder`](crate::gpu::Recorder) and tensors that the caller has allocated. It
-//! allocates nothing for the caller to free, submits nothing and waits for nothing. Whatever does not fit is an
-//! error that names the kernel and the argument, before anything is recorded.
+//! Every function takes a [`Recorder`](crate::gpu::Recorder) and tensors that the caller has allocated. It allocates
+//! only scratch, submits nothing and waits for nothing. Operands that do not fit are refused with an error that names
+//! the kernel and the argument, before anything is recorded.
 //!
-//! A tensor may be larger than the device binds at a time, wherever a training step has such a one: the operation then
-//! records a dispatch per window of it. What must fit one binding says so; a packed topology always must.
+//! Tensors larger than one binding are supported where training steps have them: the operation records one dispatch
+//! per window. Functions state which operands must fit one binding; a packed topology always must.
 
 mod activation;
 mod attention;
@@ -27,6 +27,7 @@ pub mod gate;
 mod loss;
 mod mask;
 mod matmul;
+mod naive;
 mod norm;
 mod optimizer;
 mod pattern;
@@ -40,12 +41,13 @@ mod sds;
 mod select;
 mod ssd;
 mod step;
-mod textbook;
 mod windows;
 
 pub use activation::{activation_backward, activation_forward};
 pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
-pub use blocks::{Fresh, Source, decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
+pub use blocks::{
+    BlockInit, RemapSource, decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks,
+};
 pub use combine::combine;
 pub use convert::{Rounding, convert};
 pub use dds::dds;
@@ -57,9 +59,10 @@ pub use epilogue::{Dropping, Epilogue};
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
-pub use loss::{mse, softmax_cross_entropy};
+pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
-pub(crate) use matmul::{heuristic, stand_in, usual};
+pub(crate) use matmul::{default_variant, fallback_variant, heuristic};
+pub use naive::naive;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
 pub use pattern::{ABSENT, Swap, empty_lines, fill_pattern, index_pattern, map_pattern, swap_pattern};
@@ -73,21 +76,20 @@ pub use score::{
 };
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;
-pub use select::{Quota, select, select_columns};
+pub use select::{SelectK, select, select_columns};
 pub use ssd::ssd;
 pub use step::{Step, StepValues};
-pub use textbook::textbook;
 
 use crate::gpu::{DType, Tensor};
 
-pub use crate::reference::{Activation, Dropout, Extreme, ProductScore, SetOp, Share, Transpose, ValueScore};
+pub use crate::reference::{Activation, Dropout, Order, ProductScore, SetOp, Share, Transpose, ValueScore};
 
-/// What the key of a kernel says that reads f32 or f16. The recorder refuses what is neither.
+/// Float type of a kernel key, f32 or f16. The recorder refuses other types.
 fn float_type(x: &Tensor) -> DType {
     if x.dtype() == DType::F16 { DType::F16 } else { DType::F32 }
 }
 
-/// Workgroups for one invocation per element, as the element-wise kernels have it.
+/// Workgroups of an elementwise kernel: 64 invocations each, one per element.
 fn elementwise(elements: usize) -> u64 {
     (elements as u64).div_ceil(64)
 }

@@ -37,13 +37,13 @@ pub fn norm_forward(
             .size(op, "columns", columns)?
             .f32("epsilon", epsilon);
         let key = Key::new("norm", "forward").with("half_out", out.dtype() == DType::F16);
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }
 
-/// Records the gradient of `x` from `grad[rows, columns]` of what [`norm_forward`] made of it: into `out`, or added to what
-/// is there where `add`, such as the gradient of a residual connection around the normalisation.
+/// Records the gradient of `x` from the gradient `grad[rows, columns]` of [`norm_forward`]'s output. With `add`, it
+/// is added to `out`, for example to the gradient of a residual connection.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -72,14 +72,14 @@ pub fn norm_backward(
             .tensor("out", &out)
             .size(op, "rows", window.count)?
             .size(op, "columns", columns)?;
-        rec.dispatch(&Key::new("norm", "backward").with("add", add), &args, elementwise(window.count))?;
+        rec.record(&Key::new("norm", "backward").with("add", add), &args, elementwise(window.count))?;
     }
     Ok(())
 }
 
 /// Records the gradient of the gain, `out[columns] = sum over rows of grad * x * scale`.
 ///
-/// The order of the sums, and the scratch they need, are those of [`column_sums`].
+/// Summation order and scratch are those of [`column_sums`].
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
@@ -98,7 +98,7 @@ pub fn norm_gain(
     out.expect_shape(op, "out", &[columns])?;
     let chunks = rows.div_ceil(CHUNK);
     if chunks == 0 {
-        // A sum of no rows, whose order is none.
+        // No rows: the sum is 0.
         return column_sums(rec, grad, out, false);
     }
     if chunks == 1 {
@@ -109,7 +109,7 @@ pub fn norm_gain(
     column_sums(rec, &partial, out, false)
 }
 
-/// The sums of all chunks, one after the other into `out`.
+/// Records the partial sums of every chunk into consecutive rows of `out`.
 fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: &Tensor) -> Result<()> {
     let op = "norm.gain";
     let [rows, columns] = grad.matrix(op, "grad")?;
@@ -126,7 +126,7 @@ fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: 
             args = args.size(op, "first", window.start / CHUNK * columns)?;
         }
         let key = Key::new("norm", "gain").with("window", !window.is_whole());
-        rec.dispatch(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
+        rec.record(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
     }
     Ok(())
 }

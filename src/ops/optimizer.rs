@@ -10,11 +10,11 @@ use crate::{Error, Result};
 /// Stochastic gradient descent. The learning rate comes from the [`Step`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
-    /// How much of the velocity stays.
+    /// Momentum: factor of the previous velocity.
     pub momentum: f32,
-    /// Look ahead along the velocity.
+    /// Nesterov momentum.
     pub nesterov: bool,
-    /// Decoupled: this share of the value, times the learning rate, is taken off.
+    /// Decoupled weight decay: values shrink by this share times the learning rate.
     pub weight_decay: f32,
 }
 
@@ -27,20 +27,22 @@ pub struct AdamW {
     pub beta_2: f32,
     /// Added to the denominator.
     pub epsilon: f32,
-    /// Decoupled: this share of the value, times the learning rate, is taken off.
+    /// Decoupled weight decay: values shrink by this share times the learning rate.
     pub weight_decay: f32,
 }
 
 impl AdamW {
-    /// `1 / (1 - beta^t)` of both moments after `before` steps that moved weights (so t = before + 1).
+    /// Bias corrections `1 / (1 - beta^t)` of both moments, with t = `before` + 1 for `before` previous weight
+    /// updates.
     pub fn corrections(&self, before: u32) -> [f32; 2] {
         let power = f64::from(before) + 1.0;
         [self.beta_1, self.beta_2].map(|beta| (1.0 / (1.0 - f64::from(beta).powf(power))) as f32)
     }
 }
 
-/// Records one SGD update of `values` from `grads`; `velocity` is its state. All have one shape. Where `mask` has a 0
-/// bit, the value becomes 0 and the state stays. Where the step has a [scale](Step::scale), gradients are divided by it.
+/// Records one SGD update of `values` from `grads`, with state `velocity`. All have one shape. Where the bit of
+/// `mask` is 0, the value becomes 0 and the state is unchanged. With a [loss scale](Step::scale), gradients are
+/// divided by it.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
@@ -62,19 +64,16 @@ pub fn sgd(
     record(rec, op, &key, &tensors, &settled, mask, None, step)
 }
 
-/// Records one AdamW update of `values` from `grads`; `first` and `second` are its state. All have one shape. Where
-/// `mask` has a 0 bit, the value becomes 0 and the state stays.
+/// Records one AdamW update of `values` from `grads`, with state `first` and `second`. All have one shape. Where the
+/// bit of `mask` is 0, the value becomes 0 and the state is unchanged.
 ///
-/// `born` has a word per block of `values[nnz, block, block]`: the first step that moved it, counted from 1 among those that
-/// moved weights; 0 for the start. A block that came later has bias corrections of its own, as if the optimizer had begun with
-/// it. Where the step has a [scale](Step::scale), gradients are divided by it, and the device counts the steps that moved weights.
+/// `born` has one word per block of `values[nnz, block, block]`: the block's first update, counted from 1, or 0 for
+/// initial blocks. Bias corrections of a later block count from its birth. With a [loss scale](Step::scale),
+/// gradients are divided by it, and the device counts the updates.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes differ.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "an optimizer's state is what it is, and each is a tensor of the caller's"
-)]
+#[expect(clippy::too_many_arguments, reason = "every part of the optimizer state is a tensor of the caller")]
 pub fn adamw(
     rec: &mut Recorder<'_>,
     values: &Tensor,
@@ -106,7 +105,8 @@ pub fn adamw(
         let (nnz, block) = match *values.shape() {
             [nnz, rows, columns] if rows == columns && BLOCKS.contains(&rows) => (nnz, rows),
             _ => {
-                let wanted = format!("blocks of a side of {BLOCKS:?}, as there are births");
+                let wanted =
+                    format!("[nnz, block, block] with a block of {BLOCKS:?}, because `born` is given");
                 return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
             }
         };
@@ -116,8 +116,8 @@ pub fn adamw(
     record(rec, op, &key, &tensors, &settled, mask, born, step)
 }
 
-/// The tensors, values first, are of one shape.
-#[expect(clippy::too_many_arguments, reason = "what optimizers have in common is this much")]
+/// Records an optimizer kernel by windows. `tensors` have one shape; the first are the values.
+#[expect(clippy::too_many_arguments, reason = "the common arguments of the optimizer kernels")]
 fn record(
     rec: &mut Recorder<'_>,
     op: &str,
@@ -137,9 +137,9 @@ fn record(
         mask.expect_shape(op, "mask", &[elements.div_ceil(32)])?;
         windows = windows.over_bits(mask, 1);
     }
-    // Births are bound whole, so windows are of whole blocks, and the kernel is told which is the first.
+    // Births are bound whole, so windows hold whole blocks and the kernel gets the index of the first.
     let area = born.map_or(1, |born| elements / born.len().max(1));
-    // Four elements at a time, where four divides them and no mask tells them apart. Blocks are whole fours.
+    // vec4 where four divides the length and no mask is read. Blocks are multiples of four.
     let cell = if mask.is_none() && elements.is_multiple_of(4) { 4 } else { 1 };
     windows = windows.by(area.max(cell));
     let key = key.clone().with("mask", mask.is_some()).with("quads", cell == 4);
@@ -168,7 +168,7 @@ fn record(
                 key = key.with("window", true);
             }
         }
-        rec.dispatch(&key, &args, elementwise(window.count / cell))?;
+        rec.record(&key, &args, elementwise(window.count / cell))?;
     }
     Ok(())
 }

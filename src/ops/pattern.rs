@@ -1,15 +1,15 @@
-//! Patterns that change on the device: `shaders/pattern/`, twins in [`reference::pattern`](crate::reference::pattern).
+//! Topology updates on the device: `shaders/pattern/`, twins in [`reference::pattern`](crate::reference::pattern).
 
 use super::{Step, elementwise, fill};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::Pattern;
 
-/// No slot: what a map holds for a block that is not stored.
+/// Null slot: entry of a slot map for a block that is not stored.
 pub const ABSENT: u32 = u32::MAX;
 
-/// Records that `map` (`u32`, a word per place in the grid) becomes the slot of each stored block, and [`ABSENT`] where
-/// there is none.
+/// Records the slot map of a pattern: `map` (`u32`, one word per grid position) becomes the slot of each stored
+/// block, and [`ABSENT`] elsewhere.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -17,10 +17,11 @@ pub fn map_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor) -> R
     map.expect_shape("pattern.place", "map", &[pattern.places()])?;
     fill(rec, map, ABSENT)?;
     let args = Args::new().tensor("topology", pattern.packed()).tensor("map", map);
-    rec.dispatch(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
+    rec.record(&Key::new("pattern", "place"), &args, elementwise(pattern.nnz()))
 }
 
-/// Records the numbers of rows and of columns of blocks in which no block is active, into `out[layer]`; `out` is `u32[layers, 2]`.
+/// Records the number of block rows and of block columns without an active block, into `out[layer]`; `out` is
+/// `u32[layers, 2]`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if `out` has no such row.
@@ -30,31 +31,31 @@ pub fn empty_lines(rec: &mut Recorder<'_>, pattern: &Pattern, out: &Tensor, laye
     out.expect_shape(op, "out", &[layers.max(layer.saturating_add(1)), 2])?;
     let args =
         Args::new().tensor("out", out).tensor("topology", pattern.packed()).size(op, "layer", layer)?;
-    rec.dispatch(&Key::new("pattern", "empty"), &args, 1)
+    rec.record(&Key::new("pattern", "empty"), &args, 1)
 }
 
-/// What [`swap_pattern`] works on, all on the device.
+/// Operands of [`swap_pattern`], all on the device.
 #[derive(Debug, Clone, Copy)]
 pub struct Swap<'a> {
-    /// The set of blocks to drop, all of them stored.
+    /// Set of blocks to drop, all of them stored.
     pub dropped: &'a Tensor,
-    /// The set of blocks to grow: absent, or dropped at once. As many as are dropped; if more, the last are left out, and if
-    /// fewer, the last of those dropped stay.
+    /// Set of blocks to grow: not stored, or dropped in the same swap. The n-th grown block replaces the n-th dropped
+    /// one; surplus members of either set are ignored.
     pub grown: &'a Tensor,
-    /// Room for a [map](map_pattern); afterwards it holds that of the new pattern.
+    /// Out: slot [map](map_pattern) of the new pattern.
     pub map: &'a Tensor,
-    /// A word per slot: the first step that moved its block, counted from 1 among those in which the optimizer moved weights; 0
-    /// for blocks of the start. Of new blocks it becomes the next of them.
+    /// One word per slot: the block's first update, counted from 1, or 0 for initial blocks. Becomes the next update
+    /// for grown blocks.
     pub born: &'a Tensor,
-    /// The step that is being done.
+    /// The current step.
     pub step: &'a Step,
-    /// Two words: the number of new blocks is added to the first, and 1 to the second if there is any.
+    /// Two counters: the first grows by the number of grown blocks, the second by 1 if there are any.
     pub churn: &'a Tensor,
 }
 
-/// Records that slots of dropped blocks take the coordinates of grown ones, and that the index is rebuilt. No value moves
-/// and the number of blocks stays. A block that is both dropped and grown stays in its slot and is not new. Where the step has
-/// a [scale](Step::scale) and is skipped, nothing is exchanged.
+/// Records a slot swap: slots of dropped blocks take the coordinates of grown ones, and the index is rebuilt. Values
+/// do not move and nnz is constant. A block both dropped and grown keeps its slot and is not new. With a [loss
+/// scale](Step::scale), nothing changes in a skipped step.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -62,7 +63,7 @@ pub fn swap_pattern(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     swap: Swap<'_>,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     let op = "pattern.swap";
     let set = [pattern.places().div_ceil(32)];
@@ -85,12 +86,12 @@ pub fn swap_pattern(
         args = args.tensor("loss_scale", scale.tensor());
     }
     let key = Key::new("pattern", "swap").with("scaled", swap.step.scale().is_some());
-    rec.dispatch(&key, &args, 1)?;
-    index(rec, pattern, swap.map, awake)
+    rec.record(&key, &args, 1)?;
+    index(rec, pattern, swap.map, active)
 }
 
-/// Records that a pattern gets its slots from `set`, in the order of the grid, and its index. The set has as many members
-/// as the pattern has slots; more of them, and bits past the last place of the grid, are passed by.
+/// Records that a pattern's slots become the members of `set`, in grid order, and rebuilds its index. The set should
+/// have as many members as the pattern has slots; surplus members, and bits past the last grid position, are ignored.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -102,12 +103,13 @@ pub fn fill_pattern(rec: &mut Recorder<'_>, pattern: &Pattern, set: &Tensor, map
         .tensor("pattern", pattern.packed())
         .size(op, "n", set.len())?
         .size(op, "places", pattern.places())?;
-    rec.dispatch(&Key::new("pattern", "slots"), &args, 1)?;
+    rec.record(&Key::new("pattern", "slots"), &args, 1)?;
     index_pattern(rec, pattern, map, None)
 }
 
-/// Records that the index of a pattern is rebuilt from its slots: row and column pointers, and the slots along both. With
-/// a set `awake`, the stored blocks outside it rest. `map` is room for a [map](map_pattern), which it becomes.
+/// Records the rebuild of a pattern's index from its slots: row and column pointers, and the slot lists of both.
+/// Stored blocks outside the set `active`, if given, are left out of the index as inactive. `map` receives the slot
+/// [map](map_pattern).
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -115,37 +117,37 @@ pub fn index_pattern(
     rec: &mut Recorder<'_>,
     pattern: &Pattern,
     map: &Tensor,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     map_pattern(rec, pattern, map)?;
-    index(rec, pattern, map, awake)
+    index(rec, pattern, map, active)
 }
 
-/// The index of a pattern whose map is known.
-fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, awake: Option<&Tensor>) -> Result<()> {
-    walk(rec, "count", pattern, map, awake)?;
+/// Records the index of a pattern whose slot map is up to date.
+fn index(rec: &mut Recorder<'_>, pattern: &Pattern, map: &Tensor, active: Option<&Tensor>) -> Result<()> {
+    walk(rec, "count", pattern, map, active)?;
     let args = Args::new()
         .tensor("pattern", pattern.packed())
         .size("pattern.scan", "row_blocks", pattern.row_blocks())?
         .size("pattern.scan", "col_blocks", pattern.col_blocks())?
         .size("pattern.scan", "nnz", pattern.nnz())?;
-    rec.dispatch(&Key::new("pattern", "scan"), &args, 1)?;
-    walk(rec, "fill", pattern, map, awake)
+    rec.record(&Key::new("pattern", "scan"), &args, 1)?;
+    walk(rec, "fill", pattern, map, active)
 }
 
-/// A walk along every row and every column of the grid.
+/// Records a kernel with one invocation per row and column of the grid.
 fn walk(
     rec: &mut Recorder<'_>,
     name: &'static str,
     pattern: &Pattern,
     map: &Tensor,
-    awake: Option<&Tensor>,
+    active: Option<&Tensor>,
 ) -> Result<()> {
     let mut args = Args::new().tensor("pattern", pattern.packed()).tensor("map", map);
-    if let Some(awake) = awake {
-        awake.expect_shape("pattern.index", "awake", &[pattern.places().div_ceil(32)])?;
-        args = args.tensor("awake", awake);
+    if let Some(active) = active {
+        active.expect_shape("pattern.index", "active", &[pattern.places().div_ceil(32)])?;
+        args = args.tensor("active_blocks", active);
     }
-    let key = Key::new("pattern", name).with("resting", awake.is_some());
-    rec.dispatch(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
+    let key = Key::new("pattern", name).with("inactive", active.is_some());
+    rec.record(&key, &args, elementwise(pattern.row_blocks() + pattern.col_blocks()))
 }

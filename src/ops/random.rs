@@ -1,4 +1,4 @@
-//! The generator: `shaders/random/`, twin [`reference::random`](crate::reference::random).
+//! Random tensors: `shaders/random/`, twin [`reference::random`](crate::reference::random).
 
 use super::windows::Windows;
 use super::{Step, elementwise};
@@ -6,7 +6,7 @@ use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::random;
 
-/// Records that `out` (of `u32`) is filled with random bits: element `i` is drawn at counter `(i, step)`.
+/// Records that `out` (u32) is filled with random bits; element `i` is drawn at counter `(i, step)`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if `out` has another type.
@@ -14,7 +14,7 @@ pub fn random_bits(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step:
     fill(rec, out, key, step, false)
 }
 
-/// Records that `out` (of `f32`) is filled with uniform numbers in `[0, 1)`, drawn likewise.
+/// Records that `out` (f32) is filled with uniform numbers in `[0, 1)`; element `i` is drawn at counter `(i, step)`.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) if `out` has another type.
@@ -36,7 +36,7 @@ fn fill(rec: &mut Recorder<'_>, out: &Tensor, key: random::Key, step: &Step, uni
             args = args.size(op, "first", window.start)?;
         }
         let kernel = Key::new(op, "fill").with("uniform", uniform).with("window", split);
-        rec.dispatch(&kernel, &args, elementwise(window.count))?;
+        rec.record(&kernel, &args, elementwise(window.count))?;
     }
     Ok(())
 }

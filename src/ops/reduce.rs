@@ -1,4 +1,4 @@
-//! Sums and norms of columns: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
+//! Column sums and norms: `shaders/reduce/`, twin [`reference::reduce`](crate::reference::reduce).
 
 use super::windows::Windows;
 use super::{elementwise, fill, float_type};
@@ -8,13 +8,12 @@ use crate::reference::CHUNK;
 
 const OP: &str = "column_sums";
 
-/// Records `out[columns] = sum over rows of x[rows, columns]`, or `out +=` that sum where `add`.
+/// Records `out[columns] = sum over rows of x[rows, columns]`, or adds that sum to `out` where `add`.
 ///
 /// `x` may be f16; sums are f32.
 ///
-/// Rows are summed in chunks of [`CHUNK`], the chunks' sums likewise, until one row is left: the order depends on the
-/// shape alone. Partial sums, where there are any, are allocated as scratch; those of all chunks
-/// must fit one binding.
+/// Rows are summed in chunks of [`CHUNK`], and the partial sums likewise, until one row is left: the summation order
+/// depends only on the shape. Partial sums are allocated as scratch and must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit,
@@ -37,7 +36,7 @@ pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) 
     record(rec, &from, out, [rows, columns], add)
 }
 
-/// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a column of zeros. `x` may be f16.
+/// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a zero column. `x` may be f16.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
@@ -51,13 +50,13 @@ pub fn inverse_norms(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor) -> Result
     }
     let args =
         Args::new().tensor("x", x).tensor("out", out).size(op, "rows", rows)?.size(op, "columns", columns)?;
-    rec.dispatch(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))
+    rec.record(&Key::new("reduce", "norms").dtype(float_type(x)), &args, elementwise(columns))
 }
 
-/// One round: `out[chunks, columns]` from `x`. Only a round into one row adds.
+/// Records one pass: `out[chunks, columns]` from `x`. Only a pass with a single chunk may add.
 ///
-/// Where `x` does not fit one binding, a window goes on from the sum that the one before it in its chunk has stored. A
-/// running total is no such sum, so it gets that of the windows at the end.
+/// If `x` exceeds one binding, each window of a chunk continues from the partial sum of the previous one. A running
+/// total in `out` is no such partial sum, so windows accumulate in scratch first.
 fn record(
     rec: &mut Recorder<'_>,
     x: &Tensor,
@@ -81,7 +80,7 @@ fn record(
     Ok(())
 }
 
-/// Of sums that are not those of all rows: the first of them in `out`, and whether they go on from what is there.
+/// Window of a windowed pass: offset of its first partial sum in `out`, and whether it continues from there.
 type Onward = (usize, bool);
 
 fn dispatch(
@@ -92,7 +91,7 @@ fn dispatch(
     add: bool,
     onward: Option<Onward>,
 ) -> Result<()> {
-    // Four columns at a time, where four divides them.
+    // vec4 where four divides the columns.
     let across = if columns.is_multiple_of(4) { 4 } else { 1 };
     let mut args = Args::new().tensor("x", x).tensor("out", out).size(OP, "rows", rows)?.size(
         OP,
@@ -104,5 +103,5 @@ fn dispatch(
         args = args.size(OP, "first", first / across)?;
         key = key.with("window", true).with("continued", continued);
     }
-    rec.dispatch(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
+    rec.record(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
 }

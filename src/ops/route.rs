@@ -5,13 +5,12 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::{Routing, RoutingShape};
 use crate::{Error, Result};
 
-/// Records that `routing` becomes the tables of `experts`, `u32[tokens, choices]`: the expert of each choice, or
-/// [`ABSENT`](super::ABSENT) for none, as which a number that no expert has counts too.
+/// Records the tables of a routing from `experts`, `u32[tokens, assignments]`: the expert of each assignment, or
+/// [`ABSENT`](super::ABSENT). Expert numbers out of range count as absent.
 ///
-/// An expert's rows have the order of first choices before second ones, and so on, and of tokens among equals. The order
-/// decides nothing: a token gets the same bits in any row. With `kept` (`u32[groups, experts, words]`), choices whose bit is 0
-/// are dropped: see [`gate::keep`](super::gate::keep). There are no atomics: whatever a token is given depends on the choices
-/// alone.
+/// An expert's rows hold all first assignments in token order, then all second ones, and so on; a token's results
+/// have the same bits in any row. With `kept` (`u32[groups, experts, words]`, see [`gate::keep`](super::gate::keep)),
+/// assignments whose bit is 0 are dropped. No atomics: the tables depend only on the assignments.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit,
@@ -36,7 +35,7 @@ pub fn route(
 
     let (pattern, bounds) = (routing.pattern(), routing.bounds());
     let args = Args::new()
-        .tensor("chosen", &scratch.chosen)
+        .tensor("load", &scratch.chosen)
         .tensor("kept", of_those_kept)
         .tensor("pattern", pattern.packed())
         .tensor("first_column", &scratch.first_column)
@@ -49,7 +48,7 @@ pub fn route(
         .size(op, "row_blocks", bounds.tiles)?
         .size(op, "col_blocks", pattern.col_blocks())?
         .size(op, "slots", bounds.slots)?;
-    rec.dispatch(&Key::new("route", "tiles"), &args, 1)?;
+    rec.record(&Key::new("route", "tiles"), &args, 1)?;
 
     let args = Args::new()
         .tensor("first_tile", routing.first_tile())
@@ -60,7 +59,7 @@ pub fn route(
         .tensor("tokens", routing.tokens())
         .size(op, "experts", shape.experts())?
         .size(op, "block", shape.block)?;
-    rec.dispatch(&Key::new("route", "index"), &args, (bounds.tiles + shape.experts()) as u64)?;
+    rec.record(&Key::new("route", "index"), &args, (bounds.tiles + shape.experts()) as u64)?;
 
     let args = walk(experts, kept, routing)?
         .tensor("first_tile", routing.first_tile())
@@ -69,12 +68,12 @@ pub fn route(
         .tensor("tokens", routing.tokens())
         .tensor("places", routing.places());
     let key = Key::new("route", "place").with("kept", kept.is_some());
-    rec.dispatch(&key, &args, elementwise(scratch.table.shape()[1]))
+    rec.record(&key, &args, elementwise(scratch.table.shape()[1]))
 }
 
-/// Records `out[i] = x[index[i]]`, 0 where the index is [`ABSENT`](super::ABSENT); `out` is as long as `index`. It brings the
-/// weights of assignments to the rows that hold them, by [`Routing::rows`], and the gradients of rows back to the
-/// assignments, by [`Routing::places`].
+/// Records the gather `out[i] = x[index[i]]`, 0 where the index is [`ABSENT`](super::ABSENT); `out` is as long as
+/// `index`. Moves the weights of assignments to routing rows by [`Routing::rows`], and row gradients back by
+/// [`Routing::places`].
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.
@@ -88,14 +87,14 @@ pub fn route_values(rec: &mut Recorder<'_>, x: &Tensor, index: &Tensor, out: &Te
         .tensor("out", &flat)
         .size(op, "n", index.len())?
         .size(op, "last", x.len().saturating_sub(1))?;
-    rec.dispatch(&Key::new("route", "values"), &args, elementwise(index.len()))
+    rec.record(&Key::new("route", "values"), &args, elementwise(index.len()))
 }
 
-/// The assignments that are kept.
+/// Assignments that passed the capacity selection.
 #[derive(Clone, Copy)]
 struct Kept<'a> {
     bits: &'a Tensor,
-    /// Tokens of a group.
+    /// Tokens per group.
     group: usize,
 }
 
@@ -103,7 +102,7 @@ impl<'a> Kept<'a> {
     fn new(op: &str, bits: &'a Tensor, shape: &RoutingShape) -> Result<Self> {
         let groups = bits.shape().first().copied().unwrap_or(0);
         if groups == 0 || !shape.tokens.is_multiple_of(groups) {
-            let wanted = format!("of groups that {} tokens can be divided into", shape.tokens);
+            let wanted = format!("a number of groups that divides {} tokens", shape.tokens);
             return Err(Error::argument(op, "kept", wanted, groups));
         }
         let group = shape.tokens / groups;
@@ -112,7 +111,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Counts assignments by expert and chunk, then adds them up over the chunks.
+/// Records the assignment counts per expert and chunk, and their prefix sums over the chunks.
 fn count(
     rec: &mut Recorder<'_>,
     experts: &Tensor,
@@ -123,16 +122,16 @@ fn count(
     let table = &routing.scratch.table;
     let (experts_there, chunks) = (table.shape()[0], table.shape()[1]);
     let key = Key::new("route", "count").with("kept", kept.is_some());
-    rec.dispatch(&key, &walk(experts, kept, routing)?, elementwise(chunks))?;
+    rec.record(&key, &walk(experts, kept, routing)?, elementwise(chunks))?;
     let args = Args::new()
         .tensor("table", table)
         .tensor("totals", totals)
         .size("route", "experts", experts_there)?
         .size("route", "chunks", chunks)?;
-    rec.dispatch(&Key::new("route", "scan"), &args, experts_there as u64)
+    rec.record(&Key::new("route", "scan"), &args, experts_there as u64)
 }
 
-/// What a kernel binds that walks along the assignments.
+/// Bindings of the kernels that walk the assignments.
 fn walk<'a>(experts: &'a Tensor, kept: Option<Kept<'a>>, routing: &'a Routing) -> Result<Args<'a>> {
     let (op, shape, table) = ("route", routing.shape(), &routing.scratch.table);
     let mut args = Args::new().tensor("experts", experts).tensor("table", table);
@@ -140,7 +139,7 @@ fn walk<'a>(experts: &'a Tensor, kept: Option<Kept<'a>>, routing: &'a Routing) -
         args = args.tensor("kept", bits).size(op, "group", group)?;
     }
     args.size(op, "tokens", shape.tokens)?
-        .size(op, "choices", shape.choices)?
+        .size(op, "assignments", shape.choices)?
         .size(op, "experts", shape.experts())?
         .size(op, "chunk", routing.chunk())?
         .size(op, "chunks", table.shape()[1])?

@@ -1,4 +1,4 @@
-//! The scale of the loss, decided on the device: `shaders/scale/`, twins in [`reference::scale`](crate::reference::scale).
+//! Dynamic loss scaling on the device: `shaders/scale/`, twins in [`reference::scale`](crate::reference::scale).
 
 use super::windows::Windows;
 use super::{elementwise, finite};
@@ -6,19 +6,19 @@ use crate::gpu::{Args, Class, DType, Gpu, Key, Recorder, Tensor};
 use crate::reference::LossScaleState;
 use crate::{Error, Result};
 
-/// The word that says that a gradient is not finite.
+/// Word of the state that flags a non-finite gradient.
 const FOUND: usize = 5;
 
-/// What gradients are multiplied by on the way back, so that f16 does not lose the small ones (Micikevicius et al. 2018). It
-/// halves where one of them is not finite, and that step changes nothing; it doubles after so many steps in which all were.
+/// Loss scale: factor of all gradients in the backward pass, against f16 underflow (Micikevicius et al. 2018). It is
+/// halved after a non-finite gradient, whose step is skipped, and doubled after a number of finite steps.
 #[derive(Debug, Clone)]
 pub struct LossScale(Tensor);
 
 impl LossScale {
-    /// A scale to begin with.
+    /// Allocates a loss scale with this initial value.
     ///
     /// # Errors
-    /// [`Error::Argument`] if it is no power of two within [`LossScaleState::LEAST`] and [`LossScaleState::MOST`],
+    /// [`Error::Argument`] unless it is a power of two from [`LossScaleState::LEAST`] to [`LossScaleState::MOST`],
     /// [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, scale: f32) -> Result<Self> {
         if !is_scale(scale) {
@@ -29,12 +29,12 @@ impl LossScale {
         Ok(Self(gpu.upload(Class::Scratch, "loss scale", &[words.len()], &words)?))
     }
 
-    /// Its words, as a checkpoint keeps them.
+    /// State words, in the form that checkpoints store.
     pub fn tensor(&self) -> &Tensor {
         &self.0
     }
 
-    /// Reads it back. Waits for the device.
+    /// Reads the state back. Blocks until the device is done.
     ///
     /// # Errors
     /// [`Error::DeviceLost`].
@@ -50,7 +50,7 @@ impl LossScale {
     }
 }
 
-/// Whether a loss can be scaled by it without rounding anything.
+/// Whether `scale` is a valid loss scale: a power of two in range, which scales without rounding.
 pub fn is_scale(scale: f32) -> bool {
     (LossScaleState::LEAST..=LossScaleState::MOST).contains(&scale) && scale.to_bits() & 0x7F_FFFF == 0
 }
@@ -70,25 +70,25 @@ pub fn scale_gradient(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, scale: &
             window.count,
         )?;
         let key = Key::new("scale", "apply").with("half_out", out.dtype() == DType::F16);
-        rec.dispatch(&key, &args, elementwise(window.count))?;
+        rec.record(&key, &args, elementwise(window.count))?;
     }
     Ok(())
 }
 
-/// Records a look at gradients of this step: if any is not finite, [`decide_scale`] skips the step.
+/// Records a scan of this step's gradients: if any is not finite, [`decide_scale`] skips the step.
 ///
 /// # Errors
-/// As [`finite`].
+/// Like [`finite`].
 pub fn watch_gradient(rec: &mut Recorder<'_>, grads: &Tensor, scale: &LossScale) -> Result<()> {
     finite(rec, grads, &scale.0, FOUND, 1)
 }
 
-/// Records the decision whether this step counts, which optimizers and [exchanges](super::swap_pattern) heed, and what the next
-/// one's scale is. `moves` says whether the optimizer moves weights if it counts: those steps alone are counted, and the scale
-/// doubles after `patience` of them.
+/// Records the decision whether this step counts, which optimizers and [slot swaps](super::swap_pattern) obey, and
+/// the next step's scale. `moves` is true if the optimizer updates weights in this step; only such steps are counted,
+/// and the scale doubles after `patience` of them.
 ///
 /// # Errors
-/// As recording.
+/// Those of recording a dispatch.
 pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32, moves: bool) -> Result<()> {
     let args = Args::new()
         .tensor("loss_scale", &scale.0)
@@ -96,5 +96,5 @@ pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32, mo
         .u32("moves", moves.into())
         .f32("least", LossScaleState::LEAST)
         .f32("most", LossScaleState::MOST);
-    rec.dispatch(&Key::new("scale", "decide"), &args, 1)
+    rec.record(&Key::new("scale", "decide"), &args, 1)
 }

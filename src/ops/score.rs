@@ -1,9 +1,9 @@
-//! One number per block: `shaders/score/`, twins in [`reference::score`](crate::reference::score).
+//! Block scores, one number per block: `shaders/score/`, twins in [`reference::score`](crate::reference::score).
 //!
-//! Scores stand at their block's place in the grid, counted row by row, so `scores` is `[row_blocks * col_blocks]`. A
-//! negative score takes no part in a [selection](super::select).
+//! `scores` is `[row_blocks * col_blocks]`, indexed by grid position in row-major order. Negative scores are excluded
+//! from [selection](super::select).
 
-use super::matmul::{Place, Product, Scalar, Sizes, heuristic, operand_flags, sides, stand_in};
+use super::matmul::{Place, ProblemSize, Product, Scalar, fallback_variant, heuristic, operand_flags, sides};
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
@@ -11,14 +11,14 @@ use crate::reference::{ProductScore, ValueScore};
 use crate::sparse::{BLOCKS, BlockMatrix, Pattern};
 use crate::{Error, Result};
 
-/// What no selection takes.
+/// Score of blocks excluded from selection.
 pub const NO_PART: f32 = -1.0;
 
-/// Records one number per stored block of `matrix` into `scores`; other places keep what they hold. The scores by products
-/// take the elements of `other`, a matrix of the same pattern.
+/// Records the score of each stored block of `matrix` into `scores`; other grid positions keep their value. Scores of
+/// products read `other`, elements of a matrix of the same pattern.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit, or a matrix is missing or too many.
+/// [`Error::Argument`] where shapes do not fit, or `other` is missing or superfluous.
 pub fn score_values(
     rec: &mut Recorder<'_>,
     matrix: &BlockMatrix,
@@ -30,8 +30,8 @@ pub fn score_values(
     let pattern = matrix.pattern();
     scores.expect_shape(op, "scores", &[pattern.places()])?;
     if other.is_some() != what.takes_other() {
-        let wanted = if what.takes_other() { "given" } else { "absent" };
-        return Err(Error::argument(op, "other", wanted, "not"));
+        let [wanted, found] = if what.takes_other() { ["given", "absent"] } else { ["absent", "given"] };
+        return Err(Error::argument(op, "other", wanted, found));
     }
     let key = Key::new("score", "values")
         .block(pattern.block())
@@ -57,13 +57,13 @@ pub fn score_values(
         if !window.is_whole() {
             args = args.size(op, "first", window.start)?.size(op, "slots", window.count)?;
         }
-        rec.dispatch(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
+        rec.record(&key.clone().with("window", !window.is_whole()), &args, elementwise(window.count))?;
     }
     Ok(())
 }
 
-/// Records which rows of blocks pass no gradient on: `silent` (`u32[row_blocks]`) becomes 1 where all of the `block` columns of
-/// `dy[rows, row_blocks * block]` are 0, and 0 elsewhere. `dy` may be f16; it must fit one binding.
+/// Records which block rows pass no gradient on: `silent` (`u32[row_blocks]`) becomes 1 where all `block` columns of
+/// `dy[rows, row_blocks * block]` are 0, else 0. `dy` may be f16; it must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.
@@ -81,14 +81,14 @@ pub fn score_silent(rec: &mut Recorder<'_>, dy: &Tensor, block: usize, silent: &
         .size(op, "row_blocks", silent.len())?
         .size(op, "rows", rows)?;
     let key = Key::new("score", "silent").block(block).dtype(float_type(dy));
-    rec.dispatch(&key, &args, elementwise(silent.len()))
+    rec.record(&key, &args, elementwise(silent.len()))
 }
 
-/// Records one number per block of `lhs^T * rhs`, for every block there could be: for `lhs[rows, m]` the gradient of a
-/// layer's output and `rhs[rows, n]` its input, what the gradient of each block of its weight `[m, n]` would amount to. No
-/// element of the product is stored. The cosine divides by the norms of columns: `scales` holds [their
-/// inverses](super::inverse_norms), of `lhs` and of `rhs`. Each operand must fit one binding: a block's score is a reduction
-/// of finished sums, and none is finished before the last row.
+/// Records the score of every block of `lhs^T * rhs`, stored or not. With `lhs[rows, m]` the gradient of a layer's
+/// output and `rhs[rows, n]` its input, it is the gradient magnitude of each block of the weight `[m, n]`. The
+/// product itself is never stored. [`ProductScore::Cosine`] needs `scales`, the [inverse column
+/// norms](super::inverse_norms) of `lhs` and `rhs`. Each operand must fit one binding, because a score reduces
+/// finished sums over all rows.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] where they do not fit the device.
@@ -103,31 +103,32 @@ pub fn score_product(
 ) -> Result<()> {
     let op = "score.product";
     let transpose = Transpose::TN;
-    let sizes = Sizes::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
+    let sizes = ProblemSize::of(op, lhs.matrix(op, "lhs")?, rhs.matrix(op, "rhs")?, transpose)?;
     if !BLOCKS.contains(&block) || !sizes.m.is_multiple_of(block) || !sizes.n.is_multiple_of(block) {
         let wanted = format!("one of {BLOCKS:?} that divides {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "block", wanted, block));
     }
     scores.expect_shape(op, "scores", &[sizes.m / block * (sizes.n / block)])?;
     if scales.is_some() != (what == ProductScore::Cosine) {
-        return Err(Error::argument(op, "scales", "given for a cosine, and for nothing else", "not"));
+        let found = if scales.is_some() { "given" } else { "absent" };
+        return Err(Error::argument(op, "scales", "given for a cosine score and no other", found));
     }
-    // No measuring: growth is scored once in many steps. Cooperative matrices have no form of it.
+    // The tuner does not measure scores: growth is rare. There is no cooperative-matrix variant.
     let gpu = rec.gpu();
-    let usual = heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant;
-    let variant = gpu.forced_variant().map_or(usual, |forced| stand_in(gpu, forced));
+    let default_variant = heuristic(gpu, [sizes.m, sizes.n, sizes.k]).variant;
+    let variant = gpu.forced_variant().map_or(default_variant, |forced| fallback_variant(gpu, forced));
     let key = Key::new("score", variant.name())
         .block(block)
         .with("signed", what == ProductScore::Sum)
         .with("square", what == ProductScore::Square)
         .with("cosine", what == ProductScore::Cosine);
     let key = operand_flags(key, transpose, Scalar { out: false, ..Scalar::of(sizes, transpose) });
-    let [tall, wide] = match variant {
+    let [bm, bn] = match variant {
         Variant::Lane => [block, (4 * 8).max(block)],
         Variant::Wave => [block.max(64), (4 * 8).max(block)],
         Variant::Tile | Variant::Coop => [block.max(64), block.max(64)],
     };
-    let workgroups = sizes.m.div_ceil(tall) as u64 * sizes.n.div_ceil(wide) as u64;
+    let workgroups = sizes.m.div_ceil(bm) as u64 * sizes.n.div_ceil(bn) as u64;
     let mut others = Vec::new();
     if let Some([lhs_scale, rhs_scale]) = scales {
         lhs_scale.expect_shape(op, "lhs_scale", &[sizes.m])?;
@@ -150,12 +151,13 @@ pub fn score_product(
     product.record(rec, key, product.whole(), &others, workgroups)
 }
 
-/// Records one number per block of `lhs^T * rhs[rows]` for a block-sparse `lhs`, for every block there could be: what the gradient
-/// of each block of experts' weights would amount to, whether it is stored or not. Row `r` of `lhs` is of row `rows[r]` of `rhs`,
-/// and takes no part where there is none. No element of the product is stored. Each operand must fit one binding.
+/// Records the score of every block of `lhs^T * rhs[rows]` for a block-sparse `lhs`, stored or not: the gradient
+/// magnitude of the experts' weights. Row `r` of `lhs` pairs with row `rows[r]` of `rhs` and is ignored where there
+/// is no such row. The product itself is never stored. Each operand must fit one binding.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit or a cosine is asked for, [`Error::Limit`] where they do not fit the device.
+/// [`Error::Argument`] where shapes do not fit or a cosine is requested, [`Error::Limit`] where they do not fit the
+/// device.
 pub fn score_routed(
     rec: &mut Recorder<'_>,
     lhs: &BlockMatrix,
@@ -168,14 +170,19 @@ pub fn score_routed(
     let transpose = Transpose::TN;
     let (block, columns) = (lhs.pattern().block(), rhs.matrix(op, "rhs")?[1]);
     rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
-    let sizes = Sizes::of(op, sides(lhs), [rows.len(), columns], transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), [rows.len(), columns], transpose)?;
     if rhs.is_empty() || !columns.is_multiple_of(block) {
         let wanted = format!("rows of a multiple of {block} columns");
         return Err(Error::argument(op, "rhs", wanted, format!("{:?}", rhs.shape())));
     }
     scores.expect_shape(op, "scores", &[sizes.m / block * (columns / block)])?;
     if what == ProductScore::Cosine {
-        return Err(Error::argument(op, "what", "a score without norms", format!("{what:?}")));
+        return Err(Error::argument(
+            op,
+            "what",
+            "a score other than the cosine, which needs column norms",
+            format!("{what:?}"),
+        ));
     }
     let key = Key::new("score", "routed")
         .block(block)
@@ -198,7 +205,7 @@ pub fn score_routed(
     product.record(rec, key, product.whole(), &[], workgroups as u64)
 }
 
-/// Records that the members of a set take no part: their scores become [`NO_PART`].
+/// Records the exclusion of a set from selection: its members' scores become [`NO_PART`].
 ///
 /// # Errors
 /// [`Error::Argument`] if the set is of another grid.
@@ -206,10 +213,11 @@ pub fn score_exclude(rec: &mut Recorder<'_>, set: &Tensor, scores: &Tensor) -> R
     let op = "score.exclude";
     set.expect_shape(op, "set", &[scores.len().div_ceil(32)])?;
     let args = Args::new().tensor("members", set).tensor("scores", scores).size(op, "n", scores.len())?;
-    rec.dispatch(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
+    rec.record(&Key::new("score", "exclude"), &args, elementwise(scores.len()))
 }
 
-/// Records that stored blocks take no part, but for those in the set `except`: their scores become [`NO_PART`].
+/// Records the exclusion of stored blocks from selection, except those in the set `except`: their scores become
+/// [`NO_PART`].
 ///
 /// # Errors
 /// [`Error::Argument`] if the set or the scores are of another grid.
@@ -227,21 +235,21 @@ pub fn score_exclude_stored(
         args = args.tensor("members", except);
     }
     let key = Key::new("score", "stored").with("except", except.is_some());
-    rec.dispatch(&key, &args, elementwise(pattern.nnz()))
+    rec.record(&key, &args, elementwise(pattern.nnz()))
 }
 
-/// How connections learn; see [`score_connect`].
+/// Update rule of connection strengths; see [`score_connect`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Connect {
-    /// The step size.
+    /// Step size.
     pub rate: f32,
-    /// What a connection costs: added to every normalised gradient.
+    /// Cost of a connection, added to every normalised gradient.
     pub cost: f32,
 }
 
-/// Records one step of learning of `connections`, one per place of a grid `[row_blocks, col_blocks]`, from the gradients of
-/// a factor before each block ([`ValueScore::SignedTimes`]): each is divided by the largest magnitude in its row of blocks,
-/// and no connection falls below -1, from where it could not return.
+/// Records one update of `connections`, one per grid position of `[row_blocks, col_blocks]`, from the gradients of a
+/// scalar factor per block ([`ValueScore::SignedTimes`]). Each gradient is divided by the largest magnitude in its
+/// block row. Connections are clamped at -1, because lower ones could not recover.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.
@@ -266,5 +274,5 @@ pub fn score_connect(
         .size(op, "col_blocks", col_blocks)?
         .f32("rate", learning.rate)
         .f32("cost", learning.cost);
-    rec.dispatch(&Key::new("score", "connect"), &args, elementwise(row_blocks))
+    rec.record(&Key::new("score", "connect"), &args, elementwise(row_blocks))
 }

@@ -1,16 +1,16 @@
-//! Sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
+//! SDD, sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, choose, key_of, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, choose, key_of, operand_flags, sides};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
-/// Records the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that `out` has: the masked gradient `dy^T * x` of a layer's
-/// weights, say. With a `mask`, elements whose bit is 0 become 0.
+/// Records the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that `out` stores, such as the masked gradient `dy^T * x` of
+/// a layer's weight. With a `mask`, elements whose bit is 0 become 0.
 ///
-/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`. An operand
-/// whose rows are not along `k` must fit one binding.
+/// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`. An
+/// operand whose rows do not run along `k` must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit each other, [`Error::Limit`] where they do not fit the device.
@@ -25,12 +25,12 @@ pub fn sdd(
     record(rec, lhs, None, rhs, out, transpose, mask)
 }
 
-/// Records the blocks of `lhs[m, k] * rhs[n, k]^T` that `out` has, where row `r` of the left side is row `rows[r]` of `lhs`,
-/// or its last row where there is no such row: what tokens activate in the experts that have them, for `rows` of a
+/// Records the blocks of `lhs[rows][m, k] * rhs[n, k]^T` that `out` stores: row `r` of the left operand is row
+/// `rows[r]` of `lhs`, clamped to the last row. Computes the pre-activations of experts, with `rows` of a
 /// [`Routing`](crate::sparse::Routing::tokens).
 ///
 /// # Errors
-/// As [`sdd`]. `lhs` must fit one binding.
+/// Like [`sdd`]. `lhs` must fit one binding.
 pub fn sdd_gathered(
     rec: &mut Recorder<'_>,
     lhs: &Tensor,
@@ -41,7 +41,7 @@ pub fn sdd_gathered(
     record(rec, lhs, Some(rows), rhs, out, Transpose::NT, None)
 }
 
-/// The largest side of a block that a workgroup has whole, as `sdd/blocks.wgsl` has it.
+/// Largest block side that one workgroup computes whole, `SPAN` of `common/pieces.wgsl`.
 pub(super) const SPAN: usize = 64;
 
 fn record(
@@ -59,19 +59,19 @@ fn record(
         rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
         lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, lhs_sides, rhs.matrix(op, "rhs")?, transpose)?;
+    let sizes = ProblemSize::of(op, lhs_sides, rhs.matrix(op, "rhs")?, transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
     }
     let block = out.pattern().block();
-    // Blocks keep every row along m or n a multiple of four.
+    // Block rows are multiples of four, therefore out is always stored as vec4.
     let scalar = Scalar { out: false, ..Scalar::of(sizes, transpose) };
     let gathered = gather.map_or(0, |_| lhs.shape()[0]);
     let work = sizes.workload(Family::Sdd, transpose, Some(out), gathered, lhs);
     let (choice, tiling) = choose(rec.gpu(), &work);
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
-    // Invocations per block, and blocks per workgroup or workgroups per block, as the shaders have it.
+    // Invocations per block, and blocks per workgroup or workgroups per block, as in the shaders.
     let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
     let span = tiling.map_or(block.min(SPAN), |tiling| tiling.tall as usize);
     let pieces = (block / span).pow(2);
@@ -89,7 +89,7 @@ fn record(
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
     let product =
         Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
-    for part in product.parts(rec.gpu()) {
+    for part in product.sub_products(rec.gpu()) {
         let workgroups = part.slots.count.div_ceil(slots) as u64 * pieces as u64;
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }

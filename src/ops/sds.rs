@@ -1,15 +1,15 @@
-//! Sparse = dense x sparse: `shaders/sds/`, twin [`reference::sds`](crate::reference::sds).
+//! SDS, sparse = dense x sparse: `shaders/sds/`, twin [`reference::sds`](crate::reference::sds).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sdd::SPAN;
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
-/// Records the blocks of `lhs[m, k] * rhs[n, k]^T` that `out` has, for a block-sparse `rhs` in blocks of the same size: what
-/// tokens activate in experts whose weights are sparse. With `rows`, row `r` of the left side is row `rows[r]` of `lhs`, or
-/// its last row where there is no such row. Each of the three must fit one binding.
+/// Records the blocks of `lhs[m, k] * rhs[n, k]^T` that `out` stores, for a block-sparse `rhs` with the same block
+/// size: the pre-activations of experts with block-sparse weights. With `rows`, row `r` of the left operand is row
+/// `rows[r]` of `lhs`, clamped to the last row. Each of the three must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit each other, [`Error::Limit`] where they do not fit the device.
@@ -27,7 +27,7 @@ pub fn sds(
         rows.expect_shape(op, "rows", &[out.pattern().rows()])?;
         lhs_sides[0] = if lhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, lhs_sides, sides(rhs), transpose)?;
+    let sizes = ProblemSize::of(op, lhs_sides, sides(rhs), transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));
@@ -50,7 +50,7 @@ pub fn sds(
     product.record(rec, key, product.whole(), &others, workgroups(out.pattern().nnz(), block))
 }
 
-/// The block size of two matrices; they must have the same.
+/// Common block size of two matrices.
 pub(super) fn same_block(op: &str, matrix: &BlockMatrix, weight: &BlockMatrix) -> Result<usize> {
     let (block, found) = (matrix.pattern().block(), weight.pattern().block());
     if found == block {
@@ -59,7 +59,7 @@ pub(super) fn same_block(op: &str, matrix: &BlockMatrix, weight: &BlockMatrix) -
     Err(Error::argument(op, "weight", format!("in blocks of {block}"), format!("in blocks of {found}")))
 }
 
-/// Workgroups for so many blocks, as the shaders of two sparse matrices share them out.
+/// Workgroups for a number of blocks, as in the shaders with two sparse matrices.
 pub(super) fn workgroups(blocks: usize, block: usize) -> u64 {
     let span = block.min(SPAN);
     let invocations = (span / 4) * (span / 8);

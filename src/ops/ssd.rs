@@ -1,15 +1,15 @@
-//! Sparse = sparse x dense: `shaders/ssd/`, twin [`reference::ssd`](crate::reference::ssd).
+//! SSD, sparse = sparse x dense: `shaders/ssd/`, twin [`reference::ssd`](crate::reference::ssd).
 
-use super::matmul::{Place, Product, Scalar, Sizes, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, operand_flags, sides};
 use super::sds::{same_block, workgroups};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Key, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
-/// Records the blocks of `lhs[k, m]^T * rhs[k, n]` that `out` has, for a block-sparse `lhs` in blocks of the same size: the
-/// gradient of experts' weights that are sparse, of blocks that rest too. With `rows`, row `r` of the right side is row
-/// `rows[r]` of `rhs`, or its last row where there is no such row. Each of the three must fit one binding.
+/// Records the blocks of `lhs[k, m]^T * rhs[k, n]` that `out` stores, inactive ones included, for a block-sparse
+/// `lhs` with the same block size: the gradient of experts' block-sparse weights. With `rows`, row `r` of the right
+/// operand is row `rows[r]` of `rhs`, clamped to the last row. Each of the three must fit one binding.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit each other, [`Error::Limit`] where they do not fit the device.
@@ -27,7 +27,7 @@ pub fn ssd(
         rows.expect_shape(op, "rows", &[lhs.pattern().rows()])?;
         rhs_sides[0] = if rhs.is_empty() { 0 } else { rows.len() };
     }
-    let sizes = Sizes::of(op, sides(lhs), rhs_sides, transpose)?;
+    let sizes = ProblemSize::of(op, sides(lhs), rhs_sides, transpose)?;
     if sides(out) != [sizes.m, sizes.n] {
         let wanted = format!("a matrix of {} x {}", sizes.m, sizes.n);
         return Err(Error::argument(op, "out", wanted, format!("{:?}", sides(out))));

@@ -1,31 +1,31 @@
-//! Tensors larger than a binding may be, one window after the other.
+//! Windows over tensors that exceed one binding.
 //!
-//! A device binds so many bytes of a buffer at a time: 128 MiB by WebGPU's default. Where a tensor has more, an operation
-//! records a dispatch for each window along a dimension that its tensors share, such as elements, rows or slots. All of
-//! them get windows as soon as one needs them, so that a kernel counts from the same place in each. Where none does, there
-//! is one window, which is everything, and what is recorded is what always was.
+//! A device limits the bytes of one binding, to 128 MiB by WebGPU's default. For larger tensors an operation records
+//! one dispatch per window along a dimension that its tensors share: elements, rows or slots. All tensors of a
+//! dispatch are windowed together, so that offsets agree. If every tensor fits, there is one window that covers
+//! everything.
 
 use std::ops::Range;
 
 use crate::Result;
 use crate::gpu::{Gpu, Tensor};
 
-/// How a dimension of `units` elements, rows or slots is to be cut.
+/// Plan for splitting a dimension of `units` elements, rows or slots.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Windows {
     units: usize,
-    /// What every window but the last is a multiple of: it keeps their offsets aligned.
+    /// Window sizes, except the last, are multiples of this number, which keeps offsets aligned.
     step: usize,
-    /// Units that a binding holds of the tensor that needs most.
+    /// Largest number of units for which every tensor fits one binding.
     most: usize,
-    /// Whether a tensor is too large as it is.
+    /// Whether some tensor exceeds one binding.
     needed: bool,
     largest: u64,
     alignment: u64,
 }
 
 impl Windows {
-    /// No tensor lies along the dimension yet.
+    /// Splits a dimension that no tensor lies along yet.
     pub(super) fn new(gpu: &Gpu, units: usize) -> Self {
         let limits = gpu.limits();
         Self {
@@ -38,25 +38,26 @@ impl Windows {
         }
     }
 
-    /// Every window but the last is a multiple of `step`.
+    /// Restricts windows, except the last, to multiples of `step`.
     #[must_use]
     pub(super) fn by(mut self, step: usize) -> Self {
         self.step = common_multiple(self.step, step);
         self
     }
 
-    /// `tensor` lies along the dimension: row-major, as much of it to every unit.
+    /// Adds a row-major tensor that lies along the dimension with equally many bytes per unit.
     #[must_use]
     pub(super) fn over(self, tensor: &Tensor) -> Self {
         self.along(tensor, tensor.bytes() * 8 / (self.units as u64).max(1))
     }
 
-    /// The same, for a kernel that is told where in a binding to begin: what is bound is as [`Window::within`] says.
+    /// Adds a tensor for a kernel that gets its first offset as a parameter, so that only bindings need to be
+    /// aligned: see [`Window::within`].
     #[must_use]
     pub(super) fn over_large(mut self, tensor: &Tensor) -> Self {
         if tensor.bytes() > self.largest {
             let unit = tensor.bytes() / self.units as u64;
-            // Room for what lies between an aligned offset and the window.
+            // Room for the bytes between an aligned offset and the window.
             let before = if unit.is_multiple_of(self.alignment) { 0 } else { self.alignment };
             self.needed = true;
             self.most = self.most.min((self.largest.saturating_sub(before) / unit) as usize);
@@ -64,7 +65,7 @@ impl Windows {
         self
     }
 
-    /// `mask` lies along the dimension, with so many bits to every unit.
+    /// Adds a bit mask that lies along the dimension with `bits` bits per unit.
     #[must_use]
     pub(super) fn over_bits(self, mask: &Tensor, bits: usize) -> Self {
         self.along(mask, bits as u64)
@@ -77,8 +78,8 @@ impl Windows {
         self.by(self.alignment as usize * 8 / common_divisor(self.alignment as usize * 8, bits as usize))
     }
 
-    /// The windows in ascending order. A tensor of which not even the smallest window fits is left whole, and the recorder
-    /// refuses it by name.
+    /// Windows in ascending order. If even the smallest window does not fit, one window covers everything, and the
+    /// recorder refuses the tensor by name.
     pub(super) fn cut(self) -> Vec<Window> {
         let most = self.most / self.step * self.step;
         if !self.needed || most == 0 {
@@ -87,8 +88,7 @@ impl Windows {
         self.every(most, 0..self.units).collect()
     }
 
-    /// The same, where none begins in one chunk and ends in another, though it may be of several whole ones. Chunks begin
-    /// at aligned offsets.
+    /// Windows in ascending order, each within one chunk or made of whole chunks. Chunks start at aligned offsets.
     pub(super) fn cut_within(self, chunk: usize) -> Vec<Window> {
         let most = self.most / self.step * self.step;
         if !self.needed || most == 0 {
@@ -107,18 +107,18 @@ impl Windows {
     }
 }
 
-/// Some units of a dimension.
+/// Range of units of a dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
-    /// The first.
+    /// First unit.
     pub(super) start: usize,
-    /// How many.
+    /// Number of units.
     pub(super) count: usize,
     units: usize,
 }
 
 impl Window {
-    /// All of them.
+    /// Window over the whole dimension.
     pub(super) fn whole(units: usize) -> Self {
         Self { start: 0, count: units, units }
     }
@@ -131,7 +131,7 @@ impl Window {
         self.start + self.count == self.units
     }
 
-    /// This window's part of a tensor that lies along the dimension; all of it keeps its shape.
+    /// This window's part of a tensor that lies along the dimension; the whole window keeps the tensor's shape.
     pub(super) fn of(self, tensor: &Tensor) -> Result<Tensor> {
         if self.is_whole() {
             return Ok(tensor.clone());
@@ -139,8 +139,8 @@ impl Window {
         tensor.reshape(&[self.units, tensor.len() / self.units])?.rows(self.start, self.count)
     }
 
-    /// All of a tensor that is small enough to be bound, or else what begins at the last aligned offset before this window;
-    /// and the element of it with which the window begins.
+    /// Binding for this window and the index of the window's first element in it: the whole tensor if it fits, else
+    /// from the last aligned offset before the window.
     pub(super) fn within(self, gpu: &Gpu, tensor: &Tensor) -> Result<(Tensor, usize)> {
         let limits = gpu.limits();
         let unit = tensor.len() / self.units.max(1);
@@ -154,7 +154,7 @@ impl Window {
         Ok((view, before))
     }
 
-    /// This window's words of a mask that has so many bits to a unit.
+    /// This window's words of a bit mask with `bits` bits per unit.
     pub(super) fn of_bits(self, mask: &Tensor, bits: usize) -> Result<Tensor> {
         if self.is_whole() {
             return Ok(mask.clone());

@@ -22,12 +22,12 @@ impl Optimizer for AdamW {
     }
 
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
-        let Update { param, born, step } = *update;
-        let [first, second] = param.state() else {
-            return Err(Error::argument(param.name(), "state", "two moments", param.state().len()));
+        let Update { span, born, step } = *update;
+        let [first, second] = span.state else {
+            return Err(Error::argument(span.name, "state", "two moments", span.state.len()));
         };
-        let weight_decay = if param.decays() { self.weight_decay } else { 0.0 };
+        let weight_decay = if span.decays { self.weight_decay } else { 0.0 };
         let settings = Self { weight_decay, ..*self };
-        ops::adamw(rec, param.values(), param.grads(), first, second, settings, None, born, step)
+        ops::adamw(rec, span.values, span.grads, first, second, settings, None, born, step)
     }
 }

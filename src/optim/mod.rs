@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::Result;
 use crate::gpu::{Recorder, Tensor};
-use crate::graph::Param;
+use crate::graph::Span;
 use crate::ops::Step;
 
 pub use crate::ops::{AdamW, Sgd};
@@ -25,18 +25,18 @@ pub trait Optimizer: fmt::Debug + Send {
         [1.0; 2]
     }
 
-    /// Records the update of one parameter's values.
+    /// Records the update of a span's values: of all dense parameters of one kind, or of a block-sparse matrix.
     ///
     /// # Errors
     /// As the operations.
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()>;
 }
 
-/// The update of one parameter.
+/// The update of a span of parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Update<'a> {
-    /// The parameter, with its values, gradient and state.
-    pub param: &'a Param,
+    /// Values, gradient and state.
+    pub span: Span<'a>,
     /// First step that moved each block, counted from 1 among those that moved weights, and 0 for blocks of the start: a word per
     /// block of a sparse weight whose blocks change.
     pub born: Option<&'a Tensor>,

@@ -18,11 +18,11 @@ impl Optimizer for Sgd {
     }
 
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
-        let Update { param, step, .. } = *update;
-        let [velocity] = param.state() else {
-            return Err(Error::argument(param.name(), "state", "a velocity", param.state().len()));
+        let Update { span, step, .. } = *update;
+        let [velocity] = span.state else {
+            return Err(Error::argument(span.name, "state", "a velocity", span.state.len()));
         };
-        let weight_decay = if param.decays() { self.weight_decay } else { 0.0 };
-        ops::sgd(rec, param.values(), param.grads(), velocity, Self { weight_decay, ..*self }, None, step)
+        let weight_decay = if span.decays { self.weight_decay } else { 0.0 };
+        ops::sgd(rec, span.values, span.grads, velocity, Self { weight_decay, ..*self }, None, step)
     }
 }

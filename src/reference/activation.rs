@@ -1,4 +1,4 @@
-//! Twin of `shaders/activation/` and of what it shares with the epilogues.
+//! Twin of `shaders/activation/`, and the activation functions of the epilogues.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::random::{Key, unit};
 use crate::{Error, Result};
 
-/// What stands between two layers.
+/// Activation function between two layers.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -31,8 +31,8 @@ const GELU_1: f32 = 1.595_769;
 const GELU_3: f32 = 0.071_354_81;
 
 impl Activation {
-    /// The activation behind hidden layer `layer`, counted from 0. All-ReLU's slope is the negative of the given one behind
-    /// the first hidden layer, which so maps -1 to `slope`, and alternates from there; the others are the same everywhere.
+    /// Activation after hidden layer `layer`, counted from 0. All-ReLU alternates the sign of its slope from layer to
+    /// layer, starting with the negated one, which maps -1 to `slope`; other activations do not depend on the layer.
     #[must_use]
     pub fn at_layer(self, layer: usize) -> Self {
         match self {
@@ -41,8 +41,8 @@ impl Activation {
         }
     }
 
-    /// Whether the derivative can be told from the output alone, dropped or not: an output is positive just where its
-    /// pre-activation is, and that is all that counts, or nothing does.
+    /// Whether the sign of the output, with or without dropout, determines the derivative: it equals the sign of the
+    /// pre-activation, or the derivative is constant.
     pub fn shows_in_output(self) -> bool {
         match self {
             Self::Identity | Self::Relu => true,
@@ -51,11 +51,11 @@ impl Activation {
         }
     }
 
-    /// The function.
+    /// Applies the activation.
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Self::Identity => x,
-            // NaN and infinity pass, so that they show.
+            // NaN and infinity pass through, so that they are detected.
             Self::Relu => {
                 if x.is_finite() {
                     x.max(0.0)
@@ -75,7 +75,7 @@ impl Activation {
         }
     }
 
-    /// Its derivative.
+    /// Derivative of the activation.
     pub fn derivative(self, x: f32) -> f32 {
         match self {
             Self::Identity => 1.0,
@@ -139,24 +139,24 @@ impl fmt::Display for Activation {
     }
 }
 
-/// Which elements are dropped: a function of the key, the step and the element, so that no mask is kept.
+/// Dropout whose mask is a function of key, step and element index, and is never stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    /// The share that is dropped, in `[0, 1)`.
+    /// Probability of dropping an element, in `[0, 1)`.
     pub rate: f32,
     /// The layer's key.
     pub key: Key,
 }
 
 impl Dropout {
-    /// 0 for a dropped element, else the factor that keeps the mean; 1 without dropout.
+    /// Factor of an element: 0 if dropped, else 1 / (1 - rate); 1 without dropout.
     pub fn factor(dropout: Option<(Self, u32)>, element: usize) -> f32 {
         let Some((Self { rate, key }, step)) = dropout else { return 1.0 };
         if unit(key.at([element as u32, step])[0]) < rate { 0.0 } else { 1.0 / (1.0 - rate) }
     }
 }
 
-/// `out = dropout(activation(pre))`.
+/// Elementwise `out = dropout(activation(pre))`.
 pub fn activation_forward(
     pre: &[f32],
     out: &mut [f32],
@@ -168,7 +168,7 @@ pub fn activation_forward(
     }
 }
 
-/// `out = grad * activation'(pre)`, through the same dropout.
+/// Elementwise `out = grad * activation'(pre)` through the same dropout.
 pub fn activation_backward(
     grad: &[f32],
     pre: &[f32],

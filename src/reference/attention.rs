@@ -1,27 +1,27 @@
 //! Twins of `shaders/attention/`.
 //!
-//! `qkv[tokens, 3 * width]` holds the queries, keys and values of all heads side by side; `lse[tokens, heads]`. The
-//! tokens of a sequence follow each other, `context` of them.
+//! `qkv[tokens, 3 * width]` holds the queries, keys and values of all heads side by side; `lse` is `[tokens, heads]`.
+//! Sequences of `context` tokens are contiguous.
 
-/// Sizes, which the lengths of the slices give away.
-struct Sizes {
+/// Shape of an attention call, from the lengths of its slices.
+struct AttentionShape {
     context: usize,
     heads: usize,
-    /// Columns of one head.
+    /// Columns per head.
     head: usize,
 }
 
-impl Sizes {
+impl AttentionShape {
     fn of(out: usize, lse: usize, context: usize, heads: usize) -> Self {
         Self { context, heads, head: out / lse }
     }
 
-    /// The factor of all products of queries and keys.
+    /// Factor of all query-key products.
     fn scale(&self) -> f32 {
         1.0 / (self.head as f32).sqrt()
     }
 
-    /// Queries, keys (part 1) or values (part 2) of a token.
+    /// Query (part 0), key (1) or value (2) of a token.
     fn part<'a>(&self, qkv: &'a [f32], token: usize, part: usize, head: usize) -> &'a [f32] {
         &qkv[self.at(token, part, head)..][..self.head]
     }
@@ -30,12 +30,12 @@ impl Sizes {
         ((token * 3 + part) * self.heads + head) * self.head
     }
 
-    /// A head's part of a row of `out` or its gradient.
+    /// A head's columns of a row of `out` or its gradient.
     fn row<'a>(&self, matrix: &'a [f32], token: usize, head: usize) -> &'a [f32] {
         &matrix[(token * self.heads + head) * self.head..][..self.head]
     }
 
-    /// Every row of every head: the first token of its sequence, its place in it, and the head.
+    /// (first token of the sequence, position in it, head) for every row of every head.
     fn rows(&self, lse: usize) -> impl Iterator<Item = (usize, usize, usize)> {
         let (context, heads) = (self.context, self.heads);
         (0..lse).map(move |number| {
@@ -45,7 +45,7 @@ impl Sizes {
     }
 }
 
-/// Four sums next to each other, as the kernel's vectors have them.
+/// Dot product with four partial sums, in the order of the kernel's vec4.
 fn product(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 4];
     for (i, (a, b)) in a.iter().zip(b).enumerate() {
@@ -64,10 +64,10 @@ fn add(row: &mut [f32], factor: f32, other: &[f32]) {
     }
 }
 
-/// Causal attention: `out` is the mean of the values up to a query's own, weighed by the softmax of `q * k / sqrt(head)`;
-/// `lse` is the logarithm of the sum of all exponentials.
+/// Causal attention, forward: `out` is the mean of the values up to the query's position, weighted by the softmax of
+/// `q * k / sqrt(head)`; `lse` is the log-sum-exp of the scores.
 pub fn attention_forward(qkv: &[f32], out: &mut [f32], lse: &mut [f32], context: usize, heads: usize) {
-    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(out.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let q = scaled(sizes.part(qkv, token, 0, head), sizes.scale());
@@ -91,8 +91,8 @@ pub fn attention_forward(qkv: &[f32], out: &mut [f32], lse: &mut [f32], context:
     }
 }
 
-/// The gradient of the queries, into the first third of `dqkv`; and `delta[tokens, heads]`, the product of `grad` and
-/// `out`, which [`attention_keys`] needs.
+/// Gradient of the queries, into the first third of `dqkv`. Also writes `delta[tokens, heads]`, the dot product of
+/// `grad` and `out`, which [`attention_keys`] reads.
 pub fn attention_queries(
     qkv: &[f32],
     out: &[f32],
@@ -102,7 +102,7 @@ pub fn attention_queries(
     dqkv: &mut [f32],
     [context, heads]: [usize; 2],
 ) {
-    let sizes = Sizes::of(out.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(out.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let number = token * heads + head;
@@ -119,7 +119,7 @@ pub fn attention_queries(
     }
 }
 
-/// The gradients of the keys and the values, into the other two thirds of `dqkv`.
+/// Gradients of the keys and the values, into the second and last third of `dqkv`.
 pub fn attention_keys(
     qkv: &[f32],
     lse: &[f32],
@@ -128,7 +128,7 @@ pub fn attention_keys(
     dqkv: &mut [f32],
     [context, heads]: [usize; 2],
 ) {
-    let sizes = Sizes::of(grad.len(), lse.len(), context, heads);
+    let sizes = AttentionShape::of(grad.len(), lse.len(), context, heads);
     for (first, row, head) in sizes.rows(lse.len()) {
         let token = first + row;
         let k = scaled(sizes.part(qkv, token, 1, head), sizes.scale());

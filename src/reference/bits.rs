@@ -2,18 +2,18 @@
 
 use crate::sparse::Topology;
 
-/// What becomes of two sets.
+/// Binary set operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetOp {
-    /// What is in both.
+    /// Intersection.
     And,
-    /// What is in either.
+    /// Union.
     Or,
-    /// What is in the first and not in the second.
+    /// Difference: members of the first set that are not in the second.
     AndNot,
 }
 
-/// `a op b`.
+/// Combines two bit sets: `a op b`.
 pub fn combine(a: &[u32], b: &[u32], op: SetOp) -> Vec<u32> {
     let word = |(a, b): (&u32, &u32)| match op {
         SetOp::And => a & b,
@@ -23,24 +23,24 @@ pub fn combine(a: &[u32], b: &[u32], op: SetOp) -> Vec<u32> {
     a.iter().zip(b).map(word).collect()
 }
 
-/// How many members a set has.
+/// Number of members of a set.
 pub fn count(set: &[u32]) -> u32 {
     set.iter().map(|word| word.count_ones()).sum()
 }
 
-/// The set of the stored blocks.
+/// Set of the stored blocks.
 pub fn present(topology: &Topology) -> Vec<u32> {
     set(topology.row_blocks() * topology.col_blocks(), topology.places())
 }
 
-/// The set of these members, of `n` that there could be; others are passed by.
+/// Bit set over `n` positions with the given members; members out of range are ignored.
 pub fn set(n: usize, members: impl IntoIterator<Item = usize>) -> Vec<u32> {
     let mut set = vec![0; n.div_ceil(32)];
     members.into_iter().filter(|&i| i < n).for_each(|i| set[i / 32] |= 1 << (i % 32));
     set
 }
 
-/// The members of a set, ascending.
+/// Members of a set in ascending order.
 pub fn members(set: &[u32]) -> Vec<usize> {
     (0..set.len() * 32).filter(|&i| set[i / 32] >> (i % 32) & 1 == 1).collect()
 }

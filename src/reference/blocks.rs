@@ -3,8 +3,8 @@
 use crate::random::{Key, unit};
 use crate::sparse::Topology;
 
-/// New values for fresh slots: 0, or uniform within +- a limit, drawn at the element's place in the grid and the step; where there
-/// are `silent` rows of blocks, the latter only in these.
+/// Initialises grown slots (`fresh`): 0, or uniform within +- a limit, drawn at the element's grid position and the
+/// step; with `silent`, uniform only in silent block rows.
 pub fn renew_blocks(
     topology: &Topology,
     values: &mut [f32],
@@ -25,16 +25,17 @@ pub fn renew_blocks(
     }
 }
 
-/// A pattern and its values.
+/// Topology and block values.
 type Values<'a> = (&'a Topology, &'a [f32]);
 
-/// When the blocks of one pattern came, brought to another: a block that only the new one has comes now.
+/// Transfers birth steps to another pattern; blocks only in the new one are born at `now`.
 pub fn remap_births(before: (&Topology, &[u32]), to: &Topology, now: u32) -> Vec<u32> {
     let birth = |place| before.0.places().position(|here| here == place).map_or(now, |slot| before.1[slot]);
     to.places().map(birth).collect()
 }
 
-/// Values brought to another pattern: `weight_a * a + weight_b * b`, where a block that a source lacks counts as 0.
+/// Transfers block values to another pattern: `weight_a * a + weight_b * b`, where a block missing from a source
+/// counts as 0.
 pub fn remap_blocks(a: Values<'_>, b: Option<(Values<'_>, [f32; 2])>, to: &Topology, out: &mut [f32]) {
     let area = to.block() * to.block();
     let block = |(topology, values): Values<'_>, place: usize| -> Option<Vec<f32>> {
@@ -53,27 +54,28 @@ pub fn remap_blocks(a: Values<'_>, b: Option<(Values<'_>, [f32; 2])>, to: &Topol
     }
 }
 
-/// Zeroes the blocks outside a set.
-pub fn rest_blocks(topology: &Topology, values: &mut [f32], awake: &[u32]) {
+/// Zeroes inactive blocks: those outside the set `active`.
+pub fn zero_inactive_blocks(topology: &Topology, values: &mut [f32], active: &[u32]) {
     let area = topology.block() * topology.block();
     for (place, block) in topology.places().zip(values.chunks_mut(area)) {
-        if awake[place / 32] >> (place % 32) & 1 == 0 {
+        if active[place / 32] >> (place % 32) & 1 == 0 {
             block.fill(0.0);
         }
     }
 }
 
-/// `value *= 1 - learning rate * rate`, by one rate for the blocks of a set and another for those outside it.
+/// Decoupled weight decay, `value *= 1 - learning_rate * rate`, with one rate inside a set of blocks and another
+/// outside.
 pub fn decay_blocks(
     topology: &Topology,
     values: &mut [f32],
-    awake: &[u32],
+    active: &[u32],
     [inside, outside]: [f32; 2],
     learning_rate: f32,
 ) {
     let area = topology.block() * topology.block();
     for (place, block) in topology.places().zip(values.chunks_mut(area)) {
-        let member = awake[place / 32] >> (place % 32) & 1 == 1;
+        let member = active[place / 32] >> (place % 32) & 1 == 1;
         let factor = (1.0 - learning_rate * if member { inside } else { outside }).max(0.0);
         block.iter_mut().for_each(|x| *x *= factor);
     }

@@ -1,4 +1,4 @@
-//! How far a result may be from the truth.
+//! Error bounds of f32 results, and comparison against them.
 
 /// The unit roundoff of f32.
 pub const UNIT: f64 = 1.0 / 16_777_216.0;
@@ -10,20 +10,20 @@ pub fn gamma(k: usize) -> f64 {
     ku / (1.0 - ku)
 }
 
-/// The first element that is further from the truth than it may be.
+/// An element whose error exceeds its bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mismatch {
-    /// Which element.
+    /// Index of the element.
     pub index: usize,
-    /// What it is.
+    /// Computed value.
     pub found: f64,
-    /// What it should be.
+    /// Expected value.
     pub wanted: f64,
-    /// How far apart they may be.
+    /// Largest admissible difference.
     pub bound: f64,
 }
 
-/// Compares element by element. Returns the largest error as a share of its bound.
+/// Compares elementwise. Returns the largest error relative to its bound.
 ///
 /// # Errors
 /// [`Mismatch`] for the worst element that errs by more than its bound. NaN is further than any bound.
@@ -34,7 +34,7 @@ pub fn compare(found: &[f32], wanted: &[f64], bound: impl Fn(usize) -> f64) -> R
     for (index, (&found, &wanted)) in found.iter().zip(wanted).enumerate() {
         let (found, bound) = (f64::from(found), bound(index));
         let error = (found - wanted).abs();
-        // An exact result is right even where the bound is 0.
+        // Exact results pass even where the bound is 0.
         let share = match error / bound {
             _ if error == 0.0 => 0.0,
             share if share.is_nan() => f64::INFINITY,

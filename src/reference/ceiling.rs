@@ -1,17 +1,17 @@
 //! Twins of `shaders/ceiling/`.
 
-/// Multiply-adds of one element in a round.
+/// Multiply-adds per element and round.
 pub const MULTIPLY_ADDS: usize = SUMS * STEPS;
 
 const SUMS: usize = 12;
 const STEPS: usize = 16;
 
-/// `out = x`.
+/// Copy, `out = x`.
 pub fn copy(x: &[f32], out: &mut [f32]) {
     out.copy_from_slice(x);
 }
 
-/// Rounds of multiply-adds of twelve sums an element, and the sum of those.
+/// Rounds of multiply-adds in twelve accumulators per element, and their sum.
 pub fn fma(out: &mut [f32], rounds: u32, [factor, addend]: [f32; 2]) {
     for (i, out) in out.iter_mut().enumerate() {
         let sums: [f32; SUMS] = std::array::from_fn(|sum| {

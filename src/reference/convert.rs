@@ -5,9 +5,9 @@ use half::f16;
 use crate::random::{Key, unit};
 use crate::sparse::Topology;
 
-/// `out = x` as f16, rounded to the nearest and halfway to the even one; or by chance, where there are a key and a step. The
-/// values of a block matrix draw by the places of its blocks.
-pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: Option<&Topology>) {
+/// Cast to f16: round to nearest even, or stochastically with a key and a step. Draws for the values of a block
+/// matrix are indexed by grid position.
+pub fn to_f16(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: Option<&Topology>) {
     let area = topology.map_or(x.len(), |topology| topology.block().pow(2));
     let places: Vec<usize> = topology.map_or(vec![0], |topology| topology.places().collect());
     for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
@@ -21,16 +21,16 @@ pub fn narrow(x: &[f32], out: &mut [f16], chance: Option<(Key, u32)>, topology: 
     }
 }
 
-/// `out = x` as f32.
-pub fn widen(x: &[f16], out: &mut [f32]) {
+/// Cast to f32.
+pub fn to_f32(x: &[f16], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
         *out = x.to_f32();
     }
 }
 
-/// Down to the next f16, or up to the one after it if the random bits say so.
+/// Stochastic rounding: the f16 below, or the next one above if the random bits decide so.
 fn by_chance(x: f32, bits: u32) -> f16 {
-    // Below it, f16 has multiples of 2^-24; from it on, eleven bits of each number.
+    // Smallest normal f16; smaller ones are multiples of 2^-24, larger ones have eleven significant bits.
     const NORMAL: f32 = 1.0 / 16384.0;
     let size = x.abs();
     if !size.is_finite() {
@@ -40,7 +40,8 @@ fn by_chance(x: f32, bits: u32) -> f16 {
         (1.0 / 16_777_216.0, unit(bits))
     } else {
         let exponent = (size.to_bits() >> 23) as i32 - 127;
-        // The last thirteen bits count from 1, so that what is no more than the draw's complement stays.
+        // The kernel adds the 13 random bits and truncates: it rounds up where the discarded bits exceed the draw's
+        // complement.
         (2f32.powi(exponent - 10), (8191 - (bits & 0x1FFF)) as f32 / 8192.0)
     };
     let whole = (size / step).floor();

@@ -3,7 +3,7 @@
 use super::{Epilogue, Transpose};
 use crate::sparse::Topology;
 
-/// `out[m, n] = op(lhs)[m, k] * op(S)[k, n]` for block-sparse S, then the epilogue.
+/// DDS: `out[m, n] = op(lhs)[m, k] * op(S)[k, n]` for block-sparse S, then the epilogue.
 pub fn dds(
     lhs: &[f32],
     topology: &Topology,

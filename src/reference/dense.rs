@@ -2,7 +2,7 @@
 
 use super::{Epilogue, Transpose};
 
-/// `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
+/// Dense matmul: `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
 pub fn dense(
     lhs: &[f32],
     rhs: &[f32],

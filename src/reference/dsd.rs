@@ -3,7 +3,7 @@
 use super::Transpose;
 use crate::sparse::Topology;
 
-/// `out[m, n] = op(S)[m, k] * op(rhs)[k, n]` for block-sparse S.
+/// DSD: `out[m, n] = op(S)[m, k] * op(rhs)[k, n]` for block-sparse S.
 pub fn dsd(
     topology: &Topology,
     values: &[f32],

@@ -2,7 +2,7 @@
 
 use crate::sparse::Topology;
 
-/// `out[m, n] = S[m, k] * W[k, n]`, both block-sparse.
+/// DSS: `out[m, n] = S[m, k] * W[k, n]`, both block-sparse.
 pub fn dss(topology: &Topology, values: &[f32], weight: &Topology, weight_values: &[f32], out: &mut [f32]) {
     let (b, n) = (topology.block(), weight.cols());
     for (i, out) in out.chunks_mut(n).enumerate() {

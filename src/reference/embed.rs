@@ -1,9 +1,9 @@
 //! Twins of `shaders/embed/`.
 
-/// Tokens that one invocation sums.
+/// Tokens summed by one invocation.
 pub const TOKENS: usize = 1024;
 
-/// `out[t] = table[ids[t]] + positions[t % context]`; an id that is no row of the table adds nothing.
+/// Embedding lookup: `out[t] = table[ids[t]] + positions[t % context]`; ids outside the table add nothing.
 pub fn embed_gather(ids: &[u32], table: &[f32], positions: &[f32], out: &mut [f32]) {
     let columns = out.len() / ids.len();
     let places = positions.chunks(columns).cycle();
@@ -15,10 +15,10 @@ pub fn embed_gather(ids: &[u32], table: &[f32], positions: &[f32], out: &mut [f3
     }
 }
 
-/// The gradients of the table and of the positions, from that of what was gathered.
+/// Gradients of the table and of the positions.
 ///
-/// Tokens of one id are summed in ascending order, in chunks of [`TOKENS`]; the sums of the chunks, and those of one
-/// position over all sequences, as [`column_sums`](super::column_sums) does.
+/// Tokens of one id are summed in ascending order in chunks of [`TOKENS`]; chunks, and positions across sequences,
+/// are summed like [`column_sums`](super::column_sums).
 pub fn embed_scatter(ids: &[u32], grad: &[f32], dtable: &mut [f32], dpositions: &mut [f32]) {
     let columns = grad.len() / ids.len();
     let mut partial = Vec::new();

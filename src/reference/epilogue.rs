@@ -2,31 +2,31 @@
 
 use super::activation::{Activation, Dropout};
 
-/// What a matmul does to its elements on their way out.
+/// Elementwise operation on a product before it is stored.
 #[derive(Debug)]
 pub enum Epilogue<'a> {
-    /// Nothing.
+    /// None: stores the product.
     None,
     /// `out = sum + bias`.
     Bias(&'a [f32]),
     /// `pre = sum + bias`, `out = dropout(activation(pre))`.
     Forward {
-        /// `[n]`.
+        /// Bias, `[n]`.
         bias: &'a [f32],
-        /// What is applied.
+        /// Activation function.
         activation: Activation,
-        /// What is dropped, and the step.
+        /// Dropout behind the activation, and the step.
         dropout: Option<(Dropout, u32)>,
-        /// `[m, n]`, written.
+        /// Out: pre-activation, `[m, n]`.
         pre: &'a mut [f32],
     },
-    /// `out = sum * activation'(pre)`, through the same dropout.
+    /// `out = sum * activation'(pre)` through the same dropout.
     Backward {
-        /// `[m, n]`.
+        /// Pre-activation, `[m, n]`.
         pre: &'a [f32],
-        /// What was applied.
+        /// Activation function of the forward pass.
         activation: Activation,
-        /// What was dropped, and the step.
+        /// Dropout of the forward pass, and the step.
         dropout: Option<(Dropout, u32)>,
     },
 }

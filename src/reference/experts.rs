@@ -3,31 +3,31 @@
 use super::Activation;
 use crate::sparse::Topology;
 
-/// `out = activation(pre)`, or `out = activation(pre) * up`.
+/// Activation of the hidden units: `out = activation(pre)`, or `out = activation(pre) * up`.
 pub fn experts_activate(pre: &[f32], up: Option<&[f32]>, out: &mut [f32], activation: Activation) {
     for (i, out) in out.iter_mut().enumerate() {
         *out = activation.apply(pre[i]) * up.map_or(1.0, |up| up[i]);
     }
 }
 
-/// What [`experts_backward`] works on; see [`ops::ExpertsBackward`](crate::ops::ExpertsBackward).
+/// Operands of [`experts_backward`]; see [`ops::ExpertsBackward`](crate::ops::ExpertsBackward).
 #[derive(Debug)]
 pub struct ExpertsBackward<'a> {
-    /// The gradient of the hidden units' output; becomes that of `pre`.
+    /// In: gradient of the hidden units before weighting. Out: weighted gradient of `pre`.
     pub grad: &'a mut [f32],
-    /// What the activation was applied to.
+    /// Pre-activation.
     pub pre: &'a [f32],
-    /// What it was multiplied by; becomes its gradient.
+    /// In: gate factor of the activation, if gated. Out: its weighted gradient.
     pub up: Option<&'a mut [f32]>,
-    /// Becomes the hidden units' output, weighted.
+    /// Out: weighted hidden units.
     pub hidden: &'a mut [f32],
-    /// The weight of each row.
+    /// Weight of each row.
     pub weights: &'a [f32],
-    /// Becomes the gradient of each row's weight, in rows of tiles that have a block.
+    /// Out: gradient of each row's weight, in rows of tiles that have a block.
     pub dots: &'a mut [f32],
 }
 
-/// The backward pass through the experts' hidden units and the weights of their outputs.
+/// Backward pass of the experts' hidden units and of the combine weights.
 pub fn experts_backward(topology: &Topology, on: ExpertsBackward<'_>, activation: Activation) {
     let ExpertsBackward { grad, pre, mut up, hidden, weights, dots } = on;
     let b = topology.block();

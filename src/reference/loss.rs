@@ -1,10 +1,10 @@
 //! Twins of `shaders/loss/`.
 
-/// The label of a row that does not count. Any other that is no class would do.
+/// Label of a row that does not count; any other label that is no class has the same effect.
 pub const IGNORED: u32 = u32::MAX;
 
-/// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` gets loss and hit, `grad` the gradient times
-/// `row_scale`.
+/// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` receives loss and hit, `grad` the gradient
+/// times `row_scale`.
 pub fn softmax_cross_entropy(
     logits: &[f32],
     labels: &[u32],
@@ -41,16 +41,63 @@ pub fn softmax_cross_entropy(
     }
 }
 
-/// Half the squared error of each row, and its gradient times `row_scale`.
+/// Softmax cross-entropy of `logits[rows, classes]` with the distributions `wanted[rows, classes]`: `report[rows, 2]` gets loss and
+/// hit, `grad` the gradient times `row_scale`. A row whose first target is NaN is padding.
+pub fn soft_cross_entropy(
+    logits: &[f32],
+    wanted: &[f32],
+    report: &mut [f32],
+    grad: &mut [f32],
+    row_scale: f32,
+) {
+    let rows = report.len() / 2;
+    let classes = logits.len() / rows;
+    for row in 0..rows {
+        let span = row * classes..(row + 1) * classes;
+        let (x, t, grad) = (&logits[span.clone()], &wanted[span.clone()], &mut grad[span]);
+        if t[0].is_nan() {
+            report[2 * row..2 * row + 2].fill(0.0);
+            grad.fill(0.0);
+            continue;
+        }
+        let (mut winner, mut likeliest, mut mass) = (0, 0, t[0]);
+        for i in 1..classes {
+            if x[i] > x[winner] {
+                winner = i;
+            }
+            if t[i] > t[likeliest] {
+                likeliest = i;
+            }
+            mass += t[i];
+        }
+        let largest = x[winner];
+        let mut sum = 0.0f32;
+        for &x in x {
+            sum += (x - largest).exp();
+        }
+        let log_sum = sum.ln() + largest;
+        let mut loss = 0.0f32;
+        for i in 0..classes {
+            grad[i] = row_scale * (mass * ((x[i] - largest).exp() / sum) - t[i]);
+            loss = t[i].mul_add(log_sum - x[i], loss);
+        }
+        report[2 * row] = loss;
+        report[2 * row + 1] = if winner == likeliest { 1.0 } else { 0.0 };
+    }
+}
+
+/// Mean squared error of each row, and its gradient times `row_scale`. A row whose first target is NaN is padding.
 pub fn mse(output: &[f32], wanted: &[f32], report: &mut [f32], grad: &mut [f32], row_scale: f32) {
     let columns = output.len() / report.len();
+    let share = 1.0 / columns as f32;
     for (row, report) in report.iter_mut().enumerate() {
+        let counts = !wanted[row * columns].is_nan();
         let mut sum = 0.0f32;
         for i in row * columns..(row + 1) * columns {
-            let error = output[i] - wanted[i];
-            sum = (0.5 * error).mul_add(error, sum);
-            grad[i] = row_scale * error;
+            let error = if counts { output[i] - wanted[i] } else { 0.0 };
+            sum = error.mul_add(error, sum);
+            grad[i] = row_scale * 2.0 * share * error;
         }
-        *report = sum;
+        *report = sum * share;
     }
 }

@@ -1,7 +1,7 @@
-//! The CPU twin of every kernel: same names, same argument order, plain scalar loops.
+//! CPU twin of every kernel: same names, same argument order, plain scalar loops.
 //!
-//! A twin does what its kernel does in the same order: the contraction ascends, one fused multiply-add at a time. It is
-//! held against [`oracle`], which works in f64 on densified operands and shares no code with it.
+//! A twin accumulates in its kernel's order: ascending contraction index, one fused multiply-add per step. Twins are
+//! tested against [`oracle`], which works in f64 on densified operands and shares no code with them.
 
 mod activation;
 mod attention;
@@ -40,9 +40,9 @@ mod ssd;
 pub use activation::{Activation, Dropout, activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
 pub use bits::SetOp;
-pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, rest_blocks};
+pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks};
 pub use combine::combine;
-pub use convert::{narrow, widen};
+pub use convert::{to_f16, to_f32};
 pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
@@ -52,7 +52,7 @@ pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
-pub use loss::{IGNORED, mse, softmax_cross_entropy};
+pub use loss::{IGNORED, mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
@@ -67,10 +67,10 @@ pub use score::{
 };
 pub use sdd::sdd;
 pub use sds::sds;
-pub use select::{Extreme, Share, select, select_columns};
+pub use select::{Order, Share, select, select_columns};
 pub use ssd::ssd;
 
-/// Which operands are stored the other way round.
+/// Transposed storage of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Transpose {
     /// `lhs` is stored as `[k, m]`.
@@ -80,7 +80,7 @@ pub struct Transpose {
 }
 
 impl Transpose {
-    /// Both as they are.
+    /// Neither transposed.
     pub const NN: Self = Self { lhs: false, rhs: false };
     /// `rhs` transposed: a layer's forward pass, `x * W^T`.
     pub const NT: Self = Self { lhs: false, rhs: true };
@@ -88,7 +88,7 @@ impl Transpose {
     pub const TN: Self = Self { lhs: true, rhs: false };
     /// Both transposed.
     pub const TT: Self = Self { lhs: true, rhs: true };
-    /// All four.
+    /// All four combinations.
     pub const ALL: [Self; 4] = [Self::NN, Self::NT, Self::TN, Self::TT];
 
     /// Element (i, k) of `op(lhs)[m, k]`.

@@ -2,7 +2,7 @@
 
 use super::CHUNK;
 
-/// Root mean square normalisation: `scale[row] = 1 / sqrt(mean(x^2) + epsilon)` and `out = x * scale * gain`.
+/// RMS normalisation: `scale[row] = 1 / sqrt(mean(x^2) + epsilon)` and `out = x * scale * gain`.
 pub fn norm_forward(x: &[f32], gain: &[f32], scale: &mut [f32], out: &mut [f32], epsilon: f32) {
     let columns = gain.len();
     for ((x, out), scale) in x.chunks(columns).zip(out.chunks_mut(columns)).zip(scale) {
@@ -14,7 +14,7 @@ pub fn norm_forward(x: &[f32], gain: &[f32], scale: &mut [f32], out: &mut [f32],
     }
 }
 
-/// The gradient of what was normalised: into `out`, or added to what is there.
+/// RMS normalisation, gradient of the input: stored in `out`, or added to it.
 pub fn norm_backward(grad: &[f32], x: &[f32], gain: &[f32], scale: &[f32], out: &mut [f32], add: bool) {
     let columns = gain.len();
     for (row, scale) in scale.iter().enumerate() {
@@ -29,8 +29,8 @@ pub fn norm_backward(grad: &[f32], x: &[f32], gain: &[f32], scale: &[f32], out: 
     }
 }
 
-/// The gradient of the gain: `out = sum over rows of grad * x * scale`, in chunks as
-/// [`column_sums`](super::column_sums) has them.
+/// RMS normalisation, gradient of the gain: `out = sum over rows of grad * x * scale`, in the chunks of
+/// [`column_sums`](super::column_sums).
 pub fn norm_gain(grad: &[f32], x: &[f32], scale: &[f32], out: &mut [f32]) {
     let columns = out.len();
     let mut partial = vec![0.0f32; scale.len().div_ceil(CHUNK) * columns];

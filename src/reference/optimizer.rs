@@ -25,19 +25,19 @@ pub fn sgd(
     }
 }
 
-/// When the blocks of a block matrix came.
+/// Births of a block matrix's blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Births<'a> {
-    /// The first step that moved each slot's block, counted from 1 among those that moved weights; 0 for the start.
+    /// First update of each slot's block, counted from 1; 0 for initial blocks.
     pub born: &'a [u32],
-    /// Elements of a block.
+    /// Elements per block.
     pub area: usize,
-    /// Steps that have moved weights, this one included.
+    /// Weight updates, this one included.
     pub moves: u32,
 }
 
-/// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` the reciprocals of
-/// `1 - beta^t`. A block that came later has corrections of its own.
+/// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` is `1 / (1 - beta^t)`
+/// of both moments. Blocks grown later have their own corrections.
 #[expect(clippy::too_many_arguments, reason = "the kernel's arguments, in the kernel's order")]
 pub fn adamw(
     values: &mut [f32],

@@ -1,9 +1,9 @@
-//! The truth the twins and kernels are held against: f64, densified, as naive as can be.
+//! Oracle in f64: naive products of densified operands, the ground truth of twins and kernels.
 
 use super::Transpose;
 use super::bound::gamma;
 
-/// A product in f64, and the product of the magnitudes, which its error bound is made of.
+/// Product in f64, and the product of magnitudes for its error bound.
 #[derive(Debug, Clone)]
 pub struct Product {
     /// `op(lhs) * op(rhs)`.
@@ -14,13 +14,13 @@ pub struct Product {
 }
 
 impl Product {
-    /// How far an f32 result of element `index` may be from the truth, in any order of summation.
+    /// Error bound of element `index` of an f32 result, for any summation order.
     pub fn bound(&self, index: usize) -> f64 {
         gamma(self.k) * self.magnitudes[index]
     }
 }
 
-/// `op(lhs)[m, k] * op(rhs)[k, n]`.
+/// Computes `op(lhs)[m, k] * op(rhs)[k, n]`.
 pub fn product(lhs: &[f32], rhs: &[f32], [m, n, k]: [usize; 3], transpose: Transpose) -> Product {
     let mut values = vec![0.0; m * n];
     let mut magnitudes = vec![0.0; m * n];

@@ -1,9 +1,9 @@
 //! Twin of `shaders/reduce/`.
 
-/// Rows that one invocation sums.
+/// Rows summed by one invocation.
 pub const CHUNK: usize = 256;
 
-/// `out[columns] = sum over rows of x[rows, columns]`, or `out +=` it, in chunks of [`CHUNK`] rows.
+/// Column sums: `out[columns] = sum over rows of x[rows, columns]`, or added to `out`, in chunks of [`CHUNK`] rows.
 pub fn column_sums(x: &[f32], out: &mut [f32], add: bool) {
     let columns = out.len();
     let mut from = x.to_vec();
@@ -15,7 +15,7 @@ pub fn column_sums(x: &[f32], out: &mut [f32], add: bool) {
     }
 }
 
-/// 1 / the Euclidean norm of each column, 0 for a column of zeros.
+/// Inverse Euclidean norm of each column, 0 for a zero column.
 pub fn inverse_norms(x: &[f32], out: &mut [f32]) {
     let columns = out.len();
     for (column, out) in out.iter_mut().enumerate() {

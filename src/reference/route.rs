@@ -3,46 +3,46 @@
 use crate::Result;
 use crate::sparse::{RoutingShape, Topology};
 
-/// No expert, no row, no assignment.
+/// Null index: no expert, row or assignment.
 const ABSENT: u32 = u32::MAX;
 
-/// The tables of a batch; see [`Routing`](crate::sparse::Routing), whose fields these are.
+/// Routing tables of a batch; the fields are those of [`Routing`](crate::sparse::Routing).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routes {
-    /// Tokens that each expert has.
+    /// Tokens placed per expert.
     pub counts: Vec<u32>,
-    /// Choices of each expert that it does not have.
+    /// Dropped assignments per expert.
     pub dropped: Vec<u32>,
-    /// The first row tile of each expert, and the number of all tiles.
+    /// First row tile of each expert, and the total number of tiles.
     pub first_tile: Vec<u32>,
-    /// The assignment of each row.
+    /// Assignment of each row.
     pub rows: Vec<u32>,
-    /// The token of each row.
+    /// Token of each row.
     pub tokens: Vec<u32>,
-    /// The row of each assignment.
+    /// Row of each assignment.
     pub places: Vec<u32>,
-    /// The pattern of what the experts' hidden units are.
+    /// Pattern of the experts' hidden units.
     pub topology: Topology,
 }
 
-/// The tables of `experts[tokens, choices]`; with `kept`, a bit per token, for each of these groups of tokens and each expert in
-/// whole words, choices whose bit is 0 are dropped.
+/// Routing tables of `experts[tokens, assignments]`. With `kept`, one bit per token for each group of tokens and each
+/// expert in whole words, assignments whose bit is 0 are dropped.
 ///
 /// # Errors
-/// As [`RoutingShape::bounds`].
+/// Those of [`RoutingShape::bounds`].
 pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShape) -> Result<Routes> {
     let bounds = shape.bounds()?;
     let b = shape.block;
     let mut wanted = vec![Vec::new(); shape.experts()];
-    let mut chosen = vec![0; shape.experts()];
-    for choice in 0..shape.choices {
+    let mut load = vec![0; shape.experts()];
+    for nth in 0..shape.choices {
         for token in 0..shape.tokens {
-            let assignment = token * shape.choices + choice;
+            let assignment = token * shape.choices + nth;
             let expert = experts[assignment] as usize;
             if expert >= shape.experts() {
                 continue;
             }
-            chosen[expert] += 1;
+            load[expert] += 1;
             let stays = kept.is_none_or(|(kept, groups)| {
                 let group = shape.tokens / groups;
                 let (set, place) = (token / group * shape.experts() + expert, token % group);
@@ -65,7 +65,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
         let width = columns[expert + 1] - columns[expert];
         let needs = assignments.len().div_ceil(b);
         let tiles = needs.min(tiles_left).min(slots_left / width as usize);
-        // Experts after one that finds too little room get none.
+        // Once an expert exceeds the capacity, later experts receive nothing.
         (tiles_left, slots_left) =
             if tiles < needs { (0, 0) } else { (tiles_left - tiles, slots_left - tiles * width as usize) };
         let first = bounds.tiles.min(first_tile[expert]);
@@ -81,7 +81,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
     }
     let token = |&row: &u32| if row == ABSENT { ABSENT } else { row / shape.choices as u32 };
     Ok(Routes {
-        dropped: chosen.iter().zip(&counts).map(|(chosen, count)| chosen - count).collect(),
+        dropped: load.iter().zip(&counts).map(|(load, count)| load - count).collect(),
         first_tile: first_tile.into_iter().map(|tile| tile as u32).collect(),
         tokens: rows.iter().map(token).collect(),
         topology: Topology::from_coordinates(bounds.tiles * b, shape.hidden(), b, &blocks)?,
@@ -91,7 +91,7 @@ pub fn route(experts: &[u32], kept: Option<(&[u32], usize)>, shape: &RoutingShap
     })
 }
 
-/// `out[i] = x[index[i]]`, 0 where the index is absent.
+/// Gather with holes: `out[i] = x[index[i]]`, 0 where the index is absent.
 pub fn route_values(x: &[f32], index: &[u32], out: &mut [f32]) {
     for (out, &index) in out.iter_mut().zip(index) {
         *out = if index == ABSENT { 0.0 } else { x[index as usize] };

@@ -2,46 +2,46 @@
 
 use crate::sparse::Topology;
 
-/// One number per stored block.
+/// Score of a stored block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ValueScore {
-    /// The sum of magnitudes, |w|.
+    /// Sum of magnitudes, |w|.
     Abs,
-    /// The sum of squares: the square of the Frobenius norm.
+    /// Sum of squares: the squared Frobenius norm.
     Square,
-    /// The largest magnitude.
+    /// Largest magnitude.
     Largest,
-    /// The sum of elements where it is positive; elsewhere the block takes no part.
+    /// Sum of elements where positive; other blocks are excluded.
     Positive,
-    /// The magnitude of the sum of elements where it is negative; elsewhere the block takes no part.
+    /// Negated sum of elements where negative; other blocks are excluded.
     Negative,
-    /// The sum of |w * g|, with a second matrix g: SNIP's sensitivity.
+    /// Sum of |w * g| with a second matrix g: SNIP's sensitivity.
     Times,
-    /// The sum of w * g: the gradient of a factor before the block.
+    /// Sum of w * g: the gradient of a scalar factor of the block.
     SignedTimes,
 }
 
 impl ValueScore {
-    /// Whether there is a second matrix.
+    /// Whether the score reads a second matrix.
     pub fn takes_other(self) -> bool {
         matches!(self, Self::Times | Self::SignedTimes)
     }
 }
 
-/// One number per block of a product.
+/// Score of a block of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProductScore {
-    /// The sum of magnitudes.
+    /// Sum of magnitudes.
     Abs,
-    /// The magnitude of the sum.
+    /// Magnitude of the sum.
     Sum,
-    /// The sum of squares.
+    /// Sum of squares.
     Square,
-    /// The sum of magnitudes of cosines: elements over the norms of the columns that they come from.
+    /// Sum of |cosine|: elements divided by the norms of the two columns they are the dot product of.
     Cosine,
 }
 
-/// Whether each row of blocks passes no gradient on: all of `dy[rows, row_blocks * block]` in its columns is 0.
+/// Marks block rows without gradient: all of `dy[rows, row_blocks * block]` in their columns is 0.
 pub fn score_silent(dy: &[f32], block: usize, silent: &mut [u32]) {
     let width = silent.len() * block;
     for (row, silent) in silent.iter_mut().enumerate() {
@@ -50,7 +50,7 @@ pub fn score_silent(dy: &[f32], block: usize, silent: &mut [u32]) {
     }
 }
 
-/// One number per stored block, to its place; other places keep what they hold.
+/// Score of each stored block, at its grid position; other positions keep their value.
 pub fn score_values(
     topology: &Topology,
     values: &[f32],
@@ -86,7 +86,7 @@ pub fn score_values(
     }
 }
 
-/// One number per block of `lhs^T * rhs` for `lhs[k, m]` and `rhs[k, n]`.
+/// Score of each block of `lhs^T * rhs` for `lhs[k, m]` and `rhs[k, n]`.
 pub fn score_product(
     lhs: &[f32],
     rhs: &[f32],
@@ -105,8 +105,8 @@ pub fn score_product(
     });
 }
 
-/// One number per block of `S^T * rhs[rows]` for block-sparse S, `rhs` with rows of `n`: row `r` of S is of row `rows[r]`, and takes
-/// no part where there is none.
+/// Score of each block of `S^T * rhs[rows]` for block-sparse S and `rhs` with rows of `n`: row `r` of S pairs with
+/// row `rows[r]`, and is ignored where there is none.
 pub fn score_routed(
     topology: &Topology,
     values: &[f32],
@@ -139,7 +139,7 @@ fn measured(t: f32, what: ProductScore) -> f32 {
     }
 }
 
-/// Adds up what elements count for, block by block, in the kernels' order.
+/// Sums element scores per block in the kernels' order.
 fn reduce(scores: &mut [f32], across: usize, block: usize, element: &dyn Fn(usize, usize) -> f32) {
     for (place, score) in scores.iter_mut().enumerate() {
         let (row, col) = (place / across * block, place % across * block);
@@ -161,7 +161,7 @@ fn reduce(scores: &mut [f32], across: usize, block: usize, element: &dyn Fn(usiz
     }
 }
 
-/// Members of a set take no part.
+/// Excludes the members of a set from selection.
 pub fn score_exclude(set: &[u32], scores: &mut [f32]) {
     for (i, score) in scores.iter_mut().enumerate() {
         if set[i / 32] >> (i % 32) & 1 == 1 {
@@ -170,7 +170,7 @@ pub fn score_exclude(set: &[u32], scores: &mut [f32]) {
     }
 }
 
-/// Stored blocks take no part, but for members of a set.
+/// Excludes stored blocks from selection, except members of a set.
 pub fn score_exclude_stored(topology: &Topology, except: Option<&[u32]>, scores: &mut [f32]) {
     for place in topology.places() {
         if except.is_none_or(|except| except[place / 32] >> (place % 32) & 1 == 0) {
@@ -179,7 +179,7 @@ pub fn score_exclude_stored(topology: &Topology, except: Option<&[u32]>, scores:
     }
 }
 
-/// One step of learning of connections; see [`ops::score_connect`](crate::ops::score_connect).
+/// One update of connection strengths; see [`ops::score_connect`](crate::ops::score_connect).
 pub fn score_connect(grads: &[f32], connections: &mut [f32], col_blocks: usize, rate: f32, cost: f32) {
     for (grads, connections) in grads.chunks(col_blocks).zip(connections.chunks_mut(col_blocks)) {
         let largest = grads.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));

@@ -3,7 +3,7 @@
 use super::Transpose;
 use crate::sparse::{BlockMask, Topology};
 
-/// The blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that the topology has; elements whose bit is 0 are 0.
+/// SDD: the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that the topology stores; elements whose mask bit is 0 are 0.
 pub fn sdd(
     lhs: &[f32],
     rhs: &[f32],

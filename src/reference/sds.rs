@@ -2,7 +2,7 @@
 
 use crate::sparse::Topology;
 
-/// The blocks of `lhs[m, k] * W[n, k]^T` that `topology` has, for block-sparse W.
+/// SDS: the blocks of `lhs[m, k] * W[n, k]^T` that `topology` stores, for block-sparse W.
 pub fn sds(lhs: &[f32], weight: &Topology, values: &[f32], topology: &Topology, out: &mut [f32]) {
     let (b, k) = (topology.block(), weight.cols());
     for (slot, (row, col)) in topology.coordinates().enumerate() {

@@ -1,43 +1,42 @@
 //! Twin of `shaders/select/`.
 
-/// Which end of the order is taken.
+/// Order in which scores are selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extreme {
-    /// The largest.
+pub enum Order {
+    /// Largest first.
     Largest,
-    /// The smallest.
+    /// Smallest first.
     Smallest,
 }
 
-/// A share of those that take part, in `[0, 1]`.
+/// Share of the entries that are not excluded, in `[0, 1]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Share(pub f32);
 
 impl Share {
-    /// Of so many, rounded down, in single precision as the device has it.
+    /// Number selected of so many candidates, rounded down, in f32 like the kernel.
     pub fn of(self, candidates: usize) -> usize {
         (self.0 * candidates as f32) as usize
     }
 }
 
-/// The set of the `k` largest (or smallest) scores, equals in order of their index. A score with its sign bit set takes no
-/// part.
-pub fn select(scores: &[f32], k: usize, extreme: Extreme) -> Vec<u32> {
-    let mut order: Vec<usize> = (0..scores.len()).filter(|&i| scores[i].is_sign_positive()).collect();
-    order.sort_by(|&a, &b| {
+/// Set of the `k` largest (or smallest) scores, ties in index order. Scores with the sign bit set are excluded.
+pub fn select(scores: &[f32], k: usize, order: Order) -> Vec<u32> {
+    let mut candidates: Vec<usize> = (0..scores.len()).filter(|&i| scores[i].is_sign_positive()).collect();
+    candidates.sort_by(|&a, &b| {
         let by_score = scores[a].total_cmp(&scores[b]);
-        if extreme == Extreme::Largest { by_score.reverse() } else { by_score }
+        if order == Order::Largest { by_score.reverse() } else { by_score }
     });
     let mut chosen = vec![0; scores.len().div_ceil(32)];
-    for &i in order.iter().take(k) {
+    for &i in candidates.iter().take(k) {
         chosen[i / 32] |= 1 << (i % 32);
     }
     chosen
 }
 
-/// The same of every column of `scores[n, columns]` by itself, of `quota[column]` members each, one behind the other.
-pub fn select_columns(scores: &[f32], quota: &[u32], extreme: Extreme) -> Vec<u32> {
-    let columns = quota.len();
+/// Selection per column of `scores[n, columns]`, `k[column]` members each, one set after the other.
+pub fn select_columns(scores: &[f32], k: &[u32], order: Order) -> Vec<u32> {
+    let columns = k.len();
     let column = |c: usize| scores.iter().copied().skip(c).step_by(columns).collect::<Vec<f32>>();
-    (0..columns).flat_map(|c| select(&column(c), quota[c] as usize, extreme)).collect()
+    (0..columns).flat_map(|c| select(&column(c), k[c] as usize, order)).collect()
 }

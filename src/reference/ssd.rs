@@ -2,7 +2,7 @@
 
 use crate::sparse::Topology;
 
-/// The blocks of `S[k, m]^T * rhs[k, n]` that `weight` has, for block-sparse S.
+/// SSD: the blocks of `S[k, m]^T * rhs[k, n]` that `weight` stores, for block-sparse S.
 pub fn ssd(topology: &Topology, values: &[f32], rhs: &[f32], weight: &Topology, out: &mut [f32]) {
     let (b, n) = (topology.block(), weight.cols());
     for (slot, (row, col)) in weight.coordinates().enumerate() {

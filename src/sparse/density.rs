@@ -1,18 +1,18 @@
-//! How many blocks each layer keeps at the start.
+//! Initial number of blocks of each layer.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// How the blocks that are kept are shared out among layers.
+/// Distribution of the kept blocks among layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Density {
     /// Every layer has the same density.
     Uniform,
-    /// Erdős–Rényi (Mocanu et al. 2018): density in proportion to `(rows + cols) / (rows * cols)`, cut off at 1. What a
-    /// full layer cannot take is lost to it and made up for by a larger factor for all.
+    /// Erdős–Rényi (Mocanu et al. 2018): density in proportion to `(rows + cols) / (rows * cols)`, cut off at 1. A larger
+    /// factor for all layers makes up for the cut.
     Er,
     /// Erdős–Rényi-kernel (Evci et al. 2020): as `Er`, but a layer that would exceed 1 is made dense first and leaves
     /// the sum, and the others share what is left. On matrices the two differ only in how rounding falls.

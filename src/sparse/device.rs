@@ -1,25 +1,26 @@
-//! Topologies and block matrices where the kernels can see them.
+//! Topologies and block matrices on the device.
 
-use super::topology::{self, Layout};
-use super::{BlockMask, Topology};
-use crate::gpu::{Class, DType, Element, Gpu, Tensor};
+use super::mask::BlockMask;
+use super::packed::{self, Layout};
+use super::topology::{Topology, check_size, grid};
+use crate::gpu::{Args, Class, DType, Element, Gpu, Tensor};
 use crate::{Error, Result};
 
-/// A pattern where the kernels see it: a packed [`Topology`]. Which blocks there are may change in place, on the device;
-/// their number, and so the size of everything that belongs to the matrix, may not.
+/// A packed [`Topology`] on the device. Its blocks may change in place, on the device; their number, and with it the size of
+/// all tensors of the matrix, may not.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     row_blocks: usize,
     col_blocks: usize,
     block: usize,
     nnz: usize,
-    /// Whether the blocks that are there may be fewer than there is room for.
+    /// Whether there may be fewer blocks than slots.
     bounded: bool,
     packed: Tensor,
 }
 
 impl Pattern {
-    /// Puts a topology on the device.
+    /// Uploads a topology.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
@@ -52,11 +53,11 @@ impl Pattern {
         Self { row_blocks, col_blocks, block, nnz, bounded: false, packed }
     }
 
-    /// Puts another topology of the same grid and number of blocks in the place of this one. Values stay in their slots.
+    /// Overwrites the topology by one of the same grid and number of blocks. Values stay in their slots.
     ///
     /// # Errors
     /// [`Error::Topology`](crate::Error::Topology) if sides, block or number of blocks differ, or if the pattern is
-    /// [bounded](Pattern::bounded); as [`Gpu::write`].
+    /// [bounded](Pattern::bounded); those of [`Gpu::write`].
     pub fn replace(&self, gpu: &Gpu, topology: &Topology) -> Result<()> {
         let wanted = (self.rows(), self.cols(), self.block, self.nnz);
         let found = (topology.rows(), topology.cols(), topology.block(), topology.nnz());
@@ -69,26 +70,26 @@ impl Pattern {
         gpu.write(&self.packed, &topology.packed())
     }
 
-    /// Room for a pattern of at most `most` blocks, of which none is there yet. How many there are is known to the device
-    /// alone, from a word of the header; what belongs to the matrix has the size that `most` blocks need, and kernels pass
-    /// by the slots behind the last. Such is the pattern of a [`Routing`](super::Routing).
+    /// An empty pattern for at most `most` blocks. Their number is known to the device alone, in a word of the header; tensors
+    /// of the matrix have the size of `most` blocks, and kernels skip unused slots. A [`Routing`](super::Routing) has such a
+    /// pattern.
     ///
     /// # Errors
     /// [`Error::Topology`](crate::Error::Topology) for sides or a number of blocks that no pattern has,
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn bounded(gpu: &Gpu, rows: usize, cols: usize, block: usize, most: usize) -> Result<Self> {
-        let [row_blocks, col_blocks] = topology::grid(rows, cols, block)?;
-        topology::check_size(most, block)?;
+        let [row_blocks, col_blocks] = grid(rows, cols, block)?;
+        check_size(most, block)?;
         let layout = Layout::new(row_blocks, col_blocks, block, most);
         gpu.expect_buffer("topology", &[layout.words], DType::U32)?;
         let mut words = layout.header.to_vec();
-        words[topology::NNZ] = 0;
+        words[packed::NNZ] = 0;
         words.resize(layout.words, 0);
         let packed = gpu.upload(Class::Topology, "topology", &[words.len()], &words)?;
         Ok(Self { row_blocks, col_blocks, block, nnz: most, bounded: true, packed })
     }
 
-    /// Room for a pattern of `nnz` blocks in a matrix of the same sides as this one's. It is to be filled by
+    /// Allocates a pattern of `nnz` blocks of a matrix of this one's sides, to be filled by
     /// [`ops::fill_pattern`](crate::ops::fill_pattern).
     ///
     /// # Errors
@@ -98,7 +99,7 @@ impl Pattern {
         if nnz > self.places() {
             return Err(Error::argument("Pattern", "nnz", format!("{} at most", self.places()), nnz));
         }
-        topology::check_size(nnz, self.block)?;
+        check_size(nnz, self.block)?;
         let layout = Layout::new(self.row_blocks, self.col_blocks, self.block, nnz);
         let mut words = layout.header.to_vec();
         words.resize(layout.words, 0);
@@ -109,7 +110,7 @@ impl Pattern {
     /// Reads the topology back. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Topology`](crate::Error::Topology) if what is there breaks an invariant.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Topology`](crate::Error::Topology) if it breaks an invariant.
     pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
         let words = gpu.read::<u32>(&self.packed)?.wait()?;
         if self.bounded {
@@ -118,7 +119,14 @@ impl Pattern {
         Topology::from_packed(&words)
     }
 
-    /// The packed words. Whoever could write to them could break what kernels rely on, so they are not given away.
+    /// Adds the packed words as an argument of a [dispatch](crate::gpu::Recorder::dispatch), bound to the buffer `name`:
+    /// `topology` where the shader imports `common/topology`. A shader that writes to it is refused.
+    #[must_use]
+    pub fn bind<'a>(&'a self, args: Args<'a>, name: &'static str) -> Args<'a> {
+        args.read_only(name, &self.packed)
+    }
+
+    /// The packed words. Kernels rely on their invariants without checks, so they are not public.
     pub(crate) fn packed(&self) -> &Tensor {
         &self.packed
     }
@@ -143,22 +151,22 @@ impl Pattern {
         self.col_blocks
     }
 
-    /// Places in the grid, of blocks that exist or not.
+    /// Number of blocks of the grid, stored or absent.
     pub fn places(&self) -> usize {
         self.row_blocks * self.col_blocks
     }
 
-    /// The side of a block.
+    /// Side of a block.
     pub fn block(&self) -> usize {
         self.block
     }
 
-    /// Blocks that are stored, or that there is room for where the pattern is [bounded](Pattern::bounded).
+    /// Number of stored blocks, or of slots if the pattern is [bounded](Pattern::bounded).
     pub fn nnz(&self) -> usize {
         self.nnz
     }
 
-    /// Elements of as many blocks.
+    /// Number of elements of these blocks.
     pub fn elements(&self) -> usize {
         self.nnz * self.block * self.block
     }
@@ -177,7 +185,7 @@ pub struct BlockMatrix {
 }
 
 impl BlockMatrix {
-    /// Puts values, in slot order, on the device.
+    /// Uploads values in slot order.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if there are not `nnz * block * block` values or the pattern is on another
@@ -194,7 +202,7 @@ impl BlockMatrix {
         Ok(Self { pattern: pattern.clone(), values })
     }
 
-    /// A matrix whose values are unspecified: a gradient to be written, say.
+    /// A matrix with unspecified values, such as a gradient to be written.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) if the pattern is on another device,
@@ -203,7 +211,7 @@ impl BlockMatrix {
         Self::alloc_of::<f32>(gpu, class, label, pattern)
     }
 
-    /// The same, of values of another type: f16 operands of products, say, or their results.
+    /// [`BlockMatrix::alloc`] of another dtype, for f16 operands and results of products.
     ///
     /// # Errors
     /// The errors of [`BlockMatrix::alloc`].
@@ -231,7 +239,7 @@ impl BlockMatrix {
         Ok(self.pattern.topology(gpu)?.scatter(&gpu.read::<f32>(&self.values)?.wait()?))
     }
 
-    /// Which blocks there are.
+    /// The pattern of the matrix.
     pub fn pattern(&self) -> &Pattern {
         &self.pattern
     }
@@ -255,7 +263,7 @@ mod tests {
     use super::*;
     use crate::gpu::Options;
 
-    /// A pattern with room to spare is validated like any other when it is read back.
+    /// A bounded pattern with unused slots is validated like any other when it is read back.
     #[test]
     fn a_forged_pattern_with_room_is_refused() {
         let gpu = Gpu::request(Options::default()).unwrap();

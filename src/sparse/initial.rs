@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Topology;
-use super::topology::grid;
+use super::topology::{Topology, grid};
 use crate::random::{Key, Walk};
 use crate::{Error, Result};
 

@@ -1,11 +1,11 @@
 //! Bits within blocks.
 
-use super::Topology;
+use super::topology::Topology;
 use crate::random::Key;
 use crate::{Error, Result};
 
-/// Which elements of the present blocks are present themselves: a bit per stored element, in the order of the values,
-/// the lowest bit of a word first.
+/// Mask of the elements within stored blocks: a bit per element, in the order of the values, the lowest bit of a word
+/// first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockMask {
     words: Vec<u32>,
@@ -40,7 +40,7 @@ impl BlockMask {
         self.words[element / 32] >> (element % 32) & 1 == 1
     }
 
-    /// How many elements are present.
+    /// Number of elements present.
     pub fn count(&self) -> usize {
         (0..self.elements).filter(|&element| self.get(element)).count()
     }

@@ -1,9 +1,10 @@
-//! What sparsity is, on host and device: topologies, block matrices, initial patterns.
+//! Block sparsity on host and device: topologies, block matrices, initial patterns, routing tables.
 
 mod density;
 mod device;
 mod initial;
 mod mask;
+mod packed;
 mod routing;
 mod topology;
 

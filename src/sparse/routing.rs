@@ -1,33 +1,33 @@
-//! Routing tables on the device: which token goes to which expert, as a block topology.
+//! Routing tables on the device: the assignment of tokens to experts, as a block topology.
 
-use super::topology::BLOCKS;
-use super::{Pattern, Topology};
+use super::device::Pattern;
+use super::topology::{BLOCKS, Topology};
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::{Error, Result};
 
-/// The most experts there are kernels for.
+/// Most experts that kernels support.
 pub const MOST_EXPERTS: usize = 512;
 
-/// How many assignments a routing may be of: their numbers and those of blocks are 32 bits wide.
+/// Most assignments of a routing; indices of assignments and of blocks have 32 bits.
 const MOST_ASSIGNMENTS: usize = 1 << 28;
 
-/// The sizes of a routing, which the host knows: everything else is decided on the device.
+/// Sizes of a routing, known to the host. The assignments are decided on the device.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RoutingShape {
     /// Tokens in a batch.
     pub tokens: usize,
-    /// Choices that a token has room for. Choice `j` of token `t` is assignment `t * choices + j`.
+    /// Assignments per token (top-k). Assignment `j` of token `t` has the index `t * choices + j`.
     pub choices: usize,
     /// Rows of a tile, and the side of a block.
     pub block: usize,
     /// Hidden units of each expert, multiples of `block`.
     pub widths: Vec<usize>,
-    /// Choices that are not absent, over all tokens, at most: less room is needed where many are. What is beyond it is
-    /// dropped, from the last expert on. Without it, as many as there are.
+    /// Upper bound of the assignments that are not absent, over all tokens, to allocate less where many are absent.
+    /// Assignments beyond it are dropped, from the last expert on. `None` allocates for all.
     pub most: Option<usize>,
 }
 
-/// How much room a routing needs at worst.
+/// Sizes of a routing's tables in the worst case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoutingBounds {
     /// Tiles of `block` rows.
@@ -37,12 +37,12 @@ pub struct RoutingBounds {
 }
 
 impl RoutingShape {
-    /// How many experts there are.
+    /// Number of experts.
     pub fn experts(&self) -> usize {
         self.widths.len()
     }
 
-    /// Assignments, absent ones too.
+    /// Number of assignments, absent ones included.
     pub fn assignments(&self) -> usize {
         self.tokens.saturating_mul(self.choices)
     }
@@ -63,10 +63,10 @@ impl RoutingShape {
             .collect()
     }
 
-    /// The room that is needed at worst: `n` tokens of an expert take `ceil(n / block)` tiles, at most one of them not full.
+    /// Worst case: `n` tokens of an expert take `ceil(n / block)` tiles, at most one of them not full.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming the size that makes no sense.
+    /// [`Error::Argument`] naming the invalid size.
     pub fn bounds(&self) -> Result<RoutingBounds> {
         let bad = |argument, wanted: &str, found: String| Error::argument("route", argument, wanted, found);
         if !BLOCKS.contains(&self.block) {
@@ -96,21 +96,21 @@ impl RoutingShape {
         if hidden.is_none_or(|hidden| hidden >= 1 << 32) {
             return Err(bad("widths", "below 2^32 together", format!("{:?}", self.widths)));
         }
-        // The kernels also add up the blocks that there would be if there were room for all.
-        if self.room(assignments).slots >= 1 << 32 {
+        // The kernels also sum the blocks that would be needed without a bound.
+        if self.worst_case(assignments).slots >= 1 << 32 {
             let found = format!("{assignments} assignments to experts of {:?}", self.widths);
             return Err(bad("widths", "below 2^32 blocks", found));
         }
-        Ok(self.room(self.most.unwrap_or(assignments).min(assignments)))
+        Ok(self.worst_case(self.most.unwrap_or(assignments).min(assignments)))
     }
 
-    fn room(&self, assignments: usize) -> RoutingBounds {
+    fn worst_case(&self, assignments: usize) -> RoutingBounds {
         let mut widths: Vec<usize> = self.widths.iter().map(|width| width / self.block).collect();
         widths.sort_unstable_by(|a, b| b.cmp(a));
         let widest = widths[0];
         let (mut bounds, mut columns) = (RoutingBounds { tiles: 0, slots: 0 }, 0);
-        // As many experts as there may be with a token, the widest: a tile for each one's first token, and the other
-        // tokens in whole tiles of the widest.
+        // Worst case: one token each for the widest experts, a tile per expert, and all other tokens in whole tiles of the
+        // widest.
         for (experts, width) in (1..=assignments).zip(widths) {
             let whole = (assignments - experts) / self.block;
             columns += width;
@@ -124,7 +124,7 @@ impl RoutingShape {
 /// The routing tables of a batch, all on the device: [`ops::route`](crate::ops::route) writes them.
 ///
 /// Expert `e` owns row tiles `first_tile[e]..first_tile[e + 1]` of `block` rows each, and its own columns of hidden units.
-/// So what its tokens activate is a block-sparse `[rows, hidden]` matrix whose pattern has the blocks of each tile in the
+/// The hidden activations are a block-sparse `[rows, hidden]` matrix whose pattern has the blocks of each tile in the
 /// columns of the tile's expert, and the experts' products are [`ops::sdd`](crate::ops::sdd) and
 /// [`ops::dsd`](crate::ops::dsd) on that pattern.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ pub struct Routing {
     pub(crate) scratch: RoutingScratch,
 }
 
-/// What the kernels need on their way to the tables.
+/// Intermediate results of the kernels.
 #[derive(Debug, Clone)]
 pub(crate) struct RoutingScratch {
     /// `[experts + 1]`
@@ -162,11 +162,11 @@ fn chunk(assignments: usize) -> usize {
 }
 
 impl Routing {
-    /// Room for the tables. Before [`ops::route`](crate::ops::route) has run the pattern is empty and the tables are
+    /// Allocates the tables. Before [`ops::route`](crate::ops::route) has run the pattern is empty and the tables are
     /// unspecified.
     ///
     /// # Errors
-    /// [`Error::Argument`] naming the size that makes no sense, [`Error::Topology`] for more rows or blocks than a pattern
+    /// [`Error::Argument`] naming the invalid size, [`Error::Topology`] for more rows or blocks than a pattern
     /// may have, [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, shape: RoutingShape) -> Result<Self> {
         let bounds = shape.bounds()?;
@@ -206,18 +206,17 @@ impl Routing {
         &self.shape
     }
 
-    /// The room there is.
+    /// The allocated sizes.
     pub fn bounds(&self) -> RoutingBounds {
         self.bounds
     }
 
-    /// `u32[experts]`: tokens that each expert has.
+    /// `u32[experts]`: load of each expert, in tokens.
     pub fn counts(&self) -> &Tensor {
         &self.counts
     }
 
-    /// `u32[experts]`: choices of each expert that it does not have, because they were not kept or broke the promise of
-    /// [`RoutingShape::most`].
+    /// `u32[experts]`: assignments of each expert that were dropped, for its capacity or for [`RoutingShape::most`].
     pub fn dropped(&self) -> &Tensor {
         &self.dropped
     }
@@ -251,7 +250,7 @@ impl Routing {
     /// Reads the pattern back. Waits for the device.
     ///
     /// # Errors
-    /// As [`Pattern::topology`].
+    /// Those of [`Pattern::topology`].
     pub fn topology(&self, gpu: &Gpu) -> Result<Topology> {
         self.pattern.topology(gpu)
     }
@@ -261,7 +260,7 @@ impl Routing {
 mod tests {
     use super::*;
 
-    /// The worst that can happen, by trying everything.
+    /// The worst case, by exhaustion.
     #[test]
     fn bounds_are_reached_and_never_passed() {
         for (assignments, widths) in [

@@ -1,60 +1,71 @@
-//! Where rows are on their way to the device.
+//! Batches: their buffers, and their transfer to the device.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt as _;
 
-use super::Settings;
-use super::plans::Room;
+use super::plans::StepBuffers;
+use super::{Objective, Settings};
 use crate::Result;
-use crate::data::{Input, Rows};
+use crate::data::{HostBatch, HostTargets, Input, Rows};
 use crate::gpu::{DType, Gpu, Tensor};
 use crate::graph::Network;
 use crate::ops::StepValues;
 
-/// A batch, on the host and on the device.
+/// Batch on the host and on the device.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) room: Room,
-    /// How many rows it has room for.
-    rows: usize,
-    /// Where the network takes it in.
+    pub(super) buffers: StepBuffers,
+    /// Rows of the network's output per row of the data.
+    labels: usize,
+    /// Input of the network.
     input: Tensor,
-    /// The host's side, filled and written again and again.
-    host_input: Input,
-    host_labels: Vec<u32>,
-    /// The host's side of features in half precision.
+    /// Host memory of the batch, reused by every step.
+    host: HostBatch,
+    /// Features in half precision on the host, where the input is f16.
     halves: Vec<f16>,
 }
 
 impl Batch {
-    /// Room for the batches of a run.
-    pub(super) fn new(gpu: &Gpu, model: &Network, settings: &Settings) -> Result<Self> {
+    /// Buffers for the batches of a run.
+    pub(super) fn new(
+        gpu: &Gpu,
+        model: &Network,
+        objective: &dyn Objective,
+        settings: &Settings,
+    ) -> Result<Self> {
         let input = model.input().clone();
+        let buffers = StepBuffers::new(gpu, model, objective, settings.precision.half())?;
         Ok(Self {
-            room: Room::new(gpu, model, settings.precision.half())?,
-            rows: settings.batch,
-            host_input: match input.dtype() {
-                DType::U32 => Input::Ids(vec![0; input.len()]),
-                _ => Input::Floats(vec![0.0; input.len()]),
+            labels: buffers.targets.shape()[0] / settings.batch,
+            host: HostBatch {
+                places: settings.batch,
+                input: match input.dtype() {
+                    DType::U32 => Input::Ids(vec![0; input.len()]),
+                    _ => Input::Floats(vec![0.0; input.len()]),
+                },
+                targets: match buffers.targets.dtype() {
+                    DType::U32 => HostTargets::Classes(vec![0; buffers.targets.len()]),
+                    _ => HostTargets::Values(vec![0.0; buffers.targets.len()]),
+                },
             },
-            host_labels: vec![0; model.logits().shape()[0]],
             halves: match input.dtype() {
                 DType::F16 => vec![f16::ZERO; input.len()],
                 _ => Vec::new(),
             },
+            buffers,
             input,
         })
     }
 
-    /// How many labels a row has: one, or one for each character of a text.
+    /// Labels per row: 1, or one per character of a text.
     pub(super) fn labels_per_row(&self) -> usize {
-        self.host_labels.len() / self.rows
+        self.labels
     }
 
-    /// Sends rows and the step's values to the device, ahead of what is submitted next.
+    /// Writes rows and the step's values to the device, ahead of the next submission.
     pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
-        data.fill(rows, &mut self.host_input, &mut self.host_labels);
-        match &self.host_input {
+        data.fill(rows, &mut self.host)?;
+        match &self.host.input {
             Input::Floats(features) if self.input.dtype() == DType::F16 => {
                 self.halves.convert_from_f32_slice(features);
                 gpu.write(&self.input, &self.halves)?;
@@ -62,7 +73,10 @@ impl Batch {
             Input::Floats(features) => gpu.write(&self.input, features)?,
             Input::Ids(ids) => gpu.write(&self.input, ids)?,
         }
-        gpu.write(&self.room.labels, &self.host_labels)?;
-        self.room.step.write(gpu, values)
+        match &self.host.targets {
+            HostTargets::Classes(classes) => gpu.write(&self.buffers.targets, classes)?,
+            HostTargets::Values(values) => gpu.write(&self.buffers.targets, values)?,
+        }
+        self.buffers.step.write(gpu, values)
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
@@ -109,9 +110,10 @@ pub struct Checkpoint {
 }
 
 /// Key of the header's entry: the format and its version.
-const FORMAT: &str = "fretwork.checkpoint.2";
-/// Key in version 1, whose checksum is without the types of tensors. It is read, and not written.
-const FORMAT_1: &str = "fretwork.checkpoint.1";
+const FORMAT: &str = "fretwork.checkpoint.3";
+/// Keys of older versions, which are read and not written. The settings of both have the options of all methods; the checksum of
+/// version 1 is without the types of tensors.
+const OLDER: [&str; 2] = ["fretwork.checkpoint.2", "fretwork.checkpoint.1"];
 
 impl Checkpoint {
     /// A checkpoint with no tensors and no fingerprint yet.
@@ -154,10 +156,10 @@ impl Checkpoint {
         let (row_ptr, col_idx) = topology.csr();
         self.put_words(&format!("{name}.crow_indices"), &row_ptr);
         self.put_words(&format!("{name}.col_indices"), &col_idx);
-        let awake = topology.awake();
-        if awake.contains(&false) {
-            let awake: Vec<u32> = awake.into_iter().map(u32::from).collect();
-            self.put_words(&format!("{name}.awake"), &topology.in_row_order(&awake));
+        let active = topology.active();
+        if active.contains(&false) {
+            let active: Vec<u32> = active.into_iter().map(u32::from).collect();
+            self.put_words(&format!("{name}.awake"), &topology.in_row_order(&active));
         }
         let slots: Vec<u32> = topology.row_order().into_iter().map(|slot| slot as u32).collect();
         if !slots.is_sorted() {
@@ -225,11 +227,11 @@ impl Checkpoint {
             let name = format!("{name}.{part}");
             self.tensors.contains_key(&name).then(|| self.words(path, &name, nnz)).transpose()
         };
-        let (slots, awake) = (optional("slots")?, optional("awake")?);
-        if slots.is_none() && awake.is_none() {
+        let (slots, active) = (optional("slots")?, optional("awake")?);
+        if slots.is_none() && active.is_none() {
             return Ok(topology);
         }
-        // Block by block, row by row: its slot, where it is, and whether it rests.
+        // Coordinates and row-order index of the block in each slot.
         let slots = slots.unwrap_or_else(|| (0..nnz as u32).collect());
         let mut blocks = vec![None; nnz];
         for (at, (slot, (row, col))) in slots.into_iter().zip(topology.coordinates()).enumerate() {
@@ -238,12 +240,12 @@ impl Checkpoint {
                 _ => return Err(bad(format!("{name}.slots has {slot} twice, or past its {nnz} blocks"))),
             }
         }
-        if let Some(word) = awake.iter().flatten().find(|&&word| word > 1) {
+        if let Some(word) = active.iter().flatten().find(|&&word| word > 1) {
             return Err(bad(format!("{name}.awake has {word}, should have 0 or 1")));
         }
         let (coordinates, places): (Vec<_>, Vec<_>) = blocks.into_iter().flatten().unzip();
-        let rests = |slot: usize| awake.as_ref().is_some_and(|awake| awake[places[slot]] == 0);
-        Topology::with_resting(rows, cols, block, &coordinates, rests)
+        let is_inactive = |slot: usize| active.as_ref().is_some_and(|active| active[places[slot]] == 0);
+        Topology::with_inactive(rows, cols, block, &coordinates, is_inactive)
     }
 
     /// The patterns of the layers, those that are sparse, validated.
@@ -316,32 +318,36 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Checkpoint`] if any of it is not as it was written.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let (checkpoint, wanted, types) = Self::parse(path, bytes)?;
-        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
-        let checksum = checkpoint.checksum(types).map_err(|error| bad(error.to_string()))?;
-        if checksum != wanted {
-            return Err(bad(format!("is damaged: its checksum is {checksum:08x}, should be {wanted:08x}")));
+        let (checkpoint, [found, wanted]) = Self::parse(path, bytes)?;
+        if found != wanted {
+            let reason = format!("is damaged: its checksum is {found:08x}, should be {wanted:08x}");
+            return Err(Error::Checkpoint { path: path.to_owned(), reason });
         }
         Ok(checkpoint)
     }
 
-    /// The checkpoint in a file's bytes, the checksum that it should have, and whether that is with types.
+    /// The checkpoint in a file's bytes, and two checksums: that of the file, and the one in its header.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for what is no checkpoint of a version that is known.
-    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, u32, bool)> {
+    /// [`Error::Checkpoint`] for a file that is no checkpoint of a known version.
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, [u32; 2])> {
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         let (_, metadata) = SafeTensors::read_metadata(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
         let entries = metadata.metadata().as_ref();
         let entry = |key| entries.and_then(|entries| entries.get(key));
-        let header = entry(FORMAT).or_else(|| entry(FORMAT_1)).ok_or_else(|| {
+        let known = || [FORMAT].into_iter().chain(OLDER);
+        let (format, text) = known().find_map(|key| Some((key, entry(key)?))).ok_or_else(|| {
             let keys: Vec<&String> = entries.iter().flat_map(|entries| entries.keys()).collect();
-            bad(format!("has neither an entry {FORMAT} nor {FORMAT_1}, but {keys:?}: it is of another version or program"))
+            let known: Vec<&str> = known().collect();
+            bad(format!(
+                "has none of the entries {known:?}, but {keys:?}: it is of another version or program"
+            ))
         })?;
-        let types = entry(FORMAT).is_some();
-        let header: Header =
-            serde_json::from_str(header).map_err(|error| bad(format!("its header is damaged: {error}")))?;
+        let damaged = |error: serde_json::Error| bad(format!("its header is damaged: {error}"));
+        let header: Header = serde_json::from_str(text).map_err(damaged)?;
+        // The checksum covers the text of the header, which an older version may have written with other fields.
+        let parts: HeaderText<'_> = serde_json::from_str(text).map_err(damaged)?;
         if !(header.position.loss_sum.is_finite() && header.position.hits.is_finite()) {
             return Err(bad("its position has sums that are not finite".to_owned()));
         }
@@ -357,7 +363,10 @@ impl Checkpoint {
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
         let Header { settings, position, memory, fingerprint, checksum } = header;
-        Ok((Self { settings, position, memory, fingerprint, tensors }, checksum, types))
+        let checkpoint = Self { settings, position, memory, fingerprint, tensors };
+        let HeaderText { settings, position, memory } = parts;
+        let found = checkpoint.checksum(&format!("[{settings},{position},{memory}]"), format != OLDER[1]);
+        Ok((checkpoint, [found, checksum]))
     }
 
     fn header(&self) -> serde_json::Result<String> {
@@ -366,14 +375,16 @@ impl Checkpoint {
             position: self.position,
             memory: self.memory.clone(),
             fingerprint: self.fingerprint,
-            checksum: self.checksum(true)?,
+            checksum: self
+                .checksum(&serde_json::to_string(&(&self.settings, self.position, &self.memory))?, true),
         })
     }
 
-    /// CRC-32 over settings, position, memory, fingerprint where there is one, and every tensor's name, type, shape and bytes.
-    fn checksum(&self, types: bool) -> serde_json::Result<u32> {
+    /// CRC-32 over the JSON of `[settings, position, memory]`, the fingerprint where there is one, and of every tensor name, shape,
+    /// bytes and, with `types`, type.
+    fn checksum(&self, json: &str, types: bool) -> u32 {
         let mut crc = flate2::Crc::new();
-        crc.update(serde_json::to_string(&(&self.settings, self.position, &self.memory))?.as_bytes());
+        crc.update(json.as_bytes());
         if let Some(fingerprint) = self.fingerprint {
             crc.update(fingerprint.to_string().as_bytes());
         }
@@ -385,15 +396,29 @@ impl Checkpoint {
             crc.update(format!("{:?}", tensor.shape).as_bytes());
             crc.update(tensor.values.bytes());
         }
-        Ok(crc.sum())
+        crc.sum()
     }
 }
 
 /// For each parameter its topology, of those of the matrices in order.
-pub(super) fn by_param<'a>(network: &Network, topologies: &'a [Option<Topology>]) -> Vec<Option<&'a Topology>> {
+pub(super) fn by_param<'a>(
+    network: &Network,
+    topologies: &'a [Option<Topology>],
+) -> Vec<Option<&'a Topology>> {
     let mut topologies = topologies.iter();
     let topology = |param: &Param| if param.is_matrix() { topologies.next()?.as_ref() } else { None };
     network.store().iter().map(topology).collect()
+}
+
+/// Header of a file as text, part by part.
+#[derive(serde::Deserialize)]
+struct HeaderText<'a> {
+    #[serde(borrow)]
+    settings: &'a RawValue,
+    #[serde(borrow)]
+    position: &'a RawValue,
+    #[serde(borrow)]
+    memory: &'a RawValue,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]

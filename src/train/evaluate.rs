@@ -15,8 +15,8 @@ impl Trainer {
     /// [`Error::NotFinite`](crate::Error::NotFinite) naming the layer, [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn evaluate(&mut self) -> Result<Evaluation> {
         let before = [self.position.loss_sum, self.position.hits];
-        self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
-        self.gpu.write(&self.batch.room.activity, &vec![0u32; self.batch.room.activity.len()])?;
+        self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
+        self.gpu.write(&self.batch.buffers.activity, &vec![0u32; self.batch.buffers.activity.len()])?;
         let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
         let mut in_flight =
             VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
@@ -29,12 +29,19 @@ impl Trainer {
                 self.gpu.pace(oldest)?;
             }
         }
-        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
+        let totals = self.gpu.read::<f32>(&self.batch.buffers.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
-        self.gpu.write(&self.batch.room.totals, &before)?;
+        self.gpu.write(&self.batch.buffers.totals, &before)?;
         self.signs = self.read_signs()?;
         let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(Evaluation { loss: f64::from(totals[0]) / count, accuracy: f64::from(totals[1]) / count })
+        Ok(self.evaluation(&totals, count))
+    }
+
+    /// Means over `count` labels of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.
+    pub(super) fn evaluation(&self, totals: &[f32], count: f64) -> Evaluation {
+        let mean = |total: f32| f64::from(total) / count;
+        let accuracy = if self.objective.counts_hits() { mean(totals[1]) } else { f64::NAN };
+        Evaluation { loss: mean(totals[0]), accuracy }
     }
 }

@@ -1,6 +1,6 @@
 //! What a run tells whoever watches it, and what is known at its end.
 
-use super::report::number_or_nan;
+use super::record::number_or_nan;
 use super::{EmptyLines, LoadRecord};
 use crate::gpu::Bytes;
 

@@ -1,44 +1,35 @@
-//! The method of a run, and what it may do to the network.
+//! The method of a run, its workspaces, and the changes it makes between steps.
 
 use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::methods::{Method, Moment, Saved, Scope, Static, Surgery, Workspace};
 use crate::graph::{Graph, Network, Param, ParamId, Precision};
-use crate::nn::ModelConfig;
-use crate::ops::{self, SetOp, Source, StepValues};
-use crate::random::{Key, Stream};
+use crate::methods::{Method, MutableTopology, Phase, Saved, Static, Updates, Workspace};
+use crate::ops::{self, RemapSource, SetOp, StepValues};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
 use super::Trainer;
 use super::plans::Plans;
 
-/// A method with what it needs of each layer.
+/// Method of a run with its workspaces.
 #[derive(Debug)]
 pub(super) struct Evolution {
     pub(super) method: Box<dyn Method>,
-    /// Blocks that each layer is to have, by the run's sparsity.
+    /// Blocks that the run's sparsity gives each parameter; 0 for dense ones.
     pub(super) targets: Vec<usize>,
-    /// Per layer, where it is sparse and may change.
+    /// Workspace of each parameter that is sparse and may change.
     pub(super) workspaces: Vec<Option<Workspace>>,
-    /// Where each layer's random growth comes from.
-    pub(super) keys: Vec<Key>,
-    /// Whether plans are out of date.
+    /// Whether a layer was reshaped since plans were recorded.
     pub(super) reshaped: bool,
-    /// Whether a layer has been given blocks after the start.
+    /// Whether a layer was given blocks after the first step.
     pub(super) grown: bool,
-    /// How long the method has operated, by this process.
-    pub(super) operated: Duration,
+    /// Time that the method took between steps, in this process.
+    pub(super) mutating: Duration,
 }
 
 impl Evolution {
-    pub(super) fn new(
-        gpu: &Gpu,
-        method: Box<dyn Method>,
-        config: &ModelConfig,
-        model: &Network,
-    ) -> Result<Self> {
+    pub(super) fn new(gpu: &Gpu, method: Box<dyn Method>, model: &Network) -> Result<Self> {
         let mut counts = model.graph().counts(None)?.into_iter();
         let count = |param: &Param| if param.is_matrix() { counts.next().unwrap_or(0) } else { 0 };
         let targets: Vec<usize> = model.store().iter().map(count).collect();
@@ -55,20 +46,15 @@ impl Evolution {
             workspaces.push(Some(workspace));
         }
         gpu.run(&rec.finish()?)?;
-        let key = |param: &Param| Key::new(config.seed(), Stream::Growth(param.stream()));
-        let keys = model.store().iter().map(key).collect();
-        Ok(Self {
-            method,
-            targets,
-            workspaces,
-            keys,
-            reshaped: false,
-            grown: false,
-            operated: Duration::ZERO,
-        })
+        Ok(Self { method, targets, workspaces, reshaped: false, grown: false, mutating: Duration::ZERO })
     }
 
-    /// What a checkpoint holds of it, by name.
+    /// Whether an update replaces a training step, rather than following it.
+    pub(super) fn updates_replace_steps(&self) -> bool {
+        self.method.updates().is_none_or(Updates::replace_steps)
+    }
+
+    /// State that a checkpoint holds, by name.
     pub(super) fn tensors(&self, model: &Network) -> Vec<(String, Saved)> {
         let mut tensors = Vec::new();
         for (layer, workspace) in model.store().iter().zip(&self.workspaces) {
@@ -86,13 +72,13 @@ impl Evolution {
         tensors
     }
 
-    /// Counts new blocks from 0 again.
+    /// Sets the counts of new blocks to 0.
     pub(super) fn forget_churn(&self, gpu: &Gpu) -> Result<()> {
         let forget = |workspace: &Workspace| gpu.write(&workspace.churn().rows(0, 1)?, &[0]);
         self.workspaces.iter().flatten().try_for_each(forget)
     }
 
-    /// A note for each sparse layer in which no update of this method can ever change anything.
+    /// Note for each sparse layer that no update can change.
     pub(super) fn idle_layers(&self, model: &Network) -> Vec<String> {
         let idle = |(layer, workspace): (&Param, &Option<Workspace>)| {
             let pattern = layer.weight().sparse()?.pattern();
@@ -107,13 +93,13 @@ impl Evolution {
         model.store().iter().zip(&self.workspaces).filter_map(idle).collect()
     }
 
-    /// Tells the device how many blocks the next update exchanges.
+    /// Writes the number of blocks that the next update exchanges in each layer, for a share of the blocks.
     pub(super) fn want(&self, gpu: &Gpu, model: &Network, share: f64) -> Result<()> {
         for ((layer, workspace), &target) in model.store().iter().zip(&self.workspaces).zip(&self.targets) {
             if let (Some(workspace), Some(weight)) = (workspace, layer.weight().sparse()) {
                 let stored = weight.pattern().nnz();
-                let wanted = self.method.quota(stored, target.min(stored), share);
-                gpu.write(workspace.wanted(), &[wanted as u32])?;
+                let k = self.method.k(stored, target.min(stored), share);
+                gpu.write(workspace.wanted(), &[k as u32])?;
             }
         }
         Ok(())
@@ -121,38 +107,38 @@ impl Evolution {
 }
 
 impl Trainer {
-    /// Lets the method operate, and brings the plans up to date with what it has done.
-    pub(super) fn operate(&mut self, moment: Moment) -> Result<()> {
-        let begins = matches!(moment, Moment::Start { .. });
+    /// Lets the method change topologies, and records the plans again where needed.
+    pub(super) fn mutate(&mut self, phase: Phase) -> Result<()> {
+        let begins = matches!(phase, Phase::Start { .. });
         if self.evolution.method.is_static() {
             return if begins { self.plan() } else { Ok(()) };
         }
-        // Steps that are on their way are none of the method's time, but within an epoch the host does not wait for them.
-        let waits = !matches!(moment, Moment::Update { .. });
+        // Time of steps in flight is not the method's, but within an epoch the host must not wait for them.
+        let waits = !matches!(phase, Phase::Update { .. });
         if waits {
             self.gpu.finish()?;
         }
         let started = Instant::now();
-        // The method holds the network while it operates, so it stands aside from it.
+        // The method borrows the whole trainer as the network, so it is moved out of the trainer.
         let mut method = std::mem::replace(&mut self.evolution.method, Box::new(Static));
-        let result = method.operate(moment, self);
+        let result = method.mutate(phase, self);
         self.evolution.method = method;
         result?;
         if waits {
             self.gpu.finish()?;
         }
         let alone = started.elapsed();
-        // At the end of an epoch a method may also have changed its mind about what it records.
+        // After an epoch a method may record other work than before, such as random growth.
         if self.evolution.reshaped || waits {
             self.plan()?;
         }
-        // The plans that a run begins with are none of its doing.
-        self.evolution.operated += if begins { alone } else { started.elapsed() };
+        // The first recording of the plans is not the method's time.
+        self.evolution.mutating += if begins { alone } else { started.elapsed() };
         Ok(())
     }
 }
 
-impl Surgery for Trainer {
+impl MutableTopology for Trainer {
     fn gpu(&self) -> &Gpu {
         &self.gpu
     }
@@ -169,6 +155,10 @@ impl Surgery for Trainer {
         self.data.width()
     }
 
+    fn sparsity(&self) -> f64 {
+        self.settings.model.sparsity().unwrap_or(0.0)
+    }
+
     fn targets(&self) -> &[usize] {
         &self.evolution.targets
     }
@@ -182,7 +172,7 @@ impl Surgery for Trainer {
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;
-        self.batch.room.loss(&mut rec, &self.model, false)?;
+        self.batch.buffers.loss(&mut rec, &self.model, &*self.objective, false)?;
         self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())
@@ -196,10 +186,7 @@ impl Surgery for Trainer {
         let layer = self.model.store().get(param);
         let name = layer.layer().to_owned();
         if nnz == 0 {
-            let mut reason = format!("{} leaves {name} with no block", self.settings.method.kind);
-            if self.settings.method.scope == Scope::Global {
-                reason += "; with the scope layer none is emptied";
-            }
+            let reason = format!("the method leaves {name} with no block");
             return Err(Error::Config { option: "sparsity", reason });
         }
         let (Some(old), Some(workspace)) =
@@ -207,20 +194,20 @@ impl Surgery for Trainer {
         else {
             return Err(Error::argument("reshape", "param", "sparse and not static", name));
         };
-        // Plans hold on to what they work with, and these are out of date anyway.
+        // Plans keep the old buffers alive, and are out of date.
         self.plans = Plans::empty(&self.gpu)?;
         let gpu = &self.gpu;
         let pattern = old.pattern().sized_like(gpu, nnz)?;
         let weight = BlockMatrix::alloc(gpu, Class::Values, &name, &pattern)?;
         let old_map = gpu.alloc::<u32>(Class::Scratch, "map", &[pattern.places()])?;
-        let map = workspace.scores_of_no_use().reinterpret(DType::U32)?;
+        let map = workspace.scores().reinterpret(DType::U32)?;
 
         let mut rec = Recorder::new(gpu);
         let started = self.position.step > 0;
-        // The network that a run begins with is nothing new.
+        // Blocks of the start are not counted as new.
         if started {
-            let room = || gpu.alloc::<u32>(Class::Scratch, "set of blocks", set.shape());
-            let (before, fresh) = (room()?, room()?);
+            let alloc = || gpu.alloc::<u32>(Class::Scratch, "set of blocks", set.shape());
+            let (before, fresh) = (alloc()?, alloc()?);
             ops::bits::present(&mut rec, old.pattern(), &before)?;
             ops::bits::combine(&mut rec, set, &before, SetOp::AndNot, &fresh)?;
             ops::bits::count(&mut rec, &fresh, workspace.churn(), true)?;
@@ -228,7 +215,7 @@ impl Surgery for Trainer {
         ops::map_pattern(&mut rec, old.pattern(), &old_map)?;
         ops::fill_pattern(&mut rec, &pattern, set, &map)?;
         ops::bits::add_present(&mut rec, &pattern, workspace.visited())?;
-        let source = |values| Source { values, map: &old_map };
+        let source = |values| RemapSource { values, map: &old_map };
         ops::remap_blocks(&mut rec, source(old.values()), None, &weight)?;
         let mut parts = Vec::new();
         for part in self.model.store().get(param).state() {
@@ -238,7 +225,7 @@ impl Surgery for Trainer {
             parts.push(new.values().clone());
         }
         let resized = workspace.resized(gpu, nnz)?;
-        let next = match self.batch.room.step.scale() {
+        let next = match self.batch.buffers.step.scale() {
             _ if !started => 0,
             Some(scale) => scale.read(gpu)?.taken + 1,
             None => self.position.moves() + 1,

@@ -4,13 +4,12 @@ use super::{Checkpoint, Length, Schedule};
 use crate::{Error, Result};
 
 impl Checkpoint {
-    /// Gives a run over `rows` training rows another length: where it is finished, it goes on. The learning rate and the method's
-    /// updates follow the schedules of the new length from here on, so a run that is extended has other bits than one that had
-    /// this length from the start, unless the rate is constant and the method static. Returns what should be known of that.
+    /// Gives a run over `rows` training rows another length; a finished run goes on. Learning rate and updates of the method follow
+    /// the schedules of the new length from here on, so an extended run has other bits than a run that had this length from the
+    /// start, unless the rate is constant and the method static. Returns a note of these changes for the user.
     ///
     /// # Errors
-    /// [`Error::Config`] if the steps that are done are as many already, or if the method's phases are shares of the run that
-    /// it was begun with.
+    /// [`Error::Config`] if as many steps are done already, or if the method divides the old length into phases.
     pub fn extend(&mut self, length: Length, rows: usize) -> Result<String> {
         let option = match length {
             Length::Epochs(_) => "epochs",
@@ -29,8 +28,8 @@ impl Checkpoint {
                  more than that"
             ));
         }
-        let kind = settings.method.kind;
-        if after != before && kind.has_phases() {
+        let (kind, method) = (settings.method.kind(), settings.method.build());
+        if after != before && method.has_phases() {
             settings.length = old;
             return bad(format!(
                 "{kind} divides the {before} steps that the run was begun with into phases, and cannot change their number; \
@@ -40,7 +39,7 @@ impl Checkpoint {
         let mut note = format!("the run has {after} steps now instead of {before}, of which {done} are done");
         if settings.schedule != Schedule::Constant && after != before {
             let rate = |steps| settings.schedule.at(settings.learning_rate, done, steps);
-            // A finished run has no next step: its last one stands for it.
+            // A finished run has no next step, so the rate is that of its last step.
             let then =
                 settings.schedule.at(settings.learning_rate, done.min(before.saturating_sub(1)), before);
             note += &format!(
@@ -49,7 +48,7 @@ impl Checkpoint {
                 rate(after)
             );
         }
-        if !settings.build_method().is_static() && after != before {
+        if !method.is_static() && after != before {
             note += &format!("; so are the updates of {kind}");
         }
         Ok(note)
@@ -83,7 +82,7 @@ mod tests {
             }
             .into(),
             precision: Precision::F32,
-            method: MethodConfig::new(kind, 0.5),
+            method: MethodConfig::new(kind),
             length: Length::Epochs(10),
             batch: 25,
             epoch_steps: None,

@@ -5,6 +5,7 @@ use crate::gpu::{Class, Gpu};
 use crate::graph::Sum;
 use crate::methods::Method;
 use crate::nn::{ModelConfig, Precision};
+use crate::optim::Optimizer;
 use crate::{Error, Result, host};
 
 /// Bytes by class, and the largest buffer: an estimate, from settings alone.
@@ -32,13 +33,12 @@ impl Footprint {
     ///
     /// # Errors
     /// As [`Footprint::of_network`].
-    pub fn of_run(settings: &Settings, method: &dyn Method) -> Result<Self> {
+    pub fn of_run(settings: &Settings, method: &dyn Method, optimizer: &dyn Optimizer) -> Result<Self> {
         let model = &settings.model;
         let stored = model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let mut footprint = Self::of_network(model, stored, settings.batch, settings.precision)?;
         let sum = &mut footprint.sum;
         let graph = model.graph(1, settings.precision)?;
-        let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
         for elements in graph.elements(stored)? {
             optimizer.state_names().iter().for_each(|name| sum.add(Class::Optimizer, name, elements, 4));
         }

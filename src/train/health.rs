@@ -39,15 +39,15 @@ impl Trainer {
         let mut rec = Recorder::new(&self.gpu);
         let sparse = self.model.store().sparse().filter_map(|param| param.weight().sparse());
         for (number, weight) in sparse.enumerate() {
-            ops::empty_lines(&mut rec, weight.pattern(), &self.batch.room.empty, number)?;
+            ops::empty_lines(&mut rec, weight.pattern(), &self.batch.buffers.empty, number)?;
         }
         rec.finish()
     }
 
     /// Reads back what the tests of one evaluation raised. Waits for the device.
     pub(super) fn read_signs(&self) -> Result<Signs> {
-        let counts = self.gpu.read::<u32>(&self.batch.room.empty)?.wait()?;
-        let activity = self.gpu.read::<u32>(&self.batch.room.activity)?.wait()?;
+        let counts = self.gpu.read::<u32>(&self.batch.buffers.empty)?.wait()?;
+        let activity = self.gpu.read::<u32>(&self.batch.buffers.activity)?.wait()?;
         let lines = |(param, counts): (&Param, &[u32])| {
             let pattern = param.weight().sparse()?.pattern();
             let of = [pattern.row_blocks(), pattern.col_blocks()];
@@ -98,7 +98,12 @@ impl Trainer {
     /// Signs in the numbers of a run that is over.
     pub(super) fn judge(&self, train: Evaluation, test: Evaluation) -> Vec<String> {
         let labels = self.data.test.rows() * self.batch.labels_per_row();
-        judge(self.data.classes, labels, self.data.test.majority(), train, test)
+        match self.data.test.majority() {
+            Some(majority) if self.objective.counts_hits() => {
+                judge(self.data.classes, labels, majority, train, test)
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What the log says of a network in the middle of a run.
 
-use super::report::{self, LayerRecord, LoadRecord};
-use super::{Scaling, Trainer};
+use super::{LayerRecord, LoadRecord, Scaling, Trainer, to_hex};
 use crate::gpu::Tensor;
 use crate::nn::Load;
 use crate::reference::{self, LossScaleState, bits};
@@ -26,7 +25,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::NotFinite`] where no scale is small enough for them, [`Error::DeviceLost`].
     pub(super) fn scaling(&self) -> Result<Option<Scaling>> {
-        let Some(scale) = self.batch.room.step.scale() else { return Ok(None) };
+        let Some(scale) = self.batch.buffers.step.scale() else { return Ok(None) };
         let state = scale.read(&self.gpu)?;
         if state.scale <= LossScaleState::LEAST {
             let step = self.position.step.saturating_sub(1);
@@ -51,10 +50,10 @@ impl Trainer {
                 None => (pattern.nnz() as u32, 0, 0),
             };
             let [empty_rows, empty_cols] = reference::empty_lines(&topology);
-            let awake = topology.awake();
+            let active = topology.active();
             let set = |member: &dyn Fn(usize) -> bool| {
                 let members = topology.places().enumerate().filter(|&(slot, _)| member(slot));
-                report::to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
+                to_hex(&bits::set(places, members.map(|(_, place)| place)), places)
             };
             records.push(LayerRecord {
                 name: layer.name().to_owned(),
@@ -68,7 +67,7 @@ impl Trainer {
                 empty_cols,
                 visited: f64::from(visited) / places as f64,
                 pattern: set(&|_| true),
-                resting: awake.contains(&false).then(|| set(&|slot| !awake[slot])),
+                resting: active.contains(&false).then(|| set(&|slot| !active[slot])),
             });
         }
         Ok(records)

@@ -1,16 +1,20 @@
-//! The step, the loop, evaluation, checkpoints, the run folder and its report.
+//! The step, the loop, evaluation, checkpoints and the run folder.
 
 mod batch;
+mod builder;
 mod checkpoint;
 mod evaluate;
 mod events;
 mod evolution;
 mod extend;
+mod fit;
 mod footprint;
 mod health;
+mod hex;
 mod log;
+mod objective;
 mod plans;
-pub mod report;
+mod record;
 mod restore;
 mod resume;
 mod run_folder;
@@ -20,12 +24,15 @@ mod settings;
 mod trainer;
 mod tuning;
 
+pub use crate::optim::OptimizerKind;
+pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, Position, TensorData};
 pub use events::{Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
-pub use crate::optim::OptimizerKind;
-pub use report::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
+pub use hex::{from_hex, to_hex};
+pub use objective::{CrossEntropy, LossPass, MeanSquaredError, Objective, SoftCrossEntropy};
+pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;

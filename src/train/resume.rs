@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::restore::Restore;
+use super::builder::Parts;
 use super::checkpoint::by_param;
-use super::{Checkpoint, Footprint, Trainer};
+use super::restore::Restore;
+use super::{Checkpoint, Footprint, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
-use crate::methods::{Method, Static};
+use crate::methods::{self, Method, Static};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -17,15 +18,15 @@ impl Trainer {
     /// # Errors
     /// [`Error::Checkpoint`] if the checkpoint is not one of these settings, or the data has another fingerprint.
     pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
-        let method = checkpoint.settings.build_method();
-        Self::resume_with_method(gpu, checkpoint, path, data, method)
+        let parts = checkpoint.settings.parts();
+        Self::resume_parts(gpu, checkpoint, path, data, parts)
     }
 
-    /// The same for a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds what it
-    /// remembers, and not the method.
+    /// Resumes a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds the method's state,
+    /// and not the method.
     ///
     /// # Errors
-    /// As [`Trainer::resume`], and what the method has to object.
+    /// As [`Trainer::resume`], and where the method [refuses](Method::accepts) the network or the state.
     pub fn resume_with_method(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
@@ -33,10 +34,22 @@ impl Trainer {
         data: Dataset,
         method: Box<dyn Method>,
     ) -> Result<Self> {
+        let parts = Parts { method, ..checkpoint.settings.parts() };
+        Self::resume_parts(gpu, checkpoint, path, data, parts)
+    }
+
+    /// A run of parts, from where a checkpoint left it.
+    pub(super) fn resume_parts(
+        gpu: &Gpu,
+        checkpoint: &Checkpoint,
+        path: &Path,
+        data: Dataset,
+        parts: Parts,
+    ) -> Result<Self> {
         let settings = checkpoint.settings.clone();
         settings.validate()?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
-        settings.model.expect_data(&data).map_err(|error| bad(error.to_string()))?;
+        fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(
@@ -45,10 +58,11 @@ impl Trainer {
                 data.name
             )));
         }
-        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
+        methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
+        Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
-        let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, method)?;
+        let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;
         Ok(trainer)
@@ -88,7 +102,7 @@ impl Trainer {
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
             }
         }
-        if let Some(scale) = self.batch.room.step.scale() {
+        if let Some(scale) = self.batch.buffers.step.scale() {
             checkpoint.put_words("loss_scale", &self.gpu.read::<u32>(scale.tensor())?.wait()?);
         }
         checkpoint.put_words("method.grown", &[self.evolution.grown.into()]);
@@ -122,7 +136,7 @@ impl Trainer {
         let result = method.recall(&checkpoint.memory, self);
         self.evolution.method = method;
         result?;
-        if let Some(scale) = self.batch.room.step.scale() {
+        if let Some(scale) = self.batch.buffers.step.scale() {
             restore.loss_scale(scale)?;
         }
         self.evolution.grown = restore.flag("method.grown")?;

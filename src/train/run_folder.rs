@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Checkpoint;
-use super::report::LogRecord;
+use super::LogRecord;
 use crate::files::{self, Acquired, Lock, remove_left_over, replace};
 use crate::{Error, Result};
 

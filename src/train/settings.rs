@@ -1,54 +1,73 @@
-//! Everything that determines a run.
+//! Settings of a run.
 
 use super::{OptimizerKind, Schedule};
-use crate::methods::{Kind, Method, MethodConfig};
+use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
 
-/// How long a run is.
+/// Length of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Length {
-    /// So many times through the training rows.
+    /// Passes over the training rows.
     Epochs(u64),
-    /// So many steps.
+    /// Training steps.
     Steps(u64),
 }
 
-/// Everything that determines a run: with the same settings, data and adapter it has the same bits.
+/// All settings of a run. Runs with equal settings, data and adapter have equal bits.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// The data set, as the command line names it.
+    /// Data set, by its name on the command line.
     pub data: String,
-    /// How many of its rows are trained and tested on, the first ones; all where there is no number.
+    /// Numbers of training and test rows, the first of the data set; `None` for all.
     pub first_rows: [Option<usize>; 2],
     /// The network.
     pub model: ModelConfig,
-    /// What its activations are stored as.
+    /// Precision of activations and operands.
     #[serde(default)]
     pub precision: Precision,
-    /// How its topologies evolve.
+    /// Method by which topologies change.
     pub method: MethodConfig,
-    /// How long.
+    /// Length of the run.
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
-    /// Steps after which an epoch ends, though it has not seen every row; each epoch sees them in an order of its own.
+    /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
-    /// Which optimizer.
+    /// Optimizer.
     pub optimizer: OptimizerKind,
     /// The full learning rate.
     pub learning_rate: f64,
-    /// How the rate changes.
+    /// Schedule of the learning rate.
     pub schedule: Schedule,
-    /// SGD's momentum; AdamW's first beta.
+    /// Momentum of SGD, or beta1 of AdamW.
     pub momentum: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
 }
 
 impl Settings {
-    /// Refuses what makes no sense, each by name.
+    /// Ten epochs in batches of 128 rows, with AdamW at a rate of 0.001 on a one-cycle schedule, in f32, with static topologies.
+    pub fn new(model: impl Into<ModelConfig>) -> Self {
+        Self {
+            data: String::new(),
+            first_rows: [None; 2],
+            model: model.into(),
+            precision: Precision::F32,
+            method: MethodConfig::new(Kind::Static),
+            length: Length::Epochs(10),
+            batch: 128,
+            epoch_steps: None,
+            optimizer: OptimizerKind::AdamW,
+            learning_rate: 0.001,
+            schedule: Schedule::OneCycle,
+            momentum: 0.9,
+            weight_decay: 0.01,
+        }
+    }
+
+    /// Refuses numbers that make no sense, and a method that can't work on the network, by name.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -74,26 +93,10 @@ impl Settings {
         }
         self.model.validate()?;
         self.precision.validate()?;
-        self.method.validate()?;
-        self.method.expect_model(&self.model)?;
-        if self.precision.half().is_some() && self.method.kind.measures_gradients() {
-            return bad("dtype", format!("{} measures gradients, which f16 scales", self.method.kind));
-        }
-        let decays = self.method.kind == Kind::TopKast && self.method.penalty > 0.0;
-        if self.precision.half().is_some() && decays {
-            let reason =
-                "the decay of top-kast precedes the decision whether a step in f16 counts; leave it at 0";
-            return bad("penalty", reason.to_owned());
-        }
-        Ok(())
+        methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
     }
 
-    /// The method of the run.
-    pub fn build_method(&self) -> Box<dyn Method> {
-        self.method.build(self.model.seed(), self.model.sparsity().unwrap_or(0.0), self.learning_rate)
-    }
-
-    /// Steps of an epoch over `rows` rows; the last may be a batch that is not full.
+    /// Steps of an epoch over `rows` rows; the last batch may not be full.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         let all = rows.div_ceil(self.batch) as u64;
         self.epoch_steps.map_or(all, |steps| steps.min(all))

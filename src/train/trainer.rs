@@ -4,17 +4,19 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::batch::Batch;
+use super::builder::Parts;
 use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
-use super::report::{EpochRecord, KernelRecord, LogRecord, StartRecord};
-use super::{Evaluation, Event, Flow, Footprint, Position, RunFolder, Settings, Summary};
-use crate::data::{Dataset, Fingerprint, epoch_order};
+use super::{EpochRecord, KernelRecord, LogRecord, StartRecord, fit};
+use super::{Evaluation, Event, Flow, Footprint, Objective, Position, RunFolder, Settings, Summary};
+use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
 use crate::gpu::{Gpu, Pending, Plan};
-use crate::methods::{Clock, Method, Moment};
 use crate::graph::Network;
-use crate::optim::Optimizer;
+use crate::methods::{self, Clock, Method, Phase};
+use crate::nn::ModelConfig;
 use crate::ops::StepValues;
+use crate::optim::Optimizer;
 use crate::tune::Tuner;
 use crate::{Error, Result};
 
@@ -33,6 +35,7 @@ pub struct Trainer {
     pub(super) data: Dataset,
     pub(super) fingerprint: Fingerprint,
     pub(super) model: Network,
+    pub(super) objective: Box<dyn Objective>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
@@ -60,31 +63,43 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] where settings make no sense, [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, settings: Settings, data: Dataset) -> Result<Self> {
-        let method = settings.build_method();
-        Self::with_method(gpu, settings, data, method)
+        let parts = settings.parts();
+        Self::of_parts(gpu, settings, data, parts)
     }
 
-    /// The same with a method of the caller's own; that of the settings is passed by, but its schedule holds.
+    /// A run from its beginning with a method of the caller's own in place of the settings' method.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and what the method has to object.
+    /// As [`Trainer::new`], and where the method [refuses](Method::accepts) the network.
     pub fn with_method(
         gpu: &Gpu,
         settings: Settings,
         data: Dataset,
         method: Box<dyn Method>,
     ) -> Result<Self> {
+        let parts = Parts { method, ..settings.parts() };
+        Self::of_parts(gpu, settings, data, parts)
+    }
+
+    /// A run of parts, from its beginning.
+    pub(super) fn of_parts(gpu: &Gpu, settings: Settings, data: Dataset, parts: Parts) -> Result<Self> {
         settings.validate()?;
-        settings.model.expect_data(&data)?;
-        Footprint::of_run(&settings, &*method)?.expect_room(gpu)?;
+        fit::expect_data(&settings.model, &data)?;
+        let method = &*parts.method;
+        methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
+        Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
         let model =
             settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
+        if matches!(settings.model, ModelConfig::Composed(_)) {
+            // Nodes may be a program's own.
+            model.expect_gradients(gpu)?;
+        }
         let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
-        let mut trainer = Self::assemble(gpu, settings, data, model, position, method)?;
+        let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
-        trainer.operate(Moment::Start { epochs })?;
+        trainer.mutate(Phase::Start { epochs })?;
         Ok(trainer)
     }
 
@@ -95,13 +110,24 @@ impl Trainer {
         data: Dataset,
         mut model: Network,
         position: Position,
-        method: Box<dyn Method>,
+        parts: Parts,
     ) -> Result<Self> {
-        let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+        let Parts { objective, optimizer, method } = parts;
+        let shapes = model.graph().output_shapes().into_iter().map(|(_, shape)| shape.to_vec());
+        let [wanted, found] = [objective.targets(&shapes.collect::<Vec<_>>())?, data.targets()];
+        if wanted != found
+            && !matches!((wanted, found), (Targets::Classes(most), Targets::Classes(some)) if some <= most)
+        {
+            let reason = format!(
+                "has {found:?} for targets, and {} of this network wants {wanted:?}",
+                objective.name()
+            );
+            return Err(Error::Config { option: "data", reason });
+        }
         model.allocate_state(gpu, optimizer.state_names())?;
-        let batch = Batch::new(gpu, &model, &settings)?;
-        gpu.write(&batch.room.totals, &[position.loss_sum, position.hits])?;
-        let evolution = Evolution::new(gpu, method, &settings.model, &model)?;
+        let batch = Batch::new(gpu, &model, &*objective, &settings)?;
+        gpu.write(&batch.buffers.totals, &[position.loss_sum, position.hits])?;
+        let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
         Ok(Self {
             gpu: gpu.clone(),
@@ -109,6 +135,7 @@ impl Trainer {
             fingerprint: Fingerprint::of(&data),
             data,
             model,
+            objective,
             optimizer,
             batch,
             plans,
@@ -193,17 +220,17 @@ impl Trainer {
             let until = total.min((epoch + 1) * per_epoch);
             self.compile(watch)?;
             let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
-            let operated = self.evolution.operated;
+            let mutating = self.evolution.mutating;
             flow = self.train_until(epoch, until, watch)?;
             waits += self.gpu.blocking_waits() - waited;
             train = self.collect()?;
-            let elapsed = began.elapsed().saturating_sub(self.evolution.operated - operated);
+            let elapsed = began.elapsed().saturating_sub(self.evolution.mutating - mutating);
             let done = self.position.step - at;
             (trained, steps_here) = (trained + elapsed, steps_here + done);
 
             if self.position.step == until {
                 let epochs = total.div_ceil(per_epoch);
-                self.operate(Moment::EpochEnd { epoch, epochs, train_loss: train.loss })?;
+                self.mutate(Phase::EpochEnd { epoch, epochs, train_loss: train.loss })?;
                 if self.tuner.as_ref().is_some_and(|tuner| tuner.wanted() > 0 && !tuner.is_spent()) {
                     self.tune_new(watch)?;
                     folder.map_or(Ok(()), |folder| self.log_kernels(folder))?;
@@ -228,7 +255,7 @@ impl Trainer {
                 // short is not over: it goes on where the run is extended.
                 if until.is_multiple_of(per_epoch) {
                     (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
-                    self.gpu.write(&self.batch.room.totals, &[0.0f32; 2])?;
+                    self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
                 }
                 let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
                 self.evolution.forget_churn(&self.gpu)?;
@@ -275,7 +302,7 @@ impl Trainer {
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
-            operating_ms: self.evolution.operated.as_secs_f64() * 1e3,
+            operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
             params_present: self.model.params_present(),
             params_dense: self.model.graph().params_dense(),
             bytes: self.gpu.bytes(),
@@ -313,7 +340,7 @@ impl Trainer {
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
             let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
-            let share = self.evolution.method.share(&self.settings.method.updates, self.clock());
+            let share = self.evolution.method.share(self.clock());
             self.prepare(share)?;
             let replaces = self.replaces_step(share);
             let moves = self.position.moves();
@@ -328,7 +355,7 @@ impl Trainer {
             let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
             in_flight.push_back(self.gpu.run(self.plan_of(share, reported))?);
             if let (Some(update), Some(_), false) =
-                (&self.plans.update, share, self.settings.method.updates.replace_steps())
+                (&self.plans.update, share, self.evolution.updates_replace_steps())
             {
                 self.gpu.run(update)?;
             }
@@ -342,8 +369,8 @@ impl Trainer {
 
             if self.position.step.is_multiple_of(every) {
                 reports.push_back(Report {
-                    totals: self.gpu.read(&self.batch.room.totals)?,
-                    status: self.gpu.read(&self.batch.room.status)?,
+                    totals: self.gpu.read(&self.batch.buffers.totals)?,
+                    status: self.gpu.read(&self.batch.buffers.status)?,
                     labels: (first + members.len()) * self.batch.labels_per_row(),
                     step: index,
                 });
@@ -356,7 +383,8 @@ impl Trainer {
                     self.check(&report.status.wait()?, report.step)?;
                     let totals = report.totals.wait()?;
                     loss = Some(f64::from(totals[0]) / report.labels as f64);
-                    accuracy = Some(f64::from(totals[1]) / report.labels as f64);
+                    accuracy =
+                        self.objective.counts_hits().then(|| f64::from(totals[1]) / report.labels as f64);
                 }
             }
             let step = self.position.step - epoch * per_epoch;
@@ -367,9 +395,9 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
-    /// Whether an update takes the place of a step in which this share of blocks is exchanged, if any.
+    /// Whether an update replaces a step with this share of blocks to exchange.
     fn replaces_step(&self, share: Option<f64>) -> bool {
-        share.is_some() && self.plans.update.is_some() && self.settings.method.updates.replace_steps()
+        share.is_some() && self.plans.update.is_some() && self.evolution.updates_replace_steps()
     }
 
     /// Where the run is.
@@ -379,20 +407,19 @@ impl Trainer {
             step: self.position.step,
             per_epoch: self.settings.steps_per_epoch(rows),
             steps: self.settings.total_steps(rows),
+            learning_rate: self.settings.learning_rate,
         }
     }
 
-    /// Makes ready what is due before a step: quotas for an update, or the method's own work.
+    /// Prepares a step with this share of blocks to exchange: writes `k` for a recorded update, or lets the method change topologies.
     fn prepare(&mut self, share: Option<f64>) -> Result<()> {
         let Some(share) = share else { return Ok(()) };
         if self.plans.update.is_some() {
             return self.evolution.want(&self.gpu, &self.model, share);
         }
-        if self.evolution.method.is_static() {
-            return Ok(());
-        }
-        let [turn, turns] = self.settings.method.updates.turn(self.clock());
-        self.operate(Moment::Update { turn, turns })
+        let Some(schedule) = self.evolution.method.updates() else { return Ok(()) };
+        let [update, updates] = schedule.counts(self.clock());
+        self.mutate(Phase::Update { update, updates })
     }
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
@@ -420,15 +447,15 @@ impl Trainer {
 
     /// Waits for the totals of the current epoch.
     fn collect(&mut self) -> Result<Evaluation> {
-        let totals = self.gpu.read::<f32>(&self.batch.room.totals)?.wait()?;
-        let status = self.gpu.read::<u32>(&self.batch.room.status)?.wait()?;
+        let totals = self.gpu.read::<f32>(&self.batch.buffers.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
         let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
-        Ok(Evaluation { loss: f64::from(totals[0]) / seen, accuracy: f64::from(totals[1]) / seen })
+        Ok(self.evaluation(&totals, seen))
     }
 
     /// Names the first layer, from the input on, in which something is not finite.

@@ -1,7 +1,7 @@
 //! The kernels of a run: their choice, where they are measured, and their compilation.
 
-use super::report::{KernelRecord, KernelsRecord, LogRecord};
 use super::{Event, Flow, RunFolder, Trainer};
+use super::{KernelRecord, KernelsRecord, LogRecord};
 use crate::Result;
 use crate::gpu::{Compiling, Gpu, Verdict, Workload};
 use crate::tune::{Progress, Tuner};

@@ -13,13 +13,13 @@ use crate::Error;
 use crate::files::{self, replace};
 use crate::gpu::{Choice, Gpu, ShapeClass, Verdict, VersusDense};
 
-/// Raised whenever a file means something else than it did.
+/// Version of the file format.
 const FORMAT: u32 = 2;
 
-/// A file of choices is far smaller.
+/// Largest file accepted. Files of choices are far smaller.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// How long another process is waited for. It holds the lock for as long as a small file takes to read and write.
+/// Longest wait for another process, which holds the lock while it reads and writes a small file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where choices are kept: `FRETWORK_CACHE`, or else a folder of our own in the user's cache directory, if there is one.
@@ -28,7 +28,7 @@ pub(super) fn folder() -> Option<PathBuf> {
     if let Some(own) = set("FRETWORK_CACHE") {
         return Some(own);
     }
-    // As the platforms have it; a relative path is of no account there.
+    // The convention of each platform; XDG ignores relative paths.
     let user = if cfg!(windows) {
         set("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
@@ -41,13 +41,13 @@ pub(super) fn folder() -> Option<PathBuf> {
     user.filter(|path| path.is_absolute()).map(|path| path.join("fretwork"))
 }
 
-/// What a file holds: whose choices, and the choices.
+/// Contents of a file: the owner and its choices.
 #[derive(Debug, Serialize, Deserialize)]
 struct Contents {
     format: u32,
     /// All that choices depend on besides the shape.
     owner: Owner,
-    /// Each read by itself, so that one that this version does not know is passed by.
+    /// Parsed one by one, so that choices unknown to this version are skipped.
     choices: Vec<Value>,
 }
 
@@ -55,7 +55,7 @@ impl Contents {
     /// Contents of a file's bytes.
     ///
     /// # Errors
-    /// Why they are passed by, in words.
+    /// Why the file is ignored.
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text: Value = serde_json::from_slice(bytes).map_err(|error| format!("is damaged: {error}"))?;
         let format = text.get("format").and_then(Value::as_u64);
@@ -76,10 +76,10 @@ impl Contents {
     }
 }
 
-/// The choices in a file's bytes, whoever's they are.
+/// The choices in a file's bytes, of any owner.
 ///
 /// # Errors
-/// Why they are passed by, in words.
+/// Why the file is ignored.
 pub(crate) fn choices(bytes: &[u8]) -> Result<Vec<(ShapeClass, Verdict)>, String> {
     Ok(Contents::parse(bytes)?.verdicts())
 }
@@ -92,7 +92,7 @@ struct Owner {
     driver: String,
     /// Of vendor and device.
     ids: [u32; 2],
-    /// What the shaders are composed and translated by.
+    /// Digest of the shader sources.
     version: String,
     shaders: String,
     checked: bool,
@@ -145,7 +145,7 @@ impl Cache {
     /// The choices in the file, none where there is no file.
     ///
     /// # Errors
-    /// Why what is there was passed by, in words.
+    /// Why the file was ignored.
     pub(super) fn read(&self) -> Result<Vec<(ShapeClass, Verdict)>, String> {
         let bytes = match files::read(&self.path, MOST_BYTES) {
             Ok(bytes) => bytes,
@@ -164,12 +164,12 @@ impl Cache {
     /// at the same time, and neither loses anything.
     ///
     /// # Errors
-    /// Why nothing was written, in words.
+    /// Why nothing was written.
     pub(super) fn add(&self, found: &[(ShapeClass, Verdict)]) -> Result<(), String> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot be written: {error}"))?;
         let _lock = lock(&folder.join("tuning.lock"));
-        // What is damaged or of another version is of no use to anybody, and is replaced.
+        // A damaged file, or one of another version, is replaced.
         let mut choices: BTreeMap<_, _> = self.read().unwrap_or_default().into_iter().collect();
         choices.extend(found.iter().copied());
         let line = |(class, verdict): (ShapeClass, Verdict)| {

@@ -1,62 +1,61 @@
-//! One shape: every candidate checked, and those that are right timed in turns.
+//! Measurement of a shape: candidates are checked, and the correct ones timed in interleaved rounds.
 
 use std::time::{Duration, Instant};
 
 use super::operands::Operands;
 use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
-use crate::ops::usual;
+use crate::ops::default_variant;
 use crate::{Error, Result};
 
-/// A candidate has to be this much faster than what would run anyway. What is level would be chosen by chance, and differently
-/// every time.
+/// Least speedup of a candidate over the default variant. Among equals the choice would be noise, and differ every time.
 const MARGIN: f64 = 1.03;
 
-/// Turns in which candidates are timed.
+/// Interleaved rounds of timing.
 const ROUNDS: usize = 5;
 
-/// A candidate that takes so many times as long as the fastest takes no part in the turns.
+/// Candidates slower than the fastest by this factor are left out of the rounds.
 const HOPELESS: f64 = 3.0;
 
-/// How long a timed submission takes at least, so that what is timed is the kernel rather than its submission.
+/// Least time of a timed submission, so that the kernel outweighs the overhead of submission.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// The most repetitions of a kernel in a submission.
+/// Most repetitions of a kernel in a submission.
 const REPEATS: f64 = 100.0;
 
-/// Elements of a matrix, at most: no more memory than that is taken.
+/// Most elements of a matrix, to bound the memory used.
 const ELEMENTS: usize = 1 << 24;
 
-/// Below this density a dense product is not tried: it has thirty-two times as much to do.
+/// Least density at which the dense product is measured; below it the dense product has thirty-two times the work.
 const SPARSE: f64 = 1.0 / 32.0;
 
-/// What was found out about a shape.
+/// Result of measuring a shape.
 pub(super) struct Measured {
-    /// None where no candidate is right.
+    /// `None` if no candidate is correct.
     pub(super) verdict: Option<Verdict>,
-    /// What has to be said.
+    /// Notices for the user.
     pub(super) notices: Vec<String>,
 }
 
-/// A candidate that is right.
+/// A correct candidate.
 struct Runner {
     choice: Choice,
     plan: Plan,
-    /// Seconds at best.
+    /// Best time, in seconds.
     best: f64,
 }
 
-/// Times the candidates for a shape. Once `deadline` has passed, no more often than it must.
+/// Times the candidates for a shape, after `deadline` in the fewest rounds.
 ///
 /// # Errors
-/// [`Error::DeviceLost`]. A candidate that cannot run is none.
+/// [`Error::DeviceLost`]. Other errors of a candidate exclude it.
 pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<Measured> {
     let mut notices = Vec::new();
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
     // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
-    let usual = usual(gpu, work);
-    let others = candidates(gpu, work, usual).into_iter().filter(|&choice| choice != usual);
-    let choices: Vec<Choice> = std::iter::once(usual).chain(others).collect();
+    let default = default_variant(gpu, work);
+    let others = candidates(gpu, work, default).into_iter().filter(|&choice| choice != default);
+    let choices: Vec<Choice> = std::iter::once(default).chain(others).collect();
     let plans = record_all(gpu, &choices, &operands);
     let mut reference: Option<Vec<f32>> = None;
     let mut runners: Vec<Runner> = Vec::new();
@@ -95,7 +94,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     runners.retain(|runner| runner.best <= HOPELESS * fastest);
     let repeats = repeats(fastest);
     for round in 0..ROUNDS {
-        // One that is alone has won.
+        // A single candidate needs no timing.
         if runners.len() < 2 || round > 1 && Instant::now() > deadline {
             break;
         }
@@ -106,7 +105,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let fastest = best_of(&runners);
     let winner = runners
         .iter()
-        .find(|runner| runner.choice == usual && runner.best <= MARGIN * fastest)
+        .find(|runner| runner.choice == default && runner.best <= MARGIN * fastest)
         .or_else(|| runners.iter().find(|runner| runner.best <= fastest));
     let Some(winner) = winner else { return Ok(Measured { verdict: None, notices }) };
     let versus_dense = versus_dense(gpu, &scaled, winner, deadline)?;
@@ -115,17 +114,17 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 
 /// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and
 /// compiling what has them takes longest. Cooperative matrices have bits of their own, so they compete with each other alone.
-fn candidates(gpu: &Gpu, work: &Workload, usual: Choice) -> Vec<Choice> {
+fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
         let same = choice.small && work.family == Family::Sdd && work.block >= 64;
         let costly = choice.variant == Variant::Tile && gpu.is_software();
-        gpu.runs(choice.variant) && choice.is_alike(usual) && !same && !costly
+        gpu.runs(choice.variant) && choice.is_alike(default) && !same && !costly
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }
 
-/// Records each candidate, all at once: where a driver compiles then, that takes longer than all the rest.
+/// Records all candidates in parallel, since compilation dominates the time of drivers that compile when recording.
 fn record_all(gpu: &Gpu, choices: &[Choice], operands: &Operands) -> Vec<Result<Plan>> {
     let record = |choice: Choice| {
         let forced = gpu.with_choice(Some(choice));
@@ -160,8 +159,8 @@ fn time(gpu: &Gpu, plan: &Plan, repeats: usize) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64() / repeats as f64)
 }
 
-/// How a product compares with the dense one of its sizes, timed in turns, where that could be the faster one. This makes a
-/// matrix of what is sparse: one of [`ELEMENTS`] at most, which is gone afterwards.
+/// Compares a product with the dense one of its sizes in interleaved rounds, if the dense one could be faster. Allocates the
+/// sparse matrix as a dense one of at most [`ELEMENTS`], for the time of the measurement.
 fn versus_dense(
     gpu: &Gpu,
     work: &Workload,
@@ -174,14 +173,14 @@ fn versus_dense(
     }
     let work = Workload { family: Family::Dense, block: 0, nnz: 0, ..*work };
     let dense = Operands::new(gpu, work).and_then(|operands| {
-        let plan = record_all(gpu, &[usual(gpu, &work)], &operands).remove(0)?;
+        let plan = record_all(gpu, &[default_variant(gpu, &work)], &operands).remove(0)?;
         let (found, seconds) = try_out(gpu, &plan, &operands)?;
         Ok((plan, operands.is_right(&found), seconds))
     });
     let (plan, mut best) = match dense {
         Ok((plan, true, seconds)) => (plan, seconds),
         Err(lost @ Error::DeviceLost { .. }) => return Err(lost),
-        // What is wrong is not fast, and what cannot run is no better.
+        // Without a correct dense product there is no comparison.
         Ok(_) | Err(_) => return Ok(None),
     };
     let mut sparse_best = sparse.best;
@@ -196,7 +195,7 @@ fn versus_dense(
     Ok(Some(VersusDense { density, time: sparse_best / best }))
 }
 
-/// How often a kernel of so many seconds is repeated in a submission.
+/// Repetitions in a submission of a kernel that takes so many seconds.
 fn repeats(seconds: f64) -> usize {
     (LEAST.as_secs_f64() / seconds).clamp(1.0, REPEATS) as usize
 }
@@ -255,7 +254,7 @@ mod tests {
         assert!((scaled.density() - work.density()).abs() < 1e-3);
         let small = Workload { sizes: [5, 16, 32], nnz: 1, ..work };
         assert_eq!(shrink(small, 1 << 28), small);
-        // It ends, whatever the remainders and however little there may be to do.
+        // Halving terminates for all remainders and bounds.
         for side in 1..1000 {
             let dense = Workload { family: Family::Dense, sizes: [side; 3], nnz: 0, block: 0, ..work };
             assert!(shrink(dense, 0).sizes.iter().all(|&size| size <= side.min(256)));

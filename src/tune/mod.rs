@@ -15,12 +15,12 @@ use crate::{Error, Result};
 use cache::Cache;
 use measure::{Measured, measure};
 
-/// How a [`Tuner`] goes about it.
+/// Settings of a [`Tuner`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
-    /// How long a tuner may spend on measuring. A shape that has been begun is finished; what is left over is for the next one.
+    /// Time to spend on measuring. A shape once begun is finished; shapes left over are measured by the next run.
     pub budget: Duration,
-    /// Where choices are kept. Without it they are forgotten with the device.
+    /// Folder of the choices on disk. Without it they last as long as the device.
     pub folder: Option<PathBuf>,
 }
 
@@ -48,29 +48,29 @@ impl Tuning {
     }
 }
 
-/// What a tuner tells whoever watches it.
+/// Progress of a tuner.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress<'a> {
-    /// Shapes that are done.
+    /// Number of shapes measured.
     pub done: usize,
-    /// Shapes that there are to measure.
+    /// Number of shapes to measure.
     pub of: usize,
-    /// The one that is next.
+    /// The next shape.
     pub shape: &'a str,
 }
 
-/// Measures what a device has been asked for, and keeps what it finds.
+/// Measures the shapes recorded on a device, and stores the choices.
 #[derive(Debug)]
 pub struct Tuner {
     gpu: Gpu,
-    /// What is left of the time.
+    /// Time left.
     budget: Duration,
     cache: Option<Cache>,
     notices: Vec<String>,
 }
 
 impl Tuner {
-    /// Takes up what is on disk for this device: what is recorded from now on uses it. Whatever is wrong with the file is a
+    /// Loads the choices on disk for this device, for recordings made from now on. A fault of the file is a
     /// [notice](Tuner::take_notices).
     pub fn open(gpu: &Gpu, tuning: Tuning) -> Self {
         let cache = tuning.folder.map(|folder| Cache::new(&folder, gpu));
@@ -78,7 +78,7 @@ impl Tuner {
         let Some(cache) = &tuner.cache else { return tuner };
         match cache.read() {
             Ok(found) => {
-                // What this device cannot run is measured anew.
+                // Choices that this device cannot run are measured again.
                 let runs = |(_, verdict): &(ShapeClass, Verdict)| gpu.runs(verdict.choice.variant);
                 found.into_iter().filter(runs).for_each(|(class, verdict)| gpu.choose(class, verdict));
             }
@@ -90,12 +90,12 @@ impl Tuner {
         tuner
     }
 
-    /// Where choices are kept, if they are.
+    /// Path of the file of choices, if there is one.
     pub fn path(&self) -> Option<&Path> {
         self.cache.as_ref().map(Cache::path)
     }
 
-    /// What had to be said since this was last asked.
+    /// Takes the notices since the last call.
     pub fn take_notices(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notices)
     }
@@ -116,16 +116,17 @@ impl Tuner {
         self.budget.is_zero()
     }
 
-    /// Shapes that were recorded, and that nothing is known about.
+    /// Recorded shapes without a choice.
     pub fn wanted(&self) -> usize {
         self.gpu.workloads().iter().filter(|(_, verdict)| verdict.is_none()).count()
     }
 
-    /// Measures them, until the time is over or the watcher says false, and keeps what was found. Recordings made before go on as
-    /// they are. Returns how many were measured. Waits for the device.
+    /// Measures the recorded shapes without a choice, until the time is over or `watch` returns false, and stores the choices.
+    /// Earlier recordings do not change. Returns the number of shapes measured. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`]. What cannot be measured, or not written, is a [notice](Tuner::take_notices).
+    /// [`Error::DeviceLost`]. Shapes that cannot be measured, and a file that cannot be written, are
+    /// [notices](Tuner::take_notices).
     pub fn measure(&mut self, watch: &mut dyn FnMut(Progress<'_>) -> bool) -> Result<usize> {
         let (started, peak) = (Instant::now(), self.gpu.peak_bytes());
         let deadline = started + self.budget;
@@ -153,7 +154,7 @@ impl Tuner {
                 Err(error) => self.notices.push(format!("{work} was not measured: {error}")),
             }
         }
-        // What was made up is gone, and is no part of what a run needs.
+        // Measurements must not count in the peak of a run.
         self.gpu.forget_since(peak);
         self.budget = self.budget.saturating_sub(started.elapsed());
         self.keep(&found);

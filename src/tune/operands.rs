@@ -1,4 +1,4 @@
-//! Made-up operands of a product, and what it should come to.
+//! Synthetic operands of a product, and its expected values.
 
 use half::f16;
 
@@ -9,10 +9,10 @@ use crate::random::{Key, Stream, Walk};
 use crate::reference::bound::gamma;
 use crate::sparse::{self, BlockMatrix, Pattern, Topology};
 
-/// How many numbers there are before they repeat. It is prime, so that no two rows are the same.
+/// Period of the numbers. It is prime, so that no two rows are the same.
 const PERIOD: usize = 65_521;
 
-/// How many elements of a product are held against the truth. All others are held against each other.
+/// Number of elements of a product compared with f64. The candidates are compared with each other in all elements.
 const SAMPLES: usize = 64;
 
 /// The nearest number that f16 has, or 0 where it has no normal one.
@@ -37,7 +37,7 @@ impl Matrix {
     }
 }
 
-/// A product of given sizes with operands that are made up, the same on every machine.
+/// A product of given sizes with synthetic operands, the same on every machine.
 #[derive(Debug)]
 pub(super) struct Operands {
     work: Workload,
@@ -52,13 +52,13 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// Room and numbers for a product.
+    /// Allocates and fills the operands.
     pub(super) fn new(gpu: &Gpu, work: Workload) -> Result<Self> {
         let [m, n, k] = work.sizes;
         let [lhs, rhs] = work.transpose;
         let mut walk = Key::new(0x7E57, Stream::Check(0)).walk();
         let numbers = (0..PERIOD).map(|_| 2.0 * walk.uniform() - 1.0);
-        // As operands hold them, without those that a driver may flush to 0.
+        // Numbers that f16 represents exactly, without subnormal ones, which a driver may flush to 0.
         let numbers: Vec<f32> =
             numbers.map(|x| if work.dtype == DType::F16 { half_of(x) } else { x }).collect();
         let stored = |transposed: bool, [a, b]: [usize; 2]| if transposed { [b, a] } else { [a, b] };
@@ -136,7 +136,7 @@ impl Operands {
         }
     }
 
-    /// Puts into every element of the product what no product has, so that one that is not written shows.
+    /// Fills the product with poison, to detect elements that are not written.
     pub(super) fn poison(&self, gpu: &Gpu) -> Result<()> {
         let out = self.out.values();
         gpu.write(out, &vec![f32::NAN; out.len()])

@@ -1,4 +1,4 @@
-//! Activations in f64, with nothing of the library.
+//! Activation functions in f64, independent of the library.
 
 use fretwork::ops::Activation;
 

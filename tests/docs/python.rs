@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use fretwork::random::{Key, Stream, unit};
 use fretwork::reference::gate::normal;
-use fretwork::reference::narrow;
+use fretwork::reference::to_f16;
 use fretwork::sparse::Topology;
 use fretwork::train::{Checkpoint, RunFolder};
 use half::f16;
@@ -140,7 +140,7 @@ fn stochastic_rounding_is_the_librarys() {
     // From below the smallest f16 to above the largest.
     let x: Vec<f32> = (0..400).map(|i| (walk.uniform() - 0.5) * 2f32.powi(i / 10 - 22)).collect();
     let mut wanted = vec![f16::ZERO; x.len()];
-    narrow(&x, &mut wanted, Some((key, 3)), None);
+    to_f16(&x, &mut wanted, Some((key, 3)), None);
     let program = format!(
         "from generator import *\n\
          key = stream(5, ROUNDING, 1)\n\
@@ -217,7 +217,7 @@ fn scipy_reads_a_sparse_weight() {
     // Padded inputs are two blocks wide. Only the first column has blocks, and one of them is inactive.
     let name = "layers.0.weight";
     let blocks = [(0, 0), (1, 0), (3, 0)];
-    let topology = Topology::with_resting(32, 16, 8, &blocks, |slot| slot == 1).unwrap();
+    let topology = Topology::with_inactive(32, 16, 8, &blocks, |slot| slot == 1).unwrap();
     let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32 / 64.0 - 1.0).collect();
     let mut checkpoint = Checkpoint::new(trained.settings.clone(), trained.position, Value::Null);
     let bias: Vec<f32> = (0..32).map(|i| i as f32 / 8.0).collect();

@@ -1,4 +1,4 @@
-//! Gradients against central differences, losses against their formulas.
+//! Gate gradients against central differences, and losses against their formulas.
 
 use fretwork::gpu::{Gpu, Options, Sources};
 use fretwork::ops::gate::{ABSENT, Balance};
@@ -25,7 +25,7 @@ const GATES: [&str; 13] = [
 
 const NONE: Balance = Balance { aux: 0.0, importance: 0.0, load: 0.0, z: 0.0 };
 
-/// Each loss alone, by a factor that is not 1, and all of them.
+/// Each loss alone with a coefficient other than 1, and all of them together.
 const BALANCES: [(&str, Balance); 5] = [
     ("aux", Balance { aux: 0.7, ..NONE }),
     ("importance", Balance { importance: 1.3, ..NONE }),
@@ -34,7 +34,7 @@ const BALANCES: [(&str, Balance); 5] = [
     ("all", Balance { aux: 0.7, importance: 1.3, load: 0.6, z: 0.4 }),
 ];
 
-/// Tokens of five experts, two of them padding.
+/// A case with five experts and two padding tokens.
 fn setup(gate: &str, case: u32) -> Setup {
     let mut setup = Setup::new(gate, 19, 5, &mut walk(case));
     let mut valid = vec![1; 19];
@@ -42,13 +42,13 @@ fn setup(gate: &str, case: u32) -> Setup {
     setup.valid = Some(valid);
     if gate == "gshard:random" {
         setup.draws = true;
-        // Far enough apart that some second experts are left out.
+        // Logits spread far enough for some second experts to be dropped.
         setup.logits.iter_mut().for_each(|x| *x *= 2.0);
     }
     setup
 }
 
-/// The largest error of any gradient, as a share of the largest gradient; and of the losses, as a share of theirs.
+/// Largest gradient error relative to the largest gradient, and loss error relative to the losses.
 fn errors(gpu: &Gpu, setup: &Setup) -> (f64, f64) {
     errors_of(&run(gpu, setup), setup)
 }
@@ -76,7 +76,7 @@ fn errors_of(found: &Found, setup: &Setup) -> (f64, f64) {
         }
     }
     let largest = pairs.iter().fold(1e-4, |largest: f64, (_, slope)| largest.max(slope.abs()));
-    // NaN is larger than anything.
+    // NaN counts as the largest error.
     let worst = |worst: f64, error: f64| if error <= worst { worst } else { error };
     let gradient =
         pairs.iter().map(|&(found, slope)| (f64::from(found) - slope).abs() / largest).fold(0.0, worst);
@@ -106,7 +106,7 @@ fn every_gate_and_every_loss() {
             let mut setup = plain.clone();
             setup.balance = Some(balance);
             if name != "all" {
-                // Alone, so that nothing larger hides it.
+                // Alone, because a larger term would hide its errors.
                 setup.weights_grad.fill(0.0);
             }
             for (who, found) in [("device", run(&gpu, &setup)), ("twin", twin(&setup))] {
@@ -134,7 +134,7 @@ fn a_bias_selects_and_does_no_more() {
     }
 }
 
-/// One choice weighs 1 whatever its logit, so there is nothing to learn but from the losses.
+/// With one renormalised assignment the weight is always 1: only the losses have a gradient.
 #[test]
 fn one_choice_renormalised_has_no_gradient() {
     let gpu = gpu();
@@ -148,7 +148,7 @@ fn one_choice_renormalised_has_no_gradient() {
     }
 }
 
-/// Without draws, a noisy gate is one of plain logits: no noise, loads that are numbers, and no gradient of the noise.
+/// Without draws, a noisy gate equals a plain one: no noise, loads are counts, and the noise has no gradient.
 #[test]
 fn noise_is_for_training() {
     let gpu = gpu();
@@ -161,13 +161,13 @@ fn noise_is_for_training() {
     assert!(found.noise_grad.iter().all(|x| x.to_bits() == 0));
 }
 
-/// The check objects to gradients and losses that are wrong in the ways they go wrong.
+/// The comparison rejects typical errors of gradients and losses.
 #[test]
 fn wrong_gradients_are_seen() {
     let all = BALANCES[4].1;
     for (gate, file, from, to) in [
-        // A softmax that forgets what it takes from all; the incoming gradient ignored; the guard of padding.
-        ("softmax-top:3", "gate/backward", "balance, total) - taken)", "balance, total))"),
+        // Softmax backward without its mean term; the incoming gradient ignored; the guard of padding.
+        ("softmax-top:3", "gate/backward", "balance, total) - mean_grad)", "balance, total))"),
         (
             "softmax-top:3",
             "gate/backward",
@@ -182,18 +182,19 @@ fn wrong_gradients_are_seen() {
             "weights[i] * grad_of(i)",
         ),
         ("sigmoid-top:2", "gate/backward", "(slopes[expert] - balance)", "(slopes[expert])"),
-        // A second expert that was dropped, and forgotten.
+        // The normaliser without a dropped second expert.
         ("gshard:random", "gate/backward", "sum += probs[row + left_out];", ""),
-        // Losses: a slope in the wrong row, z without its logarithm, a mean that is no part of the variation's slope.
+        // Losses: a slope from the wrong row, z without its log-sum-exp, a coefficient of variation with a constant
+        // mean.
         ("softmax-top:3", "gate/backward", "slopes[params.experts + experts[i]]", "slopes[experts[i]]"),
         ("softmax-top:3", "gate/backward", "tokens[4u * token + TOKEN_LSE] * softmax", "softmax"),
         ("softmax-top:3", "gate/losses", "- variance / scale * mean / n", ""),
-        // The load: thresholds taken for constants, one taken for the other, the spread's own part left out.
+        // Load loss: constant thresholds, swapped thresholds, no gradient of the standard deviation.
         ("noisy-top:2", "gate/noise_backward", "logits_grad[row + brink.last] += last;", ""),
         ("noisy-top:2", "gate/noise_backward", "logits_grad[row + brink.next] += next;", ""),
         ("noisy-top:2", "gate/noise_backward", "grad -= own * distance;", ""),
         ("noisy-top:2", "common/load", "select(brink.last, brink.next,", "select(brink.next, brink.last,"),
-        // Noise of another step.
+        // Noise drawn at another step.
         (
             "noisy-top:2",
             "common/noise",
@@ -209,7 +210,7 @@ fn wrong_gradients_are_seen() {
         let (gradient, _) = errors(&gpu(), &setup);
         assert!(gradient < TOLERANCE, "{gate} is wrong as it is: {gradient:e}");
         let (gradient, _) = errors(&broken, &setup);
-        // NaN is seen too.
+        // NaN is detected too.
         assert!(
             gradient.is_nan() || gradient > TOLERANCE,
             "{file}: {from:?} became {to:?}, and nobody noticed: {gradient:e}"
@@ -231,7 +232,7 @@ fn the_auxiliary_loss_of_balance_and_of_collapse() {
             let tokens = tokens.next_multiple_of(experts);
             let mut setup = Setup::new("softmax-top:1", tokens, experts, &mut walk(80));
             setup.balance = Some(BALANCES[4].1);
-            // All alike; each token one expert, in turn; everything to the last.
+            // Uniform probabilities; one expert per token in turn; everything on the last expert.
             let logits: [&dyn Fn(usize, usize) -> f32; 3] =
                 [&|_, _| 0.25, &|t, e| if t % experts == e { 60.0 } else { 0.0 }, &|_, e| {
                     if e + 1 == experts { 60.0 } else { 0.0 }
@@ -250,7 +251,7 @@ fn the_auxiliary_loss_of_balance_and_of_collapse() {
     }
 }
 
-/// Where all is padding, there is nothing to balance.
+/// A batch of padding has no losses, counts or gradients.
 #[test]
 fn nothing_but_padding() {
     let gpu = gpu();

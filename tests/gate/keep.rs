@@ -1,4 +1,4 @@
-//! Assignments that stay where experts have a capacity, and quotas that go by the number of tokens.
+//! Capacity selection, and capacities that depend on the number of tokens.
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources};
 use fretwork::ops::gate::{self, ABSENT, Gate, Overflow};
@@ -7,47 +7,47 @@ use fretwork::reference::IGNORED;
 
 use crate::{Setup, gpu, read, run, walk};
 
-/// Assignments of tokens in groups, with weights of which many are equal.
+/// Assignments of grouped tokens, with many equal weights.
 #[derive(Clone)]
 struct Case {
     groups: usize,
     group: usize,
     count: usize,
-    choices: usize,
+    assignments: usize,
     experts: Vec<u32>,
     weights: Vec<f32>,
-    /// `[groups, count]`.
-    quota: Vec<u32>,
+    /// Capacities, `[groups, count]`.
+    capacity: Vec<u32>,
 }
 
 impl Case {
-    fn new([groups, group, count, choices]: [usize; 4], walk: &mut Walk) -> Self {
+    fn new([groups, group, count, assignments]: [usize; 4], walk: &mut Walk) -> Self {
         let mut experts = Vec::new();
         for _ in 0..groups * group {
             let mut all: Vec<u32> = (0..count as u32).collect();
             walk.shuffle(&mut all);
-            experts.extend(all[..choices].iter().map(|&e| if walk.below(5) == 0 { ABSENT } else { e }));
+            experts.extend(all[..assignments].iter().map(|&e| if walk.below(5) == 0 { ABSENT } else { e }));
         }
         let weights = experts.iter().map(|_| walk.below(8) as f32 / 8.0).collect();
-        let quota = (0..groups * count).map(|_| [0, 1, 5, 40, u32::MAX][walk.below(5) as usize]).collect();
-        Self { groups, group, count, choices, experts, weights, quota }
+        let capacity = (0..groups * count).map(|_| [0, 1, 5, 40, u32::MAX][walk.below(5) as usize]).collect();
+        Self { groups, group, count, assignments, experts, weights, capacity }
     }
 
     fn run(&self, gpu: &Gpu, overflow: Overflow) -> Vec<bool> {
-        let Self { groups, group, count, choices, experts, weights, quota } = self;
+        let Self { groups, group, count, assignments, experts, weights, capacity } = self;
         let (tokens, words) = (groups * group, group.div_ceil(32));
-        let experts = gpu.upload(Class::Scratch, "experts", &[tokens, *choices], experts).unwrap();
-        let weights = gpu.upload(Class::Scratch, "weights", &[tokens, *choices], weights).unwrap();
-        let quota = gpu.upload(Class::Scratch, "quota", &[*groups, *count], quota).unwrap();
+        let experts = gpu.upload(Class::Scratch, "experts", &[tokens, *assignments], experts).unwrap();
+        let weights = gpu.upload(Class::Scratch, "weights", &[tokens, *assignments], weights).unwrap();
+        let capacity = gpu.upload(Class::Scratch, "capacity", &[*groups, *count], capacity).unwrap();
         let poison = vec![77u32; groups * count * words];
         let kept = gpu.upload(Class::Scratch, "kept", &[*groups, *count, words], &poison).unwrap();
         let mut rec = Recorder::new(gpu);
-        gate::keep(&mut rec, &experts, &weights, overflow, &quota, &kept).unwrap();
+        gate::keep(&mut rec, &experts, &weights, overflow, &capacity, &kept).unwrap();
         gpu.run(&rec.finish().unwrap()).unwrap();
         let kept: Vec<u32> = read(gpu, &kept);
-        // By assignment; bits of tokens that have not chosen the expert are nobody's.
+        // By assignment; bits of tokens not assigned to the expert must be 0.
         let stays = |at: usize| {
-            let (token, expert) = (at / choices, self.experts[at] as usize);
+            let (token, expert) = (at / assignments, self.experts[at] as usize);
             let set = token / group * count + expert;
             expert < *count && kept[set * words + token % group / 32] >> (token % group % 32) & 1 == 1
         };
@@ -57,25 +57,27 @@ impl Case {
         found
     }
 
-    /// By the definition: in each group, an expert's assignments in the order of tokens or of weights.
+    /// Expected result by definition: in each group, an expert's first assignments in token or weight order.
     fn wanted(&self, overflow: Overflow) -> Vec<bool> {
         let mut stays = vec![false; self.experts.len()];
-        for (set, &quota) in self.quota.iter().enumerate() {
+        for (set, &capacity) in self.capacity.iter().enumerate() {
             let (group, expert) = (set / self.count, (set % self.count) as u32);
-            let first = group * self.group * self.choices;
-            let mut those: Vec<usize> =
-                (first..first + self.group * self.choices).filter(|&at| self.experts[at] == expert).collect();
+            let first = group * self.group * self.assignments;
+            let mut those: Vec<usize> = (first..first + self.group * self.assignments)
+                .filter(|&at| self.experts[at] == expert)
+                .collect();
             if overflow == Overflow::Probability {
                 those
                     .sort_by(|&a, &b| self.weights[b].partial_cmp(&self.weights[a]).unwrap().then(a.cmp(&b)));
             }
-            those.iter().take(quota as usize).for_each(|&at| stays[at] = true);
+            those.iter().take(capacity as usize).for_each(|&at| stays[at] = true);
         }
         stays
     }
 }
 
-/// Groups of one token, of less than a word, of whole words and of more than a workgroup has lanes.
+/// Sizes `[groups, tokens per group, experts, assignments]`: groups of one token, of less than a word, of whole
+/// words, and of more words than a workgroup has lanes.
 const SIZES: [[usize; 4]; 6] =
     [[1, 50, 4, 2], [7, 1, 3, 1], [5, 31, 6, 3], [3, 64, 2, 2], [2, 1100, 3, 2], [1, 2100, 5, 5]];
 
@@ -90,7 +92,7 @@ fn each_group_keeps_its_first_or_its_largest() {
     }
 }
 
-/// By position, nothing behind a token in its group and nothing in another group decides whether it stays.
+/// With [`Overflow::Position`], neither later tokens of the group nor other groups affect an assignment.
 #[test]
 fn by_position_no_later_token_matters() {
     let gpu = gpu();
@@ -100,7 +102,7 @@ fn by_position_no_later_token_matters() {
     for from in [1, 33, 69] {
         let other = Case::new([3, 70, 4, 2], &mut walk);
         let mut changed = case.clone();
-        // The second group from this token on, and all of the third.
+        // Changes the second group from this token on, and all of the third.
         let first = (70 + from) * 2;
         changed.experts[first..].copy_from_slice(&other.experts[first..]);
         changed.weights[first..].copy_from_slice(&other.weights[first..]);
@@ -132,9 +134,9 @@ fn broken_queues_are_noticed() {
     }
 }
 
-/// Tokens that pad a batch are no tokens: experts that choose take as many as of a batch without them.
+/// Padding does not raise capacities: experts select as many tokens as without it.
 #[test]
-fn padding_raises_no_quota() {
+fn padding_raises_no_capacity() {
     let gpu = gpu();
     for (tokens, counting, factor, each) in [
         (40, 40, 2.0, 20),
@@ -148,13 +150,13 @@ fn padding_raises_no_quota() {
         setup.valid = Some((0..tokens).map(|t| if t < counting { 1 } else { IGNORED }).collect());
         let found = run(&gpu, &setup);
         for expert in 0..4 {
-            let taken = found.experts.iter().filter(|&&e| e == expert).count();
-            assert_eq!(taken, each, "{counting} of {tokens} tokens, factor {factor}, expert {expert}");
+            let load = found.experts.iter().filter(|&&e| e == expert).count();
+            assert_eq!(load, each, "{counting} of {tokens} tokens, factor {factor}, expert {expert}");
         }
     }
 }
 
-/// Outside of training nothing is rounded: tokens have the experts that they have without tiles, and the same weights.
+/// Evaluation rounds nothing: tokens have the experts and weights of the gate without tiles.
 #[test]
 fn without_rounding_tokens_get_what_they_chose() {
     let gpu = gpu();
@@ -165,7 +167,7 @@ fn without_rounding_tokens_get_what_they_chose() {
         let rounded = run(&gpu, &tiles);
         tiles.gate = tiles.gate.evaluated();
         let found = run(&gpu, &tiles);
-        let k = plain.choices();
+        let k = plain.assignments();
         let wanted = run(&gpu, &plain);
         for token in 0..50 {
             let mut pairs: Vec<(u32, f32)> =
@@ -179,7 +181,7 @@ fn without_rounding_tokens_get_what_they_chose() {
             assert_eq!(there.len(), pairs.len(), "{text}, token {token}");
             for (found, wanted) in there.iter().zip(&pairs) {
                 assert_eq!(found.0, wanted.0, "{text}, token {token}");
-                // The sum over the chosen has another order.
+                // The normaliser is summed in another order.
                 assert!((found.1 - wanted.1).abs() <= 2e-7, "{text}, token {token}");
             }
         }

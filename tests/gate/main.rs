@@ -1,9 +1,9 @@
-//! Gates, on the device and as twins, against an oracle that shares no code with them: choices exactly, weights and losses by their formulas in f64, and
-//! gradients by central differences. And the oracle against gates that are wrong.
+//! Gates on the device and as twins, against an independent oracle in f64: assignments exactly, weights and losses by
+//! formula, gradients by central differences. Wrong gates must be rejected by it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod choices;
+mod assignments;
 mod gradients;
 mod keep;
 mod refusals;
@@ -13,7 +13,7 @@ use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk};
-use fretwork::reference::{Extreme, IGNORED, gate as twins, select_columns};
+use fretwork::reference::{IGNORED, Order, gate as twins, select_columns};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -29,7 +29,7 @@ fn walk(case: u32) -> Walk {
     Key::new(41, Stream::Check(case)).walk()
 }
 
-/// A gate and all that it is given, on the host.
+/// A gate and its inputs on the host.
 #[derive(Clone)]
 struct Setup {
     gate: Gate,
@@ -39,13 +39,13 @@ struct Setup {
     bias: Option<Vec<f32>>,
     valid: Option<Vec<u32>>,
     draws: bool,
-    /// By place of a choice, as many as there are.
+    /// One entry per assignment.
     weights_grad: Vec<f32>,
     balance: Option<Balance>,
 }
 
 impl Setup {
-    /// Random logits of this many tokens, and a random gradient.
+    /// Random logits and a random weight gradient.
     fn new(gate: &str, tokens: usize, experts: usize, walk: &mut Walk) -> Self {
         let gate: Gate = gate.parse().unwrap();
         let mut numbers = |count: usize, size: f32| {
@@ -60,7 +60,7 @@ impl Setup {
             bias: None,
             valid: None,
             draws: noisy,
-            weights_grad: numbers(tokens * gate.choices(experts), 1.0),
+            weights_grad: numbers(tokens * gate.assignments(experts), 1.0),
             balance: None,
         }
     }
@@ -69,8 +69,8 @@ impl Setup {
         self.logits.len() / self.experts
     }
 
-    fn choices(&self) -> usize {
-        self.gate.choices(self.experts)
+    fn assignments(&self) -> usize {
+        self.gate.assignments(self.experts)
     }
 
     fn counts(&self, token: usize) -> bool {
@@ -79,7 +79,7 @@ impl Setup {
     }
 }
 
-/// What the device made of it.
+/// Results of the device.
 #[derive(Debug, PartialEq)]
 struct Found {
     probs: Vec<f32>,
@@ -93,7 +93,7 @@ struct Found {
 }
 
 impl Found {
-    /// The bits of everything.
+    /// All results as bits.
     fn bits(&self) -> Vec<u32> {
         let floats =
             [&self.probs, &self.weights, &self.noisy, &self.losses, &self.logits_grad, &self.noise_grad];
@@ -107,7 +107,7 @@ fn read<T: Element>(gpu: &Gpu, tensor: &Tensor) -> Vec<T> {
 }
 
 fn run(gpu: &Gpu, setup: &Setup) -> Found {
-    let (tokens, experts, choices) = (setup.tokens(), setup.experts, setup.choices());
+    let (tokens, experts, assignments) = (setup.tokens(), setup.experts, setup.assignments());
     let floats = |shape: &[usize], values: &[f32]| gpu.upload(Class::Scratch, "test", shape, values).unwrap();
     let words = |shape: &[usize], values: &[u32]| gpu.upload(Class::Scratch, "test", shape, values).unwrap();
     let poison = |shape: &[usize]| floats(shape, &vec![f32::NAN; shape.iter().product()]);
@@ -118,9 +118,10 @@ fn run(gpu: &Gpu, setup: &Setup) -> Found {
     let valid = setup.valid.as_ref().map(|valid| words(&[tokens], valid));
     let step = Step::new(gpu, StepValues::forward(INDEX)).unwrap();
     let [probs, noisy, logits_grad, noise_grad] = [(); 4].map(|()| poison(&matrix));
-    let (per_token, chosen) = (poison(&[tokens, 4]), words(&[tokens, choices], &vec![77; tokens * choices]));
+    let (per_token, chosen) =
+        (poison(&[tokens, 4]), words(&[tokens, assignments], &vec![77; tokens * assignments]));
     let (weights, weights_grad) =
-        (poison(&[tokens, choices]), floats(&[tokens, choices], &setup.weights_grad));
+        (poison(&[tokens, assignments]), floats(&[tokens, assignments], &setup.weights_grad));
     let (losses, slopes) = (poison(&[5]), poison(&[4, experts]));
     let counts = words(&[experts], &vec![77; experts]);
 
@@ -160,7 +161,7 @@ fn run(gpu: &Gpu, setup: &Setup) -> Found {
     }
 }
 
-/// What the twins make of it.
+/// Results of the CPU twins.
 fn twin(setup: &Setup) -> Found {
     let (count, experts, gate) = (setup.tokens(), setup.experts, setup.gate);
     let (logits, all) = (&setup.logits, setup.logits.len());
@@ -174,37 +175,37 @@ fn twin(setup: &Setup) -> Found {
     twins::probs(&noisy, setup.valid.as_deref(), &mut probs, &mut tokens, gate.score());
 
     let keys = if setup.bias.is_some() { &probs } else { &noisy };
-    let choose = |choices: usize| {
-        let mut chosen = vec![77; count * choices];
+    let choose = |assignments: usize| {
+        let mut chosen = vec![77; count * assignments];
         twins::choose(keys, setup.bias.as_deref(), &tokens, &mut chosen);
         chosen
     };
     let mut scores = vec![f32::NAN; all];
-    let mut quota = vec![77; experts];
+    let mut capacity = vec![77; experts];
     let mut chosen = match gate {
         Gate::TopK { k, tile: Some(tile), .. } => {
             let chosen = choose(k);
-            twins::count(&chosen, &mut quota, tile as u32);
+            twins::count(&chosen, &mut capacity, tile as u32);
             twins::scores(&probs, &tokens, &mut scores, twins::Rule::Favour(&chosen));
             vec![77; all]
         }
         Gate::ExpertChoice { .. } => {
             let by_count: Vec<u32> = (0..=count).map(|count| gate.capacity(count, experts) as u32).collect();
-            twins::quota(&tokens, &by_count, &mut quota);
+            twins::capacity(&tokens, &by_count, &mut capacity);
             twins::scores(&probs, &tokens, &mut scores, twins::Rule::Probs);
             vec![77; all]
         }
-        _ => choose(setup.choices()),
+        _ => choose(setup.assignments()),
     };
     if gate.by_expert() {
-        twins::assign(&select_columns(&scores, &quota, Extreme::Largest), &mut chosen, count);
+        twins::assign(&select_columns(&scores, &capacity, Order::Largest), &mut chosen, count);
     }
     let mut weights = vec![f32::NAN; chosen.len()];
     let values = if gate.weights() == gate::Weights::Chosen { &noisy } else { &probs };
     let random = (setup.draws && gate == Gate::GShard { random: true }).then_some((key(), INDEX));
     twins::weigh(values, &mut chosen, &mut weights, count, gate.weights(), random);
 
-    let drawn = noise.filter(|_| setup.choices() < experts);
+    let drawn = noise.filter(|_| setup.assignments() < experts);
     let results = setup.balance.map(|balance| {
         let mut load = vec![f32::NAN; all];
         if let Some(noise) = drawn {

@@ -1,4 +1,4 @@
-//! What makes no sense, is refused by name before anything is recorded; what is not finite does no harm.
+//! Invalid gate calls are refused by name before anything is recorded; non-finite logits are contained.
 
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::ops::gate::{self, ABSENT, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
@@ -7,7 +7,7 @@ use fretwork::reference::IGNORED;
 
 use crate::{Setup, gpu, key, read, run, walk};
 
-/// Tensors of a gate for 8 tokens and 4 experts.
+/// Gate tensors for 8 tokens and 4 experts.
 struct Room {
     matrix: Tensor,
     noise: Tensor,
@@ -57,12 +57,12 @@ fn what_does_not_fit() {
         assert!(rec.is_empty(), "{gate}");
     };
     let wide = gpu.alloc::<f32>(Class::Scratch, "wide", &[1, 513]).unwrap();
-    refused("softmax-top:5", inputs, out, "gate: softmax-top:5 makes 5 choices of 4 experts");
-    refused("softmax-top:0", inputs, out, "makes 0 choices");
-    refused("softmax-top:2", Inputs { logits: &wide, ..inputs }, out, "513 experts, not 1 to 512");
-    refused("sigmoid-top:2:chosen", inputs, out, "but sigmoids before");
-    refused("expert-choice:-1", inputs, out, "not a positive number of experts a token");
-    refused("hash:2", inputs, out, "gate should be one of logits");
+    refused("softmax-top:5", inputs, out, "gate: softmax-top:5 assigns 5 experts per token of 4 experts");
+    refused("softmax-top:0", inputs, out, "assigns 0 experts per token");
+    refused("softmax-top:2", Inputs { logits: &wide, ..inputs }, out, "513 experts; must be 1 to 512");
+    refused("sigmoid-top:2:chosen", inputs, out, "weights `chosen` need softmax probabilities");
+    refused("expert-choice:-1", inputs, out, "must be positive and finite");
+    refused("hash:2", inputs, out, "gate should be a gate with logits");
     refused("softmax-top:1", inputs, out, "experts should be of shape [8, 1]");
     refused("softmax-top:2:tile=4", inputs, out, "experts should be of shape [8, 4]");
     refused(
@@ -107,29 +107,29 @@ fn what_does_not_fit() {
         gate::backward(&mut rec, gate, inputs, out, &room.matrix, None, grads).unwrap_err().to_string();
     assert!(error.contains("weights_grad should be of shape [8, 2]"), "{error}");
     let words = |shape: &[usize]| gpu.alloc::<u32>(Class::Scratch, "words", shape).unwrap();
-    let mut refused = |quota: &[usize], kept: &[usize], wanted: &str| {
-        let (quota, kept) = (words(quota), words(kept));
-        let error = gate::keep(&mut rec, &room.experts, &room.weights, Overflow::Position, &quota, &kept);
+    let mut refused = |capacity: &[usize], kept: &[usize], wanted: &str| {
+        let (capacity, kept) = (words(capacity), words(kept));
+        let error = gate::keep(&mut rec, &room.experts, &room.weights, Overflow::Position, &capacity, &kept);
         let error = error.unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     };
-    refused(&[4], &[1, 4, 1], "quota should be a matrix");
-    refused(&[3, 4], &[3, 4, 1], "quota should be of groups that 8 tokens can be divided into");
-    refused(&[0, 4], &[0, 4, 1], "quota should be of groups that 8 tokens can be divided into");
-    refused(&[2, 513], &[2, 513, 1], "quota should be of 1 to 512 experts");
+    refused(&[4], &[1, 4, 1], "capacity should be a matrix");
+    refused(&[3, 4], &[3, 4, 1], "capacity should be a number of groups that divides 8 tokens");
+    refused(&[0, 4], &[0, 4, 1], "capacity should be a number of groups that divides 8 tokens");
+    refused(&[2, 513], &[2, 513, 1], "capacity should be of 1 to 512 experts");
     refused(&[2, 4], &[1, 4, 1], "kept should be of shape [2, 4, 1]");
-    let error = gate::quota(&mut rec, &room.tokens, &words(&[8]), &words(&[4])).unwrap_err().to_string();
+    let error = gate::capacity(&mut rec, &room.tokens, &words(&[8]), &words(&[4])).unwrap_err().to_string();
     assert!(error.contains("by_count should be of shape [9]"), "{error}");
     let error = gate::rebalance(&mut rec, &counts, &losses, 0.1).unwrap_err().to_string();
     assert!(error.contains("counts should be of shape [5]"), "{error}");
     let ids = &room.words;
     let error =
         gate::hash(&mut rec, ids, None, key(), 1, &room.experts, &room.weights).unwrap_err().to_string();
-    assert!(error.contains("gate: hash:2 makes 2 choices of 1 experts"), "{error}");
+    assert!(error.contains("gate: hash:2 assigns 2 experts per token of 1 experts"), "{error}");
     assert!(rec.is_empty());
 }
 
-/// A token with a logit that is not finite is as if it were padding, and the scan for such numbers finds it.
+/// A token with a non-finite logit is treated like padding, and the scan detects it.
 #[test]
 fn what_is_not_finite() {
     let gpu = gpu();
@@ -158,10 +158,10 @@ fn what_is_not_finite() {
         if setup.noise.is_some() {
             assert_eq!(found.noise_grad, wanted.noise_grad, "{gate}");
         }
-        let choices = setup.choices();
+        let assignments = setup.assignments();
         for token in (0..20).filter(|&token| valid[token] == IGNORED) {
             assert!(
-                found.experts[token * choices..][..choices].iter().all(|&expert| expert == ABSENT),
+                found.experts[token * assignments..][..assignments].iter().all(|&expert| expert == ABSENT),
                 "{gate}"
             );
         }

@@ -1,11 +1,10 @@
-//! The formulas, in f64 and in the order in which they are written down.
+//! Gate formulas in f64, written out directly.
 
 use fretwork::ops::gate::{ABSENT, Balance, Gate, Score, Weights};
 
 use crate::{INDEX, Setup, key};
 
-/// The probability that a standard normal number is below `x`: the series of the density's integral in the middle, a continued
-/// fraction in the tails.
+/// P(X < x) of a standard normal X: series of the integral near 0, continued fraction in the tails.
 pub(crate) fn below(x: f64) -> f64 {
     let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
     if x.abs() < 4.0 {
@@ -22,7 +21,7 @@ pub(crate) fn below(x: f64) -> f64 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// Where `below` is `p`.
+/// Inverse of [`below`], by bisection.
 pub(crate) fn quantile(p: f64) -> f64 {
     let (mut low, mut high) = (-9.0, 9.0);
     for _ in 0..80 {
@@ -36,7 +35,7 @@ fn softplus(x: f64) -> f64 {
     (1.0 + x.exp()).ln()
 }
 
-/// A setup in f64, with choices that are given.
+/// A setup in f64 with given assignments.
 pub(crate) struct Truth<'a> {
     pub(crate) setup: &'a Setup,
     pub(crate) logits: Vec<f64>,
@@ -45,13 +44,13 @@ pub(crate) struct Truth<'a> {
     experts: &'a [u32],
 }
 
-/// What follows of it.
+/// Results of the formulas.
 pub(crate) struct Results {
     pub(crate) probs: Vec<f64>,
     pub(crate) weights: Vec<f64>,
-    /// Auxiliary, importance, load, z.
+    /// Auxiliary, importance, load and z loss.
     pub(crate) losses: [f64; 4],
-    /// The weights times their gradients, and the losses times their coefficients.
+    /// Scalar objective: weights times their gradients plus losses times their coefficients.
     pub(crate) total: f64,
 }
 
@@ -76,14 +75,14 @@ impl<'a> Truth<'a> {
         softplus(self.noise[i]) + 0.01
     }
 
-    /// The logits that decide.
+    /// Logits that decide the assignments, noise included.
     pub(crate) fn noisy(&self) -> Vec<f64> {
         (0..self.logits.len()).map(|i| self.logits[i] + self.draws[i] * self.spread(i)).collect()
     }
 
     pub(crate) fn results(&self) -> Results {
         let setup = self.setup;
-        let (n, k, gate) = (setup.experts, setup.choices(), setup.gate);
+        let (n, k, gate) = (setup.experts, setup.assignments(), setup.gate);
         let x = self.noisy();
         let counting: Vec<usize> = (0..setup.tokens()).filter(|&t| setup.counts(t)).collect();
         let tokens = counting.len() as f64;
@@ -104,7 +103,7 @@ impl<'a> Truth<'a> {
                 .filter(|&i| self.experts[i] != ABSENT)
                 .map(|i| (i, self.experts[i] as usize))
                 .collect();
-            // GShard weighs the first against the second before it drops that.
+            // GShard normalises both weights before it drops the second expert.
             let mut against: Vec<usize> = chosen.iter().map(|&(_, e)| e).collect();
             if matches!(gate, Gate::GShard { .. }) {
                 against = best(x).into_iter().take(2).collect();
@@ -148,7 +147,7 @@ impl<'a> Truth<'a> {
     }
 }
 
-/// Indices in descending order, equals in order of their index.
+/// Indices by descending value, ties in index order.
 pub(crate) fn best(x: &[f64]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_by(|&a, &b| x[b].partial_cmp(&x[a]).unwrap().then(a.cmp(&b)));

@@ -4,7 +4,8 @@ use fretwork::gpu::{Gpu, Plan, Recorder};
 use fretwork::nn::{FanIn, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream};
-use fretwork::train::{Event, Flow, Length, RunFolder, Trainer, report};
+use fretwork::report::run as report;
+use fretwork::train::{Event, Flow, Length, RunFolder, Trainer};
 
 use super::gpu;
 use super::small_lm::{BATCH, CONTEXT, config, experts, settings, spread, text};

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use fretwork::gpu::{
-    Choice, Class, DType, Family, Gpu, Key, LossFlag, Matrices, Options, Recorder, Sources, Tiling, Timer,
-    Variant, Verdict, VersusDense, Workload, list_adapters,
+    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Matrices, Options, Recorder, Sources, Tiling,
+    Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
 use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
+use fretwork::sparse::{Pattern, Topology};
 use fretwork::{Error, wgpu};
 
 use crate::bench::Bench;
@@ -101,6 +102,51 @@ fn kernels(_: &Bench) {
         }
     }
     let _ = (DType::F16.size(), DType::F16.name());
+}
+
+/// Shaders from outside, added and dispatched on both devices.
+fn shaders(b: &Bench) {
+    let source = "struct Params { n: u32, x: f32 }
+        @group(0) @binding(0) var<storage, read_write> out: array<f32>;
+        @group(0) @binding(7) var<uniform> params: Params;
+        @compute @workgroup_size(1) fn main() { if params.n > 0u { out[0] = params.x; } }";
+    for (family, name) in [("", ""), ("a b", "::"), ("fill", "words"), ("super", "constants")] {
+        said(b.gpu.add_shader(family, name, source));
+    }
+    let key = b.gpu.add_shader("mine", "store", source).unwrap();
+    refused(b.gpu.add_shader("mine", "store", ""));
+    let empty = b.gpu.add_shader("mine", "empty", "").unwrap();
+    let topology = Topology::full(16, 16, 8).unwrap();
+    for gpu in [&b.gpu, &b.other] {
+        let (Some(out), Some(none), Some(pattern)) = (
+            said(gpu.zeros::<f32>(Class::Scratch, "test", &[3])),
+            said(gpu.zeros::<f32>(Class::Scratch, "test", &[0])),
+            said(Pattern::upload(gpu, &topology)),
+        ) else {
+            continue;
+        };
+        let mut rec = Recorder::new(&b.gpu);
+        for key in [
+            &key,
+            &empty,
+            &key.clone().block(usize::MAX),
+            &Key::new("fill", "words"),
+            &Key::new("no", "where"),
+        ] {
+            for args in [
+                Args::new(),
+                Args::new().tensor("out", &out).u32("n", u32::MAX).f32("x", f32::NAN),
+                Args::new().tensor("out", &none).u32("n", 0).f32("x", 0.0),
+                Args::new().tensor("out", &out).tensor("out", &out).u32("n", 0).f32("x", 0.0),
+                pattern.bind(Args::new(), "out").u32("n", 0).f32("x", 0.0),
+            ] {
+                for workgroups in [0, 1, u64::MAX] {
+                    said(rec.dispatch(key, &args, workgroups));
+                }
+            }
+        }
+        said(rec.finish());
+    }
 }
 
 fn requests(_: &Bench) {
@@ -198,6 +244,18 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Key::label",
             "DType::size",
             "DType::name",
+        ],
+    ),
+    (
+        shaders,
+        &[
+            "Gpu::add_shader",
+            "Recorder::dispatch",
+            "Args::new",
+            "Args::tensor",
+            "Args::u32",
+            "Args::f32",
+            "Pattern::bind",
         ],
     ),
     (

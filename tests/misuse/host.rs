@@ -10,7 +10,8 @@ use crate::calls::Call;
 fn question(topology: &Topology) {
     let _ =
         (topology.rows(), topology.cols(), topology.block(), topology.row_blocks(), topology.col_blocks());
-    let _ = (topology.nnz(), topology.elements(), topology.density(), topology.awake(), topology.row_order());
+    let _ =
+        (topology.nnz(), topology.elements(), topology.density(), topology.active(), topology.row_order());
     let _ = (topology.places().count(), topology.coordinates().count(), topology.csr());
     (0..topology.row_blocks()).for_each(|row| assert!(topology.row(row).count() <= topology.col_blocks()));
     (0..topology.col_blocks()).for_each(|col| assert!(topology.col(col).count() <= topology.row_blocks()));
@@ -32,7 +33,7 @@ fn topologies(_: &Bench) {
                 {
                     question(&topology);
                 }
-                let _ = Topology::with_resting(rows, cols, block, blocks, |_| true).is_ok();
+                let _ = Topology::with_inactive(rows, cols, block, blocks, |_| true).is_ok();
             }
             for (pointers, columns) in
                 [(&[][..], &[][..]), (&[0], &[]), (&[0, 0], &[]), (&[0, u32::MAX], &[0])]
@@ -95,7 +96,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
         topologies,
         &[
             "Topology::from_coordinates",
-            "Topology::with_resting",
+            "Topology::with_inactive",
             "Topology::from_csr",
             "Topology::full",
             "Topology::packed",
@@ -108,7 +109,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Topology::nnz",
             "Topology::elements",
             "Topology::density",
-            "Topology::awake",
+            "Topology::active",
             "Topology::written_rows",
             "Topology::places",
             "Topology::coordinates",

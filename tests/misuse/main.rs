@@ -23,7 +23,7 @@ use fretwork::gpu::Recorder;
 use fretwork::{Error, Result};
 use ops::Drive;
 
-/// What is no operation.
+/// Public functions other than operations.
 const LISTS: [&[(Call, &[&str])]; 4] = [device::ALL, memory::ALL, sparse::ALL, host::ALL];
 
 /// Runs what must not panic, and says in whose name it did.

@@ -4,8 +4,8 @@ use fretwork::Result;
 use fretwork::gpu::Recorder;
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
 use fretwork::ops::{
-    self, Activation, AdamW, Attention, Connect, Dropout, Dropping, Epilogue, ExpertsBackward, Extreme,
-    Fresh, ProductScore, Quota, Rounding, SetOp, Sgd, Share, Source, Swap, Transpose, ValueScore,
+    self, Activation, AdamW, Attention, BlockInit, Connect, Dropout, Dropping, Epilogue, ExpertsBackward,
+    Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd, Share, Swap, Transpose, ValueScore,
 };
 use fretwork::random::{Key, Stream};
 
@@ -32,7 +32,7 @@ fn attention(b: &Bench, r: &mut Recorder<'_>, which: usize) -> Result<()> {
 /// A gate with noise, a bias or an expert's choice, forward, its losses and backward.
 fn gates(b: &Bench, r: &mut Recorder<'_>, gate: &str, which: usize) -> Result<()> {
     let gate: Gate = gate.parse()?;
-    let (tokens, experts, choices) = (4, 3, gate.choices(3));
+    let (tokens, experts, choices) = (4, 3, gate.assignments(3));
     let noisy = matches!(gate, Gate::NoisyTopK { .. });
     let matrix = || b.f(&[tokens, experts]);
     let (logits, valid) = (matrix(), b.u(&[tokens]));
@@ -75,7 +75,7 @@ fn product(b: &Bench, r: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
     ops::score_product(r, &lhs, &rhs, &scores, 8, what, scales)
 }
 
-/// What a layer does behind its product, forward and backward.
+/// Epilogues of a layer, forward and backward.
 fn epilogues(b: &Bench, r: &mut Recorder<'_>, forward: bool) -> Result<()> {
     let (x, w, out) = (b.f(&[4, 24]), b.matrix([16, 24]), b.f(&[4, 16]));
     let (pre, step) = (b.f(&[4, 16]), b.step());
@@ -115,23 +115,25 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     ("bits::add_present", |b, r| ops::bits::add_present(r, &b.pattern([16, 24]), &b.u(&[1]))),
     ("blocks::renew_blocks", |b, r| {
         let (pattern, values, born, step) = (b.pattern([16, 24]), b.f(&[2, 8, 8]), b.u(&[2]), b.step());
-        let fresh = Fresh::Uniform { limit: 1.0, key: key() };
+        let fresh = BlockInit::Uniform { limit: 1.0, key: key() };
         ops::renew_blocks(r, &pattern, &values, &born, &fresh, &step)
     }),
     ("blocks::remap_blocks", |b, r| {
         let (values, map, out) = (b.f(&[3, 8, 8]), b.u(&[6]), b.matrix([16, 24]));
-        ops::remap_blocks(r, Source { values: &values, map: &map }, None, &out)
+        ops::remap_blocks(r, RemapSource { values: &values, map: &map }, None, &out)
     }),
     ("blocks::remap_blocks", |b, r| {
         let (values, map, out) = (b.f(&[3, 8, 8]), b.u(&[6]), b.matrix([16, 24]));
         let (others, other_map) = (b.f(&[1, 8, 8]), b.u(&[6]));
-        let other = (Source { values: &others, map: &other_map }, [0.5; 2]);
-        ops::remap_blocks(r, Source { values: &values, map: &map }, Some(other), &out)
+        let other = (RemapSource { values: &others, map: &other_map }, [0.5; 2]);
+        ops::remap_blocks(r, RemapSource { values: &values, map: &map }, Some(other), &out)
     }),
     ("blocks::remap_births", |b, r| {
         ops::remap_births(r, &b.u(&[3]), &b.u(&[6]), &b.pattern([16, 24]), &b.u(&[2]), 1)
     }),
-    ("blocks::rest_blocks", |b, r| ops::rest_blocks(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[1]))),
+    ("blocks::zero_inactive_blocks", |b, r| {
+        ops::zero_inactive_blocks(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[1]))
+    }),
     ("blocks::decay_blocks", |b, r| {
         ops::decay_blocks(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[1]), [0.1; 2], &b.step())
     }),
@@ -207,10 +209,14 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
         let (experts, weights) = (b.u(&[4, 2]), b.f(&[4, 2]));
         gate::keep(r, &experts, &weights, Overflow::Position, &b.u(&[2, 3]), &b.u(&[2, 3, 1]))
     }),
-    ("keep::quota", |b, r| gate::quota(r, &b.f(&[4, 4]), &b.u(&[5]), &b.u(&[2, 3]))),
+    ("keep::capacity", |b, r| gate::capacity(r, &b.f(&[4, 4]), &b.u(&[5]), &b.u(&[2, 3]))),
     ("loss::softmax_cross_entropy", |b, r| {
         let (logits, labels, report, grad) = (b.f(&[4, 5]), b.u(&[4]), b.f(&[4, 2]), b.f(&[4, 5]));
         ops::softmax_cross_entropy(r, &logits, &labels, &report, &grad, &b.step())
+    }),
+    ("loss::soft_cross_entropy", |b, r| {
+        let (logits, wanted) = (b.f(&[4, 5]), b.f(&[4, 5]));
+        ops::soft_cross_entropy(r, &logits, &wanted, &b.f(&[4, 2]), &b.f(&[4, 5]), &b.step())
     }),
     ("loss::mse", |b, r| ops::mse(r, &b.f(&[4, 5]), &b.f(&[4, 5]), &b.f(&[4]), &b.f(&[4, 5]), &b.step())),
     ("mask::mask", |b, r| ops::mask(r, &b.f(&[2, 8, 8]), &b.u(&[4]))),
@@ -284,13 +290,13 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
         ops::sds(r, &b.f(&[5, 24]), Some(&b.u(&[16])), &b.matrix([16, 24]), &b.matrix([16, 16]))
     }),
     ("select::select", |b, r| {
-        ops::select(r, &b.f(&[40]), Quota::Count(&b.u(&[1])), Extreme::Largest, &b.u(&[2]))
+        ops::select(r, &b.f(&[40]), SelectK::Count(&b.u(&[1])), Order::Largest, &b.u(&[2]))
     }),
     ("select::select_columns", |b, r| {
-        ops::select_columns(r, &b.f(&[40, 3]), Quota::Share(Share(0.5)), Extreme::Smallest, &b.u(&[3, 2]))
+        ops::select_columns(r, &b.f(&[40, 3]), SelectK::Share(Share(0.5)), Order::Smallest, &b.u(&[3, 2]))
     }),
     ("ssd::ssd", |b, r| {
         ops::ssd(r, &b.matrix([16, 24]), &b.f(&[5, 8]), Some(&b.u(&[16])), &b.matrix([24, 8]))
     }),
-    ("textbook::textbook", |b, r| ops::textbook(r, &b.f(&[16, 32]), &b.f(&[32, 16]), &b.f(&[16, 16]))),
+    ("naive::naive", |b, r| ops::naive(r, &b.f(&[16, 32]), &b.f(&[32, 16]), &b.f(&[16, 16]))),
 ];

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::{Class, Gpu, Plan, Recorder, Tensor};
-use fretwork::graph::{Graph, ParamId, ParamSpec, Precision, Signals};
+use fretwork::graph::Signals;
 use fretwork::methods::{
-    CtreSeq, CtreSim, Importance, Method, Rigl, Scope, Set, SetPublished, Site, Snfs, SupTickets, Workspace,
+    CtreSeq, CtreSeqOptions, CtreSim, Every, Importance, LayerContext, Method, Rigl, Set, SetPublished, Snfs,
+    SupTickets, Updates, Workspace,
 };
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, Walk, unit};
@@ -20,7 +21,6 @@ const ROWS: usize = 5;
 struct Bench {
     gpu: Gpu,
     grid: [usize; 2],
-    param: ParamId,
     pattern: Pattern,
     weight: BlockMatrix,
     grad: Tensor,
@@ -53,12 +53,10 @@ impl Bench {
         let [rows, cols] = grid.map(|blocks| blocks * BLOCK);
         let topology = sparse::random(rows, cols, BLOCK, nnz, Key::new(1, Stream::Pattern(0))).unwrap();
         let pattern = Pattern::upload(gpu, &topology).unwrap();
-        let spec = ParamSpec::matrix("weight", [rows, cols], 1.0);
         let floats = |shape: &[usize]| gpu.zeros::<f32>(Class::Scratch, "test", shape).unwrap();
         Self {
             gpu: gpu.clone(),
             grid,
-            param: Graph::new(1, Precision::F32).param(spec).unwrap(),
             weight: BlockMatrix::alloc(gpu, Class::Scratch, "test", &pattern).unwrap(),
             grad: floats(&[nnz, BLOCK, BLOCK]),
             state: [floats(&[nnz, BLOCK, BLOCK])],
@@ -71,21 +69,11 @@ impl Bench {
         }
     }
 
-    fn site(&self) -> Site<'_> {
-        Site {
-            param: self.param,
-            stream: 0,
-            weight: &self.weight,
-            grad: &self.grad,
+    fn layer(&self) -> LayerContext<'_> {
+        let signals = Signals::Rows { x: &self.x, y: &self.y, dy: &self.dy };
+        LayerContext {
             state: &self.state,
-            signals: Signals::Rows { x: &self.x, y: &self.y, dy: &self.dy },
-            fan_in: self.pattern.cols(),
-            step: &self.step,
-            score_rows: ROWS,
-            key: Key::new(9, GROWTH),
-            regrowth: Key::new(9, Stream::Regrowth(0)),
-            workspace: &self.workspace,
-            later: None,
+            ..LayerContext::new(0, 9, &self.weight, &self.grad, signals, &self.step, &self.workspace)
         }
     }
 
@@ -267,10 +255,10 @@ fn thousand(method: &dyn Method, oracle: Oracle, zeroed: bool) -> Result<(), Str
         for nnz in [1, places / 3 + 1, places / 2, places] {
             let bench = Bench::new(&gpu, grid, nnz, method.observe_every().is_some());
             let mut rec = Recorder::new(&gpu);
-            method.update(&mut rec, &bench.site()).unwrap();
+            method.update(&mut rec, &bench.layer()).unwrap();
             let plan = rec.finish().unwrap();
             let mut rec = Recorder::new(&gpu);
-            method.observe(&mut rec, &bench.site()).unwrap();
+            method.observe(&mut rec, &bench.layer()).unwrap();
             let look = rec.finish().unwrap();
             for turn in 0..50 {
                 // None, all, and whatever lies between.
@@ -341,45 +329,50 @@ fn compare(
 
 #[test]
 fn set_chooses_as_its_oracle() {
-    thousand(&Set, set, true).unwrap();
+    thousand(&Set::default(), set, true).unwrap();
 }
 
 #[test]
 fn rigl_chooses_as_its_oracle() {
-    thousand(&Rigl, rigl, true).unwrap();
+    thousand(&Rigl::default(), rigl, true).unwrap();
     // Sup-tickets exchange blocks as RigL does.
-    thousand(&SupTickets::new(0.1, Scope::Global), rigl, true).unwrap();
+    thousand(&SupTickets::default(), rigl, true).unwrap();
+}
+
+/// SNFS that may be observed at every step.
+fn snfs_of(momentum: f32) -> Snfs {
+    let updates = Updates { every: Every::Steps(10), ..Updates::RIGL };
+    Snfs { updates, score_rows: None, momentum }
 }
 
 #[test]
 fn snfs_chooses_as_its_oracle() {
-    thousand(&Snfs { every: 1, momentum: 0.75 }, snfs, true).unwrap();
+    thousand(&snfs_of(0.75), snfs, true).unwrap();
 }
 
 #[test]
 fn ctre_chooses_as_its_oracles() {
-    thousand(&CtreSeq::new(1, 40), ctre_seq, false).unwrap();
-    thousand(&CtreSeq::new(1, 0), set, false).unwrap();
-    thousand(&CtreSim { seed: 1 }, ctre_sim, false).unwrap();
+    thousand(&CtreSeq::default(), ctre_seq, false).unwrap();
+    thousand(&CtreSeq::from(CtreSeqOptions { patience: 0, ..CtreSeqOptions::default() }), set, false)
+        .unwrap();
+    thousand(&CtreSim::default(), ctre_sim, false).unwrap();
 }
 
 #[test]
 fn published_set_chooses_as_its_oracle() {
-    let set = || SetPublished { share: 0.3, seed: 1 };
-    thousand(&set(), set_published, false).unwrap();
-    // Neuron-importance pruning exchanges as it does.
-    let importance = Importance { set: set(), percentile: 0.2, outgoing: true };
-    thousand(&importance, set_published, false).unwrap();
+    thousand(&SetPublished::default(), set_published, false).unwrap();
+    // Neuron-importance pruning has the same updates.
+    thousand(&Importance::default(), set_published, false).unwrap();
 }
 
 /// The oracle objects where the method is another, or keeps too much.
 #[test]
 fn the_oracle_objects() {
-    assert!(thousand(&Set, rigl, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&Rigl, ctre_seq, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&CtreSeq::new(1, 40), ctre_seq, true).unwrap_err().contains("does not begin at 0"));
-    assert!(thousand(&Snfs { every: 1, momentum: 0.5 }, snfs, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&Snfs { every: 1, momentum: 0.75 }, rigl, true).unwrap_err().contains("blocks"));
+    assert!(thousand(&Set::default(), rigl, true).unwrap_err().contains("blocks"));
+    assert!(thousand(&Rigl::default(), ctre_seq, true).unwrap_err().contains("blocks"));
+    assert!(thousand(&CtreSeq::default(), ctre_seq, true).unwrap_err().contains("does not begin at 0"));
+    assert!(thousand(&snfs_of(0.5), snfs, true).unwrap_err().contains("blocks"));
+    assert!(thousand(&snfs_of(0.75), rigl, true).unwrap_err().contains("blocks"));
 }
 
 /// RigL's details, as the fixed cases of its PyTorch port have them, with a block for a weight: a row of four weights
@@ -390,7 +383,7 @@ fn rigls_details() {
     let exchange = |stored: [f32; 3], grads: [f32; 5], wanted: usize| -> Vec<Option<f32>> {
         let bench = Bench::new(&gpu, [1, 5], 3, false);
         let mut rec = Recorder::new(&gpu);
-        Rigl.update(&mut rec, &bench.site()).unwrap();
+        Rigl::default().update(&mut rec, &bench.layer()).unwrap();
         let plan = rec.finish().unwrap();
         let area = BLOCK * BLOCK;
         let mut case = bench.case(&mut Key::new(1, GROWTH).walk(), wanted, 0);

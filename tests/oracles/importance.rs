@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fretwork::methods::{Importance, Moment, SetPublished};
+use fretwork::methods::{Importance, Phase};
 
 use crate::patient::{Case, Layer, Patient, Sets, operate, thousand_operations};
 
@@ -14,13 +14,13 @@ const EPOCHS: [[u64; 2]; 8] = [[1, 10], [3, 10], [4, 10], [9, 10], [10, 10], [60
 
 fn method(case: &Case) -> Importance {
     let [over, under] = PERCENTILES[case.draw(1, 4)];
-    let set = SetPublished { share: 0.3, seed: 1 };
-    Importance { set, percentile: over as f64 / under as f64, outgoing: case.draw(2, 2) == 1 }
+    let percentile = over as f64 / under as f64;
+    Importance { percentile, outgoing: case.draw(2, 2) == 1, ..Importance::default() }
 }
 
-fn moment(case: &Case) -> Moment {
+fn moment(case: &Case) -> Phase {
     let [done, epochs] = EPOCHS[case.draw(3, 8)];
-    Moment::EpochEnd { epoch: done - 1, epochs, train_loss: 1.0 }
+    Phase::EpochEnd { epoch: done - 1, epochs, train_loss: 1.0 }
 }
 
 /// The rows of blocks whose importance is not above the percentile, in whole numbers.

@@ -1,11 +1,11 @@
-//! A network that methods operate on between steps, with weights, gradients and budgets that a case gives it.
+//! A network that methods change between steps, with the weights, gradients and budgets of a case.
 
 use std::collections::BTreeSet;
 
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::graph::{Graph, ParamId};
-use fretwork::methods::{Kind, Method, MethodConfig, Moment, Scope, Surgery};
+use fretwork::methods::{Kind, Method, MethodConfig, MutableTopology, Phase, Scope};
 use fretwork::nn::{MlpConfig, Network, Precision};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
@@ -45,7 +45,7 @@ impl Layer {
     }
 }
 
-/// What is done to the patient.
+/// Weights, gradients and budgets of the network.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     /// The number of the case.
@@ -133,13 +133,14 @@ pub(crate) struct Patient {
     pub(crate) gpu: Gpu,
     trainer: Trainer,
     targets: Vec<usize>,
+    sparsity: f64,
     /// The places of each layer's slots.
     slots: Vec<Vec<usize>>,
     gradient: Gradient,
     passes: usize,
 }
 
-/// A method that keeps a trainer ready for surgery, and does nothing.
+/// Method that does nothing, but has its workspaces allocated.
 #[derive(Debug)]
 struct Idle;
 
@@ -168,7 +169,7 @@ impl Patient {
                 seed: 1,
             }
             .into(),
-            method: MethodConfig::new(Kind::Static, 0.0),
+            method: MethodConfig::new(Kind::Static),
             precision: Precision::F32,
             length: Length::Steps(1),
             batch: 1,
@@ -185,7 +186,15 @@ impl Patient {
             gpu.write(parameter.grads(), &vec![1.0f32; parameter.grads().len()]).unwrap();
         }
         let slots = vec![Vec::new(); hidden.len()];
-        Self { gpu, trainer, targets: Vec::new(), slots, gradient: Box::new(|_, _, _| 0), passes: 0 }
+        Self {
+            gpu,
+            trainer,
+            targets: Vec::new(),
+            sparsity: 0.0,
+            slots,
+            gradient: Box::new(|_, _, _| 0),
+            passes: 0,
+        }
     }
 
     /// Rows and columns of blocks of each sparse layer.
@@ -236,6 +245,11 @@ impl Patient {
         self.gradient = Box::new(gradient);
     }
 
+    /// From now on the run has this sparsity.
+    pub(crate) fn set_sparsity(&mut self, sparsity: f64) {
+        self.sparsity = sparsity;
+    }
+
     /// The weight of the dense layer.
     pub(crate) fn head(&self) -> &Tensor {
         let layers = self.trainer.model().layers();
@@ -276,13 +290,17 @@ impl Patient {
     }
 }
 
-impl Surgery for Patient {
+impl MutableTopology for Patient {
     fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
     fn model(&self) -> &Network {
         self.trainer.model()
+    }
+
+    fn sparsity(&self) -> f64 {
+        self.sparsity
     }
 
     fn targets(&self) -> &[usize] {
@@ -373,9 +391,9 @@ pub(crate) fn compare(
     }
 }
 
-/// Lets a method operate at one moment.
-pub(crate) fn operate(mut method: impl Method, patient: &mut Patient, moment: Moment) -> Result<()> {
-    method.operate(moment, patient)
+/// Lets a method change the network in one phase.
+pub(crate) fn operate(mut method: impl Method, patient: &mut Patient, phase: Phase) -> Result<()> {
+    method.mutate(phase, patient)
 }
 
 /// Runs what `record` records.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use fretwork::Result;
 use fretwork::gpu::{Gpu, Tensor};
 use fretwork::graph::{Graph, Network, ParamId, Precision};
-use fretwork::methods::{EarlyCrop, Gap, Magnitude, Method, Moment, SbpSr, Scope, Snip, Surgery, SynFlow};
+use fretwork::methods::{
+    EarlyCrop, EarlyCropOptions, Gap, Magnitude, Method, MutableTopology, Phase, SbpSr, Scope, Snip, SynFlow,
+};
 use fretwork::random::{Key, Stream, Walk};
 
 use crate::BLOCK;
@@ -14,10 +16,10 @@ use crate::patient::{
 };
 use crate::sets::largest;
 
-const START: Moment = Moment::Start { epochs: 9 };
+const START: Phase = Phase::Start { epochs: 9 };
 
-fn epoch_end(epoch: u64, epochs: u64) -> Moment {
-    Moment::EpochEnd { epoch, epochs, train_loss: 1.0 }
+fn epoch_end(epoch: u64, epochs: u64) -> Phase {
+    Phase::EpochEnd { epoch, epochs, train_loss: 1.0 }
 }
 
 /// The best `counts` of each layer's stored blocks; nothing if a layer is left without.
@@ -71,18 +73,18 @@ fn sensitivity(case: &Case) -> impl Fn(usize, usize) -> i64 {
 }
 
 /// One of six updates, or the end of the last epoch or of another.
-fn magnitude_moment(case: &Case) -> Moment {
+fn magnitude_moment(case: &Case) -> Phase {
     match case.draw(1, 8) as u64 {
         6 => epoch_end(4, 5),
         7 => epoch_end(3, 5),
-        turn => Moment::Update { turn, turns: 6 },
+        update => Phase::Update { update, updates: 6 },
     }
 }
 
 fn magnitude(case: &Case) -> Option<Sets> {
     let left = match magnitude_moment(case) {
-        Moment::Update { turn, .. } => 5 - turn,
-        Moment::EpochEnd { epoch: 4, .. } => 0,
+        Phase::Update { update, .. } => 5 - update,
+        Phase::EpochEnd { epoch: 4, .. } => 0,
         _ => return Some(case.stored()),
     };
     let open = left as f64 / 6.0;
@@ -92,24 +94,24 @@ fn magnitude(case: &Case) -> Option<Sets> {
 #[test]
 fn magnitude_keeps_as_its_oracle() {
     thousand_operations(
-        &|patient, case| operate(Magnitude, patient, magnitude_moment(case)),
+        &|patient, case| operate(Magnitude::default(), patient, magnitude_moment(case)),
         &magnitude,
         true,
     )
     .unwrap();
 }
 
-fn gap_moment(case: &Case) -> Moment {
+fn gap_moment(case: &Case) -> Phase {
     match case.draw(1, 8) as u64 {
         6 => START,
-        7 => Moment::Start { epochs: 1 },
+        7 => Phase::Start { epochs: 1 },
         epoch => epoch_end(epoch, 6),
     }
 }
 
 /// What is left when layers have been pruned, and before one grows.
 fn gap_pruned(case: &Case) -> Option<Sets> {
-    let Moment::EpochEnd { .. } = gap_moment(case) else { return Some(case.stored()) };
+    let Phase::EpochEnd { .. } = gap_moment(case) else { return Some(case.stored()) };
     let targets: Vec<usize> = case.layers.iter().map(|layer| layer.target).collect();
     of_each(&case.stored(), &targets, magnitude_of(case))
 }
@@ -117,9 +119,9 @@ fn gap_pruned(case: &Case) -> Option<Sets> {
 fn gap(case: &Case) -> Option<Sets> {
     let mut sets = gap_pruned(case)?;
     let dense = match gap_moment(case) {
-        Moment::Start { epochs: 1 } => None,
+        Phase::Start { epochs: 1 } => None,
         // All are sparse in the last epoch.
-        Moment::EpochEnd { epoch, epochs, .. } => (epoch < epochs - 2).then_some(epoch as usize + 1),
+        Phase::EpochEnd { epoch, epochs, .. } => (epoch < epochs - 2).then_some(epoch as usize + 1),
         _ => Some(0),
     };
     if let Some(phase) = dense {
@@ -235,7 +237,8 @@ fn early_crop_keeps_as_its_oracle() {
     let treat = |patient: &mut Patient, case: &Case| {
         let index = case.index;
         patient.set_gradient(move |pass, layer, place| early_crop_gradient(index, pass, layer, place));
-        let method = EarlyCrop::new(SPARSITIES[case.draw(1, 8)], case.scope);
+        patient.set_sparsity(SPARSITIES[case.draw(1, 8)]);
+        let method = EarlyCrop::from(EarlyCropOptions { scope: case.scope });
         operate(method, patient, epoch_end(early_crop_epoch(case), 10))
     };
     thousand_operations(&treat, &early_crop, true).unwrap();
@@ -328,13 +331,17 @@ struct Quadratic {
     curvature: Vec<f32>,
 }
 
-impl Surgery for Quadratic {
+impl MutableTopology for Quadratic {
     fn gpu(&self) -> &Gpu {
-        Surgery::gpu(&self.patient)
+        MutableTopology::gpu(&self.patient)
     }
 
     fn model(&self) -> &Network {
         self.patient.model()
+    }
+
+    fn sparsity(&self) -> f64 {
+        0.75
     }
 
     fn targets(&self) -> &[usize] {
@@ -386,7 +393,9 @@ fn early_crop_follows_the_curvature() {
         assert!(wanted != kept(&|w, d| d * w * w) && wanted != kept(&|_, d| d));
         patient.load(&case);
         let mut network = Quadratic { patient, curvature };
-        EarlyCrop::new(0.75, case.scope).operate(epoch_end(4, 10), &mut network).unwrap();
+        EarlyCrop::from(EarlyCropOptions { scope: case.scope })
+            .mutate(epoch_end(4, 10), &mut network)
+            .unwrap();
         patient = network.patient;
         assert_eq!(patient.sets().unwrap(), [wanted]);
     }
@@ -410,8 +419,8 @@ fn the_oracles_object() {
     };
     let sensitive = |patient: &mut Patient, case: &Case| operate(Snip { scope: case.scope }, patient, START);
     objects(&|patient, _| operate(Snip { scope: Scope::Layer }, patient, START), &snip);
-    let early = Moment::Update { turn: 1, turns: 6 };
-    objects(&|patient, _| operate(Magnitude, patient, early), &magnitude);
+    let early = Phase::Update { update: 1, updates: 6 };
+    objects(&|patient, _| operate(Magnitude::default(), patient, early), &magnitude);
     objects(&|patient, _| operate(Gap, patient, epoch_end(0, 6)), &gap);
     objects(&sensitive, &early_crop);
     objects(&sensitive, &synflow);

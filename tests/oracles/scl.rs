@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::{Class, Tensor};
-use fretwork::methods::{Method, Moment, Saved, Scl, Scope, Site, Surgery, Workspace};
+use fretwork::methods::{
+    LayerContext, Method, MutableTopology, Phase, Saved, Scl, SclOptions, Scope, Workspace,
+};
 use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
-use fretwork::random::{Key, Stream};
 use fretwork::reference::bits;
 
 use crate::BLOCK;
@@ -20,8 +21,8 @@ const RATE: f64 = 0.01;
 
 /// A method that has seen the network, whose connections are then given, one for each place; and where they are.
 fn method(patient: &mut Patient, cost: f32, scope: Scope, connections: &[Vec<f32>]) -> (Scl, Vec<Tensor>) {
-    let mut method = Scl::new(cost, scope);
-    method.operate(Moment::Start { epochs: 8 }, patient).unwrap();
+    let mut method = Scl::from(SclOptions { cost: cost.into(), scope });
+    method.mutate(Phase::Start { epochs: 8 }, patient).unwrap();
     let part = |name: &str| -> Vec<Tensor> {
         let saved = method.tensors().into_iter().filter(|(part, _)| part.starts_with(name));
         let tensor = |(_, saved)| match saved {
@@ -79,29 +80,19 @@ fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), Strin
         gpu.write(&grad, &grads).unwrap();
         let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
         let step = Step::new(gpu, StepValues::forward(0)).unwrap();
-        // It looks at no activation.
+        // The method reads no activation.
         let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
-        let site = Site {
+        let signals = Signals::Rows { x: &nothing, y: &nothing, dy: &nothing };
+        let context = LayerContext {
             param: *param,
-            stream: at as u32,
-            weight,
-            grad: &grad,
-            state: &[],
-            signals: Signals::Rows { x: &nothing, y: &nothing, dy: &nothing },
-            fan_in: weight.pattern().cols(),
-            step: &step,
-            score_rows: 1,
-            key: Key::new(1, Stream::Growth(0)),
-            regrowth: Key::new(1, Stream::Regrowth(0)),
-            workspace: &workspace,
-            later: None,
+            ..LayerContext::new(at as u32, 1, weight, &grad, signals, &step, &workspace)
         };
-        run(gpu, |rec| method.each_step(rec, &site));
+        run(gpu, |rec| method.each_step(rec, &context));
 
         let wanted = learned(layer, &begun[at], cost);
         let topology = weight.pattern().topology(gpu).map_err(|error| error.to_string())?;
         let standing: BTreeSet<usize> = (0..wanted.len()).filter(|&place| wanted[place] >= 0.0).collect();
-        let awake = topology.places().zip(topology.awake());
+        let awake = topology.places().zip(topology.active());
         let found: BTreeSet<usize> = awake.filter_map(|(place, awake)| awake.then_some(place)).collect();
         if found != standing {
             return Err(format!("layer {at}: blocks {found:?} instead of {standing:?}"));
@@ -187,10 +178,10 @@ fn thousand_endings(slip: f32) -> Result<(), String> {
         let given: Vec<Vec<f32>> =
             told.iter().map(|layer| layer.iter().map(|connection| connection + slip).collect()).collect();
         let (mut method, _) = method(patient, 0.1, case.scope, &given);
-        let end = |epoch| Moment::EpochEnd { epoch, epochs: 8, train_loss: 1.0 };
-        let early = method.operate(end(4), patient);
+        let end = |epoch| Phase::EpochEnd { epoch, epochs: 8, train_loss: 1.0 };
+        let early = method.mutate(end(4), patient);
         compare(patient, &case, early, Some(case.stored()), true)?;
-        let outcome = method.operate(end(5), patient);
+        let outcome = method.mutate(end(5), patient);
         compare(patient, &case, outcome, settled(&case, &told), true)
     })
 }

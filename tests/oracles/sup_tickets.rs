@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fretwork::methods::{Method, Moment, Saved, Scope, SupTickets};
+use fretwork::methods::{Method, Phase, Saved, Scope, SupTickets, SupTicketsOptions};
 use fretwork::random::{Key, Stream};
 
 use crate::patient::{Case, Patient, Sets, numbers, thousand};
@@ -69,8 +69,7 @@ fn tickets(first: &Case, grids: &[[usize; 2]], count: usize) -> Vec<Case> {
 fn expect_average(patient: &Patient, method: &SupTickets, wanted: &Average) -> Result<(), String> {
     let saved: BTreeMap<String, Saved> = method.tensors().into_iter().collect();
     for (layer, wanted) in wanted.iter().enumerate() {
-        // Every layer has a weight and a bias.
-        let part = |part: &str| &saved[&format!("average.{}{part}", 2 * layer)];
+        let part = |part: &str| &saved[&format!("average.layers.{layer}.weight{part}")];
         let (Saved::Numbers(values), Saved::Pattern(pattern)) = (part(""), part(".pattern")) else {
             panic!("{saved:?}");
         };
@@ -94,21 +93,22 @@ fn check(
 ) -> Result<(), String> {
     let grids = patient.grids();
     let (epochs, ends) = RUNS[first.draw(4, 4)];
-    let mut method = SupTickets::new(0.1, first.scope);
+    let mut method =
+        SupTickets::from(SupTicketsOptions { scope: first.scope, ..SupTicketsOptions::default() });
     let mut average: Average = vec![BTreeMap::new(); grids.len()];
     let mut head = Vec::new();
     let mut tickets = tickets(first, &grids, ends.len()).into_iter().enumerate();
     for epoch in 0..epochs {
-        let end = Moment::EpochEnd { epoch, epochs, train_loss: 1.0 };
+        let end = Phase::EpochEnd { epoch, epochs, train_loss: 1.0 };
         if !ends.contains(&(epoch + 1)) {
-            method.operate(end, patient).unwrap();
+            method.mutate(end, patient).unwrap();
             continue;
         }
         let (at, ticket) = tickets.next().unwrap();
         let mut given = ticket.clone();
         slip(&mut given);
         patient.load(&given);
-        let outcome = method.operate(end, patient);
+        let outcome = method.mutate(end, patient);
         *averages += 1;
         if add(&mut average, at, &ticket).is_none() {
             let refused = outcome.is_err_and(|error| error.to_string().contains("with no block"));

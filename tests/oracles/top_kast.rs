@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use fretwork::gpu::Class;
-use fretwork::methods::{Method, Moment, Site, Surgery, TopKast, Workspace};
+use fretwork::methods::{LayerContext, Method, MutableTopology, Phase, TopKast, Workspace};
 use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, unit};
@@ -49,7 +49,7 @@ fn updated(case: &Case, at: usize, wanted: usize) -> Nested {
 
 fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String> {
     let topology = patient.pattern(layer).topology(&patient.gpu).map_err(|error| error.to_string())?;
-    let places = || topology.places().zip(topology.awake());
+    let places = || topology.places().zip(topology.active());
     let found = Nested {
         awake: places().filter_map(|(place, awake)| awake.then_some(place)).collect(),
         stored: topology.places().collect(),
@@ -64,24 +64,14 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
     let step = Step::new(gpu, StepValues::forward(case.index as u32)).unwrap();
-    // It looks at no activation.
+    // The method reads no activation.
     let nothing = gpu.zeros::<f32>(Class::Scratch, "nothing", &[1, 1]).unwrap();
-    let site = Site {
+    let signals = Signals::Rows { x: &nothing, y: &nothing, dy: &nothing };
+    let context = LayerContext {
         param: *param,
-        stream: layer as u32,
-        weight,
-        grad: &nothing,
-        state: &[],
-        signals: Signals::Rows { x: &nothing, y: &nothing, dy: &nothing },
-        fan_in: weight.pattern().cols(),
-        step: &step,
-        score_rows: 1,
-        key: key(layer),
-        regrowth: key(layer),
-        workspace: &workspace,
-        later: None,
+        ..LayerContext::new(layer as u32, 9, weight, &nothing, signals, &step, &workspace)
     };
-    run(gpu, |rec| method.update(rec, &site));
+    run(gpu, |rec| method.update(rec, &context));
 }
 
 /// Checks a layer before and after an update, with other weights, as if there had been steps.
@@ -114,8 +104,8 @@ fn thousand_updates(slip: &dyn Fn(&mut Case)) -> Result<(), String> {
         let mut given = case.clone();
         slip(&mut given);
         patient.load(&given);
-        let mut method = TopKast::new(0.0, 0.0);
-        method.operate(Moment::Start { epochs: 5 }, patient).unwrap();
+        let mut method = TopKast::default();
+        method.mutate(Phase::Start { epochs: 5 }, patient).unwrap();
         for at in 0..case.layers.len() {
             expect(patient, at, &at_the_start(&case.layers[at]))?;
             walk.shuffle(&mut case.layers[at].weight);

@@ -1,19 +1,19 @@
-//! The house's rules: WebGPU's default limits, no half-precision sums, no float atomics, no barrier where some invocations
-//! may be missing.
+//! Lints of composed shaders: WebGPU's default limits, no f16 arithmetic, no float atomics, no barrier in non-uniform
+//! control flow.
 
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, CooperativeRole, Expression, Function, Module, Scalar, ScalarKind, TypeInner};
 
 use crate::uniformity;
 
-/// Parses and validates with nothing but what WebGPU has without optional features; `wave` variants may have subgroups.
+/// Parses and validates with WebGPU's core features only; `wave` variants may use subgroups.
 pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInfo), String> {
     let mut capabilities = if subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
-    // One with cooperative matrices has to know which subgroup it is.
+    // Modules with cooperative matrices need the `subgroup_size` builtin.
     if wgsl.contains("enable wgpu_cooperative_matrix;") {
         capabilities |= Capabilities::SUBGROUP | Capabilities::COOPERATIVE_MATRIX;
     }
-    // A text that names halves may have them.
+    // Modules that enable f16 may store it.
     if wgsl.starts_with("enable f16;") {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
@@ -24,7 +24,7 @@ pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInf
     Ok((module, info))
 }
 
-/// All rules.
+/// Applies every lint.
 pub(crate) fn lint(module: &Module, info: &ModuleInfo) -> Result<(), String> {
     limits(module)?;
     types(module)?;
@@ -74,20 +74,23 @@ fn limits(module: &Module) -> Result<(), String> {
 fn types(module: &Module) -> Result<(), String> {
     for (_, ty) in module.types.iter() {
         match ty.inner {
-            // Numbers may be stored as halves, if nothing is computed with them.
+            // f16 is allowed as a storage type; `arithmetic` refuses computation with it.
             TypeInner::Scalar(scalar)
             | TypeInner::Vector { scalar, .. }
             | TypeInner::Matrix { scalar, .. }
                 if scalar.kind == ScalarKind::Float && ![Scalar::F32, Scalar::F16].contains(&scalar) =>
             {
-                return Err(format!("a float of {} bytes: sums are in f32", scalar.width));
+                return Err(format!("a float of {} bytes: accumulation must be in f32", scalar.width));
             }
             TypeInner::CooperativeMatrix { scalar, role: CooperativeRole::C, .. }
                 if scalar != Scalar::F32 =>
             {
-                return Err(format!("a matrix of sums of {} bytes: sums are in f32", scalar.width));
+                return Err(format!(
+                    "an accumulator matrix of {} bytes: accumulation must be in f32",
+                    scalar.width
+                ));
             }
-            // A writer of SPIR-V does not get by with that.
+            // naga's SPIR-V writer fails on arrays of cooperative matrices.
             TypeInner::Array { base, .. }
                 if matches!(module.types[base].inner, TypeInner::CooperativeMatrix { .. }) =>
             {
@@ -102,7 +105,7 @@ fn types(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// No module has cooperative matrices and arithmetic of subgroups: a driver in the field crashes on that.
+/// Refuses modules with both cooperative matrices and subgroup arithmetic: a known driver crashes on them.
 fn no_mixture(module: &Module) -> Result<(), String> {
     let all = || {
         module
@@ -124,7 +127,7 @@ fn no_mixture(module: &Module) -> Result<(), String> {
     Ok(())
 }
 
-/// No sum, product or function of halves: they are converted first.
+/// Refuses arithmetic and function calls on f16 values: they must be converted to f32 first.
 fn arithmetic(module: &Module, function: &Function, info: &FunctionInfo) -> Result<(), String> {
     for (handle, expression) in function.expressions.iter() {
         let computes = matches!(
@@ -134,7 +137,7 @@ fn arithmetic(module: &Module, function: &Function, info: &FunctionInfo) -> Resu
         let scalar = info[handle].ty.inner_with(&module.types).scalar();
         if computes && scalar == Some(Scalar::F16) {
             return Err(format!(
-                "arithmetic in f16, a float of 2 bytes, in {:?}: sums are in f32",
+                "arithmetic in f16, a float of 2 bytes, in {:?}: accumulation must be in f32",
                 function.name
             ));
         }
@@ -142,7 +145,7 @@ fn arithmetic(module: &Module, function: &Function, info: &FunctionInfo) -> Resu
     Ok(())
 }
 
-/// What each rule says to a shader that breaks it.
+/// Each lint refuses a shader that violates it.
 mod tests {
     use super::*;
 
@@ -181,8 +184,8 @@ mod tests {
     fn half_precision() {
         let stored = "enable f16; var<workgroup> a: array<f16, 4>; var<workgroup> b: array<f32, 4>;
             @compute @workgroup_size(1) fn main() ";
-        assert_refused("sums are in f32", &format!("{stored} {{ a[0] = a[1] + a[2]; }}"));
-        assert_refused("sums are in f32", &format!("{stored} {{ a[0] = sqrt(a[1]); }}"));
+        assert_refused("accumulation must be in f32", &format!("{stored} {{ a[0] = a[1] + a[2]; }}"));
+        assert_refused("accumulation must be in f32", &format!("{stored} {{ a[0] = sqrt(a[1]); }}"));
         assert_eq!(verdict(&format!("{stored} {{ a[0] = f16(f32(a[1]) + b[0]); }}")), Ok(()));
     }
 
@@ -196,7 +199,7 @@ mod tests {
             )
         };
         let half_sums = with("", "var c = coop_mat8x8<f16, C>(); coopStoreT(c, &a[0], 8u);");
-        assert_refused("a matrix of sums of 2 bytes", &half_sums);
+        assert_refused("an accumulator matrix of 2 bytes", &half_sums);
         let array = with("", "var c: array<coop_mat8x8<f32, C>, 2>; coopStoreT(c[0], &b[0], 8u);");
         assert_refused("an array of cooperative matrices", &array);
         let load = "let m = coopLoadT<coop_mat8x8<f16, A>>(&a[0], 8u);";
@@ -204,7 +207,7 @@ mod tests {
         let store = "var c = coop_mat8x8<f32, C>(); coopStoreT(c, &b[0], 8u);";
         assert_eq!(verdict(&with("", &format!("{load} {store}"))), Ok(()));
         assert_refused("a matrix that some invocations", &with("", &format!("if l > 3u {{ {store} }}")));
-        // naga itself sees this one.
+        // naga's own validation rejects this load.
         assert!(verdict(&with("", &format!("if l > 3u {{ {load} }}"))).is_err());
         assert_refused(
             "a matrix that some invocations",

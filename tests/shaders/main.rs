@@ -1,5 +1,5 @@
-//! Every permutation of every shader composes, validates, keeps to the house's rules, and translates to what Vulkan,
-//! Metal and DX12 read. None of this needs a GPU.
+//! Shader permutations: every permutation of every shader composes, validates, passes the lints, and translates to
+//! SPIR-V, MSL and HLSL. None of it needs a GPU.
 
 mod lint;
 mod translate;
@@ -11,12 +11,12 @@ use std::num::NonZero;
 use std::sync::Mutex;
 
 use fretwork::Error;
-use fretwork::check::share_out;
+use fretwork::check::parallel_for_each;
 use fretwork::gpu::{DType, FLAGS, Key, Matrices, Sources, Tiling};
 use fretwork::ops::HEADS;
 use fretwork::sparse::BLOCKS;
 
-/// Every permutation that the operations can ask for.
+/// All kernel permutations that the operations can request.
 fn permutations() -> Vec<Key> {
     let mut keys = Vec::new();
     let switch = |keys: Vec<Key>, flag: &'static str| -> Vec<Key> {
@@ -25,7 +25,7 @@ fn permutations() -> Vec<Key> {
     let transposed = |keys| switch(switch(keys, "lhs_t"), "rhs_t");
     let masked_or_quads =
         |key: Key| [key.clone(), key.clone().with("mask", true), key.with("quads", true)].to_vec();
-    // Whole, or a window of something larger that may go on from what another stored.
+    // Whole tensors, or windows that may continue from partial sums.
     let windowed = |keys: Vec<Key>| -> Vec<Key> {
         let windows = |key: Key| {
             let window = key.clone().with("window", true);
@@ -33,7 +33,7 @@ fn permutations() -> Vec<Key> {
         };
         keys.into_iter().flat_map(windows).collect()
     };
-    // What follows a product: nothing, a bias, or an activation on the way out or back.
+    // Epilogues: none, bias, activation forward or backward.
     let epilogues = |keys: Vec<Key>| -> Vec<Key> {
         let mut all = Vec::new();
         for key in keys {
@@ -67,7 +67,7 @@ fn permutations() -> Vec<Key> {
             keys.extend(switch(switch(transposed(vec![key("dsd")]), "rhs_scalar"), "out_scalar"));
             let sdd = switch(switch(transposed(vec![key("sdd")]), "mask"), "k_tail");
             keys.extend(windowed(switch(switch(sdd, "lhs_scalar"), "rhs_scalar")));
-            // Where tokens are gathered, all rows are ragged or none is.
+            // Gathered operands are either all vec4 or all scalar.
             let sdd = key("sdd").with("rhs_t", true).with("lhs_gather", true);
             let ragged = ["lhs_scalar", "rhs_scalar", "k_tail"].into_iter();
             let ragged = ragged.fold(sdd.clone(), |key, flag| key.with(flag, true));
@@ -76,7 +76,7 @@ fn permutations() -> Vec<Key> {
             keys.extend([dsd.clone(), dsd.with("rhs_scalar", true).with("out_scalar", true)]);
         }
     }
-    // Blocks of 128 are shared out differently, and what follows a product is no matter of that.
+    // Blocks of 128 are split into quarters, independent of the epilogue.
     for variant in ["lane", "wave", "tile"] {
         let key = |family| Key::new(family, variant).block(128);
         keys.extend(windowed(transposed(vec![key("dds")])));
@@ -87,7 +87,7 @@ fn permutations() -> Vec<Key> {
     }
     keys.extend(half_precision(&keys));
     keys.extend(cooperative(&keys));
-    // Configurations of a variant differ in constants, so a few permutations stand for all.
+    // Configurations of a variant differ only in constants; a few permutations stand for all.
     for flag in ["small", "padded"] {
         let dense = transposed(vec![Key::new("dense", "tile").with(flag, true)]);
         keys.extend(windowed(dense.clone()));
@@ -139,7 +139,7 @@ fn permutations() -> Vec<Key> {
         .chain([("pattern", "empty"), ("pattern", "place"), ("pattern", "scan"), ("pattern", "slots")])
         .chain([("finite", "activity"), ("pattern", "swap")])
         .chain([("reduce", "norms"), ("score", "connect"), ("score", "exclude")])
-        .chain([("textbook", "matmul")])
+        .chain([("naive", "tile")])
     {
         keys.push(Key::new(family, name));
     }
@@ -164,7 +164,7 @@ fn permutations() -> Vec<Key> {
         keys.extend(switch(vec![renew], "uniform"));
         keys.extend([key("score", "silent"), key("score", "silent").dtype(DType::F16)]);
         keys.extend(switch(vec![key("blocks", "remap")], "both"));
-        keys.extend([key("blocks", "decay"), key("blocks", "rest")]);
+        keys.extend([key("blocks", "decay"), key("blocks", "zero_inactive")]);
         let births = masked_or_quads(key("optimizer", "adamw").with("births", true));
         keys.extend(switch(births, "window"));
     }
@@ -176,24 +176,26 @@ fn permutations() -> Vec<Key> {
         keys.push(Key::new("bits", "combine").with(flag, true));
     }
     for name in ["count", "fill"] {
-        keys.extend(switch(vec![Key::new("pattern", name)], "resting"));
+        keys.extend(switch(vec![Key::new("pattern", name)], "inactive"));
     }
     for key in switch(vec![Key::new("optimizer", "sgd")], "nesterov") {
         keys.extend(masked_or_quads(key));
     }
     keys.extend(masked_or_quads(Key::new("optimizer", "adamw")));
     keys.extend(switch(switch(vec![Key::new("random", "fill")], "uniform"), "window"));
-    keys.extend(switch(["softmax", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
+    keys.extend(switch(["softmax", "soft", "mse"].map(|name| Key::new("loss", name)).to_vec(), "window"));
     keys.extend(switch(vec![Key::new("embed", "scatter"), Key::new("norm", "gain")], "window"));
     keys.extend(switch(vec![Key::new("norm", "backward")], "add"));
     for pass in ["forward", "queries", "keys"] {
         let heads = HEADS.map(|head| Key::new("attention", pass).block(head));
-        // The widest rows leave no room for several.
+        // At the widest heads an invocation holds one row only.
         keys.extend(switch(heads[..HEADS.len() - 1].to_vec(), "several"));
         keys.extend(heads.last().cloned());
     }
     let gate = |name| Key::new("gate", name);
-    keys.extend(["assign", "bias", "count", "first", "load", "losses", "noise", "quota", "tally"].map(gate));
+    keys.extend(
+        ["assign", "bias", "count", "first", "load", "losses", "noise", "capacity", "tally"].map(gate),
+    );
     keys.extend(switch(switch(vec![gate("probs")], "valid"), "sigmoid"));
     keys.extend(switch(vec![gate("choose")], "bias"));
     keys.extend(switch(vec![gate("hash")], "valid"));
@@ -223,7 +225,7 @@ fn permutations() -> Vec<Key> {
         halves("reduce", "norms"),
         halves("reduce", "sum"),
         halves("reduce", "sum").with("quads", true),
-        halves("convert", "widen"),
+        halves("convert", "to_f32"),
     ]);
     for pass in ["forward", "backward"] {
         let key = halves("activation", pass).with("half_out", true);
@@ -237,17 +239,17 @@ fn permutations() -> Vec<Key> {
     }
     let births = Key::new("optimizer", "adamw").block(16).with("births", true).with("scaled", true);
     keys.push(births.with("quads", true));
-    let narrow = Key::new("convert", "narrow").with("half_out", true);
-    keys.extend(switch(vec![narrow.clone().with("stochastic", true)], "window"));
+    let to_f16 = Key::new("convert", "to_f16").with("half_out", true);
+    keys.extend(switch(vec![to_f16.clone().with("stochastic", true)], "window"));
     for block in [8, 16, 32, 64] {
-        let placed = narrow.clone().block(block).with("stochastic", true).with("placed", true);
+        let placed = to_f16.clone().block(block).with("stochastic", true).with("placed", true);
         keys.extend(switch(vec![placed], "window"));
     }
-    keys.push(narrow);
+    keys.push(to_f16);
     keys
 }
 
-/// Kernels of matmuls on f16, with results in f16 and in f32; of blocks, those of 16 as a layer uses them.
+/// f16 matmul permutations, with f16 and f32 results; for block-sparse families, blocks of 16 as used by layers.
 fn half_precision(matmuls: &[Key]) -> Vec<Key> {
     let plain = |key: &&Key| {
         let window = key.flags.contains("window") && (key.name != "lane" || key.family == "dsd");
@@ -264,15 +266,15 @@ fn half_precision(matmuls: &[Key]) -> Vec<Key> {
     keys
 }
 
-/// The kernels on f16 of the lane variant, with cooperative matrices of either side, by as many invocations as drivers have, for
-/// blocks that are no smaller.
+/// Cooperative-matrix permutations derived from the f16 lane variant: both fragment sides, several subgroup sizes,
+/// and blocks no smaller than a fragment.
 fn cooperative(matmuls: &[Key]) -> Vec<Key> {
     let plain = |key: &&Key| key.name == "lane" && key.dtype == DType::F16 && !key.flags.contains("dropout");
     let mut keys = Vec::new();
     for (side, lanes) in [(8, 8), (8, 32), (16, 32)] {
         let matrices = Matrices { side, lanes };
         for key in matmuls.iter().filter(plain) {
-            // Windows and results are no matter of the side, nor is much of the number of lanes.
+            // Windows and result types do not depend on the fragment side, and little depends on the subgroup size.
             let has = |flag| key.flags.contains(flag);
             if (side, lanes) != (8, 32)
                 && (side == 16 || !has("window"))
@@ -293,7 +295,7 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
             }
         }
     }
-    // Subgroups as large as any.
+    // The largest subgroup size.
     let key = |family, lanes| {
         let block = if family == "dense" { None } else { Some(64) };
         let mut key = Key::new(family, "coop").dtype(DType::F16);
@@ -302,7 +304,7 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
     };
     keys.extend(["dense", "dds", "dsd", "sdd"].map(|family| key(family, 64)));
     let mut keys: Vec<_> = keys.into_iter().map(|key| key.with("padded", true)).collect();
-    // Padding is a constant.
+    // Padding changes constants only.
     for family in ["dense", "dds", "dsd", "sdd"] {
         let key = key(family, 32);
         keys.extend([key.clone().with("rhs_t", true), key.clone().with("lhs_t", true), key]);
@@ -310,7 +312,7 @@ fn cooperative(matmuls: &[Key]) -> Vec<Key> {
     keys
 }
 
-/// Composes a permutation, and says what is wrong with it, if anything.
+/// Composes, lints and translates one permutation.
 fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal) -> Result<(), String> {
     let composed = sources.compose(key).map_err(|error| error.to_string())?;
     let subgroups = ["wave", "tall"].contains(&key.name);
@@ -334,8 +336,8 @@ fn every_permutation_keeps_the_rules_and_translates() {
         }
         Ok(())
     };
-    share_out(&jobs, threads, || Ok(()), inspect).unwrap();
-    // Told in the order of the permutations.
+    parallel_for_each(&jobs, threads, || Ok(()), inspect).unwrap();
+    // Failures are reported in the order of the permutations.
     let mut wrong = wrong.into_inner().unwrap();
     wrong.sort();
     let wrong: Vec<_> = wrong.into_iter().map(|(_, why)| why).collect();
@@ -350,7 +352,7 @@ fn every_permutation_keeps_the_rules_and_translates() {
     assert!(never.is_empty(), "conditionals that no permutation uses: {never:?}");
 }
 
-/// A composition error names the file and the line in it.
+/// Composition errors name the shader file and line.
 #[test]
 fn composition_errors_say_where() {
     let error_of = |from: &str, to: &str| {

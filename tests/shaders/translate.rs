@@ -1,4 +1,4 @@
-//! To SPIR-V, MSL and HLSL.
+//! Translation of modules to SPIR-V, MSL and HLSL.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -6,15 +6,15 @@ use std::process::{Command, Stdio};
 use naga::valid::ModuleInfo;
 use naga::{Module, TypeInner, back};
 
-/// The SPIR-V validator, where there is one.
+/// The `spirv-val` program, if installed.
 pub(crate) struct SpirvVal {
     there: bool,
-    /// Whether it is of an age to know cooperative matrices.
+    /// Whether this version supports cooperative matrices.
     knows_matrices: bool,
 }
 
 impl SpirvVal {
-    /// Looks for it. CI must have it; elsewhere its absence is said.
+    /// Finds `spirv-val`. It is required on CI; elsewhere its absence is printed.
     pub(crate) fn find() -> Self {
         let found = Command::new("spirv-val").arg("--version").stdout(Stdio::null()).status().is_ok();
         if !found {
@@ -56,12 +56,12 @@ impl SpirvVal {
     }
 }
 
-/// Whether a module has cooperative matrices, which naga writes as SPIR-V and MSL alone.
+/// Whether a module has cooperative matrices, which naga translates to SPIR-V and MSL only.
 pub(crate) fn uses_matrices(module: &Module) -> bool {
     module.types.iter().any(|(_, ty)| matches!(ty.inner, TypeInner::CooperativeMatrix { .. }))
 }
 
-/// A small one with a cooperative matrix.
+/// Minimal SPIR-V module with a cooperative matrix.
 fn matrix_module() -> Vec<u32> {
     let wgsl = "enable f16;\nenable wgpu_cooperative_matrix;
         var<workgroup> a: array<f32, 64>;
@@ -71,9 +71,9 @@ fn matrix_module() -> Vec<u32> {
     back::spv::write_vec(&module, &info, &options, None).expect("it translates")
 }
 
-/// All three must succeed.
+/// Translates a module to all three languages; each must succeed.
 pub(crate) fn translate(module: &Module, info: &ModuleInfo, spirv_val: &SpirvVal) -> Result<(), String> {
-    // What Vulkan 1.1 has, and subgroups need.
+    // SPIR-V 1.3, that of Vulkan 1.1, is the first version with subgroup operations.
     let options = back::spv::Options { lang_version: (1, 3), ..Default::default() };
     let spirv =
         back::spv::write_vec(module, info, &options, None).map_err(|error| format!("to SPIR-V: {error}"))?;
@@ -87,7 +87,7 @@ pub(crate) fn translate(module: &Module, info: &ModuleInfo, spirv_val: &SpirvVal
         .map_err(|error| format!("to MSL: {error}"))?;
 
     if uses_matrices(module) {
-        // Its writer has no such thing; devices on DX12 use the other variants.
+        // naga's HLSL writer lacks cooperative matrices; devices on DX12 use other variants.
         return Ok(());
     }
     let options = back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
@@ -101,7 +101,7 @@ pub(crate) fn translate(module: &Module, info: &ModuleInfo, spirv_val: &SpirvVal
 mod tests {
     use super::*;
 
-    /// The validator is really asked: a module cut short does not pass.
+    /// spirv-val runs: it rejects a truncated module.
     #[test]
     fn spirv_val_objects() {
         let (module, info) =

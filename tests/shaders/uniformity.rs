@@ -1,10 +1,10 @@
-//! No barrier where some invocations of a workgroup may not come by, and nothing handed round where some may be missing.
+//! Uniformity lint: no barrier and no subgroup operation in non-uniform control flow.
 //!
-//! naga lets such a barrier pass, and counts every local variable as different from invocation to invocation. So this is
-//! an analysis of our own, to the same end but finer: a local variable is uniform as long as everything stored to it is
-//! uniform and is stored where control flow is. It is repeated until nothing changes.
+//! naga lets such barriers pass, and treats every local variable as non-uniform. This analysis is finer: a local
+//! variable is uniform as long as every value stored to it is uniform and stored in uniform control flow. It iterates
+//! to a fixed point.
 //!
-//! What a function is given is uniform or not from call to call, so calls are analysed with what they are given.
+//! Arguments of a function may be uniform in one call and not in another; each call is analysed with its arguments.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use naga::{
     Statement, StorageAccess,
 };
 
-/// Says whether a barrier or an operation of a subgroup is out of place.
+/// Fails if a barrier or subgroup operation is in non-uniform control flow.
 pub(crate) fn lint(module: &Module) -> Result<(), String> {
     for entry in &module.entry_points {
         let uniform_arguments = entry
@@ -38,31 +38,31 @@ struct Flow<'m> {
     module: &'m Module,
     function: &'m Function,
     uniform_arguments: Vec<bool>,
-    /// Local variables found to differ between invocations.
+    /// Local variables found non-uniform.
     varying: HashSet<Handle<LocalVariable>>,
-    /// Results of calls that differ between invocations.
+    /// Non-uniform call results.
     varying_calls: HashSet<Handle<Expression>>,
     returns_uniform: bool,
 }
 
-/// What the statements so far have done to control flow.
+/// State of control flow after the statements so far.
 #[derive(Clone, Copy, PartialEq)]
 struct State {
-    /// Every invocation of the workgroup is here.
+    /// Control flow is uniform.
     together: bool,
 }
 
-/// How a block may be left by some invocations only.
+/// Ways in which only some invocations may leave a block.
 #[derive(Default, Clone, Copy)]
 struct Left {
-    /// Out of the loop around it, or on to its next turn.
+    /// By `break` or `continue` of the enclosing loop.
     turn: bool,
-    /// Out of the function.
+    /// By `return`.
     function: bool,
 }
 
 impl<'m> Flow<'m> {
-    /// Returns whether the result is uniform.
+    /// Analyses a function; returns whether its result is uniform.
     fn analyse(
         module: &'m Module,
         function: &'m Function,
@@ -77,7 +77,8 @@ impl<'m> Flow<'m> {
             varying_calls: HashSet::new(),
             returns_uniform: true,
         };
-        // Until nothing new is found to vary. Barriers are judged in the last turn, when all is known.
+        // Iterates to a fixed point. Barriers are judged in the last iteration, when all non-uniform variables are
+        // known.
         loop {
             let known = (flow.varying.len(), flow.varying_calls.len());
             let verdict = flow.block(&function.body, &mut State { together });
@@ -93,7 +94,7 @@ impl<'m> Flow<'m> {
             let here = self.statement(statement, state)?;
             left.turn |= here.turn;
             left.function |= here.function;
-            // Those that left are missing from here on.
+            // After a partial exit, control flow is non-uniform.
             if here.turn || here.function {
                 state.together = false;
             }
@@ -123,7 +124,7 @@ impl<'m> Flow<'m> {
                 let inside = state.together && self.uniform(*condition);
                 for branch in [accept, reject] {
                     let branch_left = self.block(branch, &mut State { together: inside })?;
-                    // Leaving under a uniform condition, all leave together.
+                    // An exit under a uniform condition is taken by all invocations.
                     left.turn |= branch_left.turn || (!inside && leaves_turn(branch));
                     left.function |= branch_left.function || (!inside && leaves_function(branch));
                 }
@@ -144,7 +145,7 @@ impl<'m> Flow<'m> {
                     || more_left.turn
                     || break_if.is_some_and(|condition| !self.uniform(condition));
                 if uneven {
-                    // Some take more turns than others: nothing in the loop is done together.
+                    // Iteration counts differ: control flow in the loop is non-uniform.
                     self.block(body, &mut State { together: false })?;
                     self.block(continuing, &mut State { together: false })?;
                 }
@@ -158,7 +159,7 @@ impl<'m> Flow<'m> {
             Statement::Call { function, arguments, result } => {
                 let given: Vec<bool> = arguments.iter().map(|&argument| self.uniform(argument)).collect();
                 for &argument in arguments {
-                    // What is done through a pointer is not followed.
+                    // Stores through pointers are not tracked, so their target counts as non-uniform.
                     self.mark(argument);
                 }
                 let callee = &self.module.functions[*function];
@@ -178,7 +179,7 @@ impl<'m> Flow<'m> {
         Ok(left)
     }
 
-    /// Whether cooperative matrices are loaded or multiplied.
+    /// Whether the expressions load or multiply cooperative matrices.
     fn has_matrix(&self, range: &naga::Range<Expression>) -> bool {
         range.clone().any(|expression| {
             matches!(
@@ -188,7 +189,7 @@ impl<'m> Flow<'m> {
         })
     }
 
-    /// Notes that the variable behind a pointer varies, if it is a local one.
+    /// Marks the local variable behind a pointer as non-uniform.
     fn mark(&mut self, pointer: Handle<Expression>) {
         match self.function.expressions[pointer] {
             Expression::LocalVariable(local) => {
@@ -199,7 +200,7 @@ impl<'m> Flow<'m> {
         }
     }
 
-    /// Whether a pointer points to the same place for all.
+    /// Whether a pointer's address is uniform.
     fn uniform_place(&self, pointer: Handle<Expression>) -> bool {
         match self.function.expressions[pointer] {
             Expression::Access { base, index } => self.uniform_place(base) && self.uniform(index),
@@ -208,7 +209,7 @@ impl<'m> Flow<'m> {
         }
     }
 
-    /// Whether an expression is the same for all invocations of a workgroup.
+    /// Whether an expression is uniform over the workgroup.
     fn uniform(&self, expression: Handle<Expression>) -> bool {
         use Expression as E;
         match self.function.expressions[expression] {
@@ -239,7 +240,7 @@ impl<'m> Flow<'m> {
         }
     }
 
-    /// Whether what a pointer points to is the same for all.
+    /// Whether a load through a pointer is uniform.
     fn uniform_load(&self, pointer: Handle<Expression>) -> bool {
         match self.function.expressions[pointer] {
             Expression::Access { base, index } => self.uniform_load(base) && self.uniform(index),
@@ -279,7 +280,8 @@ fn leaves_function(block: &Block) -> bool {
 mod tests {
     use crate::lint::validate;
 
-    /// A shader whose body may use `l` (differs), `w` (does not), `n` (a uniform) and `t` (read-only storage).
+    /// Lints a shader whose body may use `l` (non-uniform), `w` (uniform), `n` (a uniform buffer) and `t` (read-only
+    /// storage).
     fn verdict(items: &str, body: &str) -> Result<(), String> {
         let wgsl = format!(
             "@group(0) @binding(0) var<uniform> n: vec4<u32>;

@@ -90,7 +90,7 @@ pub(crate) fn settings(
         data: data.to_owned(),
         first_rows: [None; 2],
         model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
-        method: MethodConfig::new(Kind::Static, 0.5),
+        method: MethodConfig::new(Kind::Static),
         precision,
         length: Length::Steps(steps),
         batch: 16,

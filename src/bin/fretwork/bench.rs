@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use fretwork::bench::{Bench, Report, Sizes, Subject};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::{Half, Precision};
+use fretwork::report::bench as page;
 
 use crate::options::{BenchOptions, Float, What};
 use crate::output::line;
@@ -18,8 +19,8 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     if !options.json {
         line(format!("{report}\n"))?;
     }
-    // Now, so that a file that cannot be written is no surprise at the end.
-    let draw = |report: &Report| options.html.as_ref().map_or(Ok(()), |path| report.write_html(path));
+    // An empty page is written first, so that an unwritable path fails before anything is timed.
+    let draw = |report: &Report| options.html.as_ref().map_or(Ok(()), |path| page::write(report, path));
     draw(&report)?;
     for subject in subjects(options.what) {
         let findings = bench.run(subject)?;
@@ -35,7 +36,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the options say, and what suits the device where they say nothing.
+/// Sizes from the options, with defaults that suit the device.
 fn sizes(gpu: &Gpu, options: &BenchOptions) -> Result<Sizes> {
     let mut sizes = Sizes::of(gpu);
     if let Float::F16 = options.dtype {
@@ -49,13 +50,13 @@ fn sizes(gpu: &Gpu, options: &BenchOptions) -> Result<Sizes> {
         sizes.hidden.clone_from(hidden);
     }
     if let Some(batch) = options.batch {
-        ensure!(batch > 0, "batch: 0 rows are no batch");
+        ensure!(batch > 0, "batch: 0 rows; give at least 1");
         sizes.batch = batch;
     }
     Ok(sizes)
 }
 
-/// Refuses options that have no effect on what is timed.
+/// Refuses options without effect on the subject.
 fn refuse_idle(options: &BenchOptions) -> Result<()> {
     let network = [What::Step, What::Update];
     for (option, given, timed) in [
@@ -66,7 +67,7 @@ fn refuse_idle(options: &BenchOptions) -> Result<()> {
     ] {
         let idle = given && options.what != What::All && !timed.contains(&options.what);
         let timed: Vec<_> = timed.iter().map(|what| format!("{what:?}").to_lowercase()).collect();
-        ensure!(!idle, "{option} has no effect: it is for {} alone; leave it out", timed.join(", "));
+        ensure!(!idle, "{option} has no effect: it applies to {} alone; leave it out", timed.join(", "));
     }
     Ok(())
 }

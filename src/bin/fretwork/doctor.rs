@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     if options.json {
         line(json!({ "event": "tuning", "file": tuner.path(), "choices": choices }))?;
     } else {
-        line(format!("{choices} choices of kernels are kept in {kept}"))?;
+        line(format!("{choices} tuned kernel choices are kept in {kept}"))?;
     }
     let mut all = check::table();
     let quick = options.quick || (!options.all && gpu.is_software());
@@ -56,11 +56,11 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     let (table, rest): (Vec<&Check>, Vec<&Check>) = all.iter().partition(is_chosen);
     if let (Some(text), true, false) = (&options.only, table.is_empty(), rest.is_empty()) {
         bail!(
-            "a run uses no kernel whose name contains {text:?} unless it is told to; check them with --all"
+            "a run with default options uses no kernel whose name contains {text:?}; check them with --all"
         );
     }
     if !options.json {
-        let what = if quick { "what a run uses" } else { "every kernel" };
+        let what = if quick { "the kernels of a default run" } else { "every kernel" };
         let time = check::compile_time(&gpu, table.iter().copied()).map_or(String::new(), first_time);
         line(format!(
             "checking {what} on {} ({}): {} checks{time}",
@@ -77,34 +77,41 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     bar.enable_steady_tick(Duration::from_millis(200));
 
     let wrong = AtomicUsize::new(0);
-    check::share_out(&check::by_kernel(table.iter().copied()), gpu.compilers(), open, |gpu, checks| {
-        for check in checks {
-            bar.set_message(check.name.clone());
-            // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
-            let verdict = match check.run(gpu) {
-                Ok(verdict) => verdict,
-                Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
-                Err(error) => Verdict::Wrong(error.to_string()),
-            };
-            bar.inc(1);
-            let name = &check.name;
-            match verdict {
-                Verdict::Right(share) if options.json => {
-                    line(json!({ "event": "check", "kernel": name, "right": true, "error_share": share }))?;
-                }
-                Verdict::Right(_) => {}
-                Verdict::Wrong(why) => {
-                    wrong.fetch_add(1, Ordering::Relaxed);
-                    if options.json {
-                        line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
-                    } else {
-                        bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
+    check::parallel_for_each(
+        &check::by_kernel(table.iter().copied()),
+        gpu.compilers(),
+        open,
+        |gpu, checks| {
+            for check in checks {
+                bar.set_message(check.name.clone());
+                // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
+                let verdict = match check.run(gpu) {
+                    Ok(verdict) => verdict,
+                    Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
+                    Err(error) => Verdict::Wrong(error.to_string()),
+                };
+                bar.inc(1);
+                let name = &check.name;
+                match verdict {
+                    Verdict::Right(share) if options.json => {
+                        line(
+                            json!({ "event": "check", "kernel": name, "right": true, "error_share": share }),
+                        )?;
+                    }
+                    Verdict::Right(_) => {}
+                    Verdict::Wrong(why) => {
+                        wrong.fetch_add(1, Ordering::Relaxed);
+                        if options.json {
+                            line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
+                        } else {
+                            bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
+                        }
                     }
                 }
             }
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     let wrong = wrong.into_inner();
     bar.finish_and_clear();
     if options.json {
@@ -114,14 +121,14 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         }))?;
     } else {
         if left_out > 0 {
-            line(format!("{left_out} checks are of kernels that this adapter cannot run and does not use"))?;
+            line(format!("{left_out} checks are left out: this adapter cannot run their kernels"))?;
         }
         let rest = match rest.len() {
             0 => String::new(),
             count => {
                 let time = check::compile_time(&gpu, rest.iter().copied()).map_or(String::new(), first_time);
                 format!(
-                    "; {count} of other types, blocks and variants are left out, which --all checks{time}"
+                    "; {count} checks of other types, block sides and variants are left out; run them with --all{time}"
                 )
             }
         };
@@ -134,7 +141,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// An estimate in words, of a compilation that the driver may have done before.
+/// Estimated compilation time in words; the driver may have the kernels cached.
 fn first_time(estimate: Duration) -> String {
     match estimate.as_secs() {
         seconds @ ..90 => format!(" (about {} s, if none has been compiled before)", seconds.max(1)),

@@ -1,14 +1,14 @@
-//! Options without effect are refused: who gives one expects something of it.
+//! Refusal of options that have no effect, since a user who gives one expects an effect.
 
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use fretwork::methods::Kind;
+use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
 use crate::options::{Float, Model, Train};
 
-/// Options that have an effect only where something holds.
+/// Options that have an effect only under a condition.
 struct Rule {
     options: &'static [&'static str],
     needs: &'static str,
@@ -44,10 +44,10 @@ const ALWAYS: &[&str] = &[
     "json",
 ];
 
-/// Options that have an effect on a run that is resumed.
+/// Options that have an effect on a resumed run.
 const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter", "no_tune", "json"];
 
-/// An option may stand in several rules. The first that does not hold is named.
+/// Rules of all conditional options. An option may have several rules; the first that does not hold is named.
 const RULES: &[Rule] = &[
     Rule {
         options: &["context", "width", "heads", "depth"],
@@ -101,18 +101,18 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["update_every", "update_from", "update_until"],
         needs: "a --method that updates topologies in training",
-        holds: |train| train.kind().has_updates(),
+        holds: |train| MethodConfig::new(train.kind()).shared().updates.is_some(),
     },
     Rule {
         options: &["update_fraction"],
         needs: "a --method that exchanges blocks",
-        holds: |train| train.kind().exchanges(),
+        holds: |train| exchanges(train.kind()),
     },
     Rule {
         options: &["update_decay"],
         needs: "a --method whose share of exchanged blocks may fall",
         holds: |train| {
-            train.kind().exchanges() && !matches!(train.kind(), Kind::SetPublished | Kind::Importance)
+            exchanges(train.kind()) && !matches!(train.kind(), Kind::SetPublished | Kind::Importance)
         },
     },
     Rule {
@@ -128,12 +128,12 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["score_rows"],
         needs: "a --method that scores growth by gradients or activations",
-        holds: |train| train.kind().scores_rows(),
+        holds: |train| MethodConfig::new(train.kind()).shared().score_rows.is_some(),
     },
     Rule {
         options: &["scope"],
         needs: "a --method in which blocks of all layers may compete",
-        holds: |train| train.kind().has_scope(),
+        holds: |train| MethodConfig::new(train.kind()).shared().scope.is_some(),
     },
     Rule {
         options: &["prune_outgoing"],
@@ -142,11 +142,16 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// The options of `train` that stand on the command line.
+/// Whether updates of the method exchange a share of the blocks.
+fn exchanges(kind: Kind) -> bool {
+    kind != Kind::Magnitude && MethodConfig::new(kind).shared().updates.is_some()
+}
+
+/// Options of `train` that are given on the command line.
 pub(crate) struct Given(Vec<&'static str>);
 
 impl Given {
-    /// Those among the arguments of the program.
+    /// Options of `train` among the arguments of the program.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
         let Some(train) = matches.subcommand_matches("train") else { return Self(Vec::new()) };
         let known = RULES.iter().flat_map(|rule| rule.options).chain(ALWAYS).copied();
@@ -171,7 +176,7 @@ pub(crate) fn refuse_idle(train: &Train, given: &Given) -> Result<()> {
     }
 }
 
-/// Refuses options that have no effect on a run that is resumed.
+/// Refuses options that have no effect on a resumed run.
 pub(crate) fn refuse_settled(given: &Given) -> Result<()> {
     match given.0.iter().find(|option| !RESUMED.contains(option)) {
         Some(option) => {
@@ -202,7 +207,7 @@ mod tests {
         refuse(&train, &given).err().map(|error| error.to_string())
     }
 
-    /// An option that is added is a decision: in which runs does it have an effect?
+    /// Each option of `train` has a rule, or is listed as always effective.
     #[test]
     fn every_option_is_known_here() {
         let command = Options::command();

@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use effect::Given;
 use options::{Command, Options};
 
-/// What a run that was interrupted exits with, as shells do for an interrupt.
+/// Exit code of an interrupted run, the shells' code for an interrupt.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {

@@ -23,13 +23,13 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Train a block-sparse network.
     Train(Box<Train>),
-    /// Show a run as one HTML page: settings, curves, and how patterns changed.
+    /// Write an HTML page of a run: settings, learning curves, and patterns over time.
     Report(Report),
-    /// Let a language model go on with a text.
+    /// Generate text with a language model.
     Sample(Sample),
-    /// List adapters, and check every kernel on one of them.
+    /// List adapters, and check the kernels on one of them.
     Doctor(Doctor),
-    /// Check kernels and time them against their rivals and against what the device can do at most, in one run.
+    /// Check kernels and time them in interleaved rounds with their baselines and the device's ceilings.
     Bench(BenchOptions),
 }
 
@@ -54,13 +54,13 @@ pub(crate) struct Train {
 }
 
 impl Train {
-    /// The kind of network: the one that is asked for, or the one that suits the data.
+    /// Kind of network: as given, or by the kind of data.
     pub(crate) fn model(&self) -> Model {
         let text = matches!(self.data.data, Source::Text(_));
         self.network.model.unwrap_or(if text { Model::Lm } else { Model::Mlp })
     }
 
-    /// The method.
+    /// Method by which topologies evolve.
     pub(crate) fn kind(&self) -> Kind {
         self.topologies.method
     }
@@ -72,10 +72,10 @@ pub(crate) struct Data {
     /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE | text:FILE
     #[arg(long, default_value = "digits")]
     pub(crate) data: Source,
-    /// Train on so many rows, the first.
+    /// Train on the first N rows.
     #[arg(long, value_name = "N")]
     pub(crate) rows: Option<usize>,
-    /// Test on so many rows, the first.
+    /// Test on the first N rows.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
 }
@@ -83,32 +83,32 @@ pub(crate) struct Data {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// mlp | lm | moe-lm; by default a language model for a text, and a multi-layer perceptron for what else there is.
+    /// mlp | lm | moe-lm; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
     #[arg(long)]
     pub(crate) model: Option<Model>,
-    /// Widths of the hidden layers, multiples of the block, by default 512,512; of a language model the hidden units of a
-    /// feed-forward network, by default four times its width, or of an expert, by default twice its width.
+    /// Widths of the hidden layers, multiples of the block, by default 512,512. For language models: hidden units of each
+    /// feed-forward network, by default four times the width, or of each expert, by default twice the width.
     #[arg(long, value_delimiter = ',')]
     pub(crate) hidden: Option<Vec<usize>>,
     /// Store every layer densely.
     #[arg(long)]
     pub(crate) dense: bool,
-    /// The share of blocks that are absent, in [0, 1).
+    /// Share of absent blocks, in [0, 1).
     #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
-    /// The side of a block: 8, 16, 32, 64 or 128. Input features are padded with zeros to a multiple of it.
+    /// Block side: 8, 16, 32, 64 or 128. Input features are padded with zeros to a multiple of the side.
     #[arg(long, default_value_t = 16)]
     pub(crate) block: usize,
-    /// How present blocks are shared out among layers: uniform | er | erk
+    /// Distribution of the present blocks over the layers: uniform | er | erk
     #[arg(long, default_value = "erk")]
     pub(crate) init: Density,
     /// relu | gelu | silu | all-relu:SLOPE
     #[arg(long, default_value = "relu")]
     pub(crate) activation: Activation,
-    /// The share of hidden activations that is dropped in training.
+    /// Share of hidden activations that are dropped in training.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) dropout: f32,
-    /// Where patterns, weights, order and dropout come from.
+    /// Seed of patterns, weights, row order and dropout.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }
@@ -116,14 +116,14 @@ pub(crate) struct Network {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct Storage {
-    /// What activations and the operands of products are stored as; weights and the optimizer's state are f32 in any case,
-    /// and so is what stands between the products of a language model.
+    /// Type of stored activations and of the operands of products. Weights and optimizer state are always f32, and so are the
+    /// values between the products of a language model.
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
-    /// f16: weights are rounded up or down by chance, rather than to the nearest.
+    /// f16: round weights stochastically rather than to the nearest.
     #[arg(long)]
     pub(crate) stochastic_rounding: bool,
-    /// f16: what gradients are multiplied by at first, a power of two.
+    /// f16: initial loss scale, a power of two.
     #[arg(long, default_value_t = 65536.0, allow_negative_numbers = true, value_name = "SCALE")]
     pub(crate) loss_scale: f32,
 }
@@ -131,29 +131,28 @@ pub(crate) struct Storage {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Steps {
-    /// Times through the training rows, those of a resumed run included; by default 20 for the digits, 10 for a text, 5 for
-    /// others.
+    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, 5 for other data.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
-    /// Steps, instead of epochs.
+    /// Steps of the whole run, instead of epochs.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
-    /// Rows of a step, by default 128; windows of a text, by default 16. No more than there are to train on.
+    /// Batch size: rows, by default 128, or windows of a text, by default 16; at most the number of training rows.
     #[arg(long)]
     pub(crate) batch: Option<usize>,
-    /// End an epoch after so many steps, though it has not seen every row; of a text, by default, after 100.
+    /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
     #[arg(long, value_name = "STEPS")]
     pub(crate) epoch_steps: Option<u64>,
     /// sgd (with Nesterov momentum) | adamw
     #[arg(long, default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,
-    /// The full learning rate; by default 0.004 for adamw, 0.1 for sgd.
+    /// Peak learning rate; by default 0.004 for adamw, 0.1 for sgd.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
     /// constant | cosine | one-cycle
     #[arg(long, default_value = "one-cycle")]
     pub(crate) schedule: Schedule,
-    /// SGD's momentum, AdamW's first beta.
+    /// Momentum of SGD, or beta1 of AdamW.
     #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) momentum: f32,
     /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
@@ -164,39 +163,38 @@ pub(crate) struct Steps {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Topologies")]
 pub(crate) struct Topologies {
-    /// How topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
+    /// Method by which topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
     /// sup-tickets | gap | scl | magnitude | early-crop | snip | synflow | sbp-sr
     #[arg(long, default_value = "static")]
     pub(crate) method: Kind,
-    /// Steps from one update of the topologies to the next, or epoch; by default as the method was published.
+    /// Interval between topology updates, in steps or `epoch`; by default as the method was published.
     #[arg(long, value_name = "STEPS|epoch")]
     pub(crate) update_every: Option<Every>,
-    /// The share of the run before the first update.
+    /// Share of the run before the first update.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) update_from: Option<f64>,
-    /// The share of the run after which there is no update.
+    /// Share of the run after which updates stop.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) update_until: Option<f64>,
-    /// The share of a layer's blocks that the first update exchanges.
+    /// Share of a layer's blocks that the first update exchanges.
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub(crate) update_fraction: Option<f64>,
-    /// How that share falls: constant | linear | cosine | exponential
+    /// Decay of the exchanged share: constant | linear | cosine | exponential
     #[arg(long, value_name = "DECAY")]
     pub(crate) update_decay: Option<Decay>,
-    /// Top-KAST: the sparsity of what is stored and receives gradients; by default twice as many blocks as are present.
+    /// Top-KAST: sparsity of the stored blocks, which receive gradients; by default twice as many as are active.
     #[arg(long, value_name = "SPARSITY", allow_negative_numbers = true)]
     pub(crate) backward_sparsity: Option<f64>,
-    /// Top-KAST's decay of present blocks; SCL's cost of a connection.
+    /// Top-KAST: decay of active blocks. SCL: cost of a connection.
     #[arg(long, allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
-    /// How many rows of a batch growth is scored by, where gradients or activations decide; by default a sixteenth, or what
-    /// fits a binding.
+    /// Rows of a batch that score growth by gradients or activations; by default a sixteenth, limited by a binding.
     #[arg(long, value_name = "N")]
     pub(crate) score_rows: Option<usize>,
-    /// Methods that prune: whose blocks compete, global | layer. The first may empty a layer, which is refused.
+    /// Pruning methods: blocks compete across the network or within a layer: global | layer. A layer left empty is refused.
     #[arg(long, default_value = "global")]
     pub(crate) scope: Scope,
-    /// Neuron-importance pruning: outgoing weights are lost too.
+    /// Neuron-importance pruning: also prune outgoing weights.
     #[arg(long)]
     pub(crate) prune_outgoing: bool,
 }
@@ -204,36 +202,35 @@ pub(crate) struct Topologies {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Run")]
 pub(crate) struct Run {
-    /// The run folder: checkpoint and log. Without it nothing is kept.
+    /// Run folder for checkpoint and log. Without one, nothing is kept.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in this folder. Its own settings hold; --epochs or --steps make it longer, and other options that
-    /// determine a run are refused.
+    /// Resume the run in this folder with its own settings. --epochs and --steps extend the run; other options that determine a
+    /// run are refused.
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     pub(crate) resume: Option<PathBuf>,
-    /// Stop after so many steps of this process, as if interrupted; --resume goes on.
+    /// Stop this process after so many steps, as if interrupted; --resume continues the run.
     #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) stop_after: Option<u64>,
-    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
-    /// Measure no kernels, and use none of the choices on disk; FRETWORK_TUNE=off does the same. Results are the same either
-    /// way.
+    /// Measure no kernels and use none of the choices on disk, as does FRETWORK_TUNE=off. Results are bit-identical either way.
     #[arg(long)]
     pub(crate) no_tune: bool,
-    /// One JSON object a line instead of a progress bar.
+    /// Print one JSON object a line instead of a progress bar.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// How floats are stored.
+/// Type of stored floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Float {
     F32,
     F16,
 }
 
-/// What kind of network.
+/// Kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Model {
     Mlp,
@@ -244,16 +241,16 @@ pub(crate) enum Model {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Language models")]
 pub(crate) struct Lm {
-    /// Characters that the model sees at a time.
+    /// Context length in characters.
     #[arg(long, default_value_t = 64)]
     pub(crate) context: usize,
-    /// The width of the residual stream, a multiple of the block.
+    /// Width of the residual stream, a multiple of the block.
     #[arg(long, default_value_t = 128)]
     pub(crate) width: usize,
-    /// Heads of attention.
+    /// Attention heads.
     #[arg(long, default_value_t = 4)]
     pub(crate) heads: usize,
-    /// Blocks of attention and feed-forward network.
+    /// Transformer blocks, each attention and a feed-forward network.
     #[arg(long, default_value_t = 2)]
     pub(crate) depth: usize,
 }
@@ -261,45 +258,46 @@ pub(crate) struct Lm {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Mixtures of experts")]
 pub(crate) struct Moe {
-    /// Experts: so many of the hidden units that --hidden says, or the hidden units of each, such as 64,64,128.
+    /// Number of experts with the hidden units of --hidden, or the hidden units of each, such as 64,64,128.
     #[arg(long, value_delimiter = ',', default_value = "8")]
     pub(crate) experts: Vec<usize>,
     /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
-    /// gshard | gshard:random | hash:K | expert-choice:FACTOR; by default softmax-top:2:renormalised, and softmax-top:1 of a
-    /// single expert
+    /// gshard | gshard:random | hash:K | expert-choice:FACTOR; by default softmax-top:2:renormalised, and softmax-top:1 for
+    /// a single expert
     #[arg(long)]
     pub(crate) gate: Option<Gate>,
-    /// Balance by GShard's and Switch's auxiliary loss, with this coefficient.
+    /// Coefficient of the auxiliary balance loss of GShard and Switch.
     #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
     pub(crate) aux: f32,
-    /// Balance by the importance of experts, with this coefficient.
+    /// Coefficient of the importance loss.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) importance: f32,
-    /// Balance by the load of experts, for noisy gates, with this coefficient.
+    /// Coefficient of the load loss, for noisy gates.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) load: f32,
-    /// Keep the router's logits small, with this coefficient.
+    /// Coefficient of the z-loss, which keeps router logits small.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) z_loss: f32,
-    /// Balance without a loss: how far a step moves each expert's bias.
+    /// Balance without a loss: change of each expert's bias in a step.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) bias_rate: f32,
-    /// How many times its share in balance of a window's tokens an expert takes in training, rounded up; 0 for no limit.
+    /// Capacity factor: most tokens of a window that an expert processes in training, as a multiple of an equal share, rounded
+    /// up; 0 for no limit.
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) capacity: f32,
-    /// Which tokens are dropped beyond the capacity: position (the last) | probability (those of the least weight)
+    /// Tokens dropped past the capacity: position (the last) | probability (those of least weight)
     #[arg(long, default_value = "position")]
     pub(crate) overflow: Overflow,
-    /// Experts whose hidden units are gated (GLU).
+    /// Gate the hidden units of experts (GLU).
     #[arg(long)]
     pub(crate) gated: bool,
-    /// Hidden units of an expert that every token goes to.
+    /// Hidden units of a shared expert that processes every token; 0 for none.
     #[arg(long, value_name = "UNITS", default_value_t = 0)]
     pub(crate) shared: usize,
 }
 
 impl Moe {
-    /// The gate that was given, or one that fits: a single expert leaves no second choice.
+    /// Gate as given, or the default: top-2, and top-1 for a single expert.
     pub(crate) fn gate(&self) -> Gate {
         let (k, weights) = match self.experts[..] {
             [1] => (1, Weights::Probs),
@@ -311,99 +309,99 @@ impl Moe {
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// The run folder.
+    /// Run folder.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Where the page goes; by default report.html in the run folder.
+    /// File to write; by default report.html in the run folder.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Sample {
-    /// The run folder of a language model.
+    /// Run folder of a language model.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// What the text begins with.
+    /// Beginning of the text.
     #[arg(long, default_value = "\n")]
     pub(crate) prompt: String,
-    /// Characters to add.
+    /// Characters to generate.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(crate) length: usize,
-    /// Below 1 likely characters become likelier, above 1 less so.
+    /// Softmax temperature: below 1 likely characters become likelier, above 1 less likely.
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
-    /// Where the draws come from.
+    /// Seed of the draws.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The adapter to check: its index in the list of `doctor --adapters`, or its name or a part of it.
+    /// Adapter to check: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
-    /// Check what a run uses where it is told nothing else; the default on drivers of a CPU, which compile for minutes.
+    /// Check only the kernels of runs with default options; the default on software drivers, which compile for minutes.
     #[arg(long, conflicts_with = "all")]
     pub(crate) quick: bool,
     /// Check every kernel; the default on GPUs.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Of these, check only kernels whose name contains this.
+    /// Check only kernels whose name contains TEXT.
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
-    /// Only list the adapters; fails if there is none.
+    /// List the adapters only; fails if there is none.
     #[arg(long, conflicts_with_all = ["adapter", "only"])]
     pub(crate) adapters: bool,
-    /// One JSON object a line.
+    /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchOptions {
-    /// What to time.
+    /// Subject to time.
     #[arg(value_enum, default_value = "all")]
     pub(crate) what: What,
-    /// The adapter to use: its index in the list of `doctor --adapters`, or its name or a part of it.
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
-    /// What operands are stored in, of products, steps and updates; experts are timed in f32.
+    /// Type of the operands of products, steps and updates; experts are timed in f32.
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
-    /// Rows of the layer whose products are timed, a multiple of 16; by default as many as suit the device.
+    /// Rows of the layer whose products are timed, a multiple of 16; by default a number that suits the device.
     #[arg(long, value_name = "N")]
     pub(crate) rows: Option<usize>,
     /// Hidden layers of the network whose steps are timed, multiples of 16.
     #[arg(long, value_delimiter = ',', value_name = "N,N,..")]
     pub(crate) hidden: Option<Vec<usize>>,
-    /// Rows of its batches.
+    /// Batch size of the network whose steps are timed.
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
-    /// One JSON object of everything that was measured, raw times included, in the place of tables.
+    /// Print one JSON object of all measurements, raw times included, instead of tables.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also draw it: one page, a roofline and speed-ups over density.
+    /// Also write an HTML page with a roofline and speed-ups over density.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
-    /// Dense products against the textbook's kernel.
+    /// Dense products compared with the naive (shared-memory) tile.
     Matmul,
-    /// A layer's three products, block-sparse against dense, over densities and blocks.
+    /// The three products of a layer, block-sparse compared with dense, over densities and block sides.
     Sparse,
-    /// A training step, sparse against dense, and what it costs the host.
+    /// Training step, sparse compared with dense, and its cost on the host.
     Step,
-    /// What it costs to change topologies, and what a changed one costs.
+    /// Topology updates, and the steps between them.
     Update,
-    /// A mixture of experts against dense layers.
+    /// Mixture of experts compared with dense layers.
     Moe,
-    /// All of it.
+    /// All subjects.
     All,
 }
 
@@ -413,7 +411,7 @@ mod tests {
 
     use super::Options;
 
-    /// A heading that a group of options leaves behind would gather those that follow.
+    /// A heading that is not reset would also collect the options of the next group.
     #[test]
     fn every_option_of_train_stands_under_its_heading() {
         let command = Options::command();

@@ -1,4 +1,4 @@
-//! Progress of a run: bars on a terminal, lines elsewhere, or JSON.
+//! Progress of a run: bars on a terminal, lines without one, or JSON.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -12,37 +12,38 @@ use serde_json::json;
 
 use crate::output::line;
 
-/// Shows a run's progress, and stops it where asked to.
+/// Shows the progress of a run, and stops it at a step limit or an interrupt.
 pub(crate) struct Watcher {
     json: bool,
-    /// Whether there is a terminal for bars.
+    /// Whether the standard error is a terminal.
     terminal: bool,
     stop_after: Option<u64>,
     steps: u64,
     interrupted: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
-    /// While kernels are compiled or measured.
+    /// Bar shown while kernels are compiled or measured.
     kernels: Option<ProgressBar>,
-    /// The error of the standard output, if it is gone.
+    /// Result of writing to the standard output, an error once it is closed.
     said: Result<()>,
 }
 
 impl Watcher {
-    /// A watcher that stops the run after so many steps, or when it is interrupted.
+    /// Watcher that stops the run after `stop_after` steps, or once `interrupted` is set.
     pub(crate) fn new(json: bool, stop_after: Option<u64>, interrupted: Arc<AtomicBool>) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self { json, terminal, stop_after, steps: 0, interrupted, bar: None, kernels: None, said: Ok(()) }
     }
 
-    /// Takes down what is shown, at the end.
+    /// Removes the bars at the end of a run.
     ///
     /// # Errors
-    /// The first error of the standard output.
+    /// The error of the standard output.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.end_kernels();
         self.said
     }
 
+    /// Shows an event, and decides whether the run continues.
     pub(crate) fn see(&mut self, event: &Event) -> Flow {
         if !matches!(event, Event::Tuning { .. } | Event::Compiling { .. }) {
             self.end_kernels();
@@ -94,7 +95,7 @@ impl Watcher {
         if stop { Flow::Stop } else { Flow::Continue }
     }
 
-    /// A line that says which kernel is being compiled or measured; without a terminal, that some are.
+    /// Shows the kernel that is compiled or measured; without a terminal, one line for all kernels.
     fn show_kernel(&mut self, doing: &str, done: usize, of: usize, kernel: &str) {
         if self.json {
             return;
@@ -105,7 +106,7 @@ impl Watcher {
             }
             return;
         }
-        // A run is tuned and then compiled: each has a bar of its own.
+        // Tuning and compilation each have a bar of their own.
         if done == 0 {
             self.end_kernels();
         }
@@ -121,7 +122,7 @@ impl Watcher {
     }
 }
 
-/// A line that says what is being waited for, on a terminal, for as long as it takes.
+/// Runs `work` while a terminal shows a spinner with the text `doing`.
 pub(crate) fn while_waiting<T>(json: bool, doing: &'static str, work: impl FnOnce() -> T) -> T {
     let bar = if json { ProgressBar::hidden() } else { ProgressBar::new_spinner().with_message(doing) };
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -138,12 +139,12 @@ fn kernel_bar(doing: &str, of: usize) -> ProgressBar {
     bar
 }
 
-/// A line of at most 80 columns, so that an ordinary terminal shows all of it.
+/// Bar of an epoch, at most 80 columns wide.
 fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("epoch {prefix:>3} {bar:6} {pos:>4}/{len} {rate}  {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            // Nothing is lost where a rate cannot be shown.
+            // A rate that cannot be written is left out of the bar.
             let _ = out.write_str(&pace(state.per_sec(), ""));
         });
     let bar = ProgressBar::new(steps).with_style(style).with_prefix((epoch + 1).to_string());
@@ -151,12 +152,12 @@ fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-/// The end of an epoch's line: 42 columns, where losses are below 10.
+/// Results at the end of an epoch's line, 42 columns wide for losses below 10.
 fn outcome(train: &Evaluation, test: &Evaluation) -> String {
     format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy)
 }
 
-/// Steps a second, under this name; seconds of a step where that is less than one.
+/// Steps per second followed by `steps`, or seconds per step below one step per second.
 fn pace(per_second: f64, steps: &str) -> String {
     let seconds = 1.0 / per_second;
     if per_second >= 1.0 || per_second <= 0.0 {
@@ -166,7 +167,7 @@ fn pace(per_second: f64, steps: &str) -> String {
     }
 }
 
-/// Milliseconds in the unit that suits them.
+/// Duration in ms below a second, and in s from there on.
 pub(crate) fn duration(milliseconds: f64) -> String {
     if milliseconds < 1000.0 {
         format!("{milliseconds:.2} ms")

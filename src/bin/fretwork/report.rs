@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use fretwork::train::{RunFolder, report};
+use fretwork::report::run as page;
+use fretwork::train::RunFolder;
 
 use crate::options::Report;
 use crate::output::line;
 
 pub(crate) fn run(options: &Report) -> Result<ExitCode> {
     let folder = RunFolder::inspect(&options.folder)?;
-    let page = report::write(&folder, options.out.as_deref())?;
-    line(page.display())?;
+    let path = page::write(&folder, options.out.as_deref())?;
+    line(path.display())?;
     Ok(ExitCode::SUCCESS)
 }

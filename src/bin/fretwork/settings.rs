@@ -1,8 +1,8 @@
-//! The settings of a new run, from the options of `train`.
+//! Settings of a new run, from the options of `train`.
 
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
-use fretwork::methods::{MethodConfig, Updates};
+use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
@@ -10,7 +10,10 @@ use fretwork::train::{Length, OptimizerKind, Settings};
 
 use crate::options::{Float, Model, Train};
 
-/// The settings, and what was made of options that ask for more than there is.
+/// Settings of the run, and notices of options that were reduced to the data's size.
+///
+/// # Errors
+/// [`Error::Config`] for too many experts, and those of [`Source::absolute`].
 pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Settings, Vec<String>)> {
     expect_experts(options)?;
     let Train { data: rows, steps, .. } = options;
@@ -47,13 +50,13 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
     Ok((settings, notices))
 }
 
-/// Cuts sizes to what the data has.
+/// Reduces the batch to the rows of the data, and returns a notice of each size beyond the data.
 fn fit(settings: &mut Settings, options: &Train, data: &Dataset) -> Vec<String> {
     let mut notices = Vec::new();
     let rows = data.train.rows();
     if settings.batch > rows {
         notices.push(format!(
-            "a step has {rows} rows, all that there are to train on, instead of the {} of a batch; more would be padding",
+            "a batch has {rows} rows, all the training rows, instead of {}; more would be padding",
             settings.batch
         ));
         settings.batch = rows;
@@ -65,7 +68,8 @@ fn fit(settings: &mut Settings, options: &Train, data: &Dataset) -> Vec<String> 
         ));
     }
     let labels = settings.batch * if settings.model.context() > 0 { settings.model.context() } else { 1 };
-    if let Some(scored) = settings.method.score_rows.filter(|&scored| scored > labels) {
+    let scored = settings.method.shared().score_rows.and_then(|rows| *rows);
+    if let Some(scored) = scored.filter(|&scored| scored > labels) {
         notices.push(format!(
             "growth is scored by all {labels} rows of a batch instead of the {scored} of --score-rows"
         ));
@@ -118,11 +122,11 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
     }
 }
 
-/// Refuses more experts of one width than there may be, before their widths are listed.
+/// Refuses a number of experts beyond the limit, before a list of their widths is allocated.
 fn expect_experts(options: &Train) -> fretwork::Result<()> {
     match options.moe.experts[..] {
         [count] if count > MOST_EXPERTS => {
-            let reason = format!("{count} experts, not 1 to {MOST_EXPERTS}");
+            let reason = format!("{count} experts; must be 1 to {MOST_EXPERTS}");
             Err(Error::Config { option: "experts", reason })
         }
         _ => Ok(()),
@@ -147,23 +151,32 @@ fn experts(options: &Train) -> MoeConfig {
     }
 }
 
+/// Published options of the method, and those given in their place.
 fn method(options: &Train) -> MethodConfig {
     let given = &options.topologies;
-    let published = MethodConfig::new(given.method, options.network.sparsity);
-    let updates = published.updates;
-    MethodConfig {
-        updates: Updates {
-            every: given.update_every.unwrap_or(updates.every),
-            from: given.update_from.unwrap_or(updates.from),
-            until: given.update_until.unwrap_or(updates.until),
-            fraction: given.update_fraction.unwrap_or(updates.fraction),
-            decay: given.update_decay.unwrap_or(updates.decay),
-        },
-        backward_sparsity: given.backward_sparsity.unwrap_or(published.backward_sparsity),
-        penalty: given.penalty.unwrap_or(published.penalty),
-        score_rows: given.score_rows,
-        prune_outgoing: given.prune_outgoing,
-        scope: given.scope,
-        ..published
+    let mut method = MethodConfig::new(given.method);
+    let shared = method.shared();
+    if let Some(updates) = shared.updates {
+        updates.every = given.update_every.unwrap_or(updates.every);
+        updates.from = given.update_from.unwrap_or(updates.from);
+        updates.until = given.update_until.unwrap_or(updates.until);
+        updates.fraction = given.update_fraction.unwrap_or(updates.fraction);
+        updates.decay = given.update_decay.unwrap_or(updates.decay);
     }
+    if let Some(rows) = shared.score_rows {
+        *rows = given.score_rows;
+    }
+    if let Some(scope) = shared.scope {
+        *scope = given.scope;
+    }
+    match &mut method {
+        MethodConfig::TopKast(options) => {
+            options.backward_sparsity = given.backward_sparsity;
+            options.penalty = given.penalty.unwrap_or(options.penalty);
+        }
+        MethodConfig::Scl(options) => options.cost = given.penalty.unwrap_or(options.cost),
+        MethodConfig::Importance(options) => options.outgoing = given.prune_outgoing,
+        _ => {}
+    }
+    method
 }

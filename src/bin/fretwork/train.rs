@@ -20,7 +20,7 @@ use crate::output::line;
 use crate::progress::{Watcher, duration, while_waiting};
 use crate::settings::settings;
 
-/// A run before its first step here.
+/// Run that is ready for its first step in this process.
 struct Begun {
     trainer: Trainer,
     folder: Option<RunFolder>,
@@ -77,7 +77,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     Ok(ExitCode::from(INTERRUPTED))
 }
 
-/// A new run. Everything the host can refuse comes first, before a device is opened. A folder is made once there is a run for it.
+/// Begins a new run. Options and data are validated before a device is opened, and the folder is created last.
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
@@ -93,7 +93,7 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     Ok(Begun { trainer, folder, gpu, tuner, notices })
 }
 
-/// A run that goes on.
+/// Resumes the run in the folder at `path`.
 fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     refuse_settled(given)?;
     let folder = RunFolder::open(path)?;
@@ -104,7 +104,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
-            "the checkpoint is of a version that took no fingerprint of the data: whether {} was changed is not known",
+            "the checkpoint has no fingerprint of the data, so a change of {} since then goes unnoticed",
             settings.data
         ));
     }
@@ -114,7 +114,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
         notices.push(checkpoint.extend(length, rows)?);
     } else if done >= settings.total_steps(rows) {
         notices.push(format!(
-            "the run in {} is finished, after {done} steps; --epochs or --steps with the length of the whole run goes on",
+            "the run in {} is finished, after {done} steps; give --epochs or --steps of the whole run to extend it",
             path.display()
         ));
     }
@@ -125,7 +125,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
-/// The device, and what has been measured on it, unless nothing is to be.
+/// Opens the device, and its tuner unless tuning is off.
 fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
     let tuning = Tuning::from_env()?.filter(|_| !run.no_tune && gpu.forced_variant().is_none());
@@ -138,7 +138,7 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "character" } else { "row" });
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
-    // Nothing was trained in a run that was finished.
+    // A run that was already finished trains no step here.
     let trained = summary.step_ms.is_finite();
     let mut rows = vec![
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
@@ -160,7 +160,7 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
         ("steps", summary.steps.to_string()),
     ]);
     rows.extend(trained.then(|| ("time per step", duration(summary.step_ms))));
-    // To ask a method that does nothing takes less.
+    // Calls of a method that does nothing take less than 0.1 ms in all.
     rows.extend(
         (summary.operating_ms >= 0.1)
             .then(|| ("the method, outside steps", format!("{:.1} ms in all", summary.operating_ms))),

@@ -38,7 +38,7 @@ pub(super) fn of(moe: &Moe, tokens: usize, precision: Precision) -> Result<Buffe
     buffers.extend(tables.map(|words| (Class::Topology, "routing", words as u128, 4)));
 
     let mut add = |label, elements: u128, size| buffers.push((Class::Activations, label, elements, size));
-    let assignments = rows * config.gate.choices(experts) as u128;
+    let assignments = rows * config.gate.assignments(experts) as u128;
     (0..3).for_each(|_| add("assignments", assignments, 4));
     add("a gradient", rows * width, 4);
     let block = moe.block as u128;

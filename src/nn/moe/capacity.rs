@@ -57,7 +57,7 @@ impl Capacity {
         tokens: Option<&Tensor>,
     ) -> Result<&Tensor> {
         if let (Some(by_count), Some(tokens)) = (&self.by_count, tokens) {
-            gate::quota(rec, tokens, by_count, &self.quota)?;
+            gate::capacity(rec, tokens, by_count, &self.quota)?;
         }
         gate::keep(rec, experts, weights, self.overflow, &self.quota, &self.kept)?;
         Ok(&self.kept)

@@ -75,7 +75,7 @@ impl MoeConfig {
         let experts = self.experts.len();
         let share = match self.gate {
             Gate::ExpertChoice { .. } => self.gate.capacity(tokens, experts) as f64,
-            gate => tokens as f64 * gate.chosen(experts) as f64 / experts as f64,
+            gate => tokens as f64 * gate.top_k(experts) as f64 / experts as f64,
         };
         // 1.1 in single precision is a little more than 1.1, which must not be a token more.
         let exact = 1.0 - f64::from(f32::EPSILON) / 2.0;
@@ -92,7 +92,13 @@ impl MoeConfig {
         // Where experts choose, no more choices are made than they have room for together.
         let most =
             matches!(self.gate, Gate::ExpertChoice { .. }).then(|| count * self.gate.capacity(tokens, count));
-        RoutingShape { tokens, choices: self.gate.choices(count), block, widths: self.experts.clone(), most }
+        RoutingShape {
+            tokens,
+            choices: self.gate.assignments(count),
+            block,
+            widths: self.experts.clone(),
+            most,
+        }
     }
 
     /// Whether a token's experts depend on nothing but tokens before it in its own sequence, and itself: in training, or outside

@@ -76,7 +76,9 @@ impl MoeNode {
     }
 
     fn bound(&self) -> Result<&Bound> {
-        self.bound.as_ref().ok_or_else(|| Error::argument(&self.name, "node", "bound to a device", "not bound"))
+        self.bound
+            .as_ref()
+            .ok_or_else(|| Error::argument(&self.name, "node", "bound to a device", "not bound"))
     }
 
     /// The gate of a pass: that of training where there is a step.
@@ -125,11 +127,12 @@ impl Node for MoeNode {
     fn bind(&mut self, gpu: &Gpu) -> Result<()> {
         let (config, tokens, width) = (&self.moe.config, self.tokens, self.moe.width);
         let count = config.experts.len();
-        let choices = config.gate.choices(count);
+        let choices = config.gate.assignments(count);
         let sizes = [tokens / self.moe.sequence, self.moe.sequence];
         let routing = Routing::new(gpu, config.routing(tokens, self.moe.block))?;
         let router = self.parts.logits.map(|_| Router::new(gpu, config, tokens, self.precision));
-        let shared = self.parts.shared.map(|params| Shared::new(gpu, &self.moe, params, tokens, self.precision));
+        let shared =
+            self.parts.shared.map(|params| Shared::new(gpu, &self.moe, params, tokens, self.precision));
         self.bound = Some(Bound {
             router: router.transpose()?,
             experts: Experts::new(gpu, &self.moe, &routing, self.precision, self.parts)?,

@@ -21,15 +21,16 @@ pub(super) fn declare(
     x: Value,
     precision: Precision,
 ) -> Result<SharedParams> {
-    let mut layer = |name: &str, sides: [usize; 2], variance, [rows, columns]: [Side; 2]| -> Result<[usize; 2]> {
-        let weight = ParamSpec::matrix(&format!("shared.{name}.weight"), sides, variance)
-            .sparse(moe.sparse)
-            .units(rows, columns)
-            .precision(precision)
-            .biased();
-        let bias = ParamSpec::new(&format!("shared.{name}.bias"), &sides[..1], Init::Constant(0.0));
-        Ok([declare(weight)?, declare(bias)?])
-    };
+    let mut layer =
+        |name: &str, sides: [usize; 2], variance, [rows, columns]: [Side; 2]| -> Result<[usize; 2]> {
+            let weight = ParamSpec::matrix(&format!("shared.{name}.weight"), sides, variance)
+                .sparse(moe.sparse)
+                .units(rows, columns)
+                .precision(precision)
+                .biased();
+            let bias = ParamSpec::new(&format!("shared.{name}.bias"), &sides[..1], Init::Constant(0.0));
+            Ok([declare(weight)?, declare(bias)?])
+        };
     Ok(SharedParams {
         up: layer("up", [hidden, width], 2.0, [Side::Hidden(1), Side::Of(x)])?,
         down: layer("down", [width, hidden], moe.variance, [Side::Output, Side::Hidden(1)])?,
@@ -66,7 +67,13 @@ impl Shared {
     }
 
     /// Records `out = down(activation(up(x)))`, in f32.
-    pub(super) fn forward(&self, rec: &mut Recorder<'_>, pass: &Forward<'_>, x: &Tensor, out: &Tensor) -> Result<()> {
+    pub(super) fn forward(
+        &self,
+        rec: &mut Recorder<'_>,
+        pass: &Forward<'_>,
+        x: &Tensor,
+        out: &Tensor,
+    ) -> Result<()> {
         let SharedParams { up, down } = self.params;
         let epilogue = Epilogue::Forward {
             bias: pass.param(up[1]).values(),

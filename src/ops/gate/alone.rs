@@ -1,15 +1,16 @@
-//! Parts of gating that need no logits: hashes, counts, and a bias that balances.
+//! Gate operations without logits: hash routing, assignment counts, and loss-free balancing.
 
 use super::{Gate, MOST_EXPERTS, floats, words};
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::ops::elementwise;
 use crate::{Error, Result, random};
 
-/// Records the choices of a [`Gate::Hash`] among `count` experts: `experts[tokens, k]` and `weights[tokens, k]` by the identities
-/// `ids` (`u32[tokens]`) and the key alone. `valid` is as for other gates.
+/// Records hash routing, [`Gate::Hash`], among `count` experts: `experts[tokens, k]` and `weights[tokens, k]` from
+/// the token ids `ids` (`u32[tokens]`) and the key alone. `valid` marks padding, like
+/// [`Inputs::valid`](super::Inputs::valid).
 ///
 /// # Errors
-/// [`Error::Config`] where so many choices cannot be made, [`Error::Argument`] where shapes do not fit.
+/// [`Error::Config`] where `k` exceeds the number of experts, [`Error::Argument`] where shapes do not fit.
 pub fn hash(
     rec: &mut Recorder<'_>,
     ids: &Tensor,
@@ -20,27 +21,27 @@ pub fn hash(
     weights: &Tensor,
 ) -> Result<()> {
     let op = "gate.hash";
-    let [tokens, choices] = experts.matrix(op, "experts")?;
-    Gate::Hash { k: choices }.validate(count)?;
+    let [tokens, assignments] = experts.matrix(op, "experts")?;
+    Gate::Hash { k: assignments }.validate(count)?;
     words(op, "ids", ids, &[tokens])?;
-    floats(op, "weights", weights, &[tokens, choices])?;
+    floats(op, "weights", weights, &[tokens, assignments])?;
     let mut args = Args::new()
         .tensor("ids", ids)
         .tensor("experts", experts)
         .tensor("weights", weights)
         .size(op, "tokens", tokens)?
         .size(op, "experts", count)?
-        .size(op, "choices", choices)?
+        .size(op, "assignments", assignments)?
         .u32("key_0", key.0[0])
         .u32("key_1", key.0[1]);
     if let Some(valid) = valid {
         words(op, "valid", valid, &[tokens])?;
         args = args.tensor("valid", valid);
     }
-    rec.dispatch(&Key::new("gate", "hash").with("valid", valid.is_some()), &args, elementwise(tokens))
+    rec.record(&Key::new("gate", "hash").with("valid", valid.is_some()), &args, elementwise(tokens))
 }
 
-/// Records that `counts` (`u32[experts]`) becomes the number of choices of each expert in `experts[tokens, choices]`.
+/// Records `counts` (`u32[experts]`): the number of assignments per expert in `experts[tokens, assignments]`.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit.
@@ -48,7 +49,7 @@ pub fn count(rec: &mut Recorder<'_>, experts: &Tensor, counts: &Tensor) -> Resul
     count_tiles(rec, experts, counts, 1)
 }
 
-/// The same to the nearest multiple of `tile`.
+/// Records assignment counts rounded to the nearest multiple of `tile`.
 pub(super) fn count_tiles(
     rec: &mut Recorder<'_>,
     experts: &Tensor,
@@ -58,12 +59,12 @@ pub(super) fn count_tiles(
     let op = "gate.count";
     let count = length(op, "counts", counts)?;
     let args = Args::new()
-        .tensor("choices", experts)
+        .tensor("assignments", experts)
         .tensor("counts", counts)
         .size(op, "n", experts.len())?
         .size(op, "experts", count)?
         .size(op, "tile", tile)?;
-    rec.dispatch(&Key::new("gate", "count"), &args, count as u64)
+    rec.record(&Key::new("gate", "count"), &args, count as u64)
 }
 
 /// Records `totals += counts`, both `u32[experts]`.
@@ -75,14 +76,14 @@ pub fn tally(rec: &mut Recorder<'_>, counts: &Tensor, totals: &Tensor) -> Result
     let count = length(op, "counts", counts)?;
     totals.expect_shape(op, "totals", &[count])?;
     let args = Args::new().tensor("counts", counts).tensor("totals", totals).size(op, "experts", count)?;
-    rec.dispatch(&Key::new("gate", "tally"), &args, elementwise(count))
+    rec.record(&Key::new("gate", "tally"), &args, elementwise(count))
 }
 
-/// Records one step of balancing without a loss: `bias[experts]` of an expert with fewer than the mean of `counts`
-/// (`u32[experts]`) rises by `rate`, and that of one with more falls by it.
+/// Records one step of loss-free balancing: `bias[experts]` rises by `rate` for experts below the mean of `counts`
+/// (`u32[experts]`) and falls by `rate` for those above.
 ///
 /// # Errors
-/// [`Error::Argument`] where shapes do not fit or the rate is no number.
+/// [`Error::Argument`] where shapes do not fit or the rate is not finite.
 pub fn rebalance(rec: &mut Recorder<'_>, counts: &Tensor, bias: &Tensor, rate: f32) -> Result<()> {
     let op = "gate.bias";
     let count = length(op, "bias", bias)?;
@@ -95,10 +96,10 @@ pub fn rebalance(rec: &mut Recorder<'_>, counts: &Tensor, bias: &Tensor, rate: f
         .tensor("bias", bias)
         .size(op, "experts", count)?
         .f32("rate", rate);
-    rec.dispatch(&Key::new("gate", "bias"), &args, elementwise(count))
+    rec.record(&Key::new("gate", "bias"), &args, elementwise(count))
 }
 
-/// The number of experts that a vector has a word for.
+/// Length of a vector with one entry per expert.
 fn length(op: &str, argument: &'static str, tensor: &Tensor) -> Result<usize> {
     let count = tensor.len();
     tensor.expect_shape(op, argument, &[count])?;

@@ -1,25 +1,26 @@
-//! The gradient of logits.
+//! Gradient of the gate logits.
 
 use super::{Checked, Gate, Inputs, Noise, Outputs, Score, Weights, floats, with_weights};
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::ops::{elementwise, fill};
 use crate::{Error, Result};
 
-/// Where gradients go.
+/// Gradient outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Grads<'a> {
-    /// `[tokens, experts]`.
+    /// Gradient of the logits, `[tokens, experts]`.
     pub logits: &'a Tensor,
-    /// That of the noise's logits, `[tokens, experts]`; needed where noise was drawn, and 0 where it was not.
+    /// Gradient of the noise logits, `[tokens, experts]`; required where noise was drawn, 0 where it was not.
     pub noise: Option<&'a Tensor>,
 }
 
-/// Records the gradient of a gate's logits, from `weights_grad[tokens, choices]`, that of its weights, and from the slopes of its
-/// [losses](super::losses), if they have a part. What stands in `weights_grad` where there is no choice is ignored; a choice
-/// that was dropped later should have 0 there. Choices have no gradient, so these are as if they were given.
+/// Records the gradient of a gate's logits from the weights' gradient `weights_grad[tokens, assignments]` and, if
+/// given, the slopes of the [losses](super::losses). Entries of `weights_grad` at [`ABSENT`](super::ABSENT)
+/// assignments are ignored; those of dropped assignments should be 0. The selection itself is treated as constant.
 ///
 /// # Errors
-/// [`Error::Config`] where the gate makes no sense of so many experts, [`Error::Argument`] where shapes do not fit.
+/// [`Error::Config`] where the gate does not admit this number of experts, [`Error::Argument`] where shapes do not
+/// fit.
 pub fn backward(
     rec: &mut Recorder<'_>,
     gate: Gate,
@@ -52,7 +53,7 @@ pub fn backward(
         .tensor("experts", out.experts)
         .tensor("weights_grad", weights_grad)
         .tensor("logits_grad", grads.logits)
-        .size(op, "choices", checked.choices)?;
+        .size(op, "assignments", checked.assignments)?;
     if weights == Weights::Chosen {
         args = args.tensor("weights", out.weights);
     }
@@ -66,7 +67,7 @@ pub fn backward(
         .with("sigmoid", sigmoid)
         .with("random", random)
         .with("losses", slopes.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))?;
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))?;
     match (checked.noise, grads.noise) {
         (Some(noise), Some(noise_grad)) => {
             noise_backward(rec, &checked, noise, &inputs, &out, slopes, [grads.logits, noise_grad])
@@ -101,8 +102,8 @@ fn noise_backward(
             .tensor("noisy", noise.noisy)
             .tensor("experts", out.experts)
             .tensor("slopes", slopes)
-            .size(op, "choices", checked.choices)?;
+            .size(op, "assignments", checked.assignments)?;
     }
     let key = Key::new("gate", "noise_backward").with("load", slopes.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
 }

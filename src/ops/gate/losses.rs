@@ -1,33 +1,33 @@
-//! What keeps experts in balance.
+//! Losses that balance the load of experts.
 
 use super::{Balance, Checked, Gate, Inputs, Noise, Outputs, floats, words};
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::ops::{column_sums, elementwise};
 use crate::{Error, Result};
 
-/// What the losses leave on the device.
+/// Outputs of [`losses`].
 #[derive(Debug, Clone, Copy)]
 pub struct Results<'a> {
-    /// `[5]`: auxiliary, importance, load and z, each without its coefficient, and their sum with them.
+    /// `[5]`: auxiliary, importance, load and z loss without coefficients, and their weighted sum.
     pub losses: &'a Tensor,
-    /// The tokens that choose each expert, `u32[experts]`.
+    /// Tokens assigned to each expert, `u32[experts]`.
     pub counts: &'a Tensor,
-    /// For [`backward`](super::backward): the slopes of the sum at what a token adds to each expert's statistics,
-    /// `[4, experts]`.
+    /// Slopes of the weighted sum with respect to a token's contribution to each expert's statistics, `[4, experts]`;
+    /// input of [`backward`](super::backward).
     pub slopes: &'a Tensor,
 }
 
-/// Tokens that one invocation sums, as `shaders/gate/statistics.wgsl` has it.
+/// Tokens summed by one invocation, `CHUNK` of `shaders/gate/statistics.wgsl`.
 const CHUNK: usize = 64;
 
-/// Counts of tokens are floats on the way, which hold whole numbers up to here.
+/// Token counts are accumulated in f32, exact up to this number.
 const MOST_TOKENS: usize = 1 << 24;
 
-/// Records the losses of a gate's choices, and how many tokens each expert has. Sums go over chunks of tokens, so their order
-/// depends on the shape alone. They are allocated as scratch.
+/// Records the balance losses of a gate and the number of tokens per expert. Partial sums over chunks of tokens are
+/// allocated as scratch; their order depends only on the shape.
 ///
 /// # Errors
-/// [`Error::Config`] where gate or coefficients make no sense, [`Error::Argument`] where shapes do not fit,
+/// [`Error::Config`] where the gate or a coefficient is invalid, [`Error::Argument`] where shapes do not fit,
 /// [`Error::OutOfMemory`].
 pub fn losses(
     rec: &mut Recorder<'_>,
@@ -60,12 +60,12 @@ pub fn losses(
         .tensor("experts", out.experts)
         .tensor("weights", out.weights)
         .tensor("partial", &partial)
-        .size(op, "choices", checked.choices)?;
+        .size(op, "assignments", checked.assignments)?;
     if let Some(load) = &load {
         args = args.tensor("load", load);
     }
     let key = Key::new("gate", "statistics").with("columns", gate.by_expert()).with("load", load.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(chunks * experts))?;
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(chunks * experts))?;
     column_sums(rec, &partial, &statistics, false)?;
     column_sums(rec, out.tokens, &sums, false)?;
 
@@ -80,10 +80,10 @@ pub fn losses(
         .f32("importance", balance.importance)
         .f32("load", balance.load)
         .f32("z", balance.z);
-    rec.dispatch(&Key::new("gate", "losses"), &args, elementwise(experts))
+    rec.record(&Key::new("gate", "losses"), &args, elementwise(experts))
 }
 
-/// The load that each token is to each expert, by the noise.
+/// Records the expected load of each token and expert under redrawn noise, `[tokens, experts]`.
 fn load(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
@@ -100,7 +100,7 @@ fn load(
         .tensor("experts", out.experts)
         .tensor("tokens", out.tokens)
         .tensor("load", &load)
-        .size(op, "choices", checked.choices)?;
-    rec.dispatch(&Key::new("gate", "load"), &checked.sizes(op, args)?, elementwise(checked.tokens))?;
+        .size(op, "assignments", checked.assignments)?;
+    rec.record(&Key::new("gate", "load"), &checked.sizes(op, args)?, elementwise(checked.tokens))?;
     Ok(load)
 }

@@ -1,12 +1,13 @@
-//! Gates of a mixture of experts: `shaders/gate/`, twins in [`reference::gate`](crate::reference::gate).
+//! Gates (routers) of a mixture of experts: `shaders/gate/`, twins in [`reference::gate`](crate::reference::gate).
 //!
-//! [`forward`] makes choices of logits, [`losses`] what keeps them in balance, and [`backward`] the gradient of the logits by
-//! both. A token's choices stand in `experts[tokens, choices]`, with [`ABSENT`] where it makes none, and their weights likewise.
-//! There is a place for each of its choices, in order of preference, or, where [`Gate::by_expert`], for each expert.
+//! [`forward`] assigns tokens to experts by their logits, [`losses`] computes the balance losses, and [`backward`]
+//! the gradient of the logits from both. `experts[tokens, assignments]` holds the expert of each assignment or
+//! [`ABSENT`], and `weights` has the same shape. A token has one entry per assignment in order of preference, or one
+//! per expert where [`Gate::by_expert`].
 //!
-//! A token that is padding, or has a logit that is NaN or infinite, does not count: it has no choices, no part in any loss, and
-//! no gradient. Without losses and draws, what a token gets does not depend on the tokens beside it, nor on where it stands,
-//! but for experts that choose and tiles that are filled.
+//! Tokens that are padding or have a NaN or infinite logit do not count: they have no assignments, no part in any
+//! loss, and no gradient. Without losses and random draws, a token's results do not depend on other tokens or on its
+//! position, except where experts choose tokens or tiles are filled.
 //!
 //! Every tensor here must fit one binding.
 
@@ -17,68 +18,69 @@ mod losses;
 
 pub use alone::{count, hash, rebalance, tally};
 pub use backward::{Grads, backward};
-pub use keep::{keep, quota};
+pub use keep::{capacity, keep};
 pub use losses::{Results, losses};
 
 pub use super::pattern::ABSENT;
 pub use crate::reference::gate::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 
-use super::select::{Quota, select_columns};
+use super::select::{SelectK, select_columns};
 use super::{Step, elementwise};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::reference::Extreme;
+use crate::reference::Order;
 use crate::{Error, Result, random};
 
-/// What a gate draws by in training.
+/// Source of a gate's random draws in training.
 #[derive(Debug, Clone, Copy)]
 pub struct Draw<'a> {
     /// The layer's key: [`Stream::Gate`](random::Stream::Gate).
     pub key: random::Key,
-    /// Where the step's number stands.
+    /// Step whose number is part of each draw.
     pub step: &'a Step,
 }
 
-/// What a gate decides by.
+/// Inputs of a gate.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// `[tokens, experts]`.
+    /// Router logits, `[tokens, experts]`.
     pub logits: &'a Tensor,
-    /// The logits of the noise's spread, `[tokens, experts]`; for [`Gate::NoisyTopK`], where something is drawn.
+    /// Noise logits, `[tokens, experts]`: their softplus is the noise's standard deviation. For [`Gate::NoisyTopK`],
+    /// where noise is drawn.
     pub noise: Option<&'a Tensor>,
-    /// Added to probabilities for selection and for nothing else, `[experts]`; for [`Gate::TopK`].
+    /// Selection bias, `[experts]`: added to probabilities for selection only. For [`Gate::TopK`].
     pub bias: Option<&'a Tensor>,
-    /// [`IGNORED`](crate::reference::IGNORED) for a token that is padding, `u32[tokens]`: identities or labels will do.
+    /// Padding mask, `u32[tokens]`: [`IGNORED`](crate::reference::IGNORED) for padding. Token ids or labels serve.
     pub valid: Option<&'a Tensor>,
-    /// Nothing is drawn without it: there is no noise, and no choice is left to chance.
+    /// Random draws; without them there is no noise and no random second expert.
     pub draw: Option<Draw<'a>>,
 }
 
-/// What a gate decides, and what its gradient needs.
+/// Outputs of a gate, and inputs of its backward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Outputs<'a> {
-    /// The experts' probabilities, `[tokens, experts]`.
+    /// Expert probabilities, `[tokens, experts]`.
     pub probs: &'a Tensor,
-    /// What else is needed of each token, `[tokens, 4]`: see [`Token`](crate::reference::gate::Token).
+    /// Per-token sums, `[tokens, 4]`: see [`Token`](crate::reference::gate::Token).
     pub tokens: &'a Tensor,
-    /// The expert of each choice or [`ABSENT`], `u32[tokens, choices]`, with as many [`Gate::choices`] as the gate has.
+    /// Expert of each assignment or [`ABSENT`], `u32[tokens, assignments]`, with [`Gate::assignments`] per token.
     pub experts: &'a Tensor,
-    /// Its weight, `[tokens, choices]`; 0 where there is no choice.
+    /// Weight of each assignment, `[tokens, assignments]`; 0 where it is [`ABSENT`].
     pub weights: &'a Tensor,
-    /// Logits with their noise, `[tokens, experts]`; where there is some.
+    /// Noisy logits, `[tokens, experts]`; where noise is drawn.
     pub noisy: Option<&'a Tensor>,
 }
 
-/// The sizes and tensors of a gate that fit each other.
+/// Validated sizes and tensors of a gate.
 struct Checked<'a> {
     tokens: usize,
     experts: usize,
-    choices: usize,
-    /// The logits that decide: noisy or not.
+    assignments: usize,
+    /// Logits that decide the assignments: the noisy ones where noise is drawn.
     logits: &'a Tensor,
     noise: Option<Noise<'a>>,
 }
 
-/// Noise that is there.
+/// Tensors of a gate that draws noise.
 #[derive(Clone, Copy)]
 struct Noise<'a> {
     logits: &'a Tensor,
@@ -91,13 +93,18 @@ impl<'a> Checked<'a> {
         let [tokens, experts] = inputs.logits.matrix(op, "logits")?;
         gate.validate(experts)?;
         if let Gate::Hash { .. } = gate {
-            return Err(Error::argument(op, "gate", "one of logits", gate));
+            return Err(Error::argument(
+                op,
+                "gate",
+                "a gate with logits; use gate::hash for hash routing",
+                gate,
+            ));
         }
         if tokens == 0 {
-            return Err(Error::argument(op, "logits", "of one token at least", "of none"));
+            return Err(Error::argument(op, "logits", "of at least one token", "empty"));
         }
         let matrix = [tokens, experts];
-        let choices = gate.choices(experts);
+        let assignments = gate.assignments(experts);
         let noisy = matches!(gate, Gate::NoisyTopK { .. });
         let given = |argument, tensor: Option<&'a Tensor>, shape: &[usize], allowed: bool| match tensor {
             Some(_) if !allowed => Err(Error::argument(op, argument, format!("absent for {gate}"), "given")),
@@ -105,7 +112,8 @@ impl<'a> Checked<'a> {
             None => Ok(()),
         };
         floats(op, "logits", inputs.logits, &matrix)?;
-        // Each tensor is read by some kernel of the gate, so all of them must be on one device.
+        // Different kernels bind the optional tensors; checked here, so that a tensor of another device is refused
+        // before anything is recorded.
         let step = inputs.draw.map(|draw| draw.step.tensor());
         for tensor in [inputs.noise, inputs.bias, inputs.valid, step, out.noisy].into_iter().flatten() {
             tensor.expect_beside(op, "inputs", inputs.logits)?;
@@ -116,8 +124,8 @@ impl<'a> Checked<'a> {
         inputs.valid.map_or(Ok(()), |valid| words(op, "valid", valid, &[tokens]))?;
         floats(op, "probs", out.probs, &matrix)?;
         floats(op, "tokens", out.tokens, &[tokens, 4])?;
-        words(op, "experts", out.experts, &[tokens, choices])?;
-        floats(op, "weights", out.weights, &[tokens, choices])?;
+        words(op, "experts", out.experts, &[tokens, assignments])?;
+        floats(op, "weights", out.weights, &[tokens, assignments])?;
         let noise = match inputs.draw {
             Some(draw) if noisy => {
                 let needed = |argument, tensor: Option<&'a Tensor>| {
@@ -130,25 +138,25 @@ impl<'a> Checked<'a> {
             _ => None,
         };
         let logits = noise.map_or(inputs.logits, |noise| noise.noisy);
-        Ok(Self { tokens, experts, choices, logits, noise })
+        Ok(Self { tokens, experts, assignments, logits, noise })
     }
 
-    /// The sizes, as every kernel of one token an invocation has them.
+    /// Adds the sizes that every per-token kernel binds.
     fn sizes<'b>(&self, op: &str, args: Args<'b>) -> Result<Args<'b>> {
         args.size(op, "tokens", self.tokens)?.size(op, "experts", self.experts)
     }
 
-    /// The noise whose load has a gradient: it needs an expert that is not chosen.
+    /// Noise with a load loss, which needs an unassigned expert for the threshold.
     fn load(&self) -> Option<Noise<'a>> {
-        self.noise.filter(|_| self.choices < self.experts)
+        self.noise.filter(|_| self.assignments < self.experts)
     }
 }
 
-/// Records a gate's choices and their weights.
+/// Records a gate's forward pass: assignments and their weights.
 ///
 /// # Errors
-/// [`Error::Config`] where the gate makes no sense of so many experts, [`Error::Argument`] where shapes do not fit or something
-/// is missing or too many, [`Error::OutOfMemory`].
+/// [`Error::Config`] where the gate does not admit this number of experts, [`Error::Argument`] where shapes do not
+/// fit or a tensor is missing or superfluous, [`Error::OutOfMemory`].
 pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outputs<'_>) -> Result<()> {
     let op = "gate.forward";
     let checked = Checked::new(op, gate, &inputs, &out)?;
@@ -161,33 +169,33 @@ pub fn forward(rec: &mut Recorder<'_>, gate: Gate, inputs: Inputs<'_>, out: Outp
             .size(op, "n", noisy.len())?
             .u32("key_0", draw.key.0[0])
             .u32("key_1", draw.key.0[1]);
-        rec.dispatch(&Key::new("gate", "noise"), &args, elementwise(noisy.len()))?;
+        rec.record(&Key::new("gate", "noise"), &args, elementwise(noisy.len()))?;
     }
     probs(rec, gate, &checked, inputs.valid, &out)?;
     match gate {
         Gate::TopK { tile: Some(tile), .. } => {
-            let shape = [checked.tokens, gate.chosen(checked.experts)];
-            let chosen = rec.gpu().alloc::<u32>(Class::Scratch, "choices", &shape)?;
+            let shape = [checked.tokens, gate.top_k(checked.experts)];
+            let chosen = rec.gpu().alloc::<u32>(Class::Scratch, "assignments", &shape)?;
             choose(rec, &checked, inputs.bias, &out, &chosen)?;
-            let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[checked.experts])?;
-            alone::count_tiles(rec, &chosen, &quota, tile)?;
-            take(rec, &checked, Some(&chosen), &quota, &out)?;
+            let capacity = rec.gpu().alloc::<u32>(Class::Scratch, "capacities", &[checked.experts])?;
+            alone::count_tiles(rec, &chosen, &capacity, tile)?;
+            take(rec, &checked, Some(&chosen), &capacity, &out)?;
         }
         Gate::ExpertChoice { .. } => {
-            let quota = rec.gpu().alloc::<u32>(Class::Scratch, "quotas", &[checked.experts])?;
-            let by_count = quotas(rec, checked.tokens, |tokens| gate.capacity(tokens, checked.experts))?;
-            keep::quota(rec, out.tokens, &by_count, &quota)?;
-            take(rec, &checked, None, &quota, &out)?;
+            let capacity = rec.gpu().alloc::<u32>(Class::Scratch, "capacities", &[checked.experts])?;
+            let by_count = capacities(rec, checked.tokens, |tokens| gate.capacity(tokens, checked.experts))?;
+            keep::capacity(rec, out.tokens, &by_count, &capacity)?;
+            take(rec, &checked, None, &capacity, &out)?;
         }
         _ => choose(rec, &checked, inputs.bias, &out, out.experts)?,
     }
     weigh(rec, gate, &checked, inputs.draw, &out)
 }
 
-/// A quota for each number of tokens that may count, on the device.
-fn quotas(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
+/// Uploads a capacity for each possible number of counting tokens.
+fn capacities(rec: &Recorder<'_>, tokens: usize, of: impl Fn(usize) -> usize) -> Result<Tensor> {
     let words: Vec<u32> = (0..=tokens).map(|count| u32::try_from(of(count)).unwrap_or(u32::MAX)).collect();
-    rec.gpu().upload(Class::Scratch, "quotas by tokens", &[words.len()], &words)
+    rec.gpu().upload(Class::Scratch, "capacities by tokens", &[words.len()], &words)
 }
 
 fn probs(
@@ -206,10 +214,10 @@ fn probs(
     let key = Key::new("gate", "probs")
         .with("valid", valid.is_some())
         .with("sigmoid", gate.score() == Score::Sigmoid);
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(checked.tokens))
 }
 
-/// Each token's choices by itself, into `chosen`.
+/// Records each token's top-k assignments into `chosen`.
 fn choose(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
@@ -218,38 +226,39 @@ fn choose(
     chosen: &Tensor,
 ) -> Result<()> {
     let op = "gate.choose";
-    // Logits have the order of probabilities, but not their roundings. A bias is for probabilities.
+    // Logits rank like probabilities but without their rounding ties. A bias applies to probabilities.
     let mut args = Args::new().tensor("tokens", out.tokens).tensor("experts", chosen);
     args = match bias {
         Some(bias) => args.tensor("keys", out.probs).tensor("bias", bias),
         None => args.tensor("keys", checked.logits),
     };
-    let args = checked.sizes(op, args)?.size(op, "choices", chosen.shape()[1])?;
-    rec.dispatch(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
+    let args = checked.sizes(op, args)?.size(op, "assignments", chosen.shape()[1])?;
+    rec.record(&Key::new("gate", "choose").with("bias", bias.is_some()), &args, elementwise(checked.tokens))
 }
 
-/// What experts take of the tokens, so many each: those that have `chosen` them first, then the others.
+/// Records the selection of tokens by experts, up to their capacity: tokens that have `chosen` the expert first, then
+/// the others.
 fn take(
     rec: &mut Recorder<'_>,
     checked: &Checked<'_>,
     chosen: Option<&Tensor>,
-    quota: &Tensor,
+    capacity: &Tensor,
     out: &Outputs<'_>,
 ) -> Result<()> {
     let op = "gate.scores";
     let (tokens, experts) = (checked.tokens, checked.experts);
     let scores = rec.gpu().alloc::<f32>(Class::Scratch, "scores", &[tokens, experts])?;
-    let taken = rec.gpu().alloc::<u32>(Class::Scratch, "taken", &[experts, tokens.div_ceil(32)])?;
+    let selected = rec.gpu().alloc::<u32>(Class::Scratch, "selected", &[experts, tokens.div_ceil(32)])?;
     let (probs, bits) = (out.probs.reinterpret(DType::U32)?, scores.reinterpret(DType::U32)?);
     let mut args = Args::new().tensor("probs", &probs).tensor("tokens", out.tokens).tensor("scores", &bits);
     if let Some(chosen) = chosen {
-        args = args.tensor("experts", chosen).size(op, "choices", chosen.shape()[1])?;
+        args = args.tensor("experts", chosen).size(op, "assignments", chosen.shape()[1])?;
     }
     let key = Key::new("gate", "scores").with("favour", chosen.is_some());
-    rec.dispatch(&key, &checked.sizes(op, args)?, elementwise(tokens))?;
-    select_columns(rec, &scores, Quota::Count(quota), Extreme::Largest, &taken)?;
-    let args = Args::new().tensor("taken", &taken).tensor("experts", out.experts);
-    rec.dispatch(
+    rec.record(&key, &checked.sizes(op, args)?, elementwise(tokens))?;
+    select_columns(rec, &scores, SelectK::Count(capacity), Order::Largest, &selected)?;
+    let args = Args::new().tensor("selected", &selected).tensor("experts", out.experts);
+    rec.record(
         &Key::new("gate", "assign"),
         &checked.sizes("gate.assign", args)?,
         elementwise(tokens * experts),
@@ -268,22 +277,22 @@ fn weigh(
     let values = if weights == Weights::Chosen { checked.logits } else { out.probs };
     let args =
         Args::new().tensor("values", values).tensor("experts", out.experts).tensor("weights", out.weights);
-    let mut args = checked.sizes(op, args)?.size(op, "choices", checked.choices)?;
+    let mut args = checked.sizes(op, args)?.size(op, "assignments", checked.assignments)?;
     let draw = draw.filter(|_| gate == Gate::GShard { random: true });
     if let Some(Draw { key, step }) = draw {
         args = args.tensor("now", step.tensor()).u32("key_0", key.0[0]).u32("key_1", key.0[1]);
     }
     let key = with_weights(Key::new("gate", "weigh"), weights).with("random", draw.is_some());
-    rec.dispatch(&key, &args, elementwise(checked.tokens))
+    rec.record(&key, &args, elementwise(checked.tokens))
 }
 
-/// Refuses what are not floats of this shape.
+/// Validates a float tensor's shape and type.
 fn floats(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     tensor.expect_shape(op, argument, shape)?;
     tensor.expect_dtype(op, argument, DType::F32)
 }
 
-/// Refuses what are not words of this shape.
+/// Validates a u32 tensor's shape and type.
 fn words(op: &str, argument: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
     tensor.expect_shape(op, argument, shape)?;
     tensor.expect_dtype(op, argument, DType::U32)

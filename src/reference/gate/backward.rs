@@ -1,11 +1,11 @@
-//! Gradients of logits.
+//! Gradients of the gate logits.
 
 use super::loss::{Brink, distance};
 use super::normal::{density, normal, spread};
 use super::{ABSENT, Gate, Score, Token, Weights, ordered, sigmoid, small_exp};
 use crate::random::Key;
 
-/// The gradient of the logits that decided, from that of the weights and from the slopes of the losses.
+/// Gradient of the deciding logits, from the weights' gradient and the slopes of the balance losses.
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
 pub fn backward(
     gate: Gate,
@@ -18,7 +18,7 @@ pub fn backward(
     slopes: Option<&[f32]>,
     logits_grad: &mut [f32],
 ) {
-    let (count, choices) = (probs.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (probs.len() / tokens.len(), experts.len() / tokens.len());
     let slope = |row: usize, e: usize| slopes.map_or(0.0, |slopes| slopes[row * count + e]);
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
@@ -28,8 +28,9 @@ pub fn backward(
             grad.fill(0.0);
             continue;
         }
-        // Choices as (expert, gradient, weight). One left out by chance has no gradient, but the first was weighed against it.
-        let mut chosen: Vec<(usize, f32, f32)> = (t * choices..(t + 1) * choices)
+        // Assignments as (expert, gradient, weight). A second expert dropped at random has no gradient, but
+        // normalised the first weight.
+        let mut chosen: Vec<(usize, f32, f32)> = (t * assignments..(t + 1) * assignments)
             .filter(|&i| experts[i] != ABSENT)
             .map(|i| (experts[i] as usize, weights_grad[i] + slope(1, experts[i] as usize), weights[i]))
             .collect();
@@ -38,7 +39,7 @@ pub fn backward(
             let second = others.reduce(|a, b| if ordered(x[b]) > ordered(x[a]) { b } else { a });
             chosen.extend(second.map(|second| (second, 0.0, 0.0)));
         }
-        // What weights give to probabilities, or, of a softmax over the chosen, to logits.
+        // Gradient by expert: of its probability, or directly of its logit for a softmax over the assigned experts.
         let mut by_choice = vec![0.0f32; count];
         let sum = chosen.iter().fold(1e-9f32, |sum, &(e, ..)| sum + p[e]);
         let mean = match gate.weights() {
@@ -59,12 +60,12 @@ pub fn backward(
         let balance =
             if softmax { 0.0 } else { (0..count).map(|e| slope(0, e) * p[e]).sum::<f32>() / token.total };
         let shared = |e: usize| (slope(0, e) - balance) / token.total;
-        let taken: f32 =
+        let mean_grad: f32 =
             if softmax { (0..count).map(|e| (shared(e) + through(e)) * p[e]).sum() } else { 0.0 };
         for e in 0..count {
             let own = if softmax { p[e] } else { p[e] * (1.0 - p[e]) };
             let whole = if softmax { p[e] } else { small_exp(x[e] - token.lse) };
-            grad[e] = own * (shared(e) + through(e) - taken) + slope(3, e) * token.lse * whole;
+            grad[e] = own * (shared(e) + through(e) - mean_grad) + slope(3, e) * token.lse * whole;
             if direct {
                 grad[e] += by_choice[e];
             }
@@ -72,8 +73,8 @@ pub fn backward(
     }
 }
 
-/// The gradient of the noise's logits; `logits_grad` is that of the noisy ones, and becomes that of the logits without noise.
-/// With slopes, the load has its part.
+/// Gradient of the noise logits. `logits_grad` holds the gradient of the noisy logits and becomes that of the clean
+/// ones. With slopes, includes the load loss.
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]
 pub fn noise_backward(
     logits: &[f32],
@@ -87,18 +88,18 @@ pub fn noise_backward(
     key: Key,
     step: u32,
 ) {
-    let (count, choices) = (noise.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (noise.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
         if token.counts == 0.0 {
             noise_grad[row].fill(0.0);
             continue;
         }
-        // By expert: the gradient of its own logit, and what that is times the distance.
+        // By expert: load gradient of its logit, and that times the distance to the threshold.
         let mut own = vec![[0.0; 2]; count];
         if let Some(slopes) = slopes {
             let noisy = &noisy[row.clone()];
-            let brink = Brink::find(noisy, experts[(t + 1) * choices - 1]);
+            let brink = Brink::find(noisy, experts[(t + 1) * assignments - 1]);
             for (e, own) in own.iter_mut().enumerate() {
                 let (i, threshold) = (row.start + e, brink.threshold(noisy, e));
                 let distance = distance(logits[i], noisy[threshold], noise[i]);

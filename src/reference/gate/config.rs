@@ -1,94 +1,94 @@
-//! Which gate, and its numbers.
+//! Gate configuration.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// The most experts that a gate chooses from.
+/// Largest number of experts of a gate.
 pub const MOST_EXPERTS: usize = 512;
 
-/// What makes probabilities of logits.
+/// Score function: maps logits to probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Score {
-    /// A softmax over all experts.
+    /// Softmax over all experts.
     Softmax,
-    /// A sigmoid for each expert by itself, as DeepSeek-V3 has it.
+    /// Sigmoid per expert, as in DeepSeek-V3.
     Sigmoid,
 }
 
-/// What makes weights of the probabilities of the experts that were chosen.
+/// Rule that computes the weights of a token's assigned experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Weights {
-    /// They are the weights.
+    /// Probabilities.
     Probs,
-    /// They are divided by their sum (and 1e-9, as in GShard).
+    /// Probabilities divided by their sum plus 1e-9, as in GShard.
     Renormalised,
-    /// A softmax over the logits of the chosen alone. It makes no use of probabilities, which must be of a softmax too.
+    /// Softmax over the assigned experts' logits; requires [`Score::Softmax`].
     Chosen,
 }
 
-/// How tokens choose experts, or experts tokens.
+/// Gate: rule that assigns tokens to experts.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Gate {
-    /// A token goes to the `k` experts of largest logit; with a bias for selection, of largest probability plus bias.
+    /// Top-k by logit; with a selection bias, by probability plus bias.
     TopK {
-        /// Choices of a token.
+        /// Assignments per token.
         k: usize,
-        /// What makes probabilities.
+        /// Score function.
         score: Score,
-        /// What makes weights.
+        /// Weight rule.
         weights: Weights,
-        /// Token rounding (SonicMoE): an expert's tokens are then made a multiple of this many, the nearest, half a tile
-        /// upwards. Its least probable tokens leave, or the most probable that had not chosen it come. Weights are those of
-        /// what a token is left with.
+        /// Token rounding (SonicMoE): rounds the number of tokens of each expert to the nearest multiple of this
+        /// tile, half a tile upwards. Drops the least probable assigned tokens, or adds the most probable others.
+        /// Weights are computed after rounding.
         tile: Option<usize>,
     },
-    /// Shazeer et al. 2017: normal noise of a learned spread on the logits in training, the `k` largest, and a softmax over
-    /// those.
+    /// Noisy top-k (Shazeer et al. 2017): in training, normal noise of learned standard deviation on the logits,
+    /// top-k, and a softmax over those.
     NoisyTopK {
-        /// Choices of a token.
+        /// Assignments per token.
         k: usize,
     },
-    /// GShard 2020: the first two by a softmax, their weights divided by their sum. That is done before a second expert is
-    /// dropped, by chance or for want of room, so the first keeps the weight it had beside it.
+    /// GShard (2020): top-2 by softmax, weights divided by their sum. Dropping the second expert, at random or beyond
+    /// its capacity, does not change the first weight.
     GShard {
-        /// Whether in training a second expert of weight `g` is kept with probability `g / 0.2` only.
+        /// In training, keep a second expert of weight `g` with probability `g / 0.2` only.
         random: bool,
     },
-    /// Experts by a hash of the token's identity, all of one weight: nothing is learned.
+    /// Hash routing by token id, with equal weights; nothing is learned.
     Hash {
-        /// Choices of a token.
+        /// Assignments per token.
         k: usize,
     },
-    /// Zhou et al. 2022: each expert takes the tokens of largest probability, of equals the first: [`Gate::capacity`] of them,
-    /// or all that count if they are fewer. Weights are the probabilities of a softmax.
+    /// Expert choice (Zhou et al. 2022): each expert selects its [`Gate::capacity`] most probable tokens, of equals
+    /// the first, or all that count. Weights are softmax probabilities.
     ExpertChoice {
-        /// How many experts a token has on average. Padding is no token.
+        /// Experts per token on average. Padding does not count.
         factor: f32,
     },
 }
 
 impl Gate {
-    /// The places that a token has for its choices: where experts choose, or rounding follows, one for every expert.
-    pub fn choices(self, experts: usize) -> usize {
+    /// Assignment slots per token: k, or one per expert where experts choose or token rounding applies.
+    pub fn assignments(self, experts: usize) -> usize {
         match self {
             Self::TopK { tile: Some(_), .. } | Self::ExpertChoice { .. } => experts,
-            _ => self.chosen(experts),
+            _ => self.top_k(experts),
         }
     }
 
-    /// Whether place `j` of a token is for expert `j`, rather than for its choice `j`.
+    /// Whether slot `j` of a token belongs to expert `j`, rather than to its `j`-th assignment.
     pub fn by_expert(self) -> bool {
         matches!(self, Self::TopK { tile: Some(_), .. } | Self::ExpertChoice { .. })
     }
 
-    /// How many experts a token chooses by itself.
-    pub(crate) fn chosen(self, experts: usize) -> usize {
+    /// Number of experts that a token selects itself.
+    pub(crate) fn top_k(self, experts: usize) -> usize {
         match self {
             Self::TopK { k, .. } | Self::NoisyTopK { k } | Self::Hash { k } => k,
             Self::GShard { .. } => 2,
@@ -96,12 +96,12 @@ impl Gate {
         }
     }
 
-    /// What makes probabilities.
+    /// Score function.
     pub fn score(self) -> Score {
         if let Self::TopK { score, .. } = self { score } else { Score::Softmax }
     }
 
-    /// What makes weights.
+    /// Weight rule.
     pub fn weights(self) -> Weights {
         match self {
             Self::TopK { weights, .. } => weights,
@@ -111,8 +111,8 @@ impl Gate {
         }
     }
 
-    /// Whether a token's experts depend on the token alone: its logits, and what is drawn for its place. Experts that choose
-    /// compare all tokens of a batch, later ones too, and so does rounding to tiles of more than one token.
+    /// Whether a token's experts depend only on its own logits and random draws. Expert choice, and rounding to tiles
+    /// of more than one token, compare all tokens of a batch, later ones included.
     pub fn is_causal(self) -> bool {
         match self {
             Self::ExpertChoice { .. } => false,
@@ -121,8 +121,8 @@ impl Gate {
         }
     }
 
-    /// The gate outside of training. Token rounding fills tiles for speed and is left out: a token goes to the experts that it
-    /// chose. Places of choices are those of training.
+    /// Gate for evaluation. Token rounding, a speed measure of training, is left out; assignment slots keep the
+    /// layout of training.
     #[must_use]
     pub fn evaluated(self) -> Self {
         match self {
@@ -133,43 +133,45 @@ impl Gate {
         }
     }
 
-    /// Whether every token's one choice has the weight 1, whatever the logits are, so that weights hand no gradient to them.
+    /// Whether the single assignment of every token has weight 1 for any logits, so that weights carry no gradient.
     pub fn weighs_nothing(self) -> bool {
         let learned = matches!(self, Self::TopK { k: 1, .. } | Self::NoisyTopK { k: 1 });
         learned && self.weights() != Weights::Probs
     }
 
-    /// How many of `tokens` an expert takes, where experts choose: `factor * tokens / experts` rounded up, one at least and all
-    /// at most.
+    /// Tokens an expert selects of `tokens` under expert choice: `ceil(factor * tokens / experts)`, at least 1 and at
+    /// most `tokens`.
     pub fn capacity(self, tokens: usize, experts: usize) -> usize {
         let Self::ExpertChoice { factor } = self else { return tokens };
         let share = f64::from(factor) * tokens as f64 / experts.max(1) as f64;
         (share.ceil() as usize).max(1).min(tokens)
     }
 
-    /// Refuses what makes no sense of so many experts.
+    /// Validates the gate for a number of experts.
     ///
     /// # Errors
     /// [`Error::Config`].
     pub fn validate(self, experts: usize) -> Result<()> {
         let bad = |reason| Err(Error::Config { option: "gate", reason });
         if !(1..=MOST_EXPERTS).contains(&experts) {
-            return bad(format!("{experts} experts, not 1 to {MOST_EXPERTS}"));
+            return bad(format!("{experts} experts; must be 1 to {MOST_EXPERTS}"));
         }
-        let k = self.chosen(experts);
+        let k = self.top_k(experts);
         if !(1..=experts).contains(&k) {
-            return bad(format!("{self} makes {k} choices of {experts} experts"));
+            return bad(format!(
+                "{self} assigns {k} experts per token of {experts} experts; must be 1 to {experts}"
+            ));
         }
         match self {
             Self::TopK { score: Score::Sigmoid, weights: Weights::Chosen, .. } => {
-                bad(format!("{self}: a softmax over the chosen, but sigmoids before"))
+                bad(format!("{self}: weights `chosen` need softmax probabilities"))
             }
-            Self::TopK { tile: Some(0), .. } => bad(format!("{self}: tiles of no token")),
+            Self::TopK { tile: Some(0), .. } => bad(format!("{self}: the tile must be at least 1 token")),
             Self::TopK { tile: Some(tile), .. } if u32::try_from(tile).is_err() => {
-                bad(format!("{self}: a tile is below 2^32"))
+                bad(format!("{self}: the tile must be below 2^32 tokens"))
             }
             Self::ExpertChoice { factor } if !(factor.is_finite() && factor > 0.0) => {
-                bad(format!("{self}: not a positive number of experts a token"))
+                bad(format!("{self}: the number of experts per token must be positive and finite"))
             }
             _ => Ok(()),
         }
@@ -246,13 +248,13 @@ fn top_k(score: Score, rest: &str) -> Option<Gate> {
     }
 }
 
-/// Which assignments are dropped in training where an expert has more than its capacity.
+/// Policy for dropping assignments beyond an expert's capacity, in training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// Those of the last tokens: the tokens of a group queue in their order.
+    /// Drops the last tokens: those of a group queue in order.
     Position,
-    /// Those of the smallest weights in the group, of equals the last.
+    /// Drops the assignments of smallest weight in the group, of equals the last.
     Probability,
 }
 
@@ -271,24 +273,24 @@ impl FromStr for Overflow {
     }
 }
 
-/// The coefficients of the losses that keep experts in balance. 0 leaves one out.
+/// Coefficients of the balance losses; 0 disables a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Balance {
-    /// GShard's auxiliary loss: experts times the sum over experts of their mean share of probability times the share of
-    /// tokens that choose them first. 1 in balance, and as many as there are experts when one has everything. Only the
-    /// probabilities have a gradient. Where there is no first choice ([`Gate::by_expert`]), every choice stands for one.
+    /// Auxiliary loss of GShard: number of experts times the sum over experts of mean probability share times share
+    /// of first assignments. 1 in balance, the number of experts in collapse. Only the probabilities have a gradient.
+    /// Where there is no first assignment ([`Gate::by_expert`]), every assignment counts as one.
     pub aux: f32,
-    /// Shazeer's importance: the squared coefficient of variation of the experts' sums of weights.
+    /// Importance loss of Shazeer: squared coefficient of variation of the experts' sums of weights.
     pub importance: f32,
-    /// Shazeer's load: the same of the expected numbers of tokens, by the noise. Without noise they are plain numbers, and have
-    /// no gradient.
+    /// Load loss of Shazeer: squared coefficient of variation of the expected token counts under redrawn noise.
+    /// Without noise, plain counts without a gradient.
     pub load: f32,
-    /// The mean square of the logarithm of the sum of the exponentials of the logits that decide, noise included.
+    /// Router z loss: mean squared log-sum-exp of the deciding logits, noise included.
     pub z: f32,
 }
 
 impl Balance {
-    /// Refuses what is no number.
+    /// Validates that all coefficients are finite.
     ///
     /// # Errors
     /// [`Error::Config`].
@@ -297,7 +299,10 @@ impl Balance {
             [("aux", self.aux), ("importance", self.importance), ("load", self.load), ("z", self.z)]
         {
             if !value.is_finite() {
-                return Err(Error::Config { option: "balance", reason: format!("{name} is {value}") });
+                return Err(Error::Config {
+                    option: "balance",
+                    reason: format!("{name} is {value}; must be finite"),
+                });
             }
         }
         Ok(())

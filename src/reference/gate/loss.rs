@@ -1,10 +1,10 @@
-//! Statistics of experts, and the losses that keep them in balance.
+//! Expert statistics, expected load and balance losses.
 
 use super::normal::{probability_below, spread};
 use super::{ABSENT, Balance, Token, ordered};
 use crate::reference::CHUNK;
 
-/// The last expert that a token chose by its noisy logits, and the first one it did not.
+/// Selection threshold of a token: its k-th expert by noisy logit, and the (k+1)-th.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Brink {
     last: usize,
@@ -12,7 +12,7 @@ pub(super) struct Brink {
 }
 
 impl Brink {
-    /// Of one token, whose last choice is `last` and is not its last expert.
+    /// Threshold of a token whose last assigned expert is `last`; k must be less than the number of experts.
     pub(super) fn find(noisy: &[f32], last: u32) -> Self {
         let last = last as usize;
         let mut brink = Self { last, next: last };
@@ -27,18 +27,18 @@ impl Brink {
         key > last || (key == last && e <= self.last)
     }
 
-    /// The expert whose noisy logit is the threshold of expert `e`.
+    /// Expert whose noisy logit is the threshold of expert `e`.
     pub(super) fn threshold(self, noisy: &[f32], e: usize) -> usize {
         if self.chose(noisy, e) { self.next } else { self.last }
     }
 }
 
-/// How far a logit is from its threshold, in units of the noise's spread.
+/// Distance of a logit from its threshold, in standard deviations of the noise.
 pub(super) fn distance(logit: f32, threshold: f32, noise: f32) -> f32 {
     (logit - threshold) / spread(noise)
 }
 
-/// The probability of each expert to be among a token's choices if its noise alone were drawn again.
+/// Expected load: probability that each expert is in a token's top k if only its own noise is redrawn.
 pub fn load(
     logits: &[f32],
     noise: &[f32],
@@ -47,7 +47,7 @@ pub fn load(
     tokens: &[Token],
     load: &mut [f32],
 ) {
-    let (count, choices) = (logits.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (logits.len() / tokens.len(), experts.len() / tokens.len());
     for (t, token) in tokens.iter().enumerate() {
         let row = t * count..(t + 1) * count;
         if token.counts == 0.0 {
@@ -55,30 +55,30 @@ pub fn load(
             continue;
         }
         let noisy = &noisy[row.clone()];
-        let brink = Brink::find(noisy, experts[(t + 1) * choices - 1]);
+        let brink = Brink::find(noisy, experts[(t + 1) * assignments - 1]);
         for (e, i) in row.enumerate() {
             load[i] = probability_below(distance(logits[i], noisy[brink.threshold(noisy, e)], noise[i]));
         }
     }
 }
 
-/// What there is of each expert, summed over all tokens that count: a row of experts each.
+/// Expert statistics summed over all tokens that count: one row of experts each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Statistics {
-    /// Shares of probability.
+    /// Probability shares.
     pub prob: Vec<f32>,
-    /// Tokens that choose it first.
+    /// First assignments.
     pub first: Vec<f32>,
     /// Weights.
     pub weight: Vec<f32>,
-    /// Load, or the number of choices without one.
+    /// Expected load, or the number of assignments without noise.
     pub load: Vec<f32>,
-    /// Tokens that choose it at all.
-    pub choice: Vec<f32>,
+    /// Assignments.
+    pub assigned: Vec<f32>,
 }
 
-/// The statistics, and the sums of the tokens' columns. With `by_expert`, every choice is a first one. `load` is `[tokens,
-/// experts]`.
+/// Computes the statistics and the sums of the per-token columns. With `by_expert`, every assignment counts as a
+/// first one. `load` is `[tokens, experts]`.
 pub fn statistics(
     probs: &[f32],
     tokens: &[Token],
@@ -87,17 +87,17 @@ pub fn statistics(
     load: Option<&[f32]>,
     by_expert: bool,
 ) -> (Statistics, Token) {
-    let (count, choices) = (probs.len() / tokens.len(), experts.len() / tokens.len());
+    let (count, assignments) = (probs.len() / tokens.len(), experts.len() / tokens.len());
     let of = |t: usize, e: usize| -> [f32; 5] {
-        let place =
-            (t * choices..(t + 1) * choices).find(|&i| experts[i] == e as u32 && experts[i] != ABSENT);
-        let choice = if place.is_some() { 1.0 } else { 0.0 };
-        let first = if by_expert || place == Some(t * choices) { choice } else { 0.0 };
-        let load = load.map_or(choice, |load| load[t * count + e]);
-        [probs[t * count + e] / tokens[t].total, first, place.map_or(0.0, |i| weights[i]), load, choice]
+        let place = (t * assignments..(t + 1) * assignments)
+            .find(|&i| experts[i] == e as u32 && experts[i] != ABSENT);
+        let assigned = if place.is_some() { 1.0 } else { 0.0 };
+        let first = if by_expert || place == Some(t * assignments) { assigned } else { 0.0 };
+        let load = load.map_or(assigned, |load| load[t * count + e]);
+        [probs[t * count + e] / tokens[t].total, first, place.map_or(0.0, |i| weights[i]), load, assigned]
     };
     let plus = |a: [f32; 5], b: [f32; 5]| std::array::from_fn(|i| a[i] + b[i]);
-    // By eights, by sixty-fours, and by the chunks of column sums.
+    // Summation order of the kernels: groups of 8, chunks of 64, then the chunks of column sums.
     let by_eights = |e: usize, chunk: &[usize]| {
         let eights = chunk.chunks(8).map(|eight| eight.iter().fold([0.0; 5], |sum, &t| plus(sum, of(t, e))));
         eights.fold([0.0; 5], plus)
@@ -113,25 +113,26 @@ pub fn statistics(
         })
         .collect();
     let row = |i: usize| sums.iter().map(|sum| sum[i]).collect::<Vec<f32>>();
-    let statistics = Statistics { prob: row(0), first: row(1), weight: row(2), load: row(3), choice: row(4) };
+    let statistics =
+        Statistics { prob: row(0), first: row(1), weight: row(2), load: row(3), assigned: row(4) };
     let mut columns = [0.0; 4];
     crate::reference::column_sums(bytemuck::cast_slice(tokens), &mut columns, false);
     (statistics, bytemuck::cast(columns))
 }
 
-/// The losses, what they make of the experts, and the slope of their sum.
+/// Balance losses, counts, and the slopes of the weighted sum.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Losses {
-    /// Auxiliary, importance, load, z, and their sum by their coefficients.
+    /// Auxiliary, importance, load and z loss, and their weighted sum.
     pub losses: [f32; 5],
-    /// Tokens that choose each expert.
+    /// Assignments per expert.
     pub counts: Vec<u32>,
-    /// The slope of the sum at a token's share of probability, its weight, its load, and half of its squared logarithm: a row of
+    /// Slopes with respect to a token's probability share, weight, load, and half its squared log-sum-exp: one row of
     /// experts each.
     pub slopes: Vec<f32>,
 }
 
-/// The losses, from [`statistics`].
+/// Computes the losses from [`statistics`].
 pub fn losses(statistics: &Statistics, sums: Token, balance: Balance) -> Losses {
     let n = statistics.prob.len();
     let tokens = sums.counts.max(1.0);
@@ -149,12 +150,12 @@ pub fn losses(statistics: &Statistics, sums: Token, balance: Balance) -> Losses 
     let sum = balance.aux * aux + balance.importance * importance.0 + balance.load * load.0 + balance.z * z;
     Losses {
         losses: [aux, importance.0, load.0, z, sum],
-        counts: statistics.choice.iter().map(|&count| count as u32).collect(),
+        counts: statistics.assigned.iter().map(|&count| count as u32).collect(),
         slopes: slopes.concat(),
     }
 }
 
-/// The squared coefficient of variation, by the unbiased variance, and its slopes.
+/// Squared coefficient of variation (unbiased variance), and its slopes.
 fn variation(x: &[f32]) -> (f32, Vec<f32>) {
     let n = x.len() as f32;
     let mean = x.iter().sum::<f32>() / n;

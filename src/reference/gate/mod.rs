@@ -1,40 +1,40 @@
-//! Twins of `shaders/gate/`: which experts a token goes to, by how much, and what keeps that balanced.
+//! Twins of `shaders/gate/`: expert assignment, weights, and balance losses.
 //!
-//! Matrices are `[tokens, experts]`, choices `[tokens, choices]`, in the order of their tokens. What a kernel does one token an
-//! invocation, its twin does one token after the other.
+//! Matrices are `[tokens, experts]`, assignments `[tokens, assignments]` in token order. Kernels with one invocation
+//! per token become loops over tokens.
 
+mod assignment;
 mod backward;
-mod choice;
 mod config;
 mod loss;
 mod normal;
 
-pub use backward::{backward, noise_backward};
-pub use choice::{
-    Rule, assign, choose, count, first, hash, noise, probs, quota, rebalance, scores, tally, weigh,
+pub use assignment::{
+    Rule, assign, capacity, choose, count, first, hash, noise, probs, rebalance, scores, tally, weigh,
 };
+pub use backward::{backward, noise_backward};
 pub use config::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};
 
-/// No expert: what a choice holds that a token does not make, [`ops::ABSENT`](crate::ops::ABSENT).
+/// Empty assignment slot, [`ops::ABSENT`](crate::ops::ABSENT).
 const ABSENT: u32 = u32::MAX;
 
-/// What [`probs`] leaves of each token besides its probabilities.
+/// Per-token sums that [`probs`] computes besides the probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Token {
-    /// The logarithm of the sum of the logits' exponentials.
+    /// Log-sum-exp of the logits.
     pub lse: f32,
-    /// Its square.
+    /// Squared log-sum-exp.
     pub square: f32,
-    /// 1 if the token counts, 0 if it is padding or has a logit that is not finite.
+    /// 1 if the token counts; 0 for padding or a non-finite logit.
     pub counts: f32,
-    /// The sum of its probabilities: 1 of a softmax.
+    /// Sum of the probabilities: 1 for a softmax.
     pub total: f32,
 }
 
-/// Whole numbers that ascend with the floats. Zero has one place, whatever its sign.
+/// Maps a float to a u32 of the same order; both zeros map to the same key.
 pub(super) fn ordered(x: f32) -> u32 {
     let bits = x.to_bits();
     match bits {
@@ -44,7 +44,7 @@ pub(super) fn ordered(x: f32) -> u32 {
     }
 }
 
-/// Of `x <= 0`, no smaller than what f32 holds in full.
+/// `exp(x)` for `x <= 0`, clamped to the smallest normal f32.
 fn small_exp(x: f32) -> f32 {
     x.max(-87.0).exp()
 }

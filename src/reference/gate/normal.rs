@@ -1,7 +1,7 @@
 //! Twin of `shaders/common/normal.wgsl` and `shaders/common/noise.wgsl`.
 
-/// A standard normal draw from 32 random bits, of which 24 are used: the quantile of the middle of one of 2^24 equal parts
-/// (Wichura, "Algorithm AS 241", Applied Statistics 37, 1988: PPND7).
+/// Standard normal sample from the upper 24 of 32 random bits: the quantile at the midpoint of one of 2^24 equal
+/// intervals (Wichura, "Algorithm AS 241", Applied Statistics 37, 1988: PPND7).
 pub fn normal(bits: u32) -> f32 {
     let q = ((bits >> 8) as f32 - 8_388_607.5) * (1.0 / 16_777_216.0);
     if q.abs() <= 0.425 {
@@ -16,26 +16,25 @@ pub fn normal(bits: u32) -> f32 {
     q.signum() * over / under
 }
 
-const FAR: f32 = 13.0;
+const CLAMP: f32 = 13.0;
 
-/// The probability that a standard normal number is below `x`, to 1e-7 (Abramowitz and Stegun, "Handbook of Mathematical
-/// Functions", 7.1.26).
+/// P(X < x) of a standard normal X, to 1e-7 (Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.26).
 pub fn probability_below(x: f32) -> f32 {
-    let far = x.abs().min(FAR);
-    let t = 1.0 / (1.0 + 0.231_641_89 * far);
+    let clamped = x.abs().min(CLAMP);
+    let t = 1.0 / (1.0 + 0.231_641_89 * clamped);
     let series =
         ((((1.061_405_4 * t - 1.453_152) * t + 1.421_413_7) * t - 0.284_496_74) * t + 0.254_829_6) * t;
-    let tail = 0.5 * series * (-0.5 * far * far).exp();
+    let tail = 0.5 * series * (-0.5 * clamped * clamped).exp();
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// The derivative of [`probability_below`].
+/// Density of the standard normal distribution, the derivative of [`probability_below`].
 pub(super) fn density(x: f32) -> f32 {
-    let far = x.abs().min(FAR);
-    0.398_942_3 * (-0.5 * far * far).exp()
+    let clamped = x.abs().min(CLAMP);
+    0.398_942_3 * (-0.5 * clamped * clamped).exp()
 }
 
-/// The noise's standard deviation: `softplus(x)` and a hundredth.
+/// Standard deviation of the noise: `softplus(x) + 0.01`.
 pub(super) fn spread(x: f32) -> f32 {
     x.max(0.0) + (1.0 + (-x.abs()).max(-87.0).exp()).ln() + 0.01
 }

@@ -1,6 +1,7 @@
-//! What fretwork's `bench` times, in Burn on the adapter that wgpu picks: a layer's dense products, and a dense training step.
+//! Baseline in Burn of the work that `fretwork bench` times, on the adapter that wgpu picks: a layer's dense products and a dense
+//! training step.
 //!
-//! Burn has no sparse products, so a sparse network is a dense one here. Prints a JSON line for each thing timed.
+//! Burn has no sparse products, so all networks are dense. Prints a JSON line for each timing.
 //!
 //!     cargo run --release -- [ROUNDS]
 
@@ -22,7 +23,7 @@ const SIDE: usize = 1024;
 const BATCH: usize = 128;
 const STEPS: usize = 10;
 
-/// 784-1024-1024-10.
+/// Network 784-1024-1024-10.
 #[derive(Module, Debug)]
 struct Network {
     first: Linear,
@@ -45,7 +46,7 @@ impl Network {
 
 fn main() -> Done {
     let rounds = std::env::args().nth(1).map_or(Ok(9), |rounds| rounds.parse())?;
-    // Without the feature `vulkan` it is WGSL that is compiled.
+    // Without the feature `vulkan`, Burn compiles WGSL.
     let device = Device::wgpu(Default::default());
     products(&device, rounds)?;
     steps(&device.autodiff(), rounds)
@@ -55,8 +56,8 @@ fn numbers(shape: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::random(shape, Distribution::Uniform(-0.5, 0.5), device)
 }
 
-/// Runs something `rounds` times after two that do not count, the first of which also tunes. What comes out is kept until the
-/// clock has stopped: a result that nobody holds need not be computed.
+/// Times `rounds` calls after two that do not count, the first of which also tunes. Each result is kept until the clock has
+/// stopped, since Burn may skip a result that is dropped.
 fn time<T>(what: &str, operations: f64, rounds: usize, device: &Device, mut run: impl FnMut() -> T) -> Done {
     let mut seconds = Vec::new();
     for round in 0..rounds + 2 {

@@ -1,0 +1,207 @@
+//! Data sets, and where they come from.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::batches::{Batches, Targets};
+use super::rows::Rows;
+use super::table::Table;
+use super::{csv, digits, idx, text};
+use crate::{Error, Result};
+
+/// Rows to train on and rows to test on.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// Name in reports.
+    pub name: String,
+    /// The rows to train on.
+    pub train: Rows,
+    /// The rows to test on.
+    pub test: Rows,
+    /// Labels are below this.
+    pub classes: usize,
+    /// Of a text, the characters that it has, ascending; else empty.
+    pub vocabulary: Vec<u8>,
+}
+
+/// Origin of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The embedded UCI optdigits.
+    Digits,
+    /// Fashion-MNIST, where Debian's package or `FRETWORK_DATA` has it.
+    FashionMnist,
+    /// MNIST, under `FRETWORK_DATA`.
+    Mnist,
+    /// A folder of four IDX files, named as MNIST's are.
+    Idx(PathBuf),
+    /// A table of numbers whose last column is the label.
+    Csv(PathBuf),
+    /// A text, or a folder of them.
+    Text(PathBuf),
+}
+
+impl Source {
+    /// A source that stays valid from whatever folder a program is started in: its path is absolute.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the path is not UTF-8, since a checkpoint keeps it as text; [`Error::Io`] if the current folder is
+    /// gone.
+    pub fn absolute(&self) -> Result<Self> {
+        let whole = |path: &Path| {
+            let whole = std::path::absolute(path).map_err(Error::io(path))?;
+            let reason = || format!("{} is not UTF-8; choose a path that is", whole.display());
+            if whole.to_str().is_some() {
+                Ok(whole)
+            } else {
+                Err(Error::Config { option: "data", reason: reason() })
+            }
+        };
+        Ok(match self {
+            Self::Digits | Self::FashionMnist | Self::Mnist => self.clone(),
+            Self::Idx(path) => Self::Idx(whole(path)?),
+            Self::Csv(path) => Self::Csv(whole(path)?),
+            Self::Text(path) => Self::Text(whole(path)?),
+        })
+    }
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |reason: String| Error::Config { option: "data", reason };
+        match text.split_once(':') {
+            None if text == "digits" => Ok(Self::Digits),
+            None if text == "fashion-mnist" => Ok(Self::FashionMnist),
+            None if text == "mnist" => Ok(Self::Mnist),
+            Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
+            Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
+            Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
+            _ => Err(bad(format!(
+                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, text:FILE"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digits => f.write_str("digits"),
+            Self::FashionMnist => f.write_str("fashion-mnist"),
+            Self::Mnist => f.write_str("mnist"),
+            Self::Idx(path) => write!(f, "idx:{}", path.display()),
+            Self::Csv(path) => write!(f, "csv:{}", path.display()),
+            Self::Text(path) => write!(f, "text:{}", path.display()),
+        }
+    }
+}
+
+impl Dataset {
+    /// Reads a data set. The seed says how a CSV file is split, the others come split; `context` is the length of the windows
+    /// of a text.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
+    pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
+        let name = source.to_string();
+        let (train, test) = match source {
+            Source::Digits => digits::load()?,
+            Source::FashionMnist => {
+                idx::load_folder(&find("fashion-mnist", "apt-get install dataset-fashion-mnist, or put")?)?
+            }
+            Source::Mnist => idx::load_folder(&find("mnist", "put")?)?,
+            Source::Idx(folder) => idx::load_folder(folder)?,
+            Source::Csv(path) => csv::load(path, seed)?,
+            Source::Text(path) => {
+                let (vocabulary, [train, test]) = text::load(path, context)?;
+                let (train, test) = (Rows::Text(train), Rows::Text(test));
+                return Ok(Self { name, train, test, classes: vocabulary.len(), vocabulary });
+            }
+        };
+        let most = |table: &Table| table.labels().iter().max().map_or(0, |&label| label as usize + 1);
+        // A rare class of a table may fall into the test rows alone; a split that others made should not do that.
+        let classes = match source {
+            Source::Csv(_) => most(&train).max(most(&test)),
+            _ => most(&train),
+        }
+        .max(2);
+        if let Some(row) = test.labels().iter().position(|&label| label as usize >= classes) {
+            let reason = format!(
+                "test row {row} has label {}, but the training rows have labels 0 to {}",
+                test.labels()[row],
+                classes - 1
+            );
+            return Err(Error::Data { path: name.into(), reason });
+        }
+        Ok(Self::of_tables(&name, train, test, classes))
+    }
+
+    /// A data set of features with labels below `classes`.
+    pub fn of_tables(name: &str, train: Table, test: Table, classes: usize) -> Self {
+        let name = name.to_owned();
+        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new() }
+    }
+
+    /// A data set of a program's own rows: whatever implements [`Batches`].
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if the two parts differ in features or targets, or have no rows.
+    pub fn of_batches(name: &str, train: Arc<dyn Batches>, test: Arc<dyn Batches>) -> Result<Self> {
+        let shape = |rows: &dyn Batches| (rows.width(), rows.targets());
+        if shape(&*train) != shape(&*test) || train.rows() == 0 || test.rows() == 0 {
+            let words = |rows: &dyn Batches| format!("{} rows of {:?}", rows.rows(), shape(rows));
+            let found = format!("{} and {}", words(&*train), words(&*test));
+            return Err(Error::argument(name, "rows", "some, of equal width and targets", found));
+        }
+        let classes = match train.targets() {
+            Targets::Classes(classes) => classes,
+            Targets::Values(_) => 0,
+        };
+        let (train, test) = (Rows::Batches(train), Rows::Batches(test));
+        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new() })
+    }
+
+    /// Targets of a row.
+    pub fn targets(&self) -> Targets {
+        self.train.targets(self.classes)
+    }
+
+    /// Only the first rows, to train on and to test on; all of them where there is no number.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there are not that many, or none are asked for.
+    pub fn first(mut self, [train, test]: [Option<usize>; 2]) -> Result<Self> {
+        for (option, table, rows) in [("rows", &mut self.train, train), ("test-rows", &mut self.test, test)] {
+            let Some(rows) = rows else { continue };
+            if rows == 0 || rows > table.rows() {
+                let reason = format!("{rows} rows, but {} has {}", self.name, table.rows());
+                return Err(Error::Config { option, reason });
+            }
+            table.truncate(rows)?;
+        }
+        Ok(self)
+    }
+
+    /// Features of a row, or characters of a window.
+    pub fn width(&self) -> usize {
+        self.train.width()
+    }
+}
+
+/// The first folder that has the training images of `name`.
+fn find(name: &str, how: &str) -> Result<PathBuf> {
+    let given = std::env::var_os("FRETWORK_DATA").map(PathBuf::from);
+    let mut places: Vec<PathBuf> = given.iter().flat_map(|root| [root.join(name), root.clone()]).collect();
+    places.push(Path::new("/usr/share/datasets").join(name));
+    places.iter().find(|place| idx::is_there(place)).cloned().ok_or_else(|| Error::Data {
+        path: name.into(),
+        reason: format!(
+            "not found in {}; {how} the four IDX files under $FRETWORK_DATA/{name}",
+            places.iter().map(|place| place.display().to_string()).collect::<Vec<_>>().join(", ")
+        ),
+    })
+}

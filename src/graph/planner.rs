@@ -1,0 +1,242 @@
+//! Planner: the order of the forward pass, and the first and last use of each storage.
+
+use std::collections::HashMap;
+
+use super::Input;
+use super::build::Graph;
+use super::layout::{Action, Layout, NodeLayout, StorageId};
+use super::node::{Fused, PRE};
+use super::value::Origin;
+use crate::gpu::DType;
+use crate::{Error, Result};
+
+/// The gradient of a value while the backward pass is laid out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Grad {
+    /// In a storage that other values' gradients may have, too.
+    Borrowed(StorageId),
+    /// In a storage of its own.
+    Owned(StorageId),
+}
+
+impl Grad {
+    pub(super) fn storage(self) -> StorageId {
+        match self {
+            Self::Borrowed(storage) | Self::Owned(storage) => storage,
+        }
+    }
+}
+
+/// A layout in the making.
+pub(super) struct Planner<'g> {
+    pub(super) graph: &'g Graph,
+    pub(super) readers: Vec<Vec<(usize, usize)>>,
+    /// Values whose gradient is wanted.
+    pub(super) wanted: Vec<bool>,
+    pub(super) grads: Vec<Option<Grad>>,
+    /// Values whose gradient is borrowed, by its storage.
+    pub(super) borrowers: HashMap<StorageId, Vec<usize>>,
+    /// Values whose gradient has been taken through their fused activation.
+    pub(super) through: Vec<bool>,
+    pub(super) layout: Layout,
+}
+
+impl<'g> Planner<'g> {
+    /// The order of everything that both passes record, and the first and last use of each storage.
+    pub(super) fn plan(graph: &'g Graph) -> Result<Layout> {
+        let mut planner = Self::new(graph)?;
+        planner.forward();
+        planner.backward()?;
+        planner.measure();
+        Ok(planner.layout)
+    }
+
+    fn new(graph: &'g Graph) -> Result<Self> {
+        if graph.outputs.is_empty() {
+            return Err(Error::argument("graph", "outputs", "one at least", 0));
+        }
+        let readers = graph.readers();
+        if let Some(&input) = graph.inputs.iter().find(|&&input| readers[input].is_empty()) {
+            return Err(Error::argument("graph", "input", "read by a node", &graph.values[input].name));
+        }
+        let mut uses = vec![0; graph.params.len()];
+        graph.nodes.iter().flat_map(|node| &node.wiring.params).for_each(|param| uses[param.0] += 1);
+        for (param, uses) in graph.params.iter().zip(&uses) {
+            let wanted = match (uses, param.grid()) {
+                (0, _) => "of a node",
+                (2.., Some(_)) => "of one node, as it is block-sparse",
+                _ => continue,
+            };
+            return Err(Error::argument("graph", "parameter", wanted, &param.name));
+        }
+        let mut wanted = vec![false; graph.values.len()];
+        for (at, value) in graph.values.iter().enumerate() {
+            wanted[at] = match value.origin {
+                Origin::Input { gradient } => gradient,
+                Origin::Detached(_) => false,
+                Origin::Node { node, .. } => {
+                    let wiring = &graph.nodes[node].wiring;
+                    let flows = |input: &Input| input.differentiable && wanted[input.value.index];
+                    !wiring.params.is_empty() || wiring.inputs.iter().any(flows)
+                }
+            };
+        }
+        let layout = Layout {
+            storages: Vec::new(),
+            nodes: vec![NodeLayout::default(); graph.nodes.len()],
+            forward: Vec::new(),
+            backward: Vec::new(),
+            values: Vec::new(),
+            output_grads: Vec::new(),
+            input_grads: vec![None; graph.inputs.len()],
+            watched: Vec::new(),
+            shared: Vec::new(),
+            shared_params: uses.into_iter().map(|uses| uses > 1).collect(),
+        };
+        let (grads, through) = (vec![None; graph.values.len()], vec![false; graph.values.len()]);
+        Ok(Self { graph, readers, wanted, grads, borrowers: HashMap::new(), through, layout })
+    }
+
+    /// Lays out the forward pass: casts before the nodes that read another type than is stored.
+    fn forward(&mut self) {
+        let graph = self.graph;
+        let mut copies: Vec<Option<StorageId>> = vec![None; graph.values.len()];
+        for (at, value) in graph.values.iter().enumerate() {
+            let storage = match value.origin {
+                Origin::Detached(of) => self.layout.values[of],
+                Origin::Node { node, output } => match self.in_place(node, output) {
+                    Some(of) => self.layout.values[of],
+                    None => {
+                        let pinned = graph.outputs.contains(&at);
+                        self.layout.add(&value.name, &value.shape, value.dtype, pinned)
+                    }
+                },
+                Origin::Input { .. } => self.layout.add(&value.name, &value.shape, value.dtype, true),
+            };
+            self.layout.values.push(storage);
+        }
+        for (at, node) in graph.nodes.iter().enumerate() {
+            let mut inputs = Vec::new();
+            for input in &node.wiring.inputs {
+                let value = graph.stored(input.value.index);
+                let info = &graph.values[value];
+                let stored = self.layout.values[value];
+                let dtype = input.dtype.unwrap_or(info.dtype);
+                if dtype == info.dtype || info.dtype == DType::U32 {
+                    inputs.push(stored);
+                    continue;
+                }
+                let copy = match copies[value] {
+                    Some(copy) => copy,
+                    None => {
+                        let copy = self.layout.add(&format!("{} cast", info.name), &info.shape, dtype, false);
+                        self.layout.forward.push(Action::Cast { from: stored, to: copy });
+                        copies[value] = Some(copy);
+                        copy
+                    }
+                };
+                inputs.push(copy);
+            }
+            let buffers = node.wiring.buffers.iter();
+            let buffers: Vec<_> = buffers
+                .map(|buffer| self.layout.add(buffer.name, &buffer.shape, buffer.dtype, false))
+                .collect();
+            let outputs = node.outputs.iter().map(|&output| self.layout.values[output]).collect();
+            self.layout.nodes[at] = NodeLayout { inputs, outputs, buffers, ..NodeLayout::default() };
+            self.layout.forward.push(Action::Node(at));
+        }
+        for (at, value) in graph.values.iter().enumerate() {
+            if value.watched.is_some() {
+                let stored = self.layout.values[at];
+                self.layout.watched.push((at, self.pre_of(at).unwrap_or(stored)));
+            }
+        }
+    }
+
+    /// Storage of a value's pre-activation, where its node keeps one.
+    fn pre_of(&self, value: usize) -> Option<StorageId> {
+        let Origin::Node { node, .. } = self.graph.values[value].origin else { return None };
+        let buffers = &self.graph.nodes[node].wiring.buffers;
+        let at = buffers.iter().position(|buffer| buffer.name == PRE)?;
+        self.layout.nodes[node].buffers.get(at).copied()
+    }
+
+    /// The input whose place an output takes: nothing but this node reads it, neither now nor in the backward pass.
+    fn in_place(&self, node: usize, output: usize) -> Option<usize> {
+        let graph = self.graph;
+        let wiring = &graph.nodes[node].wiring;
+        let description = &wiring.outputs[output];
+        let input = &wiring.inputs[description.in_place?];
+        let value = input.value.index;
+        let info = &graph.values[value];
+        let made = info.output.as_ref()?;
+        let alone =
+            self.readers[value].len() == 1 && !graph.outputs.contains(&value) && info.watched.is_none();
+        let alike = info.dtype == description.dtype && info.shape == description.shape;
+        let read = input.kept || made.kept || made.fused.is_some_and(|fused| !fused.needs_pre());
+        let cast = input.dtype.is_some_and(|dtype| dtype != info.dtype);
+        // An output of the network has a buffer of its own.
+        let pinned = graph.outputs.contains(&graph.nodes[node].outputs[output]);
+        (alone && alike && !read && !cast && !pinned).then_some(value)
+    }
+
+    /// Finds the first and the last action of each storage.
+    fn measure(&mut self) {
+        let actions: Vec<Action> = self.layout.forward.iter().chain(&self.layout.backward).cloned().collect();
+        let forward = self.layout.forward.len();
+        let end = actions.len();
+        for (at, action) in actions.into_iter().enumerate() {
+            let mut touched = Vec::new();
+            match action {
+                Action::Node(node) if at < forward => self.touch_forward(node, &mut touched),
+                Action::Node(node) => self.touch_backward(node, &mut touched),
+                Action::Cast { from, to }
+                | Action::Root { from, to }
+                | Action::Add { from, to }
+                | Action::Copy { from, to } => {
+                    touched.extend([from, to]);
+                }
+                Action::Zero(storage) => touched.push(storage),
+                Action::Activation { origin, from, to } => touched.extend([from, to, self.activated(origin)]),
+            }
+            for storage in touched {
+                let live = &mut self.layout.storages[storage.0].live;
+                *live = Some(live.map_or((at, at), |(first, _)| (first, at)));
+            }
+        }
+        for (_, storage) in self.layout.watched.clone() {
+            let live = &mut self.layout.storages[storage.0].live;
+            *live = live.map(|(first, _)| (first, end));
+        }
+    }
+
+    /// Pre-activation of a fused activation, or its output where that is enough.
+    fn activated(&self, (node, output): (usize, usize)) -> StorageId {
+        let value = self.graph.nodes[node].outputs[output];
+        let fused = self.graph.nodes[node].wiring.outputs[output].fused;
+        let pre = fused.filter(Fused::needs_pre).and_then(|_| self.pre_of(value));
+        pre.unwrap_or(self.layout.values[value])
+    }
+
+    fn touch_forward(&self, node: usize, touched: &mut Vec<StorageId>) {
+        let (layout, wiring) = (&self.layout.nodes[node], &self.graph.nodes[node].wiring);
+        touched.extend(layout.inputs.iter().chain(&layout.outputs));
+        let buffers = layout.buffers.iter().zip(&wiring.buffers);
+        touched.extend(buffers.filter(|(_, buffer)| !buffer.backward_only).map(|(&storage, _)| storage));
+    }
+
+    fn touch_backward(&self, node: usize, touched: &mut Vec<StorageId>) {
+        let (layout, wiring) = (&self.layout.nodes[node], &self.graph.nodes[node].wiring);
+        let inputs = layout.inputs.iter().zip(&wiring.inputs);
+        touched.extend(inputs.filter(|(_, input)| input.kept).map(|(&storage, _)| storage));
+        let outputs = layout.outputs.iter().zip(&wiring.outputs);
+        touched
+            .extend(outputs.filter(|(_, output)| output.kept || output.shown).map(|(&storage, _)| storage));
+        touched.extend(&layout.buffers);
+        touched.extend(&layout.output_grads);
+        for target in layout.input_grads.iter().flatten() {
+            touched.push(target.storage);
+            touched.extend(target.fused.map(|origin| self.activated(origin)));
+        }
+    }
+}

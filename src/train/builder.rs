@@ -1,0 +1,184 @@
+//! A run of parts: a network that was composed of modules, an objective, an optimizer, a method and data.
+
+use std::path::Path;
+
+use super::{Checkpoint, CrossEntropy, Length, Objective, Schedule, Settings, Trainer};
+use crate::data::{Dataset, Rows};
+use crate::gpu::Gpu;
+use crate::methods::{Method, Static};
+use crate::nn::{Composed, ModelConfig, Module, Precision, Row};
+use crate::optim::{AdamW, Optimizer};
+use crate::{Error, Result};
+
+/// Parts of a run that do the work its settings name, or that a program gives in their place.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) objective: Box<dyn Objective>,
+    pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) method: Box<dyn Method>,
+}
+
+impl Settings {
+    /// The parts that the settings name.
+    pub(super) fn parts(&self) -> Parts {
+        Parts {
+            objective: Box::new(CrossEntropy),
+            optimizer: self.optimizer.build(self.momentum, self.weight_decay),
+            method: self.method.build(),
+        }
+    }
+}
+
+/// A run to be, of a network that a program composes. Parts that are not given are cross-entropy, AdamW and static topologies;
+/// numbers that are not given are those of [`Settings::new`].
+#[derive(Debug)]
+pub struct TrainerBuilder<'a, M> {
+    gpu: &'a Gpu,
+    module: M,
+    data: Option<Dataset>,
+    parts: Parts,
+    seed: u64,
+    change: Changes,
+}
+
+/// Numbers that a program gives in the place of the settings' defaults.
+#[derive(Debug, Default)]
+struct Changes {
+    length: Option<Length>,
+    batch: Option<usize>,
+    learning_rate: Option<f64>,
+    schedule: Option<Schedule>,
+    precision: Option<Precision>,
+}
+
+impl Trainer {
+    /// Begins a run of a network that is composed of modules.
+    pub fn builder<M: Module + 'static>(gpu: &Gpu, module: M) -> TrainerBuilder<'_, M> {
+        let parts = Parts {
+            objective: Box::new(CrossEntropy),
+            optimizer: Box::new(AdamW::default()),
+            method: Box::new(Static),
+        };
+        TrainerBuilder { gpu, module, data: None, parts, seed: 1, change: Changes::default() }
+    }
+}
+
+impl<M: Module + 'static> TrainerBuilder<'_, M> {
+    /// Rows to train and to test on.
+    #[must_use]
+    pub fn data(self, data: Dataset) -> Self {
+        Self { data: Some(data), ..self }
+    }
+
+    /// The loss; softmax cross-entropy otherwise.
+    #[must_use]
+    pub fn objective(mut self, objective: impl Objective + 'static) -> Self {
+        self.parts.objective = Box::new(objective);
+        self
+    }
+
+    /// The optimizer; AdamW otherwise.
+    #[must_use]
+    pub fn optimizer(mut self, optimizer: impl Optimizer + 'static) -> Self {
+        self.parts.optimizer = Box::new(optimizer);
+        self
+    }
+
+    /// The method by which topologies change, with its options; static otherwise.
+    #[must_use]
+    pub fn method(mut self, method: impl Method + 'static) -> Self {
+        self.parts.method = Box::new(method);
+        self
+    }
+
+    /// Passes over the training rows.
+    #[must_use]
+    pub fn epochs(mut self, epochs: u64) -> Self {
+        self.change.length = Some(Length::Epochs(epochs));
+        self
+    }
+
+    /// Training steps.
+    #[must_use]
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.change.length = Some(Length::Steps(steps));
+        self
+    }
+
+    /// Rows of a step.
+    #[must_use]
+    pub fn batch(mut self, rows: usize) -> Self {
+        self.change.batch = Some(rows);
+        self
+    }
+
+    /// The full learning rate, and how it changes over the run.
+    #[must_use]
+    pub fn learning_rate(mut self, rate: f64, schedule: Schedule) -> Self {
+        (self.change.learning_rate, self.change.schedule) = (Some(rate), Some(schedule));
+        self
+    }
+
+    /// Precision of activations and operands.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.change.precision = Some(precision);
+        self
+    }
+
+    /// Seed of everything that is drawn; 1 otherwise.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The settings of the run, its parts, and its data.
+    fn settle(self) -> Result<(Settings, Parts, Dataset)> {
+        let missing = || Error::Config { option: "data", reason: "the builder was given none".to_owned() };
+        let data = self.data.ok_or_else(missing)?;
+        let row = match &data.train {
+            Rows::Text(text) => Row::Window(text.context()),
+            rows => Row::Features(rows.width()),
+        };
+        let objective = self.parts.objective.name();
+        let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
+        let Changes { length, batch, learning_rate, schedule, precision } = self.change;
+        settings.data.clone_from(&data.name);
+        settings.length = length.unwrap_or(settings.length);
+        settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());
+        settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
+        settings.schedule = schedule.unwrap_or(settings.schedule);
+        settings.precision = precision.unwrap_or(settings.precision);
+        Ok((settings, self.parts, data))
+    }
+
+    /// The run, at its beginning.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a part or a number makes no sense, or the data or its targets are not what network and objective
+    /// read; [`Error::Argument`] where the shapes of the modules don't meet; [`Error::OutOfMemory`].
+    pub fn build(self) -> Result<Trainer> {
+        let gpu = self.gpu;
+        let (settings, parts, data) = self.settle()?;
+        Trainer::of_parts(gpu, settings, data, parts)
+    }
+
+    /// The run from where a checkpoint of the same network left it, to the same bits as if it had never stopped. Settings are the
+    /// checkpoint's; parts are the builder's.
+    ///
+    /// # Errors
+    /// As [`TrainerBuilder::build`], and [`Error::Checkpoint`] if the checkpoint is of another network, or the data was changed.
+    pub fn resume(self, checkpoint: &Checkpoint, path: &Path) -> Result<Trainer> {
+        let gpu = self.gpu;
+        let (settings, parts, data) = self.settle()?;
+        let mut checkpoint = checkpoint.clone();
+        let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
+        match (&mut checkpoint.settings.model, &settings.model) {
+            (ModelConfig::Composed(kept), ModelConfig::Composed(given)) => {
+                kept.adopt(given).map_err(|error| bad(error.to_string()))?;
+            }
+            (kept, _) => return Err(bad(format!("is of {kept}, which is no composed network"))),
+        }
+        Trainer::resume_parts(gpu, &checkpoint, path, data, parts)
+    }
+}

@@ -1,0 +1,53 @@
+//! Agreement between a network and its data.
+
+use crate::data::{Dataset, Rows};
+use crate::nn::{ModelConfig, Row};
+use crate::{Error, Result};
+
+/// Checks that the data set has the features, classes and characters that the network is configured for.
+///
+/// # Errors
+/// [`Error::Config`] naming what the network needs and what the data set has.
+pub(super) fn expect_data(model: &ModelConfig, data: &Dataset) -> Result<()> {
+    let bad = |wanted: String, found: String| {
+        let reason = format!("the network is for {wanted}, but {} has {found}", data.name);
+        Err(Error::Config { option: "data", reason })
+    };
+    for (rows, part) in [(&data.train, "training"), (&data.test, "test")] {
+        if let Some(label) = rows.largest_label().filter(|&label| label as usize >= data.classes) {
+            return bad(format!("{} classes", data.classes), format!("a {part} row of class {label}"));
+        }
+    }
+    match (model, &data.train) {
+        (ModelConfig::Mlp(config), Rows::Table(table)) => {
+            let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
+            let words = |(features, classes)| format!("{features} features and {classes} classes");
+            if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+        }
+        (ModelConfig::Lm(config), Rows::Text(text)) => {
+            let words = |characters: usize| format!("windows of {characters} characters");
+            if config.context != text.context() {
+                return bad(words(config.context), words(text.context()));
+            }
+            let words =
+                |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
+            let [wanted, found] = [&config.vocabulary, &data.vocabulary];
+            if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
+        }
+        (ModelConfig::Composed(composed), rows) => {
+            let words = |row| match row {
+                Row::Features(features) => format!("{features} features"),
+                Row::Window(context) => format!("windows of {context} characters"),
+            };
+            let found = match (rows, composed.row()) {
+                (Rows::Text(text), _) => Row::Window(text.context()),
+                (Rows::Batches(rows), Row::Window(_)) => Row::Window(rows.width()),
+                (rows, _) => Row::Features(rows.width()),
+            };
+            if composed.row() == found { Ok(()) } else { bad(words(composed.row()), words(found)) }
+        }
+        (ModelConfig::Mlp(config), Rows::Batches(rows)) if rows.width() == config.inputs => Ok(()),
+        (ModelConfig::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
+        (ModelConfig::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
+    }
+}
