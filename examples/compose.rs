@@ -2,17 +2,11 @@
 //!
 //! `cargo run --release --example compose`
 
-use anyhow::Result;
-use fretwork::data::{Dataset, Source};
-use fretwork::gpu::{Gpu, Options};
-use fretwork::methods::Rigl;
-use fretwork::nn::{Linear, Residual, Sequential, blocks};
-use fretwork::optim::AdamW;
-use fretwork::train::{CrossEntropy, Flow, Schedule, Trainer};
+use fretwork::Result;
+use fretwork::prelude::*;
 
 fn main() -> Result<()> {
-    let accuracy = run()?;
-    println!("a composed network, its middle 90 % sparse: {accuracy:.4} on the digits' test part");
+    println!("a composed network, its middle 90 % sparse: {:.4} on the digits' test part", run()?);
     Ok(())
 }
 

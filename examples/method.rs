@@ -63,6 +63,7 @@ pub(crate) fn run() -> Result<f64> {
         precision: Precision::F32,
         length: Length::Epochs(10),
         batch: 128,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

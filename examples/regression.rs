@@ -4,13 +4,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
-use fretwork::Result as Filled;
-use fretwork::data::{Batches, Dataset, HostBatch, Targets};
-use fretwork::gpu::{Gpu, Options};
-use fretwork::nn::{Linear, Sequential, blocks};
+use fretwork::Result;
+use fretwork::prelude::*;
 use fretwork::random::{Key, Stream};
-use fretwork::train::{Flow, MeanSquaredError, Schedule, Trainer};
 
 /// Points of the cube, each with `sin(3 x) * cos(2 y) + z` for a target; row `i` is made from `i` alone.
 #[derive(Debug)]
@@ -34,7 +30,7 @@ impl Batches for Surface {
         Targets::Values(1)
     }
 
-    fn fill(&self, rows: &[u32], batch: &mut HostBatch) -> Filled<()> {
+    fn fill(&self, rows: &[u32], batch: &mut HostBatch) -> Result<()> {
         let (features, targets) = batch.values()?;
         for (place, &row) in rows.iter().enumerate() {
             let mut walk = Key::new(7, Stream::Check(self.part)).walk_from(u64::from(row) * 8);

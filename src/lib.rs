@@ -5,6 +5,11 @@
 //! library composes, checks and dispatches them through [`wgpu`], so the same training step runs on Vulkan,
 //! Metal and DX12, and headless on lavapipe.
 //!
+//! # Ways in
+//!
+//! The [`guide`] has a page for each: a network that is composed of layers and trained, a program that owns its device, a WGSL
+//! kernel, a method that changes topologies. [`prelude`] has the names that such programs need.
+//!
 //! # The house
 //!
 //! A room imports only rooms below it.
@@ -13,30 +18,30 @@
 //! | --- | --- |
 //! | [`report`](mod@report) | HTML pages of runs and benches |
 //! | [`bench`](mod@bench) | benches in interleaved rounds, printed by `fretwork bench` |
-//! | [`train`] | the step, the loop, evaluation, checkpoints, run folders |
-//! | [`tune`] | which variant of a kernel is fastest here: measured once, kept on disk |
-//! | [`nn`] | layers and losses: forward and backward over [`ops`] |
-//! | [`check`] | the known-answer check of every kernel: what `fretwork doctor` runs |
-//! | [`ops`] | one file per family: shapes checked, kernel chosen, dispatch recorded |
-//! | [`sparse`] | what sparsity is, on host and device: topologies, block matrices, initial patterns |
-//! | [`gpu`] | the only room that names wgpu: device, buffers, shaders, recorder |
+//! | [`train`] | the loop, objectives, evaluation, checkpoints, run folders |
+//! | [`tune`] | fastest variant of each kernel: measured once per adapter, kept on disk |
+//! | [`methods`] | how topologies begin and evolve, a file per method |
+//! | [`optim`] | optimizers: their state of a parameter, and the update that they record |
+//! | [`nn`] | layers and ready-made networks: descriptions of graphs |
+//! | [`graph`] | values, nodes and parameters; passes recorded from one description; memory planned by liveness |
+//! | [`check`](mod@check) | the known-answer check of every kernel, which `fretwork doctor` runs |
+//! | [`ops`] | one file per family: shapes checked, variant chosen, dispatch recorded |
+//! | [`sparse`] | sparsity on host and device: topologies, block matrices, initial patterns |
+//! | [`gpu`] | the only room that names wgpu: device, buffers, shader composition, recorder |
 //! | [`reference`](mod@reference) | the CPU twin of every kernel, same names, same argument order |
-//! | [`data`] | readers: IDX, CSV, text, the embedded digits |
+//! | [`data`] | batches, and readers: IDX, CSV, text, the embedded digits |
 //! | [`random`] | the one generator, bit-identical here and in WGSL |
 //!
-//! # Embedding
-//!
-//! A program that owns its device adopts it with [`gpu::Gpu::adopt`], wraps its buffers as
-//! [`gpu::Tensor`]s and records operations with a [`gpu::Recorder`]; nothing is submitted or waited for
-//! behind its back. `examples/embed.rs` is such a program. It needs no feature of this crate: `train` adds [`data`] and
-//! [`train`], `report` adds [`bench`](mod@bench) and [`report`](mod@report), and `cli`, the default, adds the program.
-//!
-//! WGSL kernels of its own are added by [`gpu::Gpu::add_shader`] and dispatched by [`gpu::Recorder::dispatch`]; see
-//! [their conventions](gpu#kernels-from-outside).
+//! Without default features there are no [`report`](mod@report), [`bench`](mod@bench), [`train`] and [`data`]. The feature `train` adds
+//! the last two, `report` the others, and `cli`, the default, the program.
 
 #![cfg_attr(
     not(feature = "report"),
     allow(dead_code, unused_imports, reason = "helpers of rooms that are left out")
+)]
+#![cfg_attr(
+    not(feature = "report"),
+    allow(rustdoc::broken_intra_doc_links, reason = "links to rooms that are left out")
 )]
 
 #[cfg(feature = "report")]
@@ -48,11 +53,13 @@ mod error;
 mod files;
 pub mod gpu;
 pub mod graph;
+pub mod guide;
 mod host;
 pub mod methods;
 pub mod nn;
 pub mod ops;
 pub mod optim;
+pub mod prelude;
 pub mod random;
 #[cfg(feature = "report")]
 #[doc(hidden)]

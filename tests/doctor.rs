@@ -219,6 +219,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         method: MethodConfig::new(Kind::Rigl),
         length: Length::Steps(200),
         batch: 128,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -4,25 +4,6 @@ use fretwork::check::{self, Verdict};
 use fretwork::gpu::Gpu;
 use fretwork::wgpu;
 
-#[path = "../examples/embed.rs"]
-#[expect(dead_code, reason = "its main is the example's")]
-mod embed;
-
-#[path = "../examples/method.rs"]
-#[expect(dead_code, reason = "its main is the example's")]
-mod method;
-
-#[test]
-fn a_method_of_ones_own_trains() {
-    let accuracy = method::run().unwrap();
-    assert!(accuracy > 0.93, "{accuracy}");
-}
-
-#[test]
-fn a_foreign_device_gets_the_references_numbers() {
-    embed::run().unwrap();
-}
-
 /// Every dispatch of every kernel passes WebGPU's own validation, on an adopted device with default limits. The device is
 /// wgpu's make-believe one, which needs no driver and computes nothing.
 #[test]

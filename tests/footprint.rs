@@ -20,6 +20,7 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
         method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

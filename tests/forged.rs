@@ -46,6 +46,7 @@ fn settings(kind: Kind) -> Settings {
         method: method(kind),
         length: Length::Epochs(4),
         batch: 32,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,

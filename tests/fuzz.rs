@@ -102,6 +102,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,

@@ -1,5 +1,4 @@
-//! Language models in half precision: how far gradients are from those of f32, what is learned, what a run keeps, and what is
-//! refused.
+//! Language models in half precision: errors of gradients, losses and samples after training, skipped steps, resumed runs, refusals.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -18,9 +17,9 @@ use fretwork::reference::LossScaleState;
 use fretwork::train::{Checkpoint, Event, Flow, RunFolder, Sampler, Settings, Trainer};
 use half::f16;
 use halves::gpu;
-use small_lm::{BATCH, CONTEXT, config, experts, has_learned, settings, spread, text};
+use small_lm::{BATCH, CONTEXT, config, experts, settings, spread, text, words_in};
 
-/// The gradients of all parameters of a model whose weights f16 has, unscaled, by name.
+/// Unscaled gradients of all parameters, by name, for weights that are exact in f16.
 fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String, Vec<f32>)> {
     const ROWS: usize = BATCH * CONTEXT;
     let config = ModelConfig::from(config.clone());
@@ -54,13 +53,13 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
         .collect()
 }
 
-/// How far gradients are from others, relative to the length of those: the worst parameter's, and its name.
+/// Largest relative error of a parameter's gradient, `|found - wanted| / |wanted|`, and the parameter's name.
 fn distance(found: &[(String, Vec<f32>)], wanted: &[(String, Vec<f32>)]) -> (f64, String) {
     let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let mut worst = (0.0, String::new());
     for ((name, found), (_, wanted)) in found.iter().zip(wanted) {
         let size = length(&mut wanted.iter().map(|&x| f64::from(x)));
-        assert!(size > 1e-6, "{name} has a gradient of {size:e}, which tells nothing");
+        assert!(size > 1e-6, "{name} has a gradient of {size:e}, too small for a relative error");
         let difference = &mut found.iter().zip(wanted).map(|(a, b)| f64::from(*a) - f64::from(*b));
         let far = length(difference) / size;
         if far.is_nan() || far > worst.0 {
@@ -70,8 +69,8 @@ fn distance(found: &[(String, Vec<f32>)], wanted: &[(String, Vec<f32>)]) -> (f64
     worst
 }
 
-/// Nine products forward and nine back, each with two operands that are rounded, by half a unit at most. They have nothing to
-/// do with each other, so they add up as squares; three times that.
+/// Bound of relative errors. A path has nine products forward and nine backward, with two rounded operands each, by a relative `u =
+/// 2^-11` at most. The errors are independent and add up as squares: `sqrt(36) u`. The bound is three times that.
 const BOUND: f64 = 3.0 * 6.0 / 2048.0;
 
 #[test]
@@ -95,14 +94,14 @@ fn gradients_are_those_of_f32() {
         let (far, which) = distance(&found, &wanted);
         println!("{config}: {far:.5} of {BOUND:.5}, at {which}");
         assert!(far < BOUND, "{config}: {which}: {far}, may be {BOUND}");
-        // So would be the want of what losses of balance add, scaled as it is.
+        // Gradients without those of the balance losses exceed the bound.
         if let Some(mixture) = config.experts.as_ref().filter(|mixture| mixture.balance != Balance::default())
         {
             let experts = Some(MoeConfig { balance: Balance::default(), ..mixture.clone() });
             let unbalanced = gradients(&gpu, &LmConfig { experts, ..config.clone() }, Precision::F32);
             assert!(distance(&found, &unbalanced).0 > BOUND);
         }
-        // Gradients that f16 loses are noticed, and those of one parameter that nobody scaled, or that are another's.
+        // So do gradients that vanish in f16, and those of one parameter that are not scaled, or are out of place.
         let lost = gradients(&gpu, &config, half(2f32.powi(-18)));
         assert!(distance(&lost, &wanted).0 > BOUND);
         for parameter in 0..wanted.len() {
@@ -120,48 +119,72 @@ fn onward(_: &Event) -> Flow {
     Flow::Continue
 }
 
-/// It learns what f32 does, with experts or without, with either rounding, and says it again from its run folder.
+/// Characters of a sample: 120 words, which have five characters on average, with the space.
+const SAMPLE: usize = 600;
+const WORDS: f64 = 120.0;
+
+/// Training in f16 ends in the loss of f32 training from the same weights on the same batches, and samples at the same temperature have
+/// as many words of the text.
+///
+/// **Losses.** Rounding changes a loss by chance, in either direction. Over six seeds and both ways of rounding, the root mean square
+/// of `f16 - f32` is 0.0021 nats without experts and 0.0096 with experts, whose assignments change with rounding. The margins
+/// are three times as large. Between seeds losses of f32 have a standard deviation of 0.037 and 0.015.
+///
+/// **Words.** Of `n` independent words a number is right whose variance is at most `n / 4`, so the difference of two numbers has a
+/// standard deviation of at most `sqrt(n / 2)`. The margin is three of them, 23 words.
 #[test]
-fn it_learns_what_f32_does_and_says_it() {
+fn training_is_as_good_as_in_f32() {
     let Some(gpu) = gpu() else { return };
     let directory = tempfile::tempdir().unwrap();
     let data = text(directory.path());
-    let folder = RunFolder::create(&directory.path().join("run")).unwrap();
-    let run = |experts: &Option<MoeConfig>, precision, folder: Option<&RunFolder>| {
+    let run = |experts: &Option<MoeConfig>, precision: Precision| {
         let (mut settings, dataset) = settings(&data, experts.clone(), precision, 120);
         if let (Some(_), ModelConfig::Lm(config)) = (experts, &mut settings.model) {
             config.sparsity = None;
         }
+        let folder = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(folder.path()).unwrap();
         let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
-        let summary = trainer.run(folder, &mut onward).unwrap();
+        let summary = trainer.run(Some(&folder), &mut onward).unwrap();
         assert_eq!(summary.blocking_waits, 0);
-        summary
+        let sample = |characters: usize| {
+            let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.5, 1).unwrap();
+            String::from_utf8((0..characters).map(|_| sampler.next_character().unwrap()).collect()).unwrap()
+        };
+        let said = sample(SAMPLE);
+        assert_eq!(said[..40], sample(40), "a sample is not repeatable");
+        (summary, said)
     };
-    for (experts, stochastic) in
-        [(Some(experts("softmax-top:2:renormalised")), false), (None, true), (None, false)]
-    {
-        let float = run(&experts, Precision::F32, None);
-        // Seven words of four to six letters: a little over half a bit a character is the best there is.
+    let half = |stochastic| Half { stochastic, ..Half::default() };
+    // A loss scale so small that gradients vanish in f16: the margins must exclude the run.
+    let vanishing = Half { loss_scale: 2f32.powi(-18), ..Half::default() };
+    for (experts, margin, runs) in [
+        (Some(experts("softmax-top:2:renormalised")), 0.029, vec![half(false)]),
+        (None, 0.0064, vec![half(true), half(false), vanishing]),
+    ] {
+        let (float, said_in_f32) = run(&experts, Precision::F32);
+        // Better than any model of the previous character alone, whose loss is 1.05 nats.
         assert!(float.test_loss < 0.8, "{}", float.test_loss);
-        let half = run(&experts, Precision::F16(Half { stochastic, ..Half::default() }), Some(&folder));
-        let [wanted, found] = [&float, &half].map(|summary| summary.test_loss);
-        println!("f16 {found:.4}, f32 {wanted:.4}, by chance {stochastic}, {experts:?}");
-        assert!((wanted - found).abs() < 0.02, "f16 {found}, f32 {wanted}, by chance {stochastic}");
-        assert_eq!(half.scaling.unwrap().skipped, 0);
-        if experts.is_none() {
-            assert!(half.bytes.activations < float.bytes.activations);
+        for precision in runs {
+            let (found, said) = run(&experts, Precision::F16(precision));
+            let [loss, wanted_loss] = [&found, &float].map(|summary| summary.test_loss);
+            let [words, wanted_words] = [&said, &said_in_f32].map(|said| words_in(said));
+            let close = (loss - wanted_loss).abs() < margin;
+            let fluent = words as f64 > wanted_words as f64 - 3.0 * (WORDS / 2.0).sqrt();
+            let what = format!(
+                "{precision:?}: f16 {loss:.4} nats, {words} words; f32 {wanted_loss:.4} nats, {wanted_words} words"
+            );
+            println!("{what}; {experts:?}");
+            assert_eq!([close, fluent], [precision != vanishing; 2], "{what}");
+            assert_eq!(found.scaling.unwrap().skipped, 0);
+            if experts.is_none() {
+                assert!(found.bytes.activations < float.bytes.activations);
+            }
         }
     }
-    let say = || {
-        let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.25, 1).unwrap();
-        (0..40).map(|_| sampler.next_character().unwrap()).collect::<Vec<u8>>()
-    };
-    let said = String::from_utf8(say()).unwrap();
-    assert_eq!(said.as_bytes(), say());
-    assert!(has_learned(&said), "{said:?}");
 }
 
-/// Steps whose gradients are too large change nothing, and halve the scale; the others count.
+/// A step whose gradients overflow changes no parameter and no optimizer state, and halves the loss scale.
 #[test]
 fn an_overflow_skips_the_step() {
     let Some(gpu) = gpu() else { return };
@@ -175,7 +198,7 @@ fn an_overflow_skips_the_step() {
         let scaling = trainer.run(None, &mut onward).unwrap().scaling.unwrap();
         (before, scaling, trainer.checkpoint().unwrap())
     };
-    // A logit's gradient of 1/2 over 160 rows, times 2^24, is no number of f16.
+    // A logit's gradient of 1/2 over 160 rows, times 2^24, exceeds the range of f16.
     let (before, scaling, one) = after(1);
     assert_eq!((scaling.skipped, scaling.loss_scale), (1, LossScaleState::MOST / 2.0));
     let tables = [("embedding.weight", [10, 32]), ("optimizer.embedding.weight.first", [10, 32])];
@@ -192,7 +215,7 @@ fn an_overflow_skips_the_step() {
     assert_ne!(of(&before), of(&twenty));
 }
 
-/// Runs are the same to the bit, also when they stop in the middle of an epoch and go on; topologies evolve in them.
+/// Repeated runs, and runs that are stopped and resumed, end in the same bytes, with evolving topologies, too.
 #[test]
 fn runs_are_repeated_and_resumed_to_the_bit() {
     let Some(gpu) = gpu() else { return };
@@ -230,13 +253,13 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
         };
         let wanted = bytes(&whole(24).checkpoint().unwrap());
         assert!(wanted == bytes(&whole(24).checkpoint().unwrap()), "{kind}: two runs differ");
-        // While steps are skipped, at the end of an epoch, and in the middle of one.
+        // Stops among skipped steps, at the end of an epoch, and within an epoch.
         for stop in [2, 10, 17] {
             let mut stopped = whole(stop);
             let path = Path::new("memory");
             let kept = Checkpoint::from_bytes(path, &bytes(&stopped.checkpoint().unwrap())).unwrap();
             let mut resumed = Trainer::resume(&gpu, &kept, path, dataset.clone()).unwrap();
-            // A test sees the weights as they are now, whatever products read in the last step.
+            // Evaluation casts the current weights, not those of the last step.
             assert_eq!(stopped.evaluate().unwrap(), resumed.evaluate().unwrap(), "{kind}: tested at {stop}");
             resumed.run(None, &mut onward).unwrap();
             assert!(wanted == bytes(&resumed.checkpoint().unwrap()), "{kind}: resumed at {stop}");
@@ -245,7 +268,7 @@ fn runs_are_repeated_and_resumed_to_the_bit() {
 }
 
 #[test]
-fn what_half_precision_cannot_do_is_refused_by_name() {
+fn unsupported_settings_are_refused_by_name() {
     let Some(device) = gpu() else { return };
     let directory = tempfile::tempdir().unwrap();
     let data = text(directory.path());

@@ -18,7 +18,7 @@ use fretwork::ops::{self, Step, StepValues};
 use fretwork::random::{Key, Stream};
 use fretwork::reference::IGNORED;
 use fretwork::train::{Checkpoint, Event, Flow, RunFolder, Sampler, Trainer};
-use small_lm::{BATCH, CONTEXT, config, experts, has_learned, settings, spread, text};
+use small_lm::{BATCH, CONTEXT, config, experts, settings, spread, text, words_in};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -244,7 +244,8 @@ fn a_model_learns_words_and_says_them() {
     };
     let said = String::from_utf8(say(1)).unwrap();
     assert_eq!(said.as_bytes(), say(1));
-    assert!(has_learned(&said), "{said:?}");
+    // Words have five characters on average, with the space: half of eight words.
+    assert!(words_in(&said) > 4, "{said:?}");
 
     for (prompt, temperature, why) in [("", 1.0, "go on"), ("Z", 1.0, "'Z'"), ("face", 0.0, "above 0")] {
         let refused = Sampler::new(&gpu, &folder, prompt.as_bytes(), temperature, 1).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Devices that are lost, of this library and adopted, with a flag that says so and without: an error that says so, and no panic.
+//! Lost devices, requested and adopted, with and without a loss flag: each call returns `Error::DeviceLost`, and none panics.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,14 +11,14 @@ use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
 use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
 use fretwork::{Error, Result, wgpu};
 
-/// Where a device comes from.
+/// Origin of a device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Origin {
-    /// This library's own.
+    /// Requested by the library.
     Requested,
-    /// A driver's, adopted.
+    /// Device of a driver, adopted.
     Driver,
-    /// wgpu's make-believe one, adopted.
+    /// Device of wgpu's no-op backend, adopted.
     Noop,
 }
 
@@ -62,12 +62,12 @@ impl Before {
         Self { gpu, tensor, pattern, plan, submission }
     }
 
-    /// Everything that can be done with a device, by name.
+    /// Results of all calls that use a device, by name.
     fn calls(&self) -> Vec<(&'static str, Result<()>)> {
         let Self { gpu, tensor, pattern, plan, submission } = self;
         let mut rec = Recorder::new(gpu);
         let recorded = ops::blend(&mut rec, tensor, &tensor.clone(), [1.0; 2]).is_err();
-        assert!(recorded, "a tensor is not written where it is read");
+        assert!(recorded, "blend accepts one tensor as source and destination");
         let _ = ops::fill(&mut rec, tensor, 2);
         vec![
             ("alloc", gpu.alloc::<f32>(Class::Values, "more", &[16]).map(drop)),
@@ -97,7 +97,7 @@ fn every_call_returns_that_the_device_is_lost() {
         let flag = LossFlag::default();
         let before = Before::new(device(origin, Some(flag.clone())));
         before.gpu.device().destroy();
-        // The owner of the device polls it, which is when wgpu calls back.
+        // wgpu calls the device-lost callback within a poll.
         before.gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
         assert_eq!(flag.reason().is_some(), origin != Origin::Requested);
         for (name, result) in before.calls() {
@@ -107,22 +107,22 @@ fn every_call_returns_that_the_device_is_lost() {
 }
 
 #[test]
-fn a_flag_that_is_set_by_hand_counts() {
+fn a_flag_set_by_the_caller_counts() {
     let flag = LossFlag::default();
     let before = Before::new(device(Origin::Noop, Some(flag.clone())));
     before.gpu.finish().unwrap();
-    flag.set("its owner has had enough");
+    flag.set("closed by its owner");
     for (name, result) in before.calls() {
         let said = result.expect_err(name).to_string();
-        assert_eq!(said, "the device was lost: its owner has had enough", "{name}");
+        assert_eq!(said, "the device was lost: closed by its owner", "{name}");
     }
 }
 
-/// Nobody tells, so reads and waits ask. Each of them is the first to find out once.
+/// Without a flag, reads, waits and polls detect the loss; each of them is the first call after it once.
 #[test]
-fn without_a_flag_the_next_read_or_wait_finds_out() {
+fn without_a_flag_the_next_read_or_wait_detects_the_loss() {
     for origin in [Origin::Driver, Origin::Noop] {
-        let find_out: [fn(&Before) -> Result<()>; 6] = [
+        let detect: [fn(&Before) -> Result<()>; 6] = [
             |before| before.gpu.read::<f32>(&before.tensor).map(drop),
             |before| before.pattern.topology(&before.gpu).map(drop),
             |before| before.gpu.pace(before.submission.clone()),
@@ -130,17 +130,17 @@ fn without_a_flag_the_next_read_or_wait_finds_out() {
             |before| before.gpu.poll(),
             |before| before.gpu.finish(),
         ];
-        for (at, find_out) in find_out.into_iter().enumerate() {
+        for (at, detect) in detect.into_iter().enumerate() {
             let before = Before::new(device(origin, None));
             let pending = before.gpu.read::<f32>(&before.tensor).unwrap();
             before.gpu.device().destroy();
-            let result = find_out(&before);
+            let result = detect(&before);
             assert!(is_lost(&result), "{origin:?}, {at}: {result:?}");
-            // From then on it is known.
+            // All later calls return the loss, too.
             assert!(before.calls().iter().all(|(_, result)| is_lost(result)), "{origin:?}, {at}");
             assert!(is_lost(&pending.wait()), "{origin:?}, {at}");
         }
-        // What comes before may go unnoticed, but does not panic.
+        // Calls before the first read or wait may succeed; all from there on return the loss.
         let before = Before::new(device(origin, None));
         before.gpu.device().destroy();
         let results = before.calls();
@@ -150,9 +150,9 @@ fn without_a_flag_the_next_read_or_wait_finds_out() {
     }
 }
 
-/// A device that is there is not taken for lost, whatever its calls are refused for.
+/// A call that wgpu rejects does not make a working device count as lost.
 #[test]
-fn refusals_lose_no_device() {
+fn rejected_calls_lose_no_device() {
     for origin in [Origin::Requested, Origin::Driver, Origin::Noop] {
         let before = Before::new(device(origin, None));
         let buffer = before.gpu.device().create_buffer(&wgpu::BufferDescriptor {
@@ -196,6 +196,7 @@ fn settings() -> Settings {
         method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1),
         batch: 512,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -66,6 +66,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
         method,
         length,
         batch: 400,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -1,9 +1,9 @@
-//! Which method works on which model: each that does reaches every sparse layer, experts among them, and each that does not is
-//! refused by name before there is a device.
+//! Methods on models: a method that supports a model changes each of its sparse layers, experts included; any other is refused by name
+//! before a device is requested.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[expect(dead_code, reason = "this is a part of what tests of language models share")]
+#[expect(dead_code, reason = "these tests use a part of the module")]
 mod small_lm;
 
 use std::path::Path;
@@ -15,15 +15,16 @@ use fretwork::methods::{Every, Importance, Kind, LayerContext, Method, MethodCon
 use fretwork::nn::{LmConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::{self, ProductScore};
 use fretwork::sparse::Topology;
-use fretwork::train::{Event, Flow, Settings, Trainer};
+use fretwork::train::{Checkpoint, Event, Flow, Length, Settings, Trainer};
 use small_lm::{experts, settings, text};
 
-/// Methods that a language model refuses, and those that one with sparse experts refuses besides.
+/// Methods that language models do not support.
 const REFUSED: [Kind; 2] = [Kind::SynFlow, Kind::SbpSr];
+/// Methods that language models with sparse experts do not support, besides those.
 const REFUSED_WITH_EXPERTS: [Kind; 2] = [Kind::CtreSeq, Kind::CtreSim];
 
 const SPARSITY: f64 = 0.5;
-/// Nine epochs, so that GaP comes to each of seven layers.
+/// Nine epochs, enough for GaP to visit each of seven layers.
 const STEPS: u64 = 90;
 
 fn gpu() -> Gpu {
@@ -35,11 +36,11 @@ fn onward(_: &Event) -> Flow {
 }
 
 fn lm(settings: &mut Settings) -> &mut LmConfig {
-    let ModelConfig::Lm(config) = &mut settings.model else { panic!("these are of language models") };
+    let ModelConfig::Lm(config) = &mut settings.model else { panic!("settings of a language model") };
     config
 }
 
-/// A run on one block, whose layers have blocks enough for an exchange each.
+/// Settings and data of a run with one transformer block, each of whose sparse layers has enough blocks for an exchange.
 fn run_of(data: &str, experts: Option<MoeConfig>, kind: Kind) -> (Settings, Dataset) {
     let (mut settings, dataset) = settings(data, experts, Precision::F32, STEPS);
     (lm(&mut settings).block, lm(&mut settings).depth) = (8, 1);
@@ -57,6 +58,7 @@ fn run_of(data: &str, experts: Option<MoeConfig>, kind: Kind) -> (Settings, Data
     (settings, dataset)
 }
 
+/// Experts of the models: none, and gated ones with a shared expert.
 fn models() -> [Option<MoeConfig>; 2] {
     let gated = MoeConfig { gated: true, shared: 32, ..experts("softmax-top:2") };
     [None, Some(gated)]
@@ -74,7 +76,7 @@ fn a_method_that_cannot_work_on_a_model_is_refused_without_a_device() {
         for &(name, kind) in Kind::ALL {
             let (settings, _) = run_of(&data, experts.clone(), kind);
             match settings.validate() {
-                Ok(()) => assert!(!refuses(kind, experts.is_some()), "{name} is let through"),
+                Ok(()) => assert!(!refuses(kind, experts.is_some()), "{name} is accepted"),
                 Err(error) => {
                     assert!(refuses(kind, experts.is_some()), "{name}: {error}");
                     let said = error.to_string();
@@ -86,14 +88,14 @@ fn a_method_that_cannot_work_on_a_model_is_refused_without_a_device() {
         settings.method = Importance { outgoing: true, ..Importance::default() }.into();
         let said = settings.validate().unwrap_err().to_string();
         assert!(said.contains("prune-outgoing"), "{said}");
-        // Dense experts have no pattern that a method would have to reach.
+        // Models with dense experts have no topology of experts, which these methods cannot evolve.
         let (mut settings, _) = run_of(&data, experts, Kind::CtreSim);
         lm(&mut settings).sparsity = None;
         settings.validate().unwrap();
     }
 }
 
-/// The patterns of the sparse layers, by name.
+/// Topologies of the sparse layers, by name.
 fn patterns(trainer: &Trainer) -> Vec<(String, Topology)> {
     let layers = trainer.model().layers().into_iter();
     let pattern = |layer: &fretwork::nn::Param| {
@@ -103,10 +105,10 @@ fn patterns(trainer: &Trainer) -> Vec<(String, Topology)> {
     layers.filter_map(pattern).collect()
 }
 
-/// In the end every sparse layer has as many blocks as it should, and others than those that were drawn for it; in GaP it may
-/// have found back to them, and once had all.
+/// Each sparse layer ends with the number of active blocks that its sparsity allows, at other places than the initial ones. A layer of
+/// GaP may end with the initial places, but was dense once.
 #[test]
-fn every_other_method_reaches_every_layer() {
+fn supported_methods_change_each_sparse_layer() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(folder.path());
     let gpu = gpu();
@@ -134,9 +136,9 @@ fn every_other_method_reaches_every_layer() {
                     let visited =
                         checkpoint.words(Path::new("memory"), &visited, places.div_ceil(32)).unwrap();
                     let visited: u32 = visited.into_iter().map(u32::count_ones).sum();
-                    assert_eq!(visited as usize, places, "gap never fills {layer}");
+                    assert_eq!(visited as usize, places, "{layer} was never dense with gap");
                 } else {
-                    assert_ne!(found, drawn, "{name} never moves {layer}");
+                    assert_ne!(found, drawn, "{name} leaves {layer} as it was");
                 }
                 let active = found.active().into_iter().filter(|active| *active).count();
                 match kind {
@@ -150,7 +152,54 @@ fn every_other_method_reaches_every_layer() {
     }
 }
 
-/// Connections of every layer learn, of experts too, and the pattern is settled by them.
+/// Trains until the run has done `stop` steps, or to its end.
+fn run_until(trainer: &mut Trainer, stop: u64) {
+    let mut until = |event: &Event| match event {
+        Event::Progress { epoch, step, steps, .. } if epoch * steps + step >= stop => Flow::Stop,
+        _ => Flow::Continue,
+    };
+    trainer.run(None, &mut until).unwrap();
+}
+
+/// RigL and SNFS on a mixture of experts, stopped between updates, before an update, and at the end of an epoch, resume to the same
+/// checkpoint as a run without interruption. Each part of the run changes topologies of experts.
+#[test]
+fn methods_resume_on_experts_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = text(folder.path());
+    let gpu = gpu();
+    let [_, experts] = models();
+    let path = Path::new("memory");
+    for kind in [Kind::Rigl, Kind::Snfs] {
+        let (mut settings, dataset) = run_of(&data, experts.clone(), kind);
+        settings.length = Length::Steps(24);
+        let new = || Trainer::new(&gpu, settings.clone(), dataset.clone()).unwrap();
+        let bytes = |trainer: &Trainer| trainer.checkpoint().unwrap().to_bytes(path).unwrap();
+        let of_experts = |trainer: &Trainer| -> Vec<_> {
+            patterns(trainer).into_iter().filter(|(layer, _)| layer.contains("experts")).collect()
+        };
+        let mut whole = new();
+        let drawn = of_experts(&whole);
+        assert_eq!(drawn.len(), 3);
+        run_until(&mut whole, u64::MAX);
+        for stop in [6, 8, 10] {
+            let mut stopped = new();
+            run_until(&mut stopped, stop);
+            let kept = Checkpoint::from_bytes(path, &bytes(&stopped)).unwrap();
+            assert_eq!(kept.position.step, stop);
+            let changed = of_experts(&stopped);
+            assert_ne!(changed, drawn, "{kind} changes no experts before step {stop}");
+            drop(stopped);
+            let mut resumed = Trainer::resume(&gpu, &kept, path, dataset.clone()).unwrap();
+            assert_eq!(of_experts(&resumed), changed);
+            run_until(&mut resumed, u64::MAX);
+            assert_ne!(of_experts(&resumed), changed, "{kind} changes no experts after step {stop}");
+            assert!(bytes(&resumed) == bytes(&whole), "{kind}: resumed at {stop}");
+        }
+    }
+}
+
+/// SCL's connections change in each sparse layer, experts included.
 #[test]
 fn connections_of_experts_learn() {
     let folder = tempfile::tempdir().unwrap();
@@ -198,9 +247,10 @@ impl Method for Gradient {
     }
 }
 
-/// Growth in experts is scored by what the gradients of their blocks are, here of all of them, since all are stored.
+/// Growth scores of experts are the sums of magnitudes of their blocks' gradients. With all blocks stored, the scores of all places can
+/// be compared.
 #[test]
-fn growth_in_experts_is_scored_by_their_gradients() {
+fn growth_scores_of_experts_are_sums_of_their_gradients() {
     let folder = tempfile::tempdir().unwrap();
     let data = text(folder.path());
     let gpu = gpu();

@@ -327,6 +327,7 @@ fn settings() -> Settings {
         precision: Precision::F32,
         length: Length::Epochs(3),
         batch: 50,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,

@@ -526,6 +526,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         method: MethodConfig::new(Kind::Static),
         length: Length::Steps(6),
         batch: 90,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

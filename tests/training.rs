@@ -43,6 +43,7 @@ fn settings(seed: u64, length: Length) -> Settings {
         method: MethodConfig::new(Kind::Static),
         length,
         batch: 128,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -325,6 +325,7 @@ fn settings() -> Settings {
         precision: Precision::F32,
         length: Length::Steps(8),
         batch: 200,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

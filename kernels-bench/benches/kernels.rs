@@ -223,6 +223,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         method: MethodConfig::new(Kind::Static),
         length: Length::Epochs(1000),
         batch: BATCH,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,

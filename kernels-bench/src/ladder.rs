@@ -175,6 +175,7 @@ fn settings(neurons: usize) -> Settings {
         precision: Precision::F32,
         length: Length::Steps(2),
         batch: BATCH,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,

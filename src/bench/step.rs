@@ -205,6 +205,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         precision: bench.sizes.precision,
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,

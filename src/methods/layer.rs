@@ -5,12 +5,15 @@ use std::cell::RefCell;
 use half::f16;
 
 use super::{Exchange, Workspace};
-use crate::gpu::{Class, DType, Recorder, Tensor};
+use crate::gpu::{Class, DType, Mark, Recorder, Tensor};
 use crate::graph::{ParamId, Signals};
 use crate::ops::{self, BlockInit, NO_PART, Order, ProductScore, Rounding, SelectK, Share, Step, ValueScore};
 use crate::random::{Key, Stream};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
+
+/// Kind of the [marks](Mark) between the scores of a layer's blocks and the selection by them.
+pub const SCORES: &str = "scores";
 
 /// A layer in the middle of a training step: the weight `[out, in]` is that of the forward pass, and its gradient is complete.
 ///
@@ -185,6 +188,7 @@ impl<'a> LayerContext<'a> {
     /// As the operation.
     pub fn drop_smallest(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let k = SelectK::Count(self.workspace.wanted());
+        self.mark_scores(rec);
         ops::select(rec, self.scores(), k, Order::Smallest, self.dropped())
     }
 
@@ -195,6 +199,7 @@ impl<'a> LayerContext<'a> {
     pub fn smallest_share(&self, rec: &mut Recorder<'_>, share: f64) -> Result<Tensor> {
         let chosen = self.set(rec)?;
         let k = SelectK::Share(Share(share as f32));
+        self.mark_scores(rec);
         ops::select(rec, self.scores(), k, Order::Smallest, &chosen)?;
         Ok(chosen)
     }
@@ -225,8 +230,15 @@ impl<'a> LayerContext<'a> {
         self.grow(rec, &dropped)
     }
 
+    /// Marks the scores as complete: what follows selects by them.
+    fn mark_scores(&self, rec: &mut Recorder<'_>) {
+        let name = format!("parameter {}", self.param.index());
+        rec.mark(Mark { kind: SCORES, name, tensor: Some(self.scores().clone()) });
+    }
+
     fn grow(&self, rec: &mut Recorder<'_>, k: &Tensor) -> Result<()> {
         self.exclude_kept(rec)?;
+        self.mark_scores(rec);
         ops::select(rec, self.scores(), SelectK::Count(k), Order::Largest, self.grown())
     }
 

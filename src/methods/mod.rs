@@ -38,7 +38,7 @@ pub use early_crop::{EarlyCrop, EarlyCropOptions};
 pub use exchange::Exchange;
 pub use gap::Gap;
 pub use importance::Importance;
-pub use layer::LayerContext;
+pub use layer::{LayerContext, SCORES};
 pub use magnitude::Magnitude;
 pub use mutation::{Budget, MutableTopology, Phase, Scope, keep, keep_by};
 pub use rigl::Rigl;

@@ -3,7 +3,7 @@
 use super::Module;
 use super::module::single;
 use crate::gpu::Recorder;
-use crate::graph::{Backward, Forward, Graph, Init, Input, Node, Output, ParamSpec, Value, Wiring};
+use crate::graph::{Backward, Forward, Graph, Init, Input, Node, Output, ParamSpec, Value, Weight, Wiring};
 use crate::{Error, Result, ops};
 
 /// Standard deviation of first embeddings.
@@ -54,7 +54,7 @@ impl Node for EmbeddingNode {
 
     // CONTRACT: the gradient of the output is that of the loss by the sums of both embeddings.
     fn backward(&self, rec: &mut Recorder<'_>, pass: &mut Backward<'_>) -> Result<()> {
-        let grads = [pass.weight_grad(0), pass.weight_grad(1)].map(|grad| grad.values());
+        let grads = [pass.weight_grad(0), pass.weight_grad(1)].map(Weight::values);
         ops::embed_scatter(rec, pass.input(0), pass.output_grad(0), grads[0], grads[1])?;
         pass.done(rec, 0, None)?;
         pass.done(rec, 1, None)

@@ -28,7 +28,7 @@ pub use feed_forward::FeedForward;
 pub use linear::Linear;
 pub use lm::LmConfig;
 pub use mlp::MlpConfig;
-pub use module::Module;
+pub use module::{Module, single};
 pub use moe::{Moe, MoeConfig, Overflow};
 pub use norm::Norm;
 pub use residual::Residual;

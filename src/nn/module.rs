@@ -32,7 +32,10 @@ pub trait Module: fmt::Debug + Send + Sync {
 }
 
 /// The one input of a module that has no more.
-pub(super) fn single(graph: &Graph, inputs: &[Value]) -> Result<Value> {
+///
+/// # Errors
+/// [`Error::Argument`] for another number of inputs.
+pub fn single(graph: &Graph, inputs: &[Value]) -> Result<Value> {
     match inputs {
         &[input] => Ok(input),
         _ => Err(Error::argument(graph.name("module"), "inputs", "one", inputs.len())),

@@ -2,7 +2,7 @@
 
 use super::LossScale;
 use crate::Result;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Args, Gpu, Tensor};
 
 /// Values of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,6 +74,13 @@ impl Step {
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub fn write(&self, gpu: &Gpu, values: StepValues) -> Result<()> {
         gpu.write(&self.now, &values.words())
+    }
+
+    /// Adds the values as an argument of a [dispatch](crate::gpu::Recorder::dispatch), bound to the buffer `now`, which a shader
+    /// imports from `common/step`.
+    #[must_use]
+    pub fn bind<'a>(&'a self, args: Args<'a>) -> Args<'a> {
+        args.tensor("now", &self.now)
     }
 
     pub(super) fn tensor(&self) -> &Tensor {

@@ -36,9 +36,9 @@ impl Batch {
         let input = model.input().clone();
         let buffers = StepBuffers::new(gpu, model, objective, settings.precision.half())?;
         Ok(Self {
-            labels: buffers.targets.shape()[0] / settings.batch,
+            labels: buffers.targets.shape()[0] / settings.pass_rows(),
             host: HostBatch {
-                places: settings.batch,
+                places: settings.pass_rows(),
                 input: match input.dtype() {
                     DType::U32 => Input::Ids(vec![0; input.len()]),
                     _ => Input::Floats(vec![0.0; input.len()]),

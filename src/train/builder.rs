@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, CrossEntropy, Length, Objective, Schedule, Settings, Trainer};
+use super::{Checkpoint, CrossEntropy, Exchange, Length, Objective, Schedule, Settings, Trainer};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::methods::{Method, Static};
@@ -16,6 +16,7 @@ pub(super) struct Parts {
     pub(super) objective: Box<dyn Objective>,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) method: Box<dyn Method>,
+    pub(super) exchange: Option<Box<dyn Exchange>>,
 }
 
 impl Settings {
@@ -25,6 +26,7 @@ impl Settings {
             objective: Box::new(CrossEntropy),
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
             method: self.method.build(),
+            exchange: None,
         }
     }
 }
@@ -46,6 +48,7 @@ pub struct TrainerBuilder<'a, M> {
 struct Changes {
     length: Option<Length>,
     batch: Option<usize>,
+    micro_batch: Option<usize>,
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
     precision: Option<Precision>,
@@ -58,6 +61,7 @@ impl Trainer {
             objective: Box::new(CrossEntropy),
             optimizer: Box::new(AdamW::default()),
             method: Box::new(Static),
+            exchange: None,
         };
         TrainerBuilder { gpu, module, data: None, parts, seed: 1, change: Changes::default() }
     }
@@ -88,6 +92,20 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
     #[must_use]
     pub fn method(mut self, method: impl Method + 'static) -> Self {
         self.parts.method = Box::new(method);
+        self
+    }
+
+    /// An exchange with other processes in the middle of steps; none otherwise.
+    #[must_use]
+    pub fn exchange(mut self, exchange: impl Exchange + 'static) -> Self {
+        self.parts.exchange = Some(Box::new(exchange));
+        self
+    }
+
+    /// Rows of one forward and backward pass, where a step accumulates the gradients of several.
+    #[must_use]
+    pub fn micro_batch(mut self, rows: usize) -> Self {
+        self.change.micro_batch = Some(rows);
         self
     }
 
@@ -142,10 +160,11 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         };
         let objective = self.parts.objective.name();
         let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
-        let Changes { length, batch, learning_rate, schedule, precision } = self.change;
+        let Changes { length, batch, micro_batch, learning_rate, schedule, precision } = self.change;
         settings.data.clone_from(&data.name);
         settings.length = length.unwrap_or(settings.length);
         settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());
+        settings.micro_batch = micro_batch;
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
         settings.precision = precision.unwrap_or(settings.precision);

@@ -20,7 +20,7 @@ impl Trainer {
         let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
         let mut in_flight =
             VecDeque::from([self.gpu.run(&self.plans.refresh)?, self.gpu.run(&self.plans.empty)?]);
-        for members in rows.chunks(self.settings.batch) {
+        for members in rows.chunks(self.settings.pass_rows()) {
             self.batch.load(&self.gpu, &self.data.test, members, StepValues::forward(0))?;
             in_flight.push_back(self.gpu.run(&self.plans.test)?);
             if in_flight.len() > IN_FLIGHT

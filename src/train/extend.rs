@@ -85,6 +85,7 @@ mod tests {
             method: MethodConfig::new(kind),
             length: Length::Epochs(10),
             batch: 25,
+            micro_batch: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,

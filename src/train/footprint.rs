@@ -36,14 +36,17 @@ impl Footprint {
     pub fn of_run(settings: &Settings, method: &dyn Method, optimizer: &dyn Optimizer) -> Result<Self> {
         let model = &settings.model;
         let stored = model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
-        let mut footprint = Self::of_network(model, stored, settings.batch, settings.precision)?;
+        let mut footprint = Self::of_network(model, stored, settings.pass_rows(), settings.precision)?;
         let sum = &mut footprint.sum;
         let graph = model.graph(1, settings.precision)?;
         for elements in graph.elements(stored)? {
             optimizer.state_names().iter().for_each(|name| sum.add(Class::Optimizer, name, elements, 4));
+            if settings.pass_rows() < settings.batch {
+                sum.add(Class::Gradients, "accumulated gradients", elements, 4);
+            }
         }
         // Labels, and the loss of each row.
-        let rows = settings.batch as u128 * model.context().max(1) as u128;
+        let rows = settings.pass_rows() as u128 * model.context().max(1) as u128;
         sum.add(Class::Activations, "labels", rows, 4);
         sum.add(Class::Scratch, "report", 2 * rows, 4);
         if method.is_static() {

@@ -1,5 +1,6 @@
 //! The step, the loop, evaluation, checkpoints and the run folder.
 
+mod accumulate;
 mod batch;
 mod builder;
 mod checkpoint;
@@ -14,6 +15,7 @@ mod hex;
 mod log;
 mod objective;
 mod plans;
+mod program;
 mod record;
 mod restore;
 mod resume;
@@ -32,6 +34,7 @@ pub use footprint::Footprint;
 pub use health::EmptyLines;
 pub use hex::{from_hex, to_hex};
 pub use objective::{CrossEntropy, LossPass, MeanSquaredError, Objective, SoftCrossEntropy};
+pub use program::{Exchange, GRADIENTS};
 pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;

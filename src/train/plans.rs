@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 
-use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
+use crate::gpu::{Class, Gpu, Mark, Plan, Recorder, Tensor};
 use crate::graph::{GradientReady, Half, Network, Param, Signals};
 use crate::methods::{LayerContext, Method, Workspace};
 use crate::ops::{self, LossScale, Step, StepValues};
 use crate::optim::Update;
 use crate::random::{Key, Stream};
 
+use super::accumulate::Accumulate;
+use super::program::{GRADIENTS, Program};
 use super::{LossPass, Objective, Trainer};
 use crate::data::Targets;
 use crate::{Error, Result};
@@ -91,17 +93,19 @@ impl StepBuffers {
 #[derive(Debug)]
 pub(super) struct Plans {
     /// A training step.
-    pub(super) train: Plan,
+    pub(super) train: Program,
     /// A training step with a scan for NaN and infinity, for steps whose status is read back. Other steps need no scan: a weight that
     /// is not finite stays so.
-    pub(super) reported: Plan,
+    pub(super) reported: Program,
     /// A training step with an observation, for a method that observes.
-    pub(super) observe: Option<Plan>,
+    pub(super) observe: Option<Program>,
     /// Forward pass, backward pass and update of topologies, for a method that records one. There is no scan: values that are not
     /// finite show in the next reported step.
-    pub(super) update: Option<Plan>,
+    pub(super) update: Option<Program>,
     /// The update for the last batch of an epoch, where it has fewer rows than score growth.
-    pub(super) last_update: Option<Plan>,
+    pub(super) last_update: Option<Program>,
+    /// Passes of steps that accumulate gradients, where steps have several.
+    pub(super) accumulate: Option<Accumulate>,
     /// Update of the f16 copies of the weights, before a test.
     pub(super) refresh: Plan,
     /// Count of empty rows and columns of blocks.
@@ -111,7 +115,7 @@ pub(super) struct Plans {
 }
 
 /// Records work of a method on a layer, once the layer's gradient is complete.
-type LayerHook<'a> = dyn Fn(&dyn Method, &mut Recorder<'_>, &LayerContext<'_>) -> Result<()> + 'a;
+pub(super) type LayerHook<'a> = dyn Fn(&dyn Method, &mut Recorder<'_>, &LayerContext<'_>) -> Result<()> + 'a;
 
 impl Trainer {
     /// Records all plans again.
@@ -136,27 +140,33 @@ impl Trainer {
         let each = |method: &dyn Method, rec: &mut Recorder<'_>, layer: &LayerContext<'_>| {
             method.each_step(rec, layer)
         };
-        let train = self.record_step(rows, &each, births, false)?;
-        let reported = self.record_step(rows, &each, births, true)?;
+        let step = |scanned: bool, gathered: Option<&[Tensor]>| {
+            self.record_step(rows, &each, births, scanned, gathered)
+        };
+        let (train, reported) = (step(false, None)?, step(true, None)?);
+        let accumulate = match self.settings.pass_rows() < self.settings.batch {
+            true => Some(Accumulate::record(&self.gpu, self, &step)?),
+            false => None,
+        };
         let observe = match self.evolution.method.observe_every() {
             Some(_) => {
                 let both = |method: &dyn Method, rec: &mut Recorder<'_>, layer: &LayerContext<'_>| {
                     method.observe(rec, layer)?;
                     method.each_step(rec, layer)
                 };
-                Some(self.record_step(rows, &both, births, true)?)
+                Some(self.record_step(rows, &both, births, true, None)?)
             }
             None => None,
         };
         let refresh = record_refresh(&self.gpu, &self.model)?;
         let test = record_test(&self.gpu, &self.model, &*self.objective, &self.batch.buffers)?;
         let empty = self.record_empty()?;
-        Ok(Plans { train, reported, observe, update, last_update, refresh, empty, test })
+        Ok(Plans { train, reported, observe, update, last_update, accumulate, refresh, empty, test })
     }
 
     /// Records the method's update of each sparse layer, with growth scored by `rows` rows; `None` for a method that records
     /// nothing. An update that follows a training step does not count the loss of its batch again.
-    fn record_update(&self, rows: usize) -> Result<Option<Plan>> {
+    fn record_update(&self, rows: usize) -> Result<Option<Program>> {
         let mut rec = Recorder::new(&self.gpu);
         let counted = self.evolution.updates_replace_steps();
         // With a loss scale, blocks are exchanged once it is known whether all gradients are finite.
@@ -166,25 +176,43 @@ impl Trainer {
         if !self.record_passes(&mut rec, rows, update, counted, false)? {
             return Ok(None);
         }
+        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None });
         self.record_scaling(&mut rec, false)?;
         later
             .iter()
             .try_for_each(|later| later.borrow().iter().try_for_each(|exchange| exchange.record(&mut rec)))?;
-        rec.finish().map(Some)
+        Ok(Some(self.program(rec)?))
     }
 
     /// Records a training step with the method's work on each sparse layer. With `births` the optimizer corrects the moments of
     /// blocks by their age; with `scanned` there is a scan for NaN and infinity.
-    fn record_step(&self, rows: usize, hook: &LayerHook<'_>, births: bool, scanned: bool) -> Result<Plan> {
+    /// The gradients that earlier passes `gathered` are added first, where there are any.
+    fn record_step(
+        &self,
+        rows: usize,
+        hook: &LayerHook<'_>,
+        births: bool,
+        scanned: bool,
+        gathered: Option<&[Tensor]>,
+    ) -> Result<Program> {
         let mut rec = Recorder::new(&self.gpu);
         self.record_passes(&mut rec, rows, hook, true, scanned)?;
+        for (span, gathered) in self.model.store().spans().zip(gathered.into_iter().flatten()) {
+            ops::blend(&mut rec, gathered, span.grads, [1.0, 1.0])?;
+        }
+        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None });
         self.record_scaling(&mut rec, true)?;
         for span in self.model.store().spans() {
             let workspace = span.param.and_then(|param| self.evolution.workspaces[param.index()].as_ref());
             let born = workspace.filter(|_| births).map(Workspace::born);
             self.optimizer.record(&mut rec, &Update { span, born, step: &self.batch.buffers.step })?;
         }
-        rec.finish()
+        self.program(rec)
+    }
+
+    /// The program of a recording, which stops where the exchange wants it to.
+    fn program(&self, rec: Recorder<'_>) -> Result<Program> {
+        Ok(Program::new(rec.finish()?, self.exchange.as_deref()))
     }
 
     /// Records the decision whether the step counts, with a loss scale. `moves` says whether the optimizer then moves weights.
@@ -204,7 +232,7 @@ impl Trainer {
 
     /// Records forward pass, loss, backward pass and scan, with a hook at each sparse layer. Returns whether the hook recorded
     /// anything.
-    fn record_passes(
+    pub(super) fn record_passes(
         &self,
         rec: &mut Recorder<'_>,
         rows: usize,
@@ -235,14 +263,15 @@ impl Trainer {
     /// Rows that score growth: of a full batch, and of the last batch of an epoch, without padding. Updates at the end of epochs
     /// read the last batch only.
     fn score_rows(&self) -> [usize; 2] {
-        let (batch, labels) = (self.settings.batch, self.batch.labels_per_row());
+        let (batch, labels) = (self.settings.pass_rows(), self.batch.labels_per_row());
         // Products process four rows at a time.
         let default = || {
             let sixteenth = (batch * labels).div_ceil(16).next_multiple_of(4);
             sixteenth.min((self.scorable_rows() / 4 * 4).max(4))
         };
         let rows = self.evolution.method.score_rows().unwrap_or_else(default).min(batch * labels);
-        let last = rows.min(((self.data.train.rows() - 1) % batch + 1) * labels);
+        let last = (self.data.train.rows() - 1) % self.settings.batch % batch + 1;
+        let last = rows.min(last * labels);
         if self.evolution.updates_replace_steps() { [rows, last] } else { [last; 2] }
     }
 
@@ -297,20 +326,25 @@ fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &
 impl Plans {
     /// All plans.
     pub(super) fn all(&self) -> impl Iterator<Item = &Plan> {
-        let Self { train, reported, observe, update, last_update, refresh, empty, test } = self;
+        let Self { train, reported, observe, update, last_update, accumulate, refresh, empty, test } = self;
         let optional = [observe, update, last_update].into_iter().flatten();
-        [train, reported, refresh, empty, test].into_iter().chain(optional)
+        let programs = [train, reported].into_iter().chain(optional).flat_map(Program::plans);
+        [refresh, empty, test]
+            .into_iter()
+            .chain(programs)
+            .chain(accumulate.iter().flat_map(Accumulate::plans))
     }
 
     /// Plans without dispatches, until the real ones are recorded.
     pub(super) fn empty(gpu: &Gpu) -> Result<Self> {
         let nothing = || Recorder::new(gpu).finish();
         Ok(Self {
-            train: nothing()?,
-            reported: nothing()?,
+            train: Program::new(nothing()?, None),
+            reported: Program::new(nothing()?, None),
             observe: None,
             update: None,
             last_update: None,
+            accumulate: None,
             refresh: nothing()?,
             empty: nothing()?,
             test: nothing()?,

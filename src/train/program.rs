@@ -53,7 +53,11 @@ impl Program {
     }
 
     /// Submits the plans, with the exchanges between them.
-    pub(super) fn run(&self, gpu: &Gpu, mut exchange: Option<&mut (dyn Exchange + 'static)>) -> Result<Submission> {
+    pub(super) fn run(
+        &self,
+        gpu: &Gpu,
+        mut exchange: Option<&mut (dyn Exchange + 'static)>,
+    ) -> Result<Submission> {
         let mut last = gpu.run(&self.first)?;
         for (mark, plan) in &self.rest {
             if let Some(exchange) = &mut exchange {

@@ -61,7 +61,7 @@ impl Trainer {
         methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
-        let model = checkpoint.network(gpu, path, &topologies, settings.batch)?;
+        let model = checkpoint.network(gpu, path, &topologies, settings.pass_rows())?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;

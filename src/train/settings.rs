@@ -33,6 +33,9 @@ pub struct Settings {
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
+    /// Rows of one forward and backward pass, where a step accumulates the gradients of several; `None` for one pass a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
     /// Optimizer.
@@ -58,6 +61,7 @@ impl Settings {
             method: MethodConfig::new(Kind::Static),
             length: Length::Epochs(10),
             batch: 128,
+            micro_batch: None,
             epoch_steps: None,
             optimizer: OptimizerKind::AdamW,
             learning_rate: 0.001,
@@ -75,6 +79,9 @@ impl Settings {
         let bad = |option, reason: String| Err(Error::Config { option, reason });
         if self.batch == 0 {
             return bad("batch", "0 rows make no step".to_owned());
+        }
+        if self.micro_batch == Some(0) {
+            return bad("micro-batch", "0 rows make no pass".to_owned());
         }
         if self.epoch_steps == Some(0) {
             return bad("epoch-steps", "an epoch of no steps trains nothing".to_owned());
@@ -94,6 +101,11 @@ impl Settings {
         self.model.validate()?;
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+    }
+
+    /// Rows of one forward and backward pass: a step, or a part of one.
+    pub fn pass_rows(&self) -> usize {
+        self.micro_batch.unwrap_or(self.batch).min(self.batch)
     }
 
     /// Steps of an epoch over `rows` rows; the last batch may not be full.

@@ -8,10 +8,11 @@ use super::builder::Parts;
 use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
+use super::program::{Exchange, Program};
 use super::{EpochRecord, KernelRecord, LogRecord, StartRecord, fit};
 use super::{Evaluation, Event, Flow, Footprint, Objective, Position, RunFolder, Settings, Summary};
 use crate::data::{Dataset, Fingerprint, Targets, epoch_order};
-use crate::gpu::{Gpu, Pending, Plan};
+use crate::gpu::{Gpu, Pending, Plan, Submission};
 use crate::graph::Network;
 use crate::methods::{self, Clock, Method, Phase};
 use crate::nn::ModelConfig;
@@ -37,6 +38,7 @@ pub struct Trainer {
     pub(super) model: Network,
     pub(super) objective: Box<dyn Objective>,
     pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) exchange: Option<Box<dyn Exchange>>,
     pub(super) batch: Batch,
     pub(super) plans: Plans,
     pub(super) evolution: Evolution,
@@ -90,8 +92,13 @@ impl Trainer {
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let topologies = settings.model.topologies(stored)?;
-        let model =
-            settings.model.build(gpu, settings.batch, &topologies, method.fan_in(), settings.precision)?;
+        let model = settings.model.build(
+            gpu,
+            settings.pass_rows(),
+            &topologies,
+            method.fan_in(),
+            settings.precision,
+        )?;
         if matches!(settings.model, ModelConfig::Composed(_)) {
             // Nodes may be a program's own.
             model.expect_gradients(gpu)?;
@@ -112,7 +119,7 @@ impl Trainer {
         position: Position,
         parts: Parts,
     ) -> Result<Self> {
-        let Parts { objective, optimizer, method } = parts;
+        let Parts { objective, optimizer, method, exchange } = parts;
         let shapes = model.graph().output_shapes().into_iter().map(|(_, shape)| shape.to_vec());
         let [wanted, found] = [objective.targets(&shapes.collect::<Vec<_>>())?, data.targets()];
         if wanted != found
@@ -123,6 +130,11 @@ impl Trainer {
                 objective.name()
             );
             return Err(Error::Config { option: "data", reason });
+        }
+        if settings.pass_rows() < settings.batch && method.measures_gradients() {
+            let reason =
+                format!("{} measures the gradients of whole steps, which are accumulated", method.name());
+            return Err(Error::Config { option: "micro-batch", reason });
         }
         model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &*objective, &settings)?;
@@ -137,6 +149,7 @@ impl Trainer {
             model,
             objective,
             optimizer,
+            exchange,
             batch,
             plans,
             evolution,
@@ -164,22 +177,22 @@ impl Trainer {
 
     /// A training step, with the batch that was loaded last: what is replayed for each.
     pub fn step_plan(&self) -> &Plan {
-        &self.plans.train
+        self.plans.train.first()
     }
 
     /// A step that changes topologies, if the method has any, with the batch that was loaded last.
     pub fn update_plan(&self) -> Option<&Plan> {
-        self.plans.update.as_ref()
+        self.plans.update.as_ref().map(Program::first)
     }
 
     /// A training step in which the method looks on, if it does.
     pub fn observe_plan(&self) -> Option<&Plan> {
-        self.plans.observe.as_ref()
+        self.plans.observe.as_ref().map(Program::first)
     }
 
     /// The kernels of a step, in order.
     pub fn step_kernels(&self) -> impl Iterator<Item = &str> {
-        self.plans.train.labels()
+        self.plans.train.plans().flat_map(Plan::labels)
     }
 
     /// Trains to the end, or until the watcher stops it. With a folder, a checkpoint is kept after every epoch and when
@@ -351,14 +364,8 @@ impl Trainer {
                 corrections: self.optimizer.corrections(moves),
                 moves: moves + u32::from(!replaces),
             };
-            self.batch.load(&self.gpu, &self.data.train, members, values)?;
             let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
-            in_flight.push_back(self.gpu.run(self.plan_of(share, reported))?);
-            if let (Some(update), Some(_), false) =
-                (&self.plans.update, share, self.evolution.updates_replace_steps())
-            {
-                self.gpu.run(update)?;
-            }
+            in_flight.push_back(self.step(members, values, share, reported)?);
             self.position.step += 1;
             self.position.replaced += u64::from(replaces);
             if in_flight.len() > IN_FLIGHT
@@ -395,6 +402,34 @@ impl Trainer {
         Ok(Flow::Continue)
     }
 
+    /// Submits one step: passes that accumulate gradients, where there are several, and then the last, with what follows it.
+    fn step(
+        &mut self,
+        members: &[u32],
+        values: StepValues,
+        share: Option<f64>,
+        reported: bool,
+    ) -> Result<Submission> {
+        let mut passes: Vec<_> = members.chunks(self.settings.pass_rows()).collect();
+        let last = passes.pop().unwrap_or_default();
+        for (number, rows) in passes.iter().enumerate() {
+            self.batch.load(&self.gpu, &self.data.train, rows, values)?;
+            let plan = self.plans.accumulate.as_ref().map(|accumulate| accumulate.pass(number));
+            plan.map_or(Ok(()), |plan| self.gpu.run(plan).map(|_| ()))?;
+        }
+        self.batch.load(&self.gpu, &self.data.train, last, values)?;
+        let mut exchange = self.exchange.take();
+        let program = self.program_of(share, reported, !passes.is_empty());
+        let done = program.run(&self.gpu, exchange.as_deref_mut()).and_then(|done| {
+            match (&self.plans.update, share, self.evolution.updates_replace_steps()) {
+                (Some(update), Some(_), false) => update.run(&self.gpu, exchange.as_deref_mut()),
+                _ => Ok(done),
+            }
+        });
+        self.exchange = exchange;
+        done
+    }
+
     /// Whether an update replaces a step with this share of blocks to exchange.
     fn replaces_step(&self, share: Option<f64>) -> bool {
         share.is_some() && self.plans.update.is_some() && self.evolution.updates_replace_steps()
@@ -424,16 +459,19 @@ impl Trainer {
 
     /// What the device does in a step, of which this share of blocks is exchanged, if any.
     /// The device looks for what is not finite where the step is `reported`.
-    fn plan_of(&self, share: Option<f64>, reported: bool) -> &Plan {
-        let Plans { train, reported: scanned, observe, update, last_update, .. } = &self.plans;
+    fn program_of(&self, share: Option<f64>, reported: bool, accumulated: bool) -> &Program {
+        let Plans { train, reported: scanned, observe, update, last_update, accumulate, .. } = &self.plans;
         let Clock { step, per_epoch, .. } = self.clock();
         let update =
             last_update.as_ref().filter(|_| (step + 1).is_multiple_of(per_epoch)).or(update.as_ref());
         match (update, share, observe, self.evolution.method.observe_every()) {
             (Some(update), ..) if self.replaces_step(share) => update,
             (_, _, Some(observe), Some(every)) if self.position.step.is_multiple_of(every) => observe,
-            _ if reported => scanned,
-            _ => train,
+            _ => match accumulate.as_ref().filter(|_| accumulated) {
+                Some(accumulate) => accumulate.last(reported),
+                None if reported => scanned,
+                None => train,
+            },
         }
     }
 

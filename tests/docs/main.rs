@@ -35,12 +35,16 @@ fn assert_json(block: &Block) {
     }
 }
 
-/// Rust on a page is an excerpt of an example, which is compiled.
+/// Rust on a page is an excerpt of an example or of a page of the guide, which are compiled.
 fn assert_compiled(block: &Block) {
-    let examples = std::fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().path());
+    let folders = ["examples", "src/guide"].map(|folder| std::fs::read_dir(folder).unwrap());
     let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let found = examples
-        .into_iter()
-        .any(|path| trimmed(&std::fs::read_to_string(path).unwrap()).contains(&trimmed(&block.text)));
-    assert!(found, "{}: this Rust is in none of the examples, so nothing compiles it", block.place());
+    let found = folders.into_iter().flatten().any(|file| {
+        trimmed(&std::fs::read_to_string(file.unwrap().path()).unwrap()).contains(&trimmed(&block.text))
+    });
+    assert!(
+        found,
+        "{}: this Rust is in no example and not in the guide, so nothing compiles it",
+        block.place()
+    );
 }

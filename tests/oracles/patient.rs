@@ -173,6 +173,7 @@ impl Patient {
             precision: Precision::F32,
             length: Length::Steps(1),
             batch: 1,
+            micro_batch: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,

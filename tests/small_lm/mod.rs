@@ -1,4 +1,4 @@
-//! A language model that is small enough for tests, dense, sparse and with experts, and a text for it.
+//! Small language models for tests, dense, sparse and with experts, and a text of seven words to train on.
 
 use std::path::Path;
 
@@ -45,13 +45,14 @@ pub(crate) fn experts(gate: &str) -> MoeConfig {
     }
 }
 
-/// Gives every parameter a part: gains of 1, biases of 0 and routers of 0 hide what is wrong. `stored` is what becomes of a value.
+/// Adds a random offset to each element of each parameter: errors of a factor or of a sum do not show at gains of 1 and biases of 0.
+/// `stored` rounds a value before it is written.
 pub(crate) fn spread(gpu: &Gpu, model: &Network, walk: &mut Walk, stored: impl Fn(f32) -> f32) {
     for parameter in model.parameters() {
         let mut values = gpu.read::<f32>(parameter.values()).unwrap().wait().unwrap();
         let scale = match parameter.name() {
             name if name.contains("embedding") => 1.0,
-            // So far apart that what is small changes no choice.
+            // Logits of experts are far apart, so that rounding errors change no assignment.
             name if name.contains("router") => 3.0,
             _ => 0.2,
         };
@@ -62,7 +63,8 @@ pub(crate) fn spread(gpu: &Gpu, model: &Network, walk: &mut Walk, stored: impl F
 
 const WORDS: [&str; 7] = ["abide", "face", "chide", "dig", "high", "bead", "fib"];
 
-/// A text with something to learn.
+/// Writes a text of 3000 words, drawn uniformly from seven, and returns it as a `--data` source. Its entropy is 0.39 nats per
+/// character; a model of the previous character alone reaches 1.05.
 pub(crate) fn text(folder: &Path) -> String {
     let mut walk = Key::new(1, Stream::Check(3)).walk();
     let text: String =
@@ -72,10 +74,9 @@ pub(crate) fn text(folder: &Path) -> String {
     format!("text:{}", path.display())
 }
 
-/// Whether more than half of the words that a model says are of that text.
-pub(crate) fn has_learned(said: &str) -> bool {
-    let words: Vec<&str> = said.split(' ').collect();
-    words.iter().filter(|word| WORDS.contains(word)).count() * 2 > words.len()
+/// Number of words in a sample that are words of the text.
+pub(crate) fn words_in(sample: &str) -> usize {
+    sample.split(' ').filter(|word| WORDS.contains(word)).count()
 }
 
 pub(crate) fn settings(
@@ -94,6 +95,7 @@ pub(crate) fn settings(
         precision,
         length: Length::Steps(steps),
         batch: 16,
+        micro_batch: None,
         epoch_steps: Some(10),
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

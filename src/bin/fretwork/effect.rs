@@ -31,6 +31,7 @@ const ALWAYS: &[&str] = &[
     "steps",
     "batch",
     "epoch_steps",
+    "micro_batch",
     "optimizer",
     "lr",
     "schedule",

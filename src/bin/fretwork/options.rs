@@ -140,6 +140,9 @@ pub(crate) struct Steps {
     /// Batch size: rows, by default 128, or windows of a text, by default 16; at most the number of training rows.
     #[arg(long)]
     pub(crate) batch: Option<usize>,
+    /// Rows of one forward and backward pass: a step accumulates the gradients of several, in less memory.
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) micro_batch: Option<usize>,
     /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
     #[arg(long, value_name = "STEPS")]
     pub(crate) epoch_steps: Option<u64>,

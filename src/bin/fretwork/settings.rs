@@ -39,6 +39,7 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
             None => Length::Epochs(steps.epochs.unwrap_or(epochs)),
         },
         batch,
+        micro_batch: steps.micro_batch,
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
         optimizer: steps.optimizer,
         learning_rate: steps.lr.unwrap_or(rate),
