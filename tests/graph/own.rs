@@ -55,8 +55,8 @@ fn trained(gpu: &Gpu, network: &mut Network) -> Vec<Vec<u32>> {
     let (logits, grad) = (network.logits(), network.logits_grad());
     ops::softmax_cross_entropy(&mut rec, logits, &labels, &report, grad, &step).unwrap();
     network.backward(&mut rec, Some(&step)).unwrap();
-    for param in network.parameters() {
-        optimizer.record(&mut rec, &Update { span: param.span(), born: None, step: &step }).unwrap();
+    for span in network.store().spans() {
+        optimizer.record(&mut rec, &Update { span, born: None, step: &step }).unwrap();
     }
     let plan = rec.finish().unwrap();
     let loss = || read(gpu, &report).chunks(2).map(|row| row[0]).sum::<f32>();
