@@ -37,7 +37,7 @@ impl Trainer {
     /// The patterns as they are, for the log. Waits for the device.
     pub(super) fn layer_records(&self) -> Result<Vec<LayerRecord>> {
         let mut records = Vec::new();
-        for (layer, workspace) in self.model.layers().iter().zip(&self.evolution.workspaces) {
+        for (layer, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
             let Some(weight) = layer.weight().sparse() else { continue };
             let (gpu, pattern) = (&self.gpu, weight.pattern());
             let (topology, places) = (pattern.topology(gpu)?, pattern.places());
