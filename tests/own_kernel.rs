@@ -275,7 +275,7 @@ fn sources_that_do_not_compose_or_validate_are_refused_by_name() {
             ),
             "\"params\"",
         ),
-        ("large", format!("{buffer}\n{}", main.replace("size(1)", "size(65536, 65536)")), "invocations"),
+        ("large", format!("{buffer}\n{}", main.replace("size(1)", "size(4096, 16)")), "invocations"),
         ("broken", "%".to_owned(), "mine/broken.wgsl:1"),
     ];
     let mut rec = Recorder::new(&gpu);
