@@ -54,6 +54,7 @@ fn settings(kind: Kind) -> Settings {
         method: serde_json::from_value(method).unwrap(),
         length: Length::Epochs(6),
         batch: 64,
+        micro_batch: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

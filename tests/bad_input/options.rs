@@ -33,7 +33,10 @@ fn options_that_make_no_sense() {
         (&["--method", "rigl", "--update-every", "0"], "update-every: 0 steps"),
         (&["--method", "rigl", "--update-fraction", "1.5"], "update-fraction: 1.5 is not in [0, 1]"),
         (&["--method", "rigl", "--update-until", "2"], "from 0 to 2 is no part of the run"),
-        (&["--method", "rigl", "--update-from", "0.9", "--update-until", "0.5"], "from 0.9 to 0.5 is no part of the run"),
+        (
+            &["--method", "rigl", "--update-from", "0.9", "--update-until", "0.5"],
+            "from 0.9 to 0.5 is no part of the run",
+        ),
         (&["--update-decay", "sudden"], "\"sudden\" is none of constant, linear, cosine, exponential"),
         (&["--method", "top-kast", "--backward-sparsity", "1"], "backward-sparsity: 1 is not in [0, 1)"),
         (&["--method", "scl", "--penalty", "-1"], "penalty: -1 is not a number from 0 up"),

@@ -57,7 +57,7 @@ pub struct LossPass<'a> {
 }
 
 /// The one output of a network, `[rows, columns]`.
-fn single<'a>(name: &'static str, outputs: &'a [Vec<usize>]) -> Result<[usize; 2]> {
+fn single(name: &'static str, outputs: &[Vec<usize>]) -> Result<[usize; 2]> {
     match outputs {
         [output] if output.len() == 2 => Ok([output[0], output[1]]),
         _ => Err(crate::Error::argument(name, "outputs", "one of [rows, columns]", format!("{outputs:?}"))),
