@@ -22,7 +22,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.blocks.births.f32", births),
         Check::new("fretwork.pattern.empty.f32", empty_lines),
         Check::new("fretwork.pattern.slots.f32", slots),
-        Check::new("fretwork.pattern.index.f32.resting", index_with_inactive),
+        Check::new("fretwork.pattern.index.f32.inactive", index_with_inactive),
     ];
     for op in [SetOp::And, SetOp::Or, SetOp::AndNot] {
         table.push(Check::new(format!("fretwork.bits.combine.f32({op:?})"), move |gpu| combine(gpu, op)));

@@ -17,7 +17,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.gate.tally.f32", tally),
         Check::new("fretwork.gate.scores.f32.only", |gpu| keep(gpu, Overflow::Probability)),
         Check::new("fretwork.gate.first.f32", |gpu| keep(gpu, Overflow::Position)),
-        Check::new("fretwork.gate.quota.f32", quota),
+        Check::new("fretwork.gate.capacity.f32", quota),
         Check::new("fretwork.select.radix.f32 by columns", columns),
     ];
     for valid in [false, true] {
