@@ -207,7 +207,7 @@ fn kernels_that_are_wrong_are_not_timed() {
 #[test]
 fn a_mixture_that_is_wrong_is_not_timed() {
     for (file, from, to, what) in [
-        ("combine/rows", "Value(weights[choice])", "Value(0.5 * weights[choice])", "the output"),
+        ("combine/rows", "Value(weights[assignment])", "Value(0.5 * weights[assignment])", "the output"),
         ("experts/backward", "grad[at] = weight * g * slope;", "grad[at] = g * slope;", "the gradient"),
         ("experts/backward", "dots[row] = dot;", "dots[row] = -dot;", "the gradient"),
     ] {

@@ -226,8 +226,9 @@ fn the_checksum_has_types() {
     floats.put("x", &[2], vec![1.0, 2.0]);
     let bytes = floats.to_bytes(path).unwrap();
     assert_eq!(Checkpoint::from_bytes(path, &bytes).unwrap(), floats);
-    let text = String::from_utf8_lossy(&bytes);
-    let (at, as_words) = (text.find("\"F32\"").unwrap(), b"\"I32\"");
+    // By bytes: a file is no text.
+    let find = |text: &str| bytes.windows(text.len()).position(|at| at == text.as_bytes()).unwrap();
+    let (at, as_words) = (find("\"F32\""), b"\"I32\"");
     let mut forged = bytes.clone();
     forged[at..at + as_words.len()].copy_from_slice(as_words);
     let error = Checkpoint::from_bytes(path, &forged).unwrap_err().to_string();
@@ -235,7 +236,7 @@ fn the_checksum_has_types() {
     // In version 1 the checksum is without types, and there is no version 4.
     let version = |version: u8| {
         let mut other = bytes.clone();
-        other[text.find("fretwork.checkpoint.3").unwrap() + "fretwork.checkpoint.".len()] = version;
+        other[find("fretwork.checkpoint.3") + "fretwork.checkpoint.".len()] = version;
         Checkpoint::from_bytes(path, &other).unwrap_err().to_string()
     };
     assert!(version(b'1').contains("is damaged: its checksum is"), "{}", version(b'1'));

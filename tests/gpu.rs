@@ -272,7 +272,7 @@ fn blocks_without_kernels_are_refused() {
     for shape in [&[2, 3, 3][..], &[2, 8, 16], &[2, 64]] {
         let [values, grads, first, second] = [(); 4].map(|()| zeros(&gpu, shape));
         let result = ops::adamw(rec, &values, &grads, &first, &second, adamw, None, Some(&born), &step);
-        assert_says(result, "values should be blocks of a side of [8, 16, 32, 64, 128]");
+        assert_says(result, "values should be [nnz, block, block] with a block of [8, 16, 32, 64, 128]");
     }
 }
 

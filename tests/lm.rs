@@ -272,7 +272,7 @@ fn what_makes_no_sense_is_refused_by_name() {
         change(&mut mixture);
         LmConfig { experts: Some(mixture), ..good.clone() }
     };
-    refused(with(&|moe| moe.gate = "softmax-top:5".parse().unwrap()), "5 choices of 4 experts");
+    refused(with(&|moe| moe.gate = "softmax-top:5".parse().unwrap()), "5 experts per token of 4 experts");
     refused(with(&|moe| moe.experts = vec![16; 513]), "513 experts");
     refused(with(&|moe| moe.experts = vec![]), "0 experts");
     refused(with(&|moe| moe.experts = vec![16, 24, 16]), "24 is not a multiple");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Batches, HostBatch, HostTargets, Input, Table, Targets, Text};
+use super::batches::{Batches, HostBatch, HostTargets, Input, Targets};
+use super::table::Table;
+use super::text::Text;
 use crate::{Error, Result};
 
 /// Rows to train on, or to test on.

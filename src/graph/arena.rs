@@ -3,7 +3,7 @@
 
 use super::spec::ParamSpec;
 use crate::Result;
-use crate::gpu::{Class, Gpu, Tensor};
+use crate::gpu::{Class, DType, Gpu, Tensor};
 
 /// Elements of several dense parameters, one behind the other. Places between them are 0 and stay so.
 #[derive(Debug)]
@@ -21,17 +21,24 @@ pub(super) struct Place {
     pub(super) offset: usize,
 }
 
+/// Places of parameters, `None` for sparse ones, and the length and weight decay of each arena.
+pub(super) type Plan = (Vec<Option<Place>>, Vec<(usize, bool)>);
+
 /// Places of the dense parameters among these, and the length and weight decay of each arena. Arenas are no longer than a
 /// binding, but for a parameter that alone is.
-pub(super) fn plan(gpu: &Gpu, params: &[ParamSpec]) -> (Vec<Option<Place>>, Vec<(usize, bool)>) {
+///
+/// # Errors
+/// [`Error::Limit`](crate::Error::Limit) for a parameter larger than any buffer of the device.
+pub(super) fn plan(gpu: &Gpu, params: &[ParamSpec]) -> Result<Plan> {
     let limits = gpu.limits();
     let alignment = (limits.min_storage_buffer_offset_alignment as usize).div_ceil(4);
     let most = (limits.max_storage_buffer_binding_size / 4) as usize;
     let mut arenas: Vec<(usize, bool)> = Vec::new();
-    let mut place = |param: &ParamSpec| {
+    let mut place = |param: &ParamSpec| -> Result<Option<Place>> {
         if param.grid().is_some() {
-            return None;
+            return Ok(None);
         }
+        gpu.expect_buffer(&param.name, &param.shape, DType::F32)?;
         let elements = param.shape.iter().product::<usize>();
         let last = arenas.iter().rposition(|&(_, decays)| decays == param.decays);
         let fits = |&at: &usize| arenas[at].0.next_multiple_of(alignment) + elements <= most;
@@ -41,10 +48,10 @@ pub(super) fn plan(gpu: &Gpu, params: &[ParamSpec]) -> (Vec<Option<Place>>, Vec<
         });
         let offset = arenas[arena].0.next_multiple_of(alignment);
         arenas[arena].0 = offset + elements;
-        Some(Place { arena, offset })
+        Ok(Some(Place { arena, offset }))
     };
-    let places = params.iter().map(&mut place).collect();
-    (places, arenas)
+    let places = params.iter().map(&mut place).collect::<Result<_>>()?;
+    Ok((places, arenas))
 }
 
 impl Arena {

@@ -8,7 +8,7 @@ use super::layout::{Action, Layout, StorageId, WeightGrad};
 use super::node::{BackwardHook, Fused, GradientReady, Load};
 use super::param::{Identity, Param, Weight};
 use super::pass::{Backward, Forward, dropping};
-use super::spec::{FanIn, ParamId};
+use super::spec::{FanIn, ParamId, ParamSpec};
 use super::store::ParamStore;
 use crate::gpu::{Class, DType, Gpu, Mark, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
@@ -50,20 +50,23 @@ impl Network {
         if matrices != start.topologies.len() {
             return Err(Error::argument("network", "topologies", matrices, start.topologies.len()));
         }
-        let (places, lengths) = arena::plan(gpu, &graph.params);
-        let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));
-        let arenas = arenas.collect::<Result<Vec<_>>>()?;
-        let mut topologies = start.topologies.iter();
-        let mut params = Vec::new();
-        for (at, spec) in graph.params.iter().enumerate() {
-            let topology = if spec.matrix.is_some() { topologies.next() } else { None };
-            let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
-            let topology = topology.and_then(Option::as_ref);
+        let mut given = start.topologies.iter();
+        let mut topology =
+            |spec: &ParamSpec| if spec.matrix.is_some() { given.next()?.as_ref() } else { None };
+        let topologies: Vec<Option<&Topology>> = graph.params.iter().map(&mut topology).collect();
+        for (spec, topology) in graph.params.iter().zip(&topologies) {
             if topology.is_some() != spec.grid().is_some() {
                 let [wanted, found] = [spec.grid().is_some(), topology.is_some()]
                     .map(|sparse| if sparse { "a topology" } else { "none" });
                 return Err(Error::argument(&spec.name, "topology", wanted, found));
             }
+        }
+        let (places, lengths) = arena::plan(gpu, &graph.params)?;
+        let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));
+        let arenas = arenas.collect::<Result<Vec<_>>>()?;
+        let mut params = Vec::new();
+        for (at, (spec, topology)) in graph.params.iter().zip(topologies).enumerate() {
+            let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
             let tensors =
                 places[at].map(|place| arenas[place.arena].tensors(place, &spec.shape)).transpose()?;
             params.push(Param::draw(gpu, spec, identity, topology, start.fan_in, tensors)?);

@@ -140,7 +140,7 @@ impl Bench {
                 });
                 seen += 1;
                 // The kink of a ReLU is in between, where the slope depends on the distance.
-                if (wanted - other).abs() > TOLERANCE / 2.0 * f64::from(largest) {
+                if (wanted - other).abs() > TOLERANCE / 2.0 * f64::from(largest).max(wanted.abs()) {
                     kinks += 1;
                     continue;
                 }

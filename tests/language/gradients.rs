@@ -13,7 +13,7 @@ const TOKENS: usize = 3 * CONTEXT;
 const VOCABULARY: usize = 5;
 
 /// Part of a language model with each kernel in the middle of the graph: embeddings `x`, then `x + attention(norm(x))`, and half the
-/// squared distance of the sum to a target.
+/// mean squared error of the sum against a target.
 #[derive(Clone)]
 struct Piece {
     ids: Vec<u32>,
@@ -44,7 +44,7 @@ impl Piece {
         let x = formula::gather(&self.ids, table, positions, WIDTH);
         let qkv = formula::linear(&formula::norm(&x, gain, f64::from(EPSILON)), weights, WIDTH);
         let [out, _] = formula::attention(&qkv, CONTEXT, HEADS, HEAD);
-        let error = |((x, out), target): ((&f64, &f64), &f64)| (x + out - target).powi(2) / 2.0;
+        let error = |((x, out), target): ((&f64, &f64), &f64)| (x + out - target).powi(2) / WIDTH as f64;
         x.iter().zip(&out).zip(&self.target).map(error).sum()
     }
 

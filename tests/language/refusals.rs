@@ -19,7 +19,7 @@ fn mismatched_shapes_are_refused_by_name() {
     let (x, table, positions) = (zeros(&[12, 8]), zeros(&[5, 8]), zeros(&[4, 8]));
     assert_says(
         ops::embed_gather(rec, &ids, &zeros(&[5, 9]), &positions, &x),
-        "embed.gather: table should be of at least one row of 8, but is of shape [5, 9]",
+        "embed.gather: table should be of at least one row of 8 columns, but is of shape [5, 9]",
     );
     assert_says(
         ops::embed_gather(rec, &ids, &table, &zeros(&[5, 8]), &x),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fretwork::gpu::{
-    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Matrices, Options, Recorder, Sources, Tiling,
-    Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
+    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Mark, Matrices, Options, Recorder, Sources,
+    Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
 use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
 use fretwork::sparse::{Pattern, Topology};
@@ -22,9 +22,15 @@ fn plans(b: &Bench) {
             if let (true, Some(out)) = (some, &out) {
                 said(ops::fill(&mut rec, out, 0));
             }
+            rec.mark(Mark { kind: "test", name: String::new(), tensor: out.clone() });
             let _ = (rec.len(), rec.is_empty(), rec.gpu());
             let Some(plan) = said(rec.finish()) else { continue };
-            let _ = (plan.len(), plan.is_empty(), plan.labels().count());
+            let _ = (plan.len(), plan.is_empty(), plan.labels().count(), plan.marks().count());
+            if let Some(out) = &out {
+                said(plan.rebind(&b.gpu, &[(out, out)]));
+                said(plan.rebind(&b.other, &[(out, out)]));
+                said(plan.rebind(gpu, &[]));
+            }
             said(b.gpu.compile([&plan], &mut |_| true));
             said(b.gpu.compile([], &mut |_| false));
             if let Some(submission) = said(b.gpu.run(&plan)) {
@@ -46,6 +52,11 @@ fn plans(b: &Bench) {
                 let mut encoder =
                     b.gpu.device().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
                 plan.encode(&mut encoder);
+            }
+            let (before, behind) = plan.cut(&|mark| mark.kind == "test");
+            said(b.gpu.run(&before));
+            for (_, plan) in &behind {
+                said(b.gpu.run(plan));
             }
         }
     }
@@ -173,6 +184,7 @@ fn steps(b: &Bench) {
         if let Some(step) = said(Step::new(&b.gpu, forward)) {
             let step = step.with_scale(scale);
             assert!(step.scale().is_some());
+            let _ = step.bind(Args::new());
             said(step.write(&b.gpu, backward));
             refused(step.write(&b.other, backward));
         }
@@ -266,6 +278,10 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Recorder::is_empty",
             "Recorder::gpu",
             "Recorder::finish",
+            "Recorder::mark",
+            "Plan::marks",
+            "Plan::rebind",
+            "Plan::cut",
             "Plan::encode",
             "Plan::len",
             "Plan::is_empty",
@@ -291,6 +307,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Step::with_scale",
             "Step::scale",
             "Step::write",
+            "Step::bind",
             "StepValues::forward",
             "StepValues::backward",
             "AdamW::corrections",

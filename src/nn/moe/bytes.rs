@@ -44,7 +44,7 @@ pub(super) fn of(moe: &Moe, tokens: usize, precision: Precision) -> Result<Buffe
     let block = moe.block as u128;
     let (tiles, elements) = (bounds.tiles as u128 * block, bounds.slots as u128 * block * block);
     let sparse = moe.sparse.is_some();
-    (0..4 + u32::from(config.gated)).for_each(|_| add("hidden units of experts", elements, 4));
+    (0..3 + u32::from(config.gated)).for_each(|_| add("hidden units of experts", elements, 4));
     if half && !sparse {
         add("an f16 copy", elements, 2);
     }
