@@ -33,6 +33,12 @@ fn digits() -> Dataset {
 fn settings(kind: Kind) -> Settings {
     let mut method: Value = serde_json::to_value(MethodConfig::new(kind)).unwrap();
     for (name, value) in options().as_object().unwrap() {
+        // Names by now.
+        let name = match (name.as_str(), kind) {
+            ("prune_outgoing", Kind::Importance) => "outgoing",
+            ("penalty", Kind::Scl) => "cost",
+            (name, _) => name,
+        };
         method[name] = value.clone();
     }
     Settings {

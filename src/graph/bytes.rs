@@ -92,7 +92,7 @@ impl Graph {
         let mut counts = self.counts(stored)?.into_iter();
         let elements = |param: &ParamSpec| {
             let nnz = if param.matrix.is_some() { counts.next().unwrap_or(0) as u128 } else { 0 };
-            match param.matrix.as_ref().and_then(|matrix| matrix.sparse) {
+            match param.blocks() {
                 Some(blocks) => nnz * (blocks.block as u128).pow(2),
                 None => param.shape.iter().map(|&side| side as u128).product(),
             }

@@ -60,6 +60,26 @@ impl Network {
                     .map(|sparse| if sparse { "a topology" } else { "none" });
                 return Err(Error::argument(&spec.name, "topology", wanted, found));
             }
+            if let (Some(topology), Some(blocks)) = (topology, spec.blocks()) {
+                let (wanted, found) = (&spec.shape, [topology.rows(), topology.cols()]);
+                if found != **wanted {
+                    return Err(Error::argument(
+                        &spec.name,
+                        "topology",
+                        format!("{wanted:?}"),
+                        format!("{found:?}"),
+                    ));
+                }
+                if topology.block() != blocks.block {
+                    let wanted = format!("of blocks of {}", blocks.block);
+                    return Err(Error::argument(
+                        &spec.name,
+                        "topology",
+                        wanted,
+                        format!("of {}", topology.block()),
+                    ));
+                }
+            }
         }
         let (places, lengths) = arena::plan(gpu, &graph.params)?;
         let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));

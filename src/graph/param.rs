@@ -126,11 +126,6 @@ impl Param {
                 return Err(Error::argument(name, "values", wanted, "none"));
             }
             (Some(topology), _) => {
-                let found = [topology.rows(), topology.cols()];
-                if found != *spec.shape {
-                    let wanted = format!("{:?}", spec.shape);
-                    return Err(Error::argument(name, "topology", wanted, format!("{found:?}")));
-                }
                 let pattern = Pattern::upload(gpu, topology)?;
                 let weight =
                     Weight::Sparse(BlockMatrix::upload(gpu, Class::Values, name, &pattern, &values)?);

@@ -193,7 +193,7 @@ impl Graph {
             .params
             .iter()
             .map(|param| {
-                let blocks = param.matrix.as_ref().and_then(|matrix| matrix.sparse);
+                let blocks = param.blocks();
                 serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks })
             })
             .collect();

@@ -209,9 +209,14 @@ impl ParamSpec {
         Self { decays, ..self }
     }
 
+    /// Block sparsity of the matrix, where it is sparse.
+    pub(super) fn blocks(&self) -> Option<Blocks> {
+        self.matrix.as_ref()?.sparse
+    }
+
     /// Blocks of the grid, `[rows, cols]`, where the matrix is sparse.
     pub(super) fn grid(&self) -> Option<[usize; 2]> {
-        let block = self.matrix.as_ref()?.sparse?.block;
+        let block = self.blocks()?.block;
         Some([self.shape[0] / block, self.shape[1] / block])
     }
 

@@ -54,9 +54,7 @@ impl Graph {
         }
         let mut grids = Vec::new();
         for param in self.matrices() {
-            if let (Some(grid), Some(Blocks { density: None, .. })) =
-                (param.grid(), param.matrix.as_ref().and_then(|m| m.sparse))
-            {
+            if let (Some(grid), Some(Blocks { density: None, .. })) = (param.grid(), param.blocks()) {
                 grids.push(grid);
             }
         }
@@ -96,7 +94,7 @@ impl Graph {
         let sparse = self.matrices().zip(self.counts(sparsity)?).zip(&units).enumerate();
         let mut draws = Vec::new();
         for (number, ((param, nnz), &units)) in sparse {
-            if let Some(Blocks { block, .. }) = param.matrix.as_ref().and_then(|matrix| matrix.sparse) {
+            if let Some(Blocks { block, .. }) = param.blocks() {
                 let key = Key::new(self.seed, Stream::Pattern(number as u32));
                 draws.push(Draw { sides: [param.shape[0], param.shape[1]], block, nnz, units, key });
             }

@@ -32,6 +32,10 @@ fn on_page(name: &str, layers: &[String]) -> String {
         );
         return format!("optimizer.NAME.{part}");
     }
+    if let Some(parameter) = name.strip_prefix("method.average.") {
+        let pattern = if parameter.ends_with(".pattern") { ".pattern" } else { "" };
+        return format!("method.average.NAME{pattern}");
+    }
     let stand_in = if name.starts_with("method.") { "LAYER" } else { "layers.0" };
     // The longest name, since others may be its beginning.
     let layer =

@@ -126,7 +126,7 @@ impl Bench {
         let (mut worst, mut kinks, mut seen) = ((0.0, String::new()), 0, 0);
         for ((name, values, _), (_, grads)) in self.places().into_iter().zip(gradients) {
             let before = read(&self.gpu, values);
-            let largest = grads.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
+            let mut slopes = Vec::new();
             for element in (0..grads.len()).step_by(grads.len().div_ceil(10)) {
                 let at = |by: f32| {
                     let mut moved = before.clone();
@@ -138,14 +138,19 @@ impl Bench {
                     let ((up, above), (down, below)) = (at(h), at(-h));
                     (up - down) / (above - below)
                 });
+                slopes.push((element, wanted, other));
+            }
+            let found = grads.iter().map(|&g| f64::from(g).abs());
+            let largest = found.chain(slopes.iter().map(|(_, wanted, _)| wanted.abs())).fold(0.0, f64::max);
+            for (element, wanted, other) in slopes {
                 seen += 1;
                 // The kink of a ReLU is in between, where the slope depends on the distance.
-                if (wanted - other).abs() > TOLERANCE / 2.0 * f64::from(largest).max(wanted.abs()) {
+                if (wanted - other).abs() > TOLERANCE / 2.0 * largest {
                     kinks += 1;
                     continue;
                 }
                 let found = f64::from(grads[element]);
-                let error = (found - wanted).abs() / f64::from(largest);
+                let error = (found - wanted).abs() / largest;
                 if error.is_nan() || error > worst.0 {
                     worst = (error, format!("{name}[{element}]: {found}, and by differences {wanted}"));
                 }
