@@ -23,6 +23,7 @@
 //! | [`reference`](mod@reference) | the CPU twin of every kernel, same names, same argument order |
 //! | [`data`] | readers: IDX, CSV, text, the embedded digits |
 //! | [`random`] | the one generator, bit-identical here and in WGSL |
+//! | `terms` | options, selections and null indices that [`ops`] re-exports |
 //!
 //! # Embedding
 //!
@@ -61,6 +62,7 @@ pub mod reference;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod sparse;
+mod terms;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod tune;

@@ -5,10 +5,10 @@
 
 use fretwork::check::{self, Verdict};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources, Tensor, Variant};
-use fretwork::ops::{self, Attention, Epilogue, HEADS, Step, StepValues, Transpose};
+use fretwork::ops::{self, Attention, Epilogue, HEADS, IGNORED, Step, StepValues, Transpose};
 use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference;
 use fretwork::reference::bound::compare;
-use fretwork::reference::{self, IGNORED};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()

@@ -114,6 +114,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "gate/tally",
     "gate/weigh",
     "loss/mse",
+    "loss/soft",
     "loss/softmax",
     "mask/apply",
     "naive/tile",
