@@ -31,6 +31,7 @@
 //! | [`reference`](mod@reference) | the CPU twin of every kernel, same names, same argument order |
 //! | [`data`] | batches, and readers: IDX, CSV, text, the embedded digits |
 //! | [`random`] | the one generator, bit-identical here and in WGSL |
+//! | `terms` | options, selections and null indices that [`ops`] re-exports |
 //!
 //! Without default features there are no [`report`](mod@report), [`bench`](mod@bench), [`train`] and [`data`]. The feature `train` adds
 //! the last two, `report` the others, and `cli`, the default, the program.
@@ -68,6 +69,7 @@ pub mod reference;
 #[cfg(feature = "report")]
 pub mod report;
 pub mod sparse;
+mod terms;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod tune;

@@ -6,7 +6,7 @@ use fretwork::graph::Half;
 use fretwork::ops::{Step, StepValues};
 use fretwork::prelude::*;
 use fretwork::random::{Key, Stream};
-use fretwork::reference::IGNORED;
+use fretwork::ops::IGNORED;
 
 #[path = "../examples/compose.rs"]
 #[expect(dead_code, reason = "its main is the example's")]

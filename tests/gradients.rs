@@ -9,9 +9,8 @@ use activation::activate;
 use fretwork::check;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
 use fretwork::nn::{FanIn, MlpConfig, ModelConfig, Param, Precision, Weight};
-use fretwork::ops::{self, Activation, Dropout, Step, StepValues};
+use fretwork::ops::{self, Activation, Dropout, IGNORED, Step, StepValues};
 use fretwork::random::{Key, Stream};
-use fretwork::reference::IGNORED;
 use fretwork::sparse::{Density, Topology};
 
 const ROWS: usize = 20;

@@ -14,9 +14,8 @@ use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
 use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::gate::Balance;
-use fretwork::ops::{self, Step, StepValues};
+use fretwork::ops::{self, IGNORED, Step, StepValues};
 use fretwork::random::{Key, Stream};
-use fretwork::reference::IGNORED;
 use fretwork::train::{Checkpoint, Event, Flow, RunFolder, Sampler, Trainer};
 use small_lm::{BATCH, CONTEXT, config, experts, settings, spread, text, words_in};
 

@@ -13,9 +13,9 @@ use fretwork::methods::{Every, Kind, MethodConfig, Rigl, Set, Updates};
 use fretwork::nn::{MlpConfig, Precision};
 use fretwork::ops::{
     self, Activation, AdamW, BlockInit, Dropout, Dropping, Epilogue, Sgd, Step, StepValues, Transpose,
+    ValueScore,
 };
 use fretwork::random::{Key, Stream};
-use fretwork::reference::ValueScore;
 use fretwork::sparse::{
     self, BLOCKS, BlockMask, BlockMatrix, Density, Pattern, Routing, RoutingShape, Topology, upload_mask,
 };

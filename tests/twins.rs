@@ -2,9 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use fretwork::ops::{Activation, Transpose};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bound::{compare, gamma};
-use fretwork::reference::{self, Activation, Epilogue, Transpose, oracle};
+use fretwork::reference::{self, Epilogue, oracle};
 use fretwork::sparse::{self, BLOCKS, BlockMask, Topology};
 use proptest::prelude::*;
 

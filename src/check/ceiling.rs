@@ -3,8 +3,8 @@
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::Gpu;
-use crate::ops;
-use crate::reference::{self, Epilogue, Transpose, bound::gamma};
+use crate::ops::{self, Transpose};
+use crate::reference::{self, Epilogue, bound::gamma};
 
 pub(super) fn table() -> Vec<Check> {
     let mut table =

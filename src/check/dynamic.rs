@@ -3,9 +3,9 @@
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
-use crate::ops::{self, BlockInit, LossScale, Step, StepValues, Swap};
+use crate::ops::{self, BlockInit, LossScale, SetOp, Step, StepValues, Swap};
 use crate::random::{Key, Stream, Walk};
-use crate::reference::{self, SetOp, bits, bound::UNIT};
+use crate::reference::{self, bits, bound::UNIT};
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
 /// Grid of most checks: more than one word of bits, and no multiple of a word.

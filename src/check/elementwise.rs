@@ -4,9 +4,9 @@ use super::activation::{activation_error, derivative_error};
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
-use crate::ops::{self, Activation, AdamW, Dropout, Dropping, Sgd, Step, StepValues};
+use crate::ops::{self, Activation, AdamW, Dropout, Dropping, IGNORED, Sgd, Step, StepValues};
 use crate::random::{Key, Stream};
-use crate::reference::{self, IGNORED, bound::UNIT, bound::gamma};
+use crate::reference::{self, bound::UNIT, bound::gamma};
 use crate::sparse::{BlockMask, upload_mask};
 
 /// More than one workgroup, and not a whole number of them.

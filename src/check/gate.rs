@@ -3,11 +3,11 @@
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Element, Gpu, Recorder, Tensor};
-use crate::ops::gate::{Draw, Grads, Inputs, Outputs, Results};
-use crate::ops::{self, ABSENT, Step, StepValues};
+use crate::ops::gate::{Balance, Draw, Gate, Grads, Inputs, Outputs, Results, Weights};
+use crate::ops::{self, ABSENT, Order, Step, StepValues};
 use crate::random::{Key, Stream};
-use crate::reference::gate::{self, Balance, Gate, Rule, Token, Weights};
-use crate::reference::{self, Order, bound::UNIT};
+use crate::reference::gate::{self, Rule, Token};
+use crate::reference::{self, bound::UNIT};
 
 /// Number of tokens: more than one chunk and one workgroup, and a multiple of neither.
 pub(super) const TOKENS: usize = 141;

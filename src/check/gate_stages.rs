@@ -4,10 +4,10 @@ use super::gate::{EXPERTS, INDEX, Left, Operands, TOKENS, all, key, poisoned_wor
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu};
-use crate::ops::gate::{Draw, Inputs};
-use crate::ops::{self, ABSENT, SelectK};
-use crate::reference::gate::{self, Gate, Overflow, Rule, Token};
-use crate::reference::{self, Order, bound::UNIT};
+use crate::ops::gate::{Draw, Gate, Inputs, Overflow};
+use crate::ops::{self, ABSENT, Order, SelectK};
+use crate::reference::gate::{self, Rule, Token};
+use crate::reference::{self, bound::UNIT};
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
@@ -193,7 +193,7 @@ fn hash(gpu: &Gpu, masked: bool) -> Result<Verdict> {
 
 fn tally(gpu: &Gpu) -> Result<Verdict> {
     let mut walk = operands(1106);
-    let mut draw = || -> Vec<u32> { (0..gate::MOST_EXPERTS).map(|_| walk.below(1 << 20)).collect() };
+    let mut draw = || -> Vec<u32> { (0..ops::gate::MOST_EXPERTS).map(|_| walk.below(1 << 20)).collect() };
     let (counts, totals) = (draw(), draw());
     let mut wanted = totals.clone();
     gate::tally(&counts, &mut wanted);

@@ -10,9 +10,11 @@ use super::harness::{
 };
 use crate::Result;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::ops::{self, Activation, AdamW, Dropout, Dropping, LossScale, Rounding, Sgd, Step, StepValues};
+use crate::ops::{
+    self, Activation, AdamW, Dropout, Dropping, LossScale, LossScaleState, Rounding, Sgd, Step, StepValues,
+};
 use crate::random::{Key, Stream};
-use crate::reference::{self, LossScaleState, bound::gamma};
+use crate::reference::{self, bound::gamma};
 use crate::sparse::{BLOCKS, Pattern};
 
 /// More than one workgroup, and an odd number.

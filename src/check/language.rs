@@ -3,14 +3,15 @@
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
-use crate::ops::{self, Attention, HEADS};
+use crate::ops::{self, Attention, HEADS, IGNORED};
 use crate::random::Walk;
-use crate::reference::{self, CHUNK, IGNORED, TOKENS, bound::UNIT, bound::gamma};
+use crate::reference::{self, bound::UNIT, bound::gamma};
+use crate::terms::{SUM_ROWS, SUM_TOKENS};
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![Check::new("fretwork.embed.gather.f32", gather)];
     // One chunk of tokens, and more than one, the last of them not whole.
-    for sequences in [2, TOKENS / CONTEXT + 3] {
+    for sequences in [2, SUM_TOKENS / CONTEXT + 3] {
         let name = format!("fretwork.embed.scatter.f32 {sequences}x{CONTEXT}");
         table.push(Check::new(name, move |gpu| scatter(gpu, sequences)));
     }
@@ -22,7 +23,7 @@ pub(super) fn table() -> Vec<Check> {
         let name = format!("fretwork.norm.backward.f32{}", if add { ".add" } else { "" });
         table.push(Check::new(name, move |gpu| norm_backward(gpu, add)));
     }
-    for rows in [ROWS, CHUNK + 1] {
+    for rows in [ROWS, SUM_ROWS + 1] {
         table
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
@@ -106,18 +107,18 @@ fn some_ids(walk: &mut Walk, tokens: usize) -> Vec<u32> {
 }
 
 fn gather(gpu: &Gpu) -> Result<Verdict> {
-    const TOKENS: usize = 3 * CONTEXT;
+    const SUM_TOKENS: usize = 3 * CONTEXT;
     let mut walk = operands(940);
-    let id = some_ids(&mut walk, TOKENS);
+    let id = some_ids(&mut walk, SUM_TOKENS);
     let rows = numbers(&mut walk, VOCABULARY * STRIPS, 1.0);
     let places = numbers(&mut walk, CONTEXT * STRIPS, 1.0);
-    let mut wanted = vec![0.0; TOKENS * STRIPS];
+    let mut wanted = vec![0.0; SUM_TOKENS * STRIPS];
     reference::embed_gather(&id, &rows, &places, &mut wanted);
-    let ids = gpu.upload(Class::Scratch, "check", &[TOKENS], &id)?;
+    let ids = gpu.upload(Class::Scratch, "check", &[SUM_TOKENS], &id)?;
     let (table, positions) =
         (place(gpu, &[VOCABULARY, STRIPS], &rows)?, place(gpu, &[CONTEXT, STRIPS], &places)?);
     let found = thrice(gpu, |rec| {
-        let out = poisoned(gpu, &[TOKENS, STRIPS])?;
+        let out = poisoned(gpu, &[SUM_TOKENS, STRIPS])?;
         ops::embed_gather(rec, &ids, &table, &positions, &out)?;
         Ok(out)
     })?;

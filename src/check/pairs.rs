@@ -3,9 +3,9 @@
 use super::harness::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu};
-use crate::ops;
+use crate::ops::{self, ProductScore};
 use crate::random::{Key, Stream};
-use crate::reference::{self, ProductScore, bound::gamma};
+use crate::reference::{self, bound::gamma};
 use crate::sparse::{self, BLOCKS, BlockMatrix, Pattern, Topology};
 
 /// Product named by its sparse matrices: output, left operand, right operand.

@@ -4,8 +4,8 @@ use super::dynamic::{GRID, PLACES, exact, subset, topology, words};
 use super::harness::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Variant};
-use crate::ops::{self, Connect, SelectK};
-use crate::reference::{self, Order, ProductScore, Share, ValueScore, bound::UNIT, bound::gamma};
+use crate::ops::{self, ColumnScales, Connect, Order, ProductScore, SelectK, Share, ValueScore};
+use crate::reference::{self, bound::UNIT, bound::gamma};
 use crate::sparse::{BLOCKS, BlockMatrix, Pattern};
 
 pub(super) fn table() -> Vec<Check> {
@@ -183,7 +183,15 @@ fn score_product(
     let (a, b) = (place(gpu, &[m], &a)?, place(gpu, &[n], &b)?);
     let found = thrice(gpu, |rec| {
         let scores = poisoned(gpu, &[places])?;
-        ops::score_product(rec, &lhs, &rhs, &scores, block, what, cosine.then_some([&a, &b]))?;
+        ops::score_product(
+            rec,
+            &lhs,
+            &rhs,
+            &scores,
+            block,
+            what,
+            cosine.then_some(ColumnScales { lhs: &a, rhs: &b }),
+        )?;
         Ok(scores)
     })?;
     // Elements below `rows` in magnitude (their squares below its square), each a sum of `rows` products, summed over a

@@ -48,7 +48,7 @@ pub enum Input {
 /// Targets of a batch, on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostTargets {
-    /// Class of each row; rows that do not count have [`IGNORED`](crate::reference::IGNORED).
+    /// Class of each row; rows that do not count have [`IGNORED`](crate::ops::IGNORED).
     Classes(Vec<u32>),
     /// Numbers of each row; rows that do not count have NaN.
     Values(Vec<f32>),

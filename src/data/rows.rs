@@ -119,10 +119,10 @@ impl Rows {
             (Self::Batches(batches), input, targets) => {
                 match input {
                     Input::Floats(features) => features.fill(0.0),
-                    Input::Ids(ids) => ids.fill(crate::reference::IGNORED),
+                    Input::Ids(ids) => ids.fill(crate::terms::IGNORED),
                 }
                 match targets {
-                    HostTargets::Classes(classes) => classes.fill(crate::reference::IGNORED),
+                    HostTargets::Classes(classes) => classes.fill(crate::terms::IGNORED),
                     HostTargets::Values(values) => values.fill(f32::NAN),
                 }
                 batches.fill(rows, batch)

@@ -1,7 +1,7 @@
 //! Rows of features with a label each.
 
 use crate::random::{Key, Stream};
-use crate::reference::IGNORED;
+use crate::terms::IGNORED;
 use crate::{Error, Result};
 
 /// Features, in the type they are stored in.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::reference::IGNORED;
+use crate::terms::IGNORED;
 use crate::{Error, Result, files};
 
 /// A part of a text, as numbers of characters.

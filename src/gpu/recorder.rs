@@ -74,12 +74,12 @@ impl<'g> Recorder<'g> {
             let found = "a kernel of this library, to be dispatched by fretwork::ops";
             return Err(Error::argument(key.label(), "key", "of a shader added by Gpu::add_shader", found));
         }
-        self.record(key, args, workgroups)
+        self.push(key, args, workgroups)
     }
 
     /// [`Recorder::dispatch`] of any kernel. Kernels of this library are compiled without bounds checks: the caller has checked
     /// that no index leaves its binding.
-    pub(crate) fn record(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
+    pub(crate) fn push(&mut self, key: &Key, args: &Args<'_>, workgroups: u64) -> Result<()> {
         let foreign = args.tensors.iter().find(|operand| operand.tensor.device() != self.gpu.id());
         if let Some(operand) = foreign {
             self.gpu.expect_own(&key.label(), operand.name, operand.tensor.device())?;

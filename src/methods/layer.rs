@@ -7,7 +7,9 @@ use half::f16;
 use super::{Exchange, Workspace};
 use crate::gpu::{Class, DType, Mark, Recorder, Tensor};
 use crate::graph::{ParamId, Signals};
-use crate::ops::{self, BlockInit, NO_PART, Order, ProductScore, Rounding, SelectK, Share, Step, ValueScore};
+use crate::ops::{
+    self, BlockInit, ColumnScales, NO_PART, Order, ProductScore, Rounding, SelectK, Share, Step, ValueScore,
+};
 use crate::random::{Key, Stream};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
@@ -169,9 +171,10 @@ impl<'a> LayerContext<'a> {
             ops::convert(rec, &y, &cast, Rounding::Nearest)?;
             y = cast;
         }
-        let scales = [norms(rec, &y)?, norms(rec, &x)?];
+        let (lhs, rhs) = (norms(rec, &y)?, norms(rec, &x)?);
+        let scales = ColumnScales { lhs: &lhs, rhs: &rhs };
         let block = self.pattern().block();
-        ops::score_product(rec, &y, &x, self.scores(), block, ProductScore::Cosine, Some(scales.each_ref()))
+        ops::score_product(rec, &y, &x, self.scores(), block, ProductScore::Cosine, Some(scales))
     }
 
     /// Records a uniform draw as the score of every place.

@@ -4,8 +4,8 @@
 use super::{elementwise, fill};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
-use crate::reference::SetOp;
 use crate::sparse::Pattern;
+use crate::terms::SetOp;
 
 /// Records `out = a op b`, for three distinct tensors of one shape.
 ///

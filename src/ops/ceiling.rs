@@ -5,7 +5,7 @@ use super::elementwise;
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 
-pub use crate::reference::ceiling::MULTIPLY_ADDS;
+pub use crate::terms::ceiling::MULTIPLY_ADDS;
 
 /// Records the copy `out = x` of two f32 tensors; each must fit one binding.
 ///

@@ -5,13 +5,13 @@
 use super::windows::Windows;
 use super::{column_sums, elementwise};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::reference::TOKENS;
+use crate::terms::SUM_TOKENS;
 use crate::{Error, Result};
 
 /// Records `out[t] = table[ids[t]] + positions[t % context]`, for `ids[tokens]`, `table[vocabulary, columns]` and
 /// `positions[context, columns]`. Sequences of `context` tokens are contiguous.
 ///
-/// Ids outside the table, such as [`IGNORED`](crate::reference::IGNORED), select a row of zeros. The table must fit
+/// Ids outside the table, such as [`IGNORED`](super::IGNORED), select a row of zeros. The table must fit
 /// one binding.
 ///
 /// # Errors
@@ -49,7 +49,7 @@ pub fn embed_gather(
 /// Records the gradients of [`embed_gather`]: `dtable[vocabulary, columns]` and `dpositions[context, columns]`, from
 /// `grad[tokens, columns]`.
 ///
-/// Tokens of one id are summed in ascending order within chunks of [`TOKENS`] tokens; chunks, and positions across
+/// Tokens of one id are summed in ascending order within chunks of [`SUM_TOKENS`] tokens; chunks, and positions across
 /// sequences, are summed like [`column_sums`]. Scratch: one word per token, one per row and chunk, and the chunk
 /// sums, which must fit one binding.
 ///
@@ -69,7 +69,7 @@ pub fn embed_scatter(
     let sequences = grad.reshape(&[tokens / context, context * columns])?;
     column_sums(rec, &sequences, &dpositions.reshape(&[context * columns])?, false)?;
 
-    let chunks = tokens.div_ceil(TOKENS);
+    let chunks = tokens.div_ceil(SUM_TOKENS);
     if chunks == 1 {
         return scatter(rec, ids, grad, dtable, vocabulary);
     }
@@ -89,9 +89,9 @@ fn scatter(
 ) -> Result<()> {
     let op = "embed.scatter";
     let [tokens, columns] = grad.matrix(op, "grad")?;
-    for window in Windows::new(rec.gpu(), tokens).by(TOKENS).over(ids).over(grad).cut() {
+    for window in Windows::new(rec.gpu(), tokens).by(SUM_TOKENS).over(ids).over(grad).cut() {
         let (ids, grad) = (window.of(ids)?, window.of(grad)?);
-        let chunks = window.count.div_ceil(TOKENS);
+        let chunks = window.count.div_ceil(SUM_TOKENS);
         let heads = rec.gpu().alloc::<u32>(Class::Scratch, "first tokens", &[chunks, vocabulary])?;
         let next = rec.gpu().alloc::<u32>(Class::Scratch, "next tokens", &[window.count])?;
         let args = Args::new()
@@ -111,7 +111,7 @@ fn scatter(
             .size(op, "vocabulary", vocabulary)?
             .size(op, "chunks", chunks)?;
         if !window.is_whole() {
-            args = args.size(op, "first", window.start / TOKENS * vocabulary * columns)?;
+            args = args.size(op, "first", window.start / SUM_TOKENS * vocabulary * columns)?;
         }
         let key = Key::new("embed", "scatter").with("window", !window.is_whole());
         // A workgroup covers 64 columns of one row.

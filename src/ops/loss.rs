@@ -9,7 +9,7 @@ use crate::gpu::{Args, Key, Recorder, Tensor};
 ///
 /// `report[rows, 2]` receives each row's loss, and 1 where the largest logit (the first of equals) is the label's.
 /// `grad[rows, classes]` receives the gradient times the step's `row_scale`. Rows whose label is no class, such as
-/// [`IGNORED`](crate::reference::IGNORED), do not count: loss, hit and gradient are 0.
+/// [`IGNORED`](super::IGNORED), do not count: loss, hit and gradient are 0.
 ///
 /// # Errors
 /// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.

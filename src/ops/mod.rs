@@ -31,6 +31,8 @@ mod naive;
 mod norm;
 mod optimizer;
 mod pattern;
+#[doc(hidden)]
+pub mod permutations;
 mod random;
 mod reduce;
 mod route;
@@ -65,14 +67,14 @@ pub(crate) use matmul::{default_variant, fallback_variant, heuristic};
 pub use naive::naive;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
-pub use pattern::{ABSENT, Swap, empty_lines, fill_pattern, index_pattern, map_pattern, swap_pattern};
+pub use pattern::{Swap, empty_lines, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
 pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
 pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
 pub use score::{
-    Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product, score_routed,
-    score_silent, score_values,
+    ColumnScales, Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product,
+    score_routed, score_silent, score_values,
 };
 pub use sdd::{sdd, sdd_gathered};
 pub use sds::sds;
@@ -82,7 +84,10 @@ pub use step::{Step, StepValues};
 
 use crate::gpu::{DType, Tensor};
 
-pub use crate::reference::{Activation, Dropout, Order, ProductScore, SetOp, Share, Transpose, ValueScore};
+pub use crate::terms::{
+    ABSENT, Activation, Dropout, IGNORED, LossScaleState, Order, ProductScore, SUM_ROWS, SUM_TOKENS, SetOp,
+    Share, Transpose, ValueScore,
+};
 
 /// Float type of a kernel key, f32 or f16. The recorder refuses other types.
 fn float_type(x: &Tensor) -> DType {

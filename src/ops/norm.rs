@@ -5,7 +5,7 @@ use super::windows::Windows;
 use super::{column_sums, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::reference::CHUNK;
+use crate::terms::SUM_ROWS;
 
 /// Records `scale[rows] = 1 / sqrt(mean(x^2) + epsilon)` of each row of `x[rows, columns]`, and
 /// `out = x * scale * gain` with `gain[columns]`. `out` is f32 or f16, the others are f32.
@@ -96,7 +96,7 @@ pub fn norm_gain(
     x.expect_shape(op, "x", grad.shape())?;
     scale.expect_shape(op, "scale", &[rows])?;
     out.expect_shape(op, "out", &[columns])?;
-    let chunks = rows.div_ceil(CHUNK);
+    let chunks = rows.div_ceil(SUM_ROWS);
     if chunks == 0 {
         // No rows: the sum is 0.
         return column_sums(rec, grad, out, false);
@@ -113,7 +113,7 @@ pub fn norm_gain(
 fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: &Tensor) -> Result<()> {
     let op = "norm.gain";
     let [rows, columns] = grad.matrix(op, "grad")?;
-    for window in Windows::new(rec.gpu(), rows).by(CHUNK).over(grad).over(x).over(scale).cut() {
+    for window in Windows::new(rec.gpu(), rows).by(SUM_ROWS).over(grad).over(x).over(scale).cut() {
         let (grad, x, scale) = (window.of(grad)?, window.of(x)?, window.of(scale)?);
         let mut args = Args::new()
             .tensor("grad", &grad)
@@ -123,10 +123,10 @@ fn gain(rec: &mut Recorder<'_>, grad: &Tensor, x: &Tensor, scale: &Tensor, out: 
             .size(op, "rows", window.count)?
             .size(op, "columns", columns)?;
         if !window.is_whole() {
-            args = args.size(op, "first", window.start / CHUNK * columns)?;
+            args = args.size(op, "first", window.start / SUM_ROWS * columns)?;
         }
         let key = Key::new("norm", "gain").with("window", !window.is_whole());
-        rec.record(&key, &args, elementwise(window.count.div_ceil(CHUNK) * columns))?;
+        rec.record(&key, &args, elementwise(window.count.div_ceil(SUM_ROWS) * columns))?;
     }
     Ok(())
 }

@@ -1,12 +1,9 @@
 //! Topology updates on the device: `shaders/pattern/`, twins in [`reference::pattern`](crate::reference::pattern).
 
-use super::{Step, elementwise, fill};
+use super::{ABSENT, Step, elementwise, fill};
 use crate::Result;
 use crate::gpu::{Args, Key, Recorder, Tensor};
 use crate::sparse::Pattern;
-
-/// Null slot: entry of a slot map for a block that is not stored.
-pub const ABSENT: u32 = u32::MAX;
 
 /// Records the slot map of a pattern: `map` (`u32`, one word per grid position) becomes the slot of each stored
 /// block, and [`ABSENT`] elsewhere.

@@ -4,7 +4,7 @@ use super::windows::Windows;
 use super::{elementwise, fill, float_type};
 use crate::Result;
 use crate::gpu::{Args, Class, Key, Recorder, Tensor};
-use crate::reference::CHUNK;
+use crate::terms::SUM_ROWS;
 
 const OP: &str = "column_sums";
 
@@ -12,7 +12,7 @@ const OP: &str = "column_sums";
 ///
 /// `x` may be f16; sums are f32.
 ///
-/// Rows are summed in chunks of [`CHUNK`], and the partial sums likewise, until one row is left: the summation order
+/// Rows are summed in chunks of [`SUM_ROWS`], and the partial sums likewise, until one row is left: the summation order
 /// depends only on the shape. Partial sums are allocated as scratch and must fit one binding.
 ///
 /// # Errors
@@ -27,8 +27,8 @@ pub fn column_sums(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor, add: bool) 
         return if add { Ok(()) } else { fill(rec, out, 0) };
     }
     let mut from = x.clone();
-    while rows > CHUNK {
-        let chunks = rows.div_ceil(CHUNK);
+    while rows > SUM_ROWS {
+        let chunks = rows.div_ceil(SUM_ROWS);
         let partial = rec.gpu().alloc::<f32>(Class::Scratch, "partial sums", &[chunks, columns])?;
         record(rec, &from, &partial, [rows, columns], false)?;
         (from, rows) = (partial, chunks);
@@ -64,7 +64,7 @@ fn record(
     [rows, columns]: [usize; 2],
     add: bool,
 ) -> Result<()> {
-    let windows = Windows::new(rec.gpu(), rows).over(x).cut_within(CHUNK);
+    let windows = Windows::new(rec.gpu(), rows).over(x).cut_within(SUM_ROWS);
     if windows.len() == 1 {
         return dispatch(rec, x, out, [rows, columns], add, None);
     }
@@ -74,7 +74,7 @@ fn record(
         return dispatch(rec, &sums, out, [1, columns], true, None);
     }
     for window in windows {
-        let onward = (window.start / CHUNK * columns, !window.start.is_multiple_of(CHUNK));
+        let onward = (window.start / SUM_ROWS * columns, !window.start.is_multiple_of(SUM_ROWS));
         dispatch(rec, &window.of(x)?, out, [window.count, columns], false, Some(onward))?;
     }
     Ok(())
@@ -103,5 +103,5 @@ fn dispatch(
         args = args.size(OP, "first", first / across)?;
         key = key.with("window", true).with("continued", continued);
     }
-    rec.record(&key, &args, elementwise(rows.div_ceil(CHUNK) * columns / across))
+    rec.record(&key, &args, elementwise(rows.div_ceil(SUM_ROWS) * columns / across))
 }

@@ -3,7 +3,7 @@
 use super::windows::Windows;
 use super::{elementwise, finite};
 use crate::gpu::{Args, Class, DType, Gpu, Key, Recorder, Tensor};
-use crate::reference::LossScaleState;
+use crate::terms::LossScaleState;
 use crate::{Error, Result};
 
 /// Word of the state that flags a non-finite gradient.

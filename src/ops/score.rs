@@ -7,8 +7,8 @@ use super::matmul::{Place, ProblemSize, Product, Scalar, fallback_variant, heuri
 use super::windows::Windows;
 use super::{Epilogue, Transpose, elementwise, float_type};
 use crate::gpu::{Args, Key, Recorder, Tensor, Variant};
-use crate::reference::{ProductScore, ValueScore};
 use crate::sparse::{BLOCKS, BlockMatrix, Pattern};
+use crate::terms::{ProductScore, ValueScore};
 use crate::{Error, Result};
 
 /// Score of blocks excluded from selection.
@@ -84,11 +84,19 @@ pub fn score_silent(rec: &mut Recorder<'_>, dy: &Tensor, block: usize, silent: &
     rec.record(&key, &args, elementwise(silent.len()))
 }
 
+/// [Inverse norms](super::inverse_norms) of the columns of a product's operands.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnScales<'a> {
+    /// Those of `lhs`, `[m]`.
+    pub lhs: &'a Tensor,
+    /// Those of `rhs`, `[n]`.
+    pub rhs: &'a Tensor,
+}
+
 /// Records the score of every block of `lhs^T * rhs`, stored or not. With `lhs[rows, m]` the gradient of a layer's
 /// output and `rhs[rows, n]` its input, it is the gradient magnitude of each block of the weight `[m, n]`. The
-/// product itself is never stored. [`ProductScore::Cosine`] needs `scales`, the [inverse column
-/// norms](super::inverse_norms) of `lhs` and `rhs`. Each operand must fit one binding, because a score reduces
-/// finished sums over all rows.
+/// product itself is never stored. [`ProductScore::Cosine`] needs `scales`. Each operand must fit one binding, because
+/// a score reduces finished sums over all rows.
 ///
 /// # Errors
 /// [`Error::Argument`] where shapes do not fit, [`Error::Limit`] where they do not fit the device.
@@ -99,7 +107,7 @@ pub fn score_product(
     scores: &Tensor,
     block: usize,
     what: ProductScore,
-    scales: Option<[&Tensor; 2]>,
+    scales: Option<ColumnScales<'_>>,
 ) -> Result<()> {
     let op = "score.product";
     let transpose = Transpose::TN;
@@ -130,10 +138,10 @@ pub fn score_product(
     };
     let workgroups = sizes.m.div_ceil(bm) as u64 * sizes.n.div_ceil(bn) as u64;
     let mut others = Vec::new();
-    if let Some([lhs_scale, rhs_scale]) = scales {
-        lhs_scale.expect_shape(op, "lhs_scale", &[sizes.m])?;
-        rhs_scale.expect_shape(op, "rhs_scale", &[sizes.n])?;
-        others = vec![("lhs_scale", lhs_scale), ("rhs_scale", rhs_scale)];
+    if let Some(ColumnScales { lhs, rhs }) = scales {
+        lhs.expect_shape(op, "lhs_scale", &[sizes.m])?;
+        rhs.expect_shape(op, "rhs_scale", &[sizes.n])?;
+        others = vec![("lhs_scale", lhs), ("rhs_scale", rhs)];
     }
     let epilogue = Epilogue::None;
     let product = Product {

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{Args, DType, Key, Recorder, Tensor};
-use crate::reference::{Order, Share};
+use crate::terms::{Order, Share};
 
 /// Number of selected entries, k.
 #[derive(Debug, Clone, Copy)]

@@ -1,17 +1,7 @@
 //! Twins of `shaders/bits/`.
 
 use crate::sparse::Topology;
-
-/// Binary set operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetOp {
-    /// Intersection.
-    And,
-    /// Union.
-    Or,
-    /// Difference: members of the first set that are not in the second.
-    AndNot,
-}
+use crate::terms::SetOp;
 
 /// Combines two bit sets: `a op b`.
 pub fn combine(a: &[u32], b: &[u32], op: SetOp) -> Vec<u32> {

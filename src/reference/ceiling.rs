@@ -1,10 +1,6 @@
 //! Twins of `shaders/ceiling/`.
 
-/// Multiply-adds per element and round.
-pub const MULTIPLY_ADDS: usize = SUMS * STEPS;
-
-const SUMS: usize = 12;
-const STEPS: usize = 16;
+use crate::terms::ceiling::{STEPS, SUMS};
 
 /// Copy, `out = x`.
 pub fn copy(x: &[f32], out: &mut [f32]) {

@@ -1,7 +1,8 @@
 //! Twin of `shaders/dds/`.
 
-use super::{Epilogue, Transpose};
+use super::Epilogue;
 use crate::sparse::Topology;
+use crate::terms::Transpose;
 
 /// DDS: `out[m, n] = op(lhs)[m, k] * op(S)[k, n]` for block-sparse S, then the epilogue.
 pub fn dds(

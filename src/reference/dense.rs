@@ -1,6 +1,7 @@
 //! Twin of `shaders/dense/`.
 
-use super::{Epilogue, Transpose};
+use super::Epilogue;
+use crate::terms::Transpose;
 
 /// Dense matmul: `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
 pub fn dense(

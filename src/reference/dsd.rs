@@ -1,7 +1,7 @@
 //! Twin of `shaders/dsd/`.
 
-use super::Transpose;
 use crate::sparse::Topology;
+use crate::terms::Transpose;
 
 /// DSD: `out[m, n] = op(S)[m, k] * op(rhs)[k, n]` for block-sparse S.
 pub fn dsd(

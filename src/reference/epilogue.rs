@@ -1,6 +1,6 @@
 //! Twin of `shaders/common/epilogue.wgsl`.
 
-use super::activation::{Activation, Dropout};
+use crate::terms::{Activation, Dropout};
 
 /// Elementwise operation on a product before it is stored.
 #[derive(Debug)]

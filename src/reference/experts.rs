@@ -1,7 +1,7 @@
 //! Twins of `shaders/experts/`.
 
-use super::Activation;
 use crate::sparse::Topology;
+use crate::terms::Activation;
 
 /// Activation of the hidden units: `out = activation(pre)`, or `out = activation(pre) * up`.
 pub fn experts_activate(pre: &[f32], up: Option<&[f32]>, out: &mut [f32], activation: Activation) {

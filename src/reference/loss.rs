@@ -1,8 +1,5 @@
 //! Twins of `shaders/loss/`.
 
-/// Label of a row that does not count; any other label that is no class has the same effect.
-pub const IGNORED: u32 = u32::MAX;
-
 /// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` receives loss and hit, `grad` the gradient
 /// times `row_scale`.
 pub fn softmax_cross_entropy(

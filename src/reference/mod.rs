@@ -37,9 +37,8 @@ mod sds;
 mod select;
 mod ssd;
 
-pub use activation::{Activation, Dropout, activation_backward, activation_forward};
+pub use activation::{activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
-pub use bits::SetOp;
 pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks};
 pub use combine::combine;
 pub use convert::{to_f16, to_f32};
@@ -47,50 +46,32 @@ pub use dds::dds;
 pub use dense::dense;
 pub use dsd::dsd;
 pub use dss::dss;
-pub use embed::{TOKENS, embed_gather, embed_scatter};
+pub use embed::{embed_gather, embed_scatter};
 pub use epilogue::Epilogue;
 pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
-pub use loss::{IGNORED, mse, soft_cross_entropy, softmax_cross_entropy};
+pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};
 pub use pattern::{empty_lines, fill_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
-pub use reduce::{CHUNK, column_sums, inverse_norms};
+pub use reduce::{column_sums, inverse_norms};
 pub use route::{Routes, route, route_values};
-pub use scale::{LossScaleState, decide_scale, scale_gradient};
+pub use scale::{decide_scale, scale_gradient};
 pub use score::{
-    ProductScore, ValueScore, score_connect, score_exclude, score_exclude_stored, score_product,
-    score_routed, score_silent, score_values,
+    score_connect, score_exclude, score_exclude_stored, score_product, score_routed, score_silent,
+    score_values,
 };
 pub use sdd::sdd;
 pub use sds::sds;
-pub use select::{Order, Share, select, select_columns};
+pub use select::{select, select_columns};
 pub use ssd::ssd;
 
-/// Transposed storage of the operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Transpose {
-    /// `lhs` is stored as `[k, m]`.
-    pub lhs: bool,
-    /// `rhs` is stored as `[n, k]`.
-    pub rhs: bool,
-}
+use crate::terms::Transpose;
 
 impl Transpose {
-    /// Neither transposed.
-    pub const NN: Self = Self { lhs: false, rhs: false };
-    /// `rhs` transposed: a layer's forward pass, `x * W^T`.
-    pub const NT: Self = Self { lhs: false, rhs: true };
-    /// `lhs` transposed: the gradient of a layer's weights, `dy^T * x`.
-    pub const TN: Self = Self { lhs: true, rhs: false };
-    /// Both transposed.
-    pub const TT: Self = Self { lhs: true, rhs: true };
-    /// All four combinations.
-    pub const ALL: [Self; 4] = [Self::NN, Self::NT, Self::TN, Self::TT];
-
     /// Element (i, k) of `op(lhs)[m, k]`.
     fn lhs(self, lhs: &[f32], [m, k]: [usize; 2], i: usize, kk: usize) -> f32 {
         if self.lhs { lhs[kk * m + i] } else { lhs[i * k + kk] }

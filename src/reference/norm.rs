@@ -1,6 +1,6 @@
 //! Twins of `shaders/norm/`.
 
-use super::CHUNK;
+use crate::terms::SUM_ROWS;
 
 /// RMS normalisation: `scale[row] = 1 / sqrt(mean(x^2) + epsilon)` and `out = x * scale * gain`.
 pub fn norm_forward(x: &[f32], gain: &[f32], scale: &mut [f32], out: &mut [f32], epsilon: f32) {
@@ -33,11 +33,11 @@ pub fn norm_backward(grad: &[f32], x: &[f32], gain: &[f32], scale: &[f32], out: 
 /// [`column_sums`](super::column_sums).
 pub fn norm_gain(grad: &[f32], x: &[f32], scale: &[f32], out: &mut [f32]) {
     let columns = out.len();
-    let mut partial = vec![0.0f32; scale.len().div_ceil(CHUNK) * columns];
+    let mut partial = vec![0.0f32; scale.len().div_ceil(SUM_ROWS) * columns];
     for (row, scale) in scale.iter().enumerate() {
         for column in 0..columns {
             let at = row * columns + column;
-            let sum = &mut partial[row / CHUNK * columns + column];
+            let sum = &mut partial[row / SUM_ROWS * columns + column];
             *sum = (grad[at] * scale).mul_add(x[at], *sum);
         }
     }

@@ -1,7 +1,7 @@
 //! Oracle in f64: naive products of densified operands, the ground truth of twins and kernels.
 
-use super::Transpose;
 use super::bound::gamma;
+use crate::terms::Transpose;
 
 /// Product in f64, and the product of magnitudes for its error bound.
 #[derive(Debug, Clone)]

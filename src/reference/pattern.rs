@@ -1,9 +1,9 @@
 //! Twins of `shaders/pattern/`.
 
 use super::bits;
-use super::bits::SetOp;
 use crate::Result;
 use crate::sparse::Topology;
+use crate::terms::SetOp;
 
 /// Slot swap: slots of dropped blocks take the coordinates of grown ones, in grid order; a block in both sets stays.
 /// Also returns per slot whether its block is new. Bits past the last grid position are ignored.

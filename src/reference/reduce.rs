@@ -1,14 +1,13 @@
 //! Twin of `shaders/reduce/`.
 
-/// Rows summed by one invocation.
-pub const CHUNK: usize = 256;
+use crate::terms::SUM_ROWS;
 
-/// Column sums: `out[columns] = sum over rows of x[rows, columns]`, or added to `out`, in chunks of [`CHUNK`] rows.
+/// Column sums: `out[columns] = sum over rows of x[rows, columns]`, or added to `out`, in chunks of [`SUM_ROWS`] rows.
 pub fn column_sums(x: &[f32], out: &mut [f32], add: bool) {
     let columns = out.len();
     let mut from = x.to_vec();
-    while from.len() > CHUNK * columns {
-        from = from.chunks(CHUNK * columns).flat_map(|chunk| sum_rows(chunk, columns)).collect();
+    while from.len() > SUM_ROWS * columns {
+        from = from.chunks(SUM_ROWS * columns).flat_map(|chunk| sum_rows(chunk, columns)).collect();
     }
     for (out, sum) in out.iter_mut().zip(sum_rows(&from, columns)) {
         *out = if add { *out + sum } else { sum };

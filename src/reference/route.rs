@@ -2,9 +2,7 @@
 
 use crate::Result;
 use crate::sparse::{RoutingShape, Topology};
-
-/// Null index: no expert, row or assignment.
-const ABSENT: u32 = u32::MAX;
+use crate::terms::ABSENT;
 
 /// Routing tables of a batch; the fields are those of [`Routing`](crate::sparse::Routing).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Twin of `shaders/sdd/`.
 
-use super::Transpose;
 use crate::sparse::{BlockMask, Topology};
+use crate::terms::Transpose;
 
 /// SDD: the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that the topology stores; elements whose mask bit is 0 are 0.
 pub fn sdd(

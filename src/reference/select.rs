@@ -1,24 +1,6 @@
 //! Twin of `shaders/select/`.
 
-/// Order in which scores are selected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Largest first.
-    Largest,
-    /// Smallest first.
-    Smallest,
-}
-
-/// Share of the entries that are not excluded, in `[0, 1]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Share(pub f32);
-
-impl Share {
-    /// Number selected of so many candidates, rounded down, in f32 like the kernel.
-    pub fn of(self, candidates: usize) -> usize {
-        (self.0 * candidates as f32) as usize
-    }
-}
+use crate::terms::Order;
 
 /// Set of the `k` largest (or smallest) scores, ties in index order. Scores with the sign bit set are excluded.
 pub fn select(scores: &[f32], k: usize, order: Order) -> Vec<u32> {

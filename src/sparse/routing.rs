@@ -5,8 +5,7 @@ use super::topology::{BLOCKS, Topology};
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::{Error, Result};
 
-/// Most experts that kernels support.
-pub const MOST_EXPERTS: usize = 512;
+pub use crate::terms::gate::MOST_EXPERTS;
 
 /// Most assignments of a routing; indices of assignments and of blocks have 32 bits.
 const MOST_ASSIGNMENTS: usize = 1 << 28;

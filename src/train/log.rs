@@ -3,7 +3,8 @@
 use super::{LayerRecord, LoadRecord, Scaling, Trainer, to_hex};
 use crate::gpu::Tensor;
 use crate::nn::Load;
-use crate::reference::{self, LossScaleState, bits};
+use crate::ops::LossScaleState;
+use crate::reference::{self, bits};
 use crate::{Error, Result};
 
 impl Trainer {

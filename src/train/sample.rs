@@ -6,8 +6,8 @@ use crate::data::encode;
 use crate::gpu::{Gpu, Plan, Recorder};
 use crate::graph::Network;
 use crate::nn::ModelConfig;
+use crate::ops::IGNORED;
 use crate::random::{Key, Stream, Walk};
-use crate::reference::IGNORED;
 use crate::{Error, Result};
 
 /// A model that goes on with a text, one character after the other.

@@ -1,10 +1,10 @@
 //! Expert assignments, compared exactly.
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources};
+use fretwork::ops::IGNORED;
 use fretwork::ops::gate::{self, ABSENT, Gate};
 use fretwork::random::{Key, Stream};
 use fretwork::reference;
-use fretwork::reference::IGNORED;
 
 use crate::truth::{Truth, below, best, quantile};
 use crate::{Found, Setup, gpu, read, run, twin, walk};

@@ -5,7 +5,7 @@ use fretwork::ops::gate::{ABSENT, Balance};
 
 use crate::truth::Truth;
 use crate::{Found, Setup, gpu, run, twin, walk};
-use fretwork::reference::IGNORED;
+use fretwork::ops::IGNORED;
 
 const GATES: [&str; 13] = [
     "softmax-top:1",

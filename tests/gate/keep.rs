@@ -1,9 +1,9 @@
 //! Capacity selection, and capacities that depend on the number of tokens.
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources};
+use fretwork::ops::IGNORED;
 use fretwork::ops::gate::{self, ABSENT, Gate, Overflow};
 use fretwork::random::Walk;
-use fretwork::reference::IGNORED;
 
 use crate::{Setup, gpu, read, run, walk};
 

@@ -11,9 +11,9 @@ mod truth;
 
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Tensor};
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Results};
-use fretwork::ops::{Step, StepValues};
+use fretwork::ops::{IGNORED, Order, Step, StepValues};
 use fretwork::random::{Key, Stream, Walk};
-use fretwork::reference::{IGNORED, Order, gate as twins, select_columns};
+use fretwork::reference::{gate as twins, select_columns};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()

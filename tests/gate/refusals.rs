@@ -2,8 +2,7 @@
 
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::ops::gate::{self, ABSENT, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
-use fretwork::ops::{self, Step, StepValues};
-use fretwork::reference::IGNORED;
+use fretwork::ops::{self, IGNORED, Step, StepValues};
 
 use crate::{Setup, gpu, key, read, run, walk};
 

@@ -2,9 +2,9 @@
 
 use fretwork::check::{self, Verdict};
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Sources, Tensor, Variant};
+use fretwork::ops::IGNORED;
 use fretwork::ops::{self, Attention, Epilogue, Step, StepValues, Transpose};
 use fretwork::random::{Key, Stream};
-use fretwork::reference::IGNORED;
 
 use super::{CONTEXT, EPSILON, HEAD, HEADS, WIDTH, formula, gpu, numbers, read, wide};
 

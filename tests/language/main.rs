@@ -10,9 +10,10 @@ mod sequences;
 
 use fretwork::gpu::{Gpu, Options, Tensor};
 use fretwork::ops::HEADS as HEAD_WIDTHS;
+use fretwork::ops::IGNORED;
 use fretwork::random::{Key, Stream, Walk};
+use fretwork::reference;
 use fretwork::reference::bound::compare;
-use fretwork::reference::{self, IGNORED};
 
 /// Tokens of a sequence: several row tiles of the attention kernels, the last of them partial.
 const CONTEXT: usize = 37;

@@ -4,8 +4,9 @@ use fretwork::Result;
 use fretwork::gpu::Recorder;
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
 use fretwork::ops::{
-    self, Activation, AdamW, Attention, BlockInit, Connect, Dropout, Dropping, Epilogue, ExpertsBackward,
-    Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd, Share, Swap, Transpose, ValueScore,
+    self, Activation, AdamW, Attention, BlockInit, ColumnScales, Connect, Dropout, Dropping, Epilogue,
+    ExpertsBackward, Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd, Share, Swap, Transpose,
+    ValueScore,
 };
 use fretwork::random::{Key, Stream};
 
@@ -71,7 +72,7 @@ fn gates(b: &Bench, r: &mut Recorder<'_>, gate: &str, which: usize) -> Result<()
 fn product(b: &Bench, r: &mut Recorder<'_>, what: ProductScore) -> Result<()> {
     let (lhs, rhs, scores) = (b.f(&[4, 16]), b.f(&[4, 24]), b.f(&[6]));
     let scales = (what == ProductScore::Cosine).then(|| [b.f(&[16]), b.f(&[24])]);
-    let scales = scales.as_ref().map(|[lhs, rhs]| [lhs, rhs]);
+    let scales = scales.as_ref().map(|[lhs, rhs]| ColumnScales { lhs, rhs });
     ops::score_product(r, &lhs, &rhs, &scores, 8, what, scales)
 }
 

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 use node::{MoeNode, Parts};
 
 /// A mixture of experts on rows `[tokens, width]`. A second input holds the tokens' ids, `[tokens]`: those that pad are
-/// [ignored](crate::reference::IGNORED), and gates that hash go by them.
+/// [ignored](crate::ops::IGNORED), and gates that hash go by them.
 #[derive(Debug, Clone)]
 pub struct Moe {
     /// Experts, gate, capacity and balance.

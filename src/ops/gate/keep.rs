@@ -4,7 +4,7 @@ use super::{MOST_EXPERTS, Overflow, floats, words};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
 use crate::ops::elementwise;
 use crate::ops::select::{SelectK, select_columns};
-use crate::reference::Order;
+use crate::terms::Order;
 use crate::{Error, Result};
 
 /// Records which of the assignments `experts[tokens, assignments]` are kept under the capacities `capacity[groups,

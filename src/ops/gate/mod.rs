@@ -21,13 +21,13 @@ pub use backward::{Grads, backward};
 pub use keep::{capacity, keep};
 pub use losses::{Results, losses};
 
-pub use super::pattern::ABSENT;
-pub use crate::reference::gate::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
+pub use crate::terms::ABSENT;
+pub use crate::terms::gate::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 
 use super::select::{SelectK, select_columns};
 use super::{Step, elementwise};
 use crate::gpu::{Args, Class, DType, Key, Recorder, Tensor};
-use crate::reference::Order;
+use crate::terms::Order;
 use crate::{Error, Result, random};
 
 /// Source of a gate's random draws in training.
@@ -49,7 +49,7 @@ pub struct Inputs<'a> {
     pub noise: Option<&'a Tensor>,
     /// Selection bias, `[experts]`: added to probabilities for selection only. For [`Gate::TopK`].
     pub bias: Option<&'a Tensor>,
-    /// Padding mask, `u32[tokens]`: [`IGNORED`](crate::reference::IGNORED) for padding. Token ids or labels serve.
+    /// Padding mask, `u32[tokens]`: [`IGNORED`](crate::ops::IGNORED) for padding. Token ids or labels serve.
     pub valid: Option<&'a Tensor>,
     /// Random draws; without them there is no noise and no random second expert.
     pub draw: Option<Draw<'a>>,

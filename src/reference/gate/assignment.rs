@@ -1,9 +1,10 @@
 //! Twins of the gate's forward kernels: probabilities, assignments and weights.
 
 use super::normal::{normal, spread};
-use super::{ABSENT, Score, Token, Weights, ordered, sigmoid, small_exp};
+use super::{Token, ordered, sigmoid, small_exp};
 use crate::random::{Key, unit};
-use crate::reference::IGNORED;
+use crate::terms::gate::{Score, Weights};
+use crate::terms::{ABSENT, IGNORED};
 
 /// Noisy logits: `noisy = logits + draw * (softplus(noise) + 0.01)`; element `i` is drawn at counter `(i, step)`.
 pub fn noise(logits: &[f32], noise: &[f32], noisy: &mut [f32], key: Key, step: u32) {

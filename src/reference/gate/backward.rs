@@ -2,8 +2,10 @@
 
 use super::loss::{Brink, distance};
 use super::normal::{density, normal, spread};
-use super::{ABSENT, Gate, Score, Token, Weights, ordered, sigmoid, small_exp};
+use super::{Token, ordered, sigmoid, small_exp};
 use crate::random::Key;
+use crate::terms::ABSENT;
+use crate::terms::gate::{Gate, Score, Weights};
 
 /// Gradient of the deciding logits, from the weights' gradient and the slopes of the balance losses.
 #[expect(clippy::too_many_arguments, reason = "the operands of the kernel, in its order")]

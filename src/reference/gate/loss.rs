@@ -1,8 +1,9 @@
 //! Expert statistics, expected load and balance losses.
 
 use super::normal::{probability_below, spread};
-use super::{ABSENT, Balance, Token, ordered};
-use crate::reference::CHUNK;
+use super::{Token, ordered};
+use crate::terms::gate::Balance;
+use crate::terms::{ABSENT, SUM_ROWS};
 
 /// Selection threshold of a token: its k-th expert by noisy logit, and the (k+1)-th.
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +108,8 @@ pub fn statistics(
         .map(|e| {
             let mut sums: Vec<[f32; 5]> = all.chunks(64).map(|chunk| by_eights(e, chunk)).collect();
             while sums.len() > 1 {
-                sums = sums.chunks(CHUNK).map(|chunk| chunk.iter().copied().fold([0.0; 5], plus)).collect();
+                sums =
+                    sums.chunks(SUM_ROWS).map(|chunk| chunk.iter().copied().fold([0.0; 5], plus)).collect();
             }
             sums.first().copied().unwrap_or_default()
         })

@@ -5,7 +5,6 @@
 
 mod assignment;
 mod backward;
-mod config;
 mod loss;
 mod normal;
 
@@ -13,12 +12,8 @@ pub use assignment::{
     Rule, assign, capacity, choose, count, first, hash, noise, probs, rebalance, scores, tally, weigh,
 };
 pub use backward::{backward, noise_backward};
-pub use config::{Balance, Gate, MOST_EXPERTS, Overflow, Score, Weights};
 pub use loss::{Losses, Statistics, load, losses, statistics};
 pub use normal::{normal, probability_below};
-
-/// Empty assignment slot, [`ops::ABSENT`](crate::ops::ABSENT).
-const ABSENT: u32 = u32::MAX;
 
 /// Per-token sums that [`probs`] computes besides the probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]

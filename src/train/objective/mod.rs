@@ -47,7 +47,7 @@ pub struct LossPass<'a> {
     /// the number of rows that count.
     pub output_grads: &'a [&'a Tensor],
     /// Targets: `u32[rows]` of classes, or `f32[rows, columns]`. Rows that pad a batch have the class
-    /// [`IGNORED`](crate::reference::IGNORED), or NaN; their losses and gradients are 0.
+    /// [`IGNORED`](crate::ops::IGNORED), or NaN; their losses and gradients are 0.
     pub targets: &'a Tensor,
     /// Loss of each row, to be written; and, where the objective [counts hits](Objective::counts_hits), 1 for a hit and 0 otherwise:
     /// `[rows, 1]` or `[rows, 2]`.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// Largest number of experts of a gate.
+/// Largest number of experts of a gate or a routing.
 pub const MOST_EXPERTS: usize = 512;
 
 /// Score function: maps logits to probabilities.

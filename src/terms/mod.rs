@@ -1,0 +1,25 @@
+//! Vocabulary that operations, twins and readers share: options, selections and null indices, without arithmetic.
+//!
+//! [`ops`](crate::ops) re-exports it; that is its public path.
+
+mod activation;
+pub(crate) mod ceiling;
+mod dropout;
+pub(crate) mod gate;
+mod index;
+mod scale;
+mod score;
+mod select;
+mod set;
+mod sums;
+mod transpose;
+
+pub use activation::Activation;
+pub use dropout::Dropout;
+pub use index::{ABSENT, IGNORED};
+pub use scale::LossScaleState;
+pub use score::{ProductScore, ValueScore};
+pub use select::{Order, Share};
+pub use set::SetOp;
+pub use sums::{SUM_ROWS, SUM_TOKENS};
+pub use transpose::Transpose;
