@@ -1,7 +1,8 @@
-//! Every public function of `sparse` that has to do with no device.
+//! Every public function of `sparse` and `ops` that has to do with no device.
 
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{Density, Draw, Topology, connected, connects, random};
+use fretwork::{gpu, ops};
 
 use crate::bench::Bench;
 use crate::calls::Call;
@@ -21,6 +22,15 @@ fn question(topology: &Topology) {
     let dense = topology.scatter(&values);
     assert_eq!(dense.len(), topology.rows() * topology.cols());
     assert_eq!(topology.gather(&dense).len(), topology.elements());
+}
+
+fn permutations(_: &Bench) {
+    for rule in ops::permutations::rules() {
+        assert!(rule.contains(&rule.key(usize::MAX)) && rule.contains(&rule.key(rule.count() - 1)));
+    }
+    for key in [gpu::Key::new("no", "where"), gpu::Key::new("fill", "words").block(usize::MAX)] {
+        assert!(ops::permutations::expect(&key).is_err(), "{}", key.label());
+    }
 }
 
 fn topologies(_: &Bench) {
@@ -126,4 +136,8 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
     ),
     (connections, &["initial::connected", "initial::connects"]),
     (densities, &["Density::allocate"]),
+    (
+        permutations,
+        &["permutations::rules", "permutations::expect", "Rule::count", "Rule::key", "Rule::contains"],
+    ),
 ];
