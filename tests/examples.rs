@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use fretwork::graph::Half;
+use fretwork::ops::IGNORED;
 use fretwork::ops::{Step, StepValues};
 use fretwork::prelude::*;
 use fretwork::random::{Key, Stream};
-use fretwork::ops::IGNORED;
 
 #[path = "../examples/compose.rs"]
 #[expect(dead_code, reason = "its main is the example's")]

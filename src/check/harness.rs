@@ -206,3 +206,33 @@ pub(super) fn stored_bound(dtype: DType, wanted: f32, bound: f64) -> f64 {
     let size = f64::from(wanted).abs() + bound;
     if size < 2f64.powi(-14) { size + 2f64.powi(-25) } else { bound + size * 2f64.powi(-11) }
 }
+
+/// Output of a kernel, its expected values, and their error bounds.
+pub(super) struct Output<'a> {
+    pub(super) name: &'static str,
+    pub(super) shape: &'a [usize],
+    pub(super) wanted: &'a [f32],
+    pub(super) bound: Box<dyn Fn(usize) -> f64 + 'a>,
+}
+
+/// Runs the kernel three times for each of its outputs and judges all of them.
+pub(super) fn judge_all(
+    gpu: &Gpu,
+    outputs: &[Output<'_>],
+    record: impl Fn(&mut Recorder<'_>, &[Tensor]) -> Result<()>,
+) -> Result<Verdict> {
+    let mut largest: f64 = 0.0;
+    for (index, output) in outputs.iter().enumerate() {
+        let found = thrice::<f32>(gpu, |rec| {
+            let tensors =
+                outputs.iter().map(|output| poisoned(gpu, output.shape)).collect::<Result<Vec<_>>>()?;
+            record(rec, &tensors)?;
+            Ok(tensors[index].clone())
+        })?;
+        match found.map_or_else(|verdict| verdict, |found| judge(&found, output.wanted, &output.bound)) {
+            Verdict::Right(share) => largest = largest.max(share),
+            Verdict::Wrong(why) => return Ok(Verdict::Wrong(format!("{}: {why}", output.name))),
+        }
+    }
+    Ok(Verdict::Right(largest))
+}

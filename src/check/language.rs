@@ -1,8 +1,10 @@
 //! Checks of what a language model has besides linear layers.
 
-use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
+use super::harness::{
+    Check, Output, Verdict, judge, judge_all, judge_exact, numbers, operands, place, poisoned, thrice,
+};
 use crate::Result;
-use crate::gpu::{Class, Gpu, Recorder, Tensor, Variant};
+use crate::gpu::{Class, Gpu, Tensor, Variant};
 use crate::ops::{self, Attention, HEADS, IGNORED};
 use crate::random::Walk;
 use crate::reference::{self, bound::UNIT, bound::gamma};
@@ -59,36 +61,6 @@ pub(super) fn table() -> Vec<Check> {
 fn attention_name(pass: &str, head: usize, variant: Variant, case: &str) -> String {
     let several = if variant == Variant::Lane { ".several" } else { "" };
     format!("fretwork.attention.{pass}.f32.b{head}{several} {case}")
-}
-
-/// Output of a kernel, its expected values, and their error bounds.
-struct Output<'a> {
-    name: &'static str,
-    shape: &'a [usize],
-    wanted: &'a [f32],
-    bound: Box<dyn Fn(usize) -> f64 + 'a>,
-}
-
-/// Runs the kernel three times for each of its outputs and judges all of them.
-fn judge_all(
-    gpu: &Gpu,
-    outputs: &[Output<'_>],
-    record: impl Fn(&mut Recorder<'_>, &[Tensor]) -> Result<()>,
-) -> Result<Verdict> {
-    let mut largest: f64 = 0.0;
-    for (index, output) in outputs.iter().enumerate() {
-        let found = thrice::<f32>(gpu, |rec| {
-            let tensors =
-                outputs.iter().map(|output| poisoned(gpu, output.shape)).collect::<Result<Vec<_>>>()?;
-            record(rec, &tensors)?;
-            Ok(tensors[index].clone())
-        })?;
-        match found.map_or_else(|verdict| verdict, |found| judge(&found, output.wanted, &output.bound)) {
-            Verdict::Right(share) => largest = largest.max(share),
-            Verdict::Wrong(why) => return Ok(Verdict::Wrong(format!("{}: {why}", output.name))),
-        }
-    }
-    Ok(Verdict::Right(largest))
 }
 
 /// Not whole workgroups, and columns that four does not divide.

@@ -12,6 +12,7 @@ mod gate_stages;
 mod half_precision;
 mod harness;
 mod language;
+mod layer_norm;
 mod matmul;
 mod pairs;
 mod pool;
@@ -31,6 +32,7 @@ pub fn table() -> Vec<Check> {
     table.extend(elementwise::table());
     table.extend(half_precision::table());
     table.extend(language::table());
+    table.extend(layer_norm::table());
     table.extend(scores::table());
     table.extend(dynamic::table());
     table.extend(route::table());

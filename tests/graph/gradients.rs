@@ -3,7 +3,7 @@
 
 use fretwork::gpu::{DType, Recorder};
 use fretwork::graph::{Graph, Precision, Value, blocks};
-use fretwork::nn::{Attention, FeedForward, Linear, Module, Norm, Residual, Sequential, add};
+use fretwork::nn::{Attention, FeedForward, LayerNorm, Linear, Module, Norm, Residual, Sequential, add};
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 
@@ -148,6 +148,22 @@ fn sums_and_norms_side_by_side() {
             let s = add(graph, y, x).unwrap();
             let n = norm(graph, "norm", y);
             add(graph, n, s).unwrap()
+        }),
+    );
+}
+
+/// Layer normalisation alone, and beside a residual connection, to whose gradient it adds its own.
+#[test]
+fn layer_norms_in_the_middle() {
+    let gpu = gpu();
+    let norm = |graph: &mut Graph, x| graph.scope("norm", |graph| LayerNorm.apply(graph, x)).unwrap();
+    assert_right(&gpu, "layer norm", sandwich(norm));
+    assert_right(
+        &gpu,
+        "x + layer norm(x)",
+        sandwich(|graph, x| {
+            let y = norm(graph, x);
+            add(graph, x, y).unwrap()
         }),
     );
 }

@@ -221,6 +221,17 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     }),
     ("loss::mse", |b, r| ops::mse(r, &b.f(&[4, 5]), &b.f(&[4, 5]), &b.f(&[4]), &b.f(&[4, 5]), &b.step())),
     ("mask::mask", |b, r| ops::mask(r, &b.f(&[2, 8, 8]), &b.u(&[4]))),
+    ("layer_norm::layer_norm_forward", |b, r| {
+        let (gain, bias, moments) = (b.f(&[8]), b.f(&[8]), b.f(&[4, 2]));
+        ops::layer_norm_forward(r, &b.f(&[4, 8]), &gain, &bias, &moments, &b.f(&[4, 8]), 1e-5)
+    }),
+    ("layer_norm::layer_norm_backward", |b, r| {
+        let (grad, x, gain, moments) = (b.f(&[4, 8]), b.f(&[4, 8]), b.f(&[8]), b.f(&[4, 2]));
+        ops::layer_norm_backward(r, &grad, &x, &gain, &moments, &b.f(&[4, 8]), true)
+    }),
+    ("layer_norm::layer_norm_gain", |b, r| {
+        ops::layer_norm_gain(r, &b.f(&[4, 8]), &b.f(&[4, 8]), &b.f(&[4, 2]), &b.f(&[8]))
+    }),
     ("norm::norm_forward", |b, r| {
         ops::norm_forward(r, &b.f(&[4, 8]), &b.f(&[8]), &b.f(&[4]), &b.f(&[4, 8]), 1e-5)
     }),
