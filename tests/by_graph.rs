@@ -12,7 +12,7 @@ use fretwork::gpu::{Gpu, Options, Tensor};
 use fretwork::graph::{Graph, ParamId, Value};
 use fretwork::methods::{EarlyCrop, EarlyCropOptions, Importance, Method, MutableTopology, Phase, Scope};
 use fretwork::nn::{Linear, ModelConfig, Module, Network, Norm, Precision, Sequential, add, blocks};
-use fretwork::train::Trainer;
+use fretwork::train::{Parts, Trainer};
 use fretwork::{Error, Result};
 
 /// The middle of a run of ten epochs.
@@ -154,7 +154,13 @@ fn early_crop_pairs_weights_with_their_gradients() {
     let (mut settings, dataset) = small_lm::settings(&data, None, Precision::F32, 10);
     let ModelConfig::Lm(config) = &mut settings.model else { unreachable!() };
     (config.block, config.sparsity) = (8, Some(0.0));
-    let trainer = Trainer::with_method(&gpu(), settings, dataset, Box::new(Idle)).unwrap();
+    let trainer = Trainer::with_parts(
+        &gpu(),
+        settings.clone(),
+        dataset,
+        Parts { method: Box::new(Idle), ..settings.parts() },
+    )
+    .unwrap();
     let mut network = Quadratic { targets: vec![0; trainer.model().store().len()], trainer };
     let layers = network.sparse_layers();
     for (param, weight) in &layers {

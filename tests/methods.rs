@@ -17,7 +17,7 @@ use fretwork::methods::{
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation};
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
-use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
+use fretwork::train::{Event, Flow, Length, OptimizerKind, Parts, RunFolder, Schedule, Settings, Trainer};
 
 use sets::largest;
 
@@ -272,7 +272,13 @@ fn rows_that_pad_score_nothing() {
     let seen = gpu.zeros::<f32>(Class::Scratch, "seen", &[16]).unwrap();
     let updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
     let method = Similarity { updates, seen: seen.clone() };
-    let mut trainer = Trainer::with_method(&gpu, settings, data, Box::new(method)).unwrap();
+    let mut trainer = Trainer::with_parts(
+        &gpu,
+        settings.clone(),
+        data,
+        Parts { method: Box::new(method), ..settings.parts() },
+    )
+    .unwrap();
     // Rows of zeros come out as what the bias leaves.
     gpu.write(trainer.model().store().by_name("layers.0.bias").unwrap().values(), &[1.0f32; SIDE]).unwrap();
     trainer.run(None, &mut onward).unwrap();

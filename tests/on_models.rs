@@ -15,7 +15,7 @@ use fretwork::methods::{Every, Importance, Kind, LayerContext, Method, MethodCon
 use fretwork::nn::{LmConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::{self, ProductScore};
 use fretwork::sparse::Topology;
-use fretwork::train::{Checkpoint, Event, Flow, Length, Settings, Trainer};
+use fretwork::train::{Checkpoint, Event, Flow, Length, Parts, Settings, Trainer};
 use small_lm::{experts, settings, text};
 
 /// Methods that language models do not support.
@@ -267,7 +267,13 @@ fn growth_scores_of_experts_are_sums_of_their_gradients() {
     let seen: Vec<_> = graph.sparse_params().zip(sparse).map(alloc).collect();
     let updates = Updates { every: Every::Steps(1), ..Updates::RIGL };
     let method = Gradient { updates, seen: seen.clone() };
-    let mut trainer = Trainer::with_method(&gpu, settings, dataset, Box::new(method)).unwrap();
+    let mut trainer = Trainer::with_parts(
+        &gpu,
+        settings.clone(),
+        dataset,
+        Parts { method: Box::new(method), ..settings.parts() },
+    )
+    .unwrap();
     trainer.run(None, &mut onward).unwrap();
     for (param, seen) in seen {
         let layer = trainer.model().store().get(param);

@@ -10,7 +10,7 @@ use fretwork::methods::{
 use fretwork::nn::{MlpConfig, ModelConfig, Precision};
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology, connects};
-use fretwork::train::{Event, Flow, Length, OptimizerKind, Schedule, Settings, Summary, Trainer};
+use fretwork::train::{Event, Flow, Length, OptimizerKind, Parts, Schedule, Settings, Summary, Trainer};
 
 const BLOCK: usize = 16;
 
@@ -52,7 +52,9 @@ fn run(settings: Settings, method: Option<Box<dyn Method>>) -> (Summary, Vec<Str
     let gpu = Gpu::request(Options::default()).unwrap();
     let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
     let mut trainer = match method {
-        Some(method) => Trainer::with_method(&gpu, settings, data, method).unwrap(),
+        Some(method) => {
+            Trainer::with_parts(&gpu, settings.clone(), data, Parts { method, ..settings.parts() }).unwrap()
+        }
         None => Trainer::new(&gpu, settings, data).unwrap(),
     };
     let mut told = Vec::new();

@@ -1,35 +1,14 @@
-//! A run of parts: a network that was composed of modules, an objective, an optimizer, a method and data.
+//! Builder of a run: a network composed of modules, an objective, an optimizer, a method and data.
 
 use std::path::Path;
 
-use super::{Checkpoint, CrossEntropy, Exchange, Length, Objective, Schedule, Settings, Trainer};
+use super::{Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
-use crate::methods::{Method, Static};
+use crate::methods::Method;
 use crate::nn::{Composed, ModelConfig, Module, Precision, Row};
-use crate::optim::{AdamW, Optimizer};
+use crate::optim::Optimizer;
 use crate::{Error, Result};
-
-/// Parts of a run that do the work its settings name, or that a program gives in their place.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub(super) objective: Box<dyn Objective>,
-    pub(super) optimizer: Box<dyn Optimizer>,
-    pub(super) method: Box<dyn Method>,
-    pub(super) exchange: Option<Box<dyn Exchange>>,
-}
-
-impl Settings {
-    /// The parts that the settings name.
-    pub(super) fn parts(&self) -> Parts {
-        Parts {
-            objective: Box::new(CrossEntropy),
-            optimizer: self.optimizer.build(self.momentum, self.weight_decay),
-            method: self.method.build(),
-            exchange: None,
-        }
-    }
-}
 
 /// A run to be, of a network that a program composes. Parts that are not given are cross-entropy, AdamW and static topologies;
 /// numbers that are not given are those of [`Settings::new`].
@@ -57,13 +36,14 @@ struct Changes {
 impl Trainer {
     /// Begins a run of a network that is composed of modules.
     pub fn builder<M: Module + 'static>(gpu: &Gpu, module: M) -> TrainerBuilder<'_, M> {
-        let parts = Parts {
-            objective: Box::new(CrossEntropy),
-            optimizer: Box::new(AdamW::default()),
-            method: Box::new(Static),
-            exchange: None,
-        };
-        TrainerBuilder { gpu, module, data: None, parts, seed: 1, change: Changes::default() }
+        TrainerBuilder {
+            gpu,
+            module,
+            data: None,
+            parts: Parts::default(),
+            seed: 1,
+            change: Changes::default(),
+        }
     }
 }
 
@@ -179,7 +159,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
     pub fn build(self) -> Result<Trainer> {
         let gpu = self.gpu;
         let (settings, parts, data) = self.settle()?;
-        Trainer::of_parts(gpu, settings, data, parts)
+        Trainer::with_parts(gpu, settings, data, parts)
     }
 
     /// The run from where a checkpoint of the same network left it, to the same bits as if it had never stopped. Settings are the
@@ -198,6 +178,6 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
             }
             (kept, _) => return Err(bad(format!("is of {kept}, which is no composed network"))),
         }
-        Trainer::resume_parts(gpu, &checkpoint, path, data, parts)
+        Trainer::resume_with_parts(gpu, &checkpoint, path, data, parts)
     }
 }

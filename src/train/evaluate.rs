@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::trainer::IN_FLIGHT;
+use super::steps::IN_FLIGHT;
 use super::{Evaluation, Trainer};
 use crate::Result;
 use crate::ops::StepValues;

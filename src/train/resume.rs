@@ -1,14 +1,13 @@
-//! What is kept of a run, and how it goes on from there.
+//! Checkpoints of a run, and runs that are resumed from them.
 
 use std::path::Path;
 
-use super::builder::Parts;
 use super::checkpoint::by_param;
 use super::restore::Restore;
-use super::{Checkpoint, Footprint, Trainer, fit};
+use super::{Checkpoint, Footprint, Parts, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
-use crate::methods::{self, Method, Static};
+use crate::methods::{self, Static};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -19,27 +18,15 @@ impl Trainer {
     /// [`Error::Checkpoint`] if the checkpoint is not one of these settings, or the data has another fingerprint.
     pub fn resume(gpu: &Gpu, checkpoint: &Checkpoint, path: &Path, data: Dataset) -> Result<Self> {
         let parts = checkpoint.settings.parts();
-        Self::resume_parts(gpu, checkpoint, path, data, parts)
+        Self::resume_with_parts(gpu, checkpoint, path, data, parts)
     }
 
-    /// Resumes a run that was begun [with a method](Trainer::with_method) of the caller's own: a checkpoint holds the method's state,
-    /// and not the method.
+    /// Resumes a run with parts of the caller's own, which must be those that it was [begun with](Trainer::with_parts): a checkpoint
+    /// holds their state, and not the parts.
     ///
     /// # Errors
-    /// As [`Trainer::resume`], and where the method [refuses](Method::accepts) the network or the state.
-    pub fn resume_with_method(
-        gpu: &Gpu,
-        checkpoint: &Checkpoint,
-        path: &Path,
-        data: Dataset,
-        method: Box<dyn Method>,
-    ) -> Result<Self> {
-        let parts = Parts { method, ..checkpoint.settings.parts() };
-        Self::resume_parts(gpu, checkpoint, path, data, parts)
-    }
-
-    /// A run of parts, from where a checkpoint left it.
-    pub(super) fn resume_parts(
+    /// As [`Trainer::resume`], and where the method [refuses](crate::methods::Method::accepts) the network or the state.
+    pub fn resume_with_parts(
         gpu: &Gpu,
         checkpoint: &Checkpoint,
         path: &Path,

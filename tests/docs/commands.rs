@@ -8,7 +8,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::pages::{Block, blocks, spans};
 
 #[expect(dead_code, reason = "the program alone uses all of it")]
-#[path = "../../src/bin/fretwork/options.rs"]
+#[path = "../../src/bin/fretwork/options/mod.rs"]
 mod options;
 
 use options::Options;

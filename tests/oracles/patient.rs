@@ -11,7 +11,7 @@ use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bits;
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
-use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Length, OptimizerKind, Parts, Schedule, Settings, Trainer};
 use fretwork::{Error, Result};
 
 use crate::{BLOCK, gpu};
@@ -181,7 +181,13 @@ impl Patient {
             momentum: 0.0,
             weight_decay: 0.0,
         };
-        let trainer = Trainer::with_method(&gpu, settings, data, Box::new(Idle)).unwrap();
+        let trainer = Trainer::with_parts(
+            &gpu,
+            settings.clone(),
+            data,
+            Parts { method: Box::new(Idle), ..settings.parts() },
+        )
+        .unwrap();
         for parameter in trainer.model().parameters() {
             // The gradient as a whole is never 0.
             gpu.write(parameter.grads(), &vec![1.0f32; parameter.grads().len()]).unwrap();

@@ -8,7 +8,7 @@ use fretwork::gpu::{self, Gpu};
 use fretwork::nn::{Half, Precision};
 use fretwork::report::bench as page;
 
-use crate::options::{BenchOptions, Float, What};
+use crate::options::{BenchOptions, BenchSubject, Float};
 use crate::output::line;
 
 pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
@@ -22,7 +22,7 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     // An empty page is written first, so that an unwritable path fails before anything is timed.
     let draw = |report: &Report| options.html.as_ref().map_or(Ok(()), |path| page::write(report, path));
     draw(&report)?;
-    for subject in subjects(options.what) {
+    for subject in subjects(options.subject) {
         let findings = bench.run(subject)?;
         if !options.json {
             line(&findings)?;
@@ -58,27 +58,31 @@ fn sizes(gpu: &Gpu, options: &BenchOptions) -> Result<Sizes> {
 
 /// Refuses options without effect on the subject.
 fn refuse_idle(options: &BenchOptions) -> Result<()> {
-    let network = [What::Step, What::Update];
+    let network = [BenchSubject::Step, BenchSubject::Update];
     for (option, given, timed) in [
-        ("--rows", options.rows.is_some(), &[What::Matmul, What::Sparse][..]),
+        ("--rows", options.rows.is_some(), &[BenchSubject::Matmul, BenchSubject::Sparse][..]),
         ("--hidden", options.hidden.is_some(), &network),
         ("--batch", options.batch.is_some(), &network),
-        ("--dtype f16", options.dtype == Float::F16, &[What::Matmul, What::Sparse, What::Step, What::Update]),
+        (
+            "--dtype f16",
+            options.dtype == Float::F16,
+            &[BenchSubject::Matmul, BenchSubject::Sparse, BenchSubject::Step, BenchSubject::Update],
+        ),
     ] {
-        let idle = given && options.what != What::All && !timed.contains(&options.what);
-        let timed: Vec<_> = timed.iter().map(|what| format!("{what:?}").to_lowercase()).collect();
+        let idle = given && options.subject != BenchSubject::All && !timed.contains(&options.subject);
+        let timed: Vec<_> = timed.iter().map(|subject| format!("{subject:?}").to_lowercase()).collect();
         ensure!(!idle, "{option} has no effect: it applies to {} alone; leave it out", timed.join(", "));
     }
     Ok(())
 }
 
-fn subjects(what: What) -> Vec<Subject> {
-    match what {
-        What::Matmul => vec![Subject::Matmul],
-        What::Sparse => vec![Subject::Sparse],
-        What::Step => vec![Subject::Step],
-        What::Update => vec![Subject::Update],
-        What::Moe => vec![Subject::Moe],
-        What::All => Subject::ALL.to_vec(),
+fn subjects(subject: BenchSubject) -> Vec<Subject> {
+    match subject {
+        BenchSubject::Matmul => vec![Subject::Matmul],
+        BenchSubject::Sparse => vec![Subject::Sparse],
+        BenchSubject::Step => vec![Subject::Step],
+        BenchSubject::Update => vec![Subject::Update],
+        BenchSubject::Moe => vec![Subject::Moe],
+        BenchSubject::All => Subject::ALL.to_vec(),
     }
 }

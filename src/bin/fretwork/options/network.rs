@@ -1,0 +1,85 @@
+//! `train`: network and precision.
+
+use clap::{Args, ValueEnum};
+use fretwork::ops::Activation;
+use fretwork::sparse::Density;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub(crate) struct Network {
+    /// mlp | lm | moe-lm; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
+    #[arg(long)]
+    pub(crate) model: Option<Model>,
+    /// Widths of the hidden layers, multiples of the block, by default 512,512. For language models: hidden units of each
+    /// feed-forward network, by default four times the width, or of each expert, by default twice the width.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) hidden: Option<Vec<usize>>,
+    /// Store every layer densely.
+    #[arg(long)]
+    pub(crate) dense: bool,
+    /// Share of absent blocks, in [0, 1).
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
+    pub(crate) sparsity: f64,
+    /// Block side: 8, 16, 32, 64 or 128. Input features are padded with zeros to a multiple of the side.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) block: usize,
+    /// Distribution of the present blocks over the layers: uniform | er | erk
+    #[arg(long, default_value = "erk")]
+    pub(crate) init: Density,
+    /// relu | gelu | silu | all-relu:SLOPE
+    #[arg(long, default_value = "relu")]
+    pub(crate) activation: Activation,
+    /// Share of hidden activations that are dropped in training.
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    pub(crate) dropout: f32,
+    /// Seed of patterns, weights, row order and dropout.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// Kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Model {
+    Mlp,
+    Lm,
+    MoeLm,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Precision")]
+pub(crate) struct Storage {
+    /// Type of stored activations and of the operands of products. Weights and optimizer state are always f32, and so are the
+    /// values between the products of a language model.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) dtype: Float,
+    /// f16: round weights stochastically rather than to the nearest.
+    #[arg(long)]
+    pub(crate) stochastic_rounding: bool,
+    /// f16: initial loss scale, a power of two.
+    #[arg(long, default_value_t = 65536.0, allow_negative_numbers = true, value_name = "SCALE")]
+    pub(crate) loss_scale: f32,
+}
+
+/// Type of stored floats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Float {
+    F32,
+    F16,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Language models")]
+pub(crate) struct Lm {
+    /// Context length in characters.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) context: usize,
+    /// Width of the residual stream, a multiple of the block.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) width: usize,
+    /// Attention heads.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) heads: usize,
+    /// Transformer blocks, each attention and a feed-forward network.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) depth: usize,
+}

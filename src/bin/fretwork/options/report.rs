@@ -1,0 +1,15 @@
+//! `fretwork report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Run folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// File to write; by default report.html in the run folder.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}

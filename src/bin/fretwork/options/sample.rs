@@ -1,0 +1,27 @@
+//! `fretwork sample`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Sample {
+    /// Run folder of a language model.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Beginning of the text.
+    #[arg(long, default_value = "\n")]
+    pub(crate) prompt: String,
+    /// Characters to generate.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) length: usize,
+    /// Softmax temperature: below 1 likely characters become likelier, above 1 less likely.
+    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    pub(crate) temperature: f32,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
+    #[arg(long, value_name = "INDEX|NAME")]
+    pub(crate) adapter: Option<String>,
+}

@@ -1,0 +1,105 @@
+//! `fretwork train`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fretwork::data::Source;
+use fretwork::methods::Kind;
+use fretwork::train::{OptimizerKind, Schedule};
+
+use super::data::Data;
+use super::experts::Moe;
+use super::network::{Lm, Model, Network, Storage};
+use super::topologies::Topologies;
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    #[command(flatten)]
+    pub(crate) storage: Storage,
+    #[command(flatten)]
+    pub(crate) steps: Steps,
+    #[command(flatten)]
+    pub(crate) lm: Lm,
+    #[command(flatten)]
+    pub(crate) moe: Moe,
+    #[command(flatten)]
+    pub(crate) topologies: Topologies,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+impl Train {
+    /// Kind of network: as given, or by the kind of data.
+    pub(crate) fn model(&self) -> Model {
+        let text = matches!(self.data.data, Source::Text(_));
+        self.network.model.unwrap_or(if text { Model::Lm } else { Model::Mlp })
+    }
+
+    /// Method by which topologies evolve.
+    pub(crate) fn kind(&self) -> Kind {
+        self.topologies.method
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct Steps {
+    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, 5 for other data.
+    #[arg(long, conflicts_with = "steps")]
+    pub(crate) epochs: Option<u64>,
+    /// Steps of the whole run, instead of epochs.
+    #[arg(long)]
+    pub(crate) steps: Option<u64>,
+    /// Batch size: rows, by default 128, or windows of a text, by default 16; at most the number of training rows.
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+    /// Rows of one forward and backward pass: a step accumulates the gradients of several, in less memory.
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) micro_batch: Option<usize>,
+    /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) epoch_steps: Option<u64>,
+    /// sgd (with Nesterov momentum) | adamw
+    #[arg(long, default_value = "adamw")]
+    pub(crate) optimizer: OptimizerKind,
+    /// Peak learning rate; by default 0.004 for adamw, 0.1 for sgd.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) lr: Option<f64>,
+    /// constant | cosine | one-cycle
+    #[arg(long, default_value = "one-cycle")]
+    pub(crate) schedule: Schedule,
+    /// Momentum of SGD, or beta1 of AdamW.
+    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
+    pub(crate) momentum: f32,
+    /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
+    #[arg(long, allow_negative_numbers = true)]
+    pub(crate) weight_decay: Option<f32>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Run")]
+pub(crate) struct Run {
+    /// Run folder for checkpoint and log. Without one, nothing is kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Resume the run in this folder with its own settings. --epochs and --steps extend the run; other options that determine a
+    /// run are refused.
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    pub(crate) resume: Option<PathBuf>,
+    /// Stop this process after so many steps, as if interrupted; --resume continues the run.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) stop_after: Option<u64>,
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
+    #[arg(long, value_name = "INDEX|NAME")]
+    pub(crate) adapter: Option<String>,
+    /// Measure no kernels and use none of the choices on disk, as does FRETWORK_TUNE=off. Results are bit-identical either way.
+    #[arg(long)]
+    pub(crate) no_tune: bool,
+    /// Print one JSON object a line instead of a progress bar.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,42 @@
+//! Exchangeable parts of a run: objective, optimizer, method and exchange.
+
+use super::{CrossEntropy, Exchange, Objective, Settings};
+use crate::methods::{Method, Static};
+use crate::optim::{AdamW, Optimizer};
+
+/// Exchangeable parts of a run. [`Settings::parts`] makes those that settings name, and a program may replace any of them by its own:
+/// `Parts { method: Box::new(mine), ..settings.parts() }`.
+#[derive(Debug)]
+pub struct Parts {
+    /// The loss.
+    pub objective: Box<dyn Objective>,
+    /// The rule that moves weights.
+    pub optimizer: Box<dyn Optimizer>,
+    /// The method by which topologies change.
+    pub method: Box<dyn Method>,
+    /// An exchange with other processes in the middle of steps.
+    pub exchange: Option<Box<dyn Exchange>>,
+}
+
+impl Default for Parts {
+    /// Cross-entropy, AdamW, static topologies and no exchange.
+    fn default() -> Self {
+        Self {
+            objective: Box::new(CrossEntropy),
+            optimizer: Box::new(AdamW::default()),
+            method: Box::new(Static),
+            exchange: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The parts that the settings name.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            optimizer: self.optimizer.build(self.momentum, self.weight_decay),
+            method: self.method.build(),
+            ..Parts::default()
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The training loop: epochs of steps, a test after each, log, checkpoints and summary.
+
+use std::time::{Duration, Instant};
+
+use super::{EpochRecord, LogRecord, StartRecord};
+use super::{Evaluation, Event, Flow, RunFolder, Summary, Trainer};
+use crate::Result;
+use crate::methods::Phase;
+
+impl Trainer {
+    /// Trains to the end, or until the watcher stops it. With a folder, a checkpoint is kept after every epoch and when
+    /// stopped.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] naming the layer; [`Error::Io`] if a checkpoint cannot be written; [`Error::DeviceLost`]. The
+    /// last checkpoint that was written stays whole.
+    pub fn run(
+        &mut self,
+        folder: Option<&RunFolder>,
+        watch: &mut dyn FnMut(&Event) -> Flow,
+    ) -> Result<Summary> {
+        let started = Instant::now();
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let total = self.settings.total_steps(rows);
+        let (mut trained, mut steps_here, mut waits) = (Duration::ZERO, 0, 0);
+        let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
+        let mut test = None;
+        let mut flow = Flow::Continue;
+        for notice in self.settings.model.notices() {
+            watch(&Event::Notice(notice));
+        }
+        if let (Some(folder), 0) = (folder, self.position.step) {
+            folder.log(&LogRecord::Start(StartRecord { step: 0, layers: self.layer_records()? }))?;
+        }
+        if let Some(folder) = folder {
+            self.log_kernels(folder)?;
+        }
+        let mut told = Vec::new();
+        if self.plans.update.is_some() {
+            self.tell(self.evolution.idle_layers(&self.model), &mut told, watch);
+        }
+
+        while self.position.step < total && flow == Flow::Continue {
+            let epoch = self.position.step / per_epoch;
+            let until = total.min((epoch + 1) * per_epoch);
+            self.compile(watch)?;
+            let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
+            let mutating = self.evolution.mutating;
+            flow = self.train_until(epoch, until, watch)?;
+            waits += self.gpu.blocking_waits() - waited;
+            train = self.collect()?;
+            let elapsed = began.elapsed().saturating_sub(self.evolution.mutating - mutating);
+            let done = self.position.step - at;
+            (trained, steps_here) = (trained + elapsed, steps_here + done);
+
+            if self.position.step == until {
+                let epochs = total.div_ceil(per_epoch);
+                self.mutate(Phase::EpochEnd { epoch, epochs, train_loss: train.loss })?;
+                if self.tuner.as_ref().is_some_and(|tuner| tuner.wanted() > 0 && !tuner.is_spent()) {
+                    self.tune_new(watch)?;
+                    folder.map_or(Ok(()), |folder| self.log_kernels(folder))?;
+                }
+                let evaluation = self.evaluate()?;
+                test = Some(evaluation);
+                let (loads, scaling) = (self.take_loads()?, self.scaling()?);
+                if until == total {
+                    self.signs.notices.extend(self.judge(train, evaluation));
+                }
+                self.tell(self.signs.notices.clone(), &mut told, watch);
+                let event = Event::Epoch {
+                    epoch,
+                    step: self.position.step,
+                    train,
+                    test: evaluation,
+                    steps_per_second: done as f64 / elapsed.as_secs_f64(),
+                    loads: loads.clone(),
+                    scaling,
+                };
+                // The next epoch's totals start from nothing; so does a run resumed from here. An epoch that the run's end cuts
+                // short is not over: it goes on where the run is extended.
+                if until.is_multiple_of(per_epoch) {
+                    (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
+                    self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
+                }
+                let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
+                self.evolution.forget_churn(&self.gpu)?;
+                if let Some(folder) = folder {
+                    // Before the checkpoint: a run that is killed in between is resumed before this epoch and logs it again.
+                    let step = self.position.step;
+                    folder.log(&LogRecord::Epoch(EpochRecord {
+                        epoch,
+                        step,
+                        train,
+                        test: evaluation,
+                        layers,
+                        loads,
+                        scaling,
+                        notices: self.signs.notices.clone(),
+                    }))?;
+                    folder.save(&self.checkpoint()?)?;
+                }
+                if watch(&event) == Flow::Stop {
+                    flow = Flow::Stop;
+                }
+            } else {
+                test = Some(self.evaluate()?);
+                if let Some(folder) = folder {
+                    folder.save(&self.checkpoint()?)?;
+                }
+            }
+        }
+
+        let test = match test {
+            Some(test) => test,
+            None => self.evaluate()?,
+        };
+        let mut notices = self.signs.notices.clone();
+        notices.extend(
+            self.judge(train, test).into_iter().filter(|notice| !self.signs.notices.contains(notice)),
+        );
+        self.tell(notices.clone(), &mut told, watch);
+        Ok(Summary {
+            finished: self.position.step >= total,
+            test_accuracy: test.accuracy,
+            test_loss: test.loss,
+            train_loss: train.loss,
+            steps: self.position.step,
+            seconds: started.elapsed().as_secs_f64(),
+            step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
+            operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
+            params_present: self.model.params_present(),
+            params_dense: self.model.graph().params_dense(),
+            bytes: self.gpu.bytes(),
+            peak_bytes: self.gpu.peak_bytes(),
+            blocking_waits: waits,
+            scaling: self.scaling()?,
+            empty_lines: self.signs.empty.clone(),
+            notices,
+        })
+    }
+
+    /// Sends each notice to the watcher, once per process.
+    fn tell(&self, notices: Vec<String>, told: &mut Vec<String>, watch: &mut dyn FnMut(&Event) -> Flow) {
+        for notice in notices {
+            if !told.contains(&notice) {
+                watch(&Event::Notice(notice.clone()));
+                told.push(notice);
+            }
+        }
+    }
+
+    /// Waits for the totals of the current epoch.
+    fn collect(&mut self) -> Result<Evaluation> {
+        let totals = self.gpu.read::<f32>(&self.batch.buffers.totals)?.wait()?;
+        let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
+        self.check(&status, self.position.step.saturating_sub(1))?;
+        (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
+        let rows = self.data.train.rows();
+        let per_epoch = self.settings.steps_per_epoch(rows);
+        let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
+        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
+        Ok(self.evaluation(&totals, seen))
+    }
+}
