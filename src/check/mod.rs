@@ -13,7 +13,9 @@ mod half_precision;
 mod harness;
 mod language;
 mod layer_norm;
+mod loss;
 mod matmul;
+mod optimizer;
 mod pairs;
 mod pool;
 mod product;
@@ -30,6 +32,8 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(ceiling::table());
     table.extend(elementwise::table());
+    table.extend(loss::table());
+    table.extend(optimizer::table());
     table.extend(half_precision::table());
     table.extend(language::table());
     table.extend(layer_norm::table());
