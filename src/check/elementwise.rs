@@ -2,15 +2,12 @@
 
 use super::activation::{activation_error, derivative_error};
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, poisoned, thrice};
-use super::optimizer::ADAM;
+use super::step::{COUNT, INDEX, step};
 use crate::Result;
 use crate::gpu::{Class, Gpu};
-use crate::ops::{self, Activation, Dropout, Dropping, Step, StepValues};
+use crate::ops::{self, Activation, Dropout, Dropping};
 use crate::random::{Key, Stream};
 use crate::reference::{self, bound::gamma};
-
-/// More than one workgroup, and not a whole number of them.
-pub(super) const COUNT: usize = 1000;
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = Vec::new();
@@ -36,22 +33,6 @@ pub(super) fn table() -> Vec<Check> {
         }
     }
     table
-}
-
-/// Index of the step whose values the checks read.
-pub(super) const INDEX: u32 = 9;
-
-pub(super) fn step(gpu: &Gpu) -> Result<Step> {
-    Step::new(
-        gpu,
-        StepValues {
-            index: INDEX,
-            learning_rate: 0.05,
-            row_scale: 0.125,
-            corrections: ADAM.corrections(INDEX),
-            moves: INDEX + 1,
-        },
-    )
 }
 
 fn dropout(rate: f32) -> Dropout {

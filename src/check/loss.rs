@@ -1,7 +1,7 @@
 //! Checks of losses.
 
-use super::elementwise::step;
 use super::harness::{Check, Verdict, judge, numbers, operands, place, poisoned, thrice};
+use super::step::step;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
 use crate::ops::{self, IGNORED};

@@ -22,6 +22,7 @@ mod product;
 mod quick;
 mod route;
 mod scores;
+mod step;
 
 pub use harness::{Check, Verdict, judge, judge_exact, thrice};
 pub use pool::{by_kernel, parallel_for_each};

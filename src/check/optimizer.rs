@@ -1,14 +1,12 @@
 //! Checks of optimizers and of masks on dense values.
 
-use super::elementwise::{COUNT, INDEX, step};
 use super::harness::{Check, Verdict, judge, judge_exact, numbers, operands, place, thrice};
+use super::step::{ADAM, COUNT, INDEX, step};
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
-use crate::ops::{self, AdamW, Sgd};
+use crate::ops::{self, Sgd};
 use crate::reference::{self, bound::UNIT};
 use crate::sparse::{BlockMask, upload_mask};
-
-pub(super) const ADAM: AdamW = AdamW { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.1 };
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = Vec::new();
