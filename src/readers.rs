@@ -56,7 +56,7 @@ fn assert_finite(table: &Table) {
     assert!(features.iter().all(|feature| feature.is_finite()) && labels == table.labels());
 }
 
-/// A text in windows of eight characters.
+/// A text in windows of eight bytes.
 pub fn text(bytes: &[u8]) -> bool {
     text::of_bytes(Path::new(PATH), bytes, 8).is_ok_and(|(vocabulary, parts)| {
         assert!(vocabulary.is_sorted_by(|a, b| a < b));

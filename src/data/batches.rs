@@ -41,7 +41,7 @@ pub enum Targets {
 pub enum Input {
     /// Features, row after row.
     Floats(Vec<f32>),
-    /// Ids of characters, window after window.
+    /// Ids of bytes, window after window.
     Ids(Vec<u32>),
 }
 

@@ -22,7 +22,7 @@ pub struct Dataset {
     pub test: Rows,
     /// Labels are below this.
     pub classes: usize,
-    /// Of a text, the characters that it has, ascending; else empty.
+    /// Of a text, the bytes that occur in it, ascending; else empty.
     pub vocabulary: Vec<u8>,
 }
 
@@ -186,7 +186,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Features of a row, or characters of a window.
+    /// Features of a row, or bytes of a window.
     pub fn width(&self) -> usize {
         self.train.width()
     }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_its_windows_and_its_characters() {
+    fn a_text_is_its_windows_and_its_vocabulary() {
         let of = |ids: &[u8], vocabulary: &[u8]| {
             let text = Text::new(ids, 2).unwrap();
             Fingerprint::of(&Dataset {
@@ -98,7 +98,7 @@ mod tests {
         let whole = of(&[0, 1, 2, 0, 1], b"abc");
         assert_ne!(whole, of(&[0, 1, 2, 0, 2], b"abc"));
         assert_ne!(whole, of(&[0, 1, 2, 0, 1], b"abd"));
-        // A character after the last window's labels is seen by nobody.
+        // A byte after the last window's labels is seen by nobody.
         assert_eq!(whole, of(&[0, 1, 2, 0, 1, 2], b"abc"));
     }
 }

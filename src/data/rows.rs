@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub enum Rows {
     /// Features with a label each.
     Table(Table),
-    /// Windows of a text, with a label for each character.
+    /// Windows of a text, with a label for each byte.
     Text(Text),
     /// Rows of a program's own.
     Batches(Arc<dyn Batches>),
@@ -40,7 +40,7 @@ impl Rows {
         }
     }
 
-    /// Features of a row, or characters of a window.
+    /// Features of a row, or bytes of a window.
     pub fn width(&self) -> usize {
         match self {
             Self::Table(table) => table.width(),
@@ -70,7 +70,7 @@ impl Rows {
         Some(most as f64 / all.max(1) as f64)
     }
 
-    /// The largest label; of a text the largest id of a character.
+    /// The largest label; of a text the largest id of a byte.
     pub(crate) fn largest_label(&self) -> Option<u32> {
         match self {
             Self::Table(table) => table.labels().iter().copied().max(),

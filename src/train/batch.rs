@@ -57,7 +57,7 @@ impl Batch {
         })
     }
 
-    /// Labels per row: 1, or one per character of a text.
+    /// Labels per row: 1, or one per byte of a text.
     pub(super) fn labels_per_row(&self) -> usize {
         self.labels
     }

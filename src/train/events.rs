@@ -71,7 +71,7 @@ pub enum Flow {
 /// Loss and accuracy over some rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Mean cross-entropy in nats, of a row or of a character.
+    /// Mean cross-entropy in nats, per row, or per byte of a text.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// The share of rows whose largest logit is their label's.

@@ -4,7 +4,7 @@ use crate::data::{Dataset, Rows};
 use crate::nn::{ModelConfig, Row};
 use crate::{Error, Result};
 
-/// Checks that the data set has the features, classes and characters that the network is configured for.
+/// Checks that the data set has the features, classes and bytes that the network is configured for.
 ///
 /// # Errors
 /// [`Error::Config`] naming what the network needs and what the data set has.
@@ -25,19 +25,19 @@ pub(super) fn expect_data(model: &ModelConfig, data: &Dataset) -> Result<()> {
             if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
         }
         (ModelConfig::Lm(config), Rows::Text(text)) => {
-            let words = |characters: usize| format!("windows of {characters} characters");
+            let words = |bytes: usize| format!("windows of {bytes} bytes");
             if config.context != text.context() {
                 return bad(words(config.context), words(text.context()));
             }
             let words =
-                |characters: &[u8]| format!("the characters {:?}", characters.escape_ascii().to_string());
+                |bytes: &[u8]| format!("the bytes {:?}", bytes.escape_ascii().to_string());
             let [wanted, found] = [&config.vocabulary, &data.vocabulary];
             if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
         }
         (ModelConfig::Composed(composed), rows) => {
             let words = |row| match row {
                 Row::Features(features) => format!("{features} features"),
-                Row::Window(context) => format!("windows of {context} characters"),
+                Row::Window(context) => format!("windows of {context} bytes"),
             };
             let found = match (rows, composed.row()) {
                 (Rows::Text(text), _) => Row::Window(text.context()),

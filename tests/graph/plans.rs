@@ -11,7 +11,7 @@ use fretwork::ops::gate::Balance;
 use fretwork::sparse::Density;
 use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
 
-/// Characters of the text that language models are built for.
+/// Bytes of the text that language models are built for.
 const VOCABULARY: &[u8] = b" abcdefghijklmnopqrstuvwxyz";
 const CONTEXT: usize = 32;
 

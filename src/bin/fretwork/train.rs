@@ -135,7 +135,7 @@ fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
 
 fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "character" } else { "row" });
+    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "byte" } else { "row" });
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.

@@ -84,7 +84,7 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     }
     let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
     if let (Some((done, epoch)), true) = (history.epochs.last_key_value(), text) {
-        let note = format!("nats per character of held-out text, epoch {done}");
+        let note = format!("nats per byte of held-out text, epoch {done}");
         tiles.push(("Last test loss", number(epoch.test.loss), note));
     }
     if let Some((done, epoch)) = history.epochs.last_key_value() {

@@ -9,13 +9,13 @@ pub(crate) struct Sample {
     /// Run folder of a language model.
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
-    /// Beginning of the text.
-    #[arg(long, default_value = "\n")]
-    pub(crate) prompt: String,
-    /// Characters to generate.
+    /// Beginning of the text; by default a line break, or where the model's text has none a space, or else its least byte.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    /// Bytes to generate. Only whole characters are printed: the last ones may be the beginning of a character.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(crate) length: usize,
-    /// Softmax temperature: below 1 likely characters become likelier, above 1 less likely.
+    /// Softmax temperature: below 1 likely bytes become likelier, above 1 less likely.
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
     /// Seed of the draws.
