@@ -103,6 +103,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         length: Length::Epochs(3),
         batch: 4,
         micro_batch: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,
@@ -110,7 +111,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         momentum: 0.9,
         weight_decay: 0.0,
     };
-    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1 };
+    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1, best: None };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));
     for (layer, topology) in model.layers().unwrap().iter().zip(model.topologies(Some(0.5)).unwrap()) {
         let name = format!("{}.weight", layer.name);

@@ -246,7 +246,9 @@ fn a_model_learns_words_and_says_them() {
     // Words have five bytes on average, with the space: half of eight words.
     assert!(words_in(&said) > 4, "{said:?}");
 
-    for (prompt, temperature, why) in [("", 1.0, "is empty"), ("Z", 1.0, "'Z'"), ("f\u{fc}", 1.0, "'\u{fc}'"), ("face", 0.0, "above 0")] {
+    for (prompt, temperature, why) in
+        [("", 1.0, "is empty"), ("Z", 1.0, "'Z'"), ("f\u{fc}", 1.0, "'\u{fc}'"), ("face", 0.0, "above 0")]
+    {
         let prompt = Some(prompt.as_bytes());
         let refused = Sampler::new(&gpu, &folder, prompt, temperature, 1).unwrap_err().to_string();
         assert!(refused.contains(why), "{refused}");

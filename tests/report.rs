@@ -43,6 +43,8 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         step: 30 * (epoch + 1),
         train: Evaluation { loss: 0.5, accuracy: 0.75 },
         test: Evaluation { loss: 0.625, accuracy: test_accuracy },
+        validation: None,
+        confusion: None,
         layers,
         loads: vec![],
         scaling: None,
@@ -270,6 +272,8 @@ fn page_of_nothing_finite() -> String {
         step: u64::MAX,
         train: nan,
         test: nan,
+        validation: None,
+        confusion: None,
         layers: vec![layer],
         loads: vec![],
         scaling: None,
@@ -288,6 +292,8 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
                 step: 0,
                 train,
                 test,
+                validation: None,
+                confusion: None,
                 layers: vec![],
                 loads: vec![],
                 scaling: None,
@@ -328,6 +334,7 @@ fn settings() -> Settings {
         length: Length::Epochs(3),
         batch: 50,
         micro_batch: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
@@ -343,7 +350,7 @@ fn settings_and_parameters_are_from_the_checkpoint() {
     let folder = RunFolder::create(&directory.path().join("run")).unwrap();
     let mut checkpoint = Checkpoint::new(
         settings(),
-        Position { step: 1234, replaced: 0, loss_sum: 0.0, hits: 0.0 },
+        Position { step: 1234, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None },
         serde_json::Value::Null,
     );
     let topology = Topology::from_csr(32, 32, 16, &[0, 1, 1], &[1]).unwrap();

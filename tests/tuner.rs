@@ -326,6 +326,7 @@ fn settings() -> Settings {
         length: Length::Steps(8),
         batch: 200,
         micro_batch: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

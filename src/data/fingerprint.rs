@@ -19,7 +19,7 @@ impl Fingerprint {
         let sizes = [data.classes, data.width(), data.train.rows(), data.test.rows()];
         sizes.iter().for_each(|&size| crc.update(&(size as u64).to_le_bytes()));
         crc.update(&data.vocabulary);
-        for rows in [&data.train, &data.test] {
+        for rows in [&data.train, &data.test].into_iter().chain(&data.validation) {
             match rows {
                 Rows::Table(table) => {
                     match table.features() {
@@ -31,7 +31,7 @@ impl Fingerprint {
                     }
                     crc.update(bytemuck::cast_slice(table.labels()));
                 }
-                Rows::Text(text) => crc.update(text.ids()),
+                Rows::Text(text) => text.slices().for_each(|ids| crc.update(ids)),
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
@@ -91,7 +91,9 @@ mod tests {
                 name: "text".to_owned(),
                 train: Rows::Text(text.clone()),
                 test: Rows::Text(text),
+                validation: None,
                 classes: vocabulary.len(),
+                class_names: Vec::new(),
                 vocabulary: vocabulary.to_vec(),
             })
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batches::{Batches, HostBatch, HostTargets, Input, Targets};
+use super::batches::{Batches, HostBatch, HostTargets, Input, Picked, Targets};
 use super::table::Table;
 use super::text::Text;
 use crate::{Error, Result};
@@ -63,7 +63,7 @@ impl Rows {
         let mut count = |label: u32| *counts.entry(label).or_default() += 1;
         match self {
             Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
-            Self::Text(text) => text.ids()[1..].iter().for_each(|&id| count(id.into())),
+            Self::Text(text) => text.labels().for_each(|id| count(id.into())),
             Self::Batches(_) => return None,
         }
         let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
@@ -93,6 +93,23 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// Some of the rows, in the order of `rows`.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(super) fn pick(&self, rows: &[u32]) -> Result<Self> {
+        Ok(match self {
+            Self::Table(table) => Self::Table(table.pick(rows)?),
+            Self::Text(text) => Self::Text(text.pick(rows)),
+            Self::Batches(batches) => {
+                Self::Batches(Arc::new(Picked { of: Arc::clone(batches), rows: rows.to_vec() }))
+            }
+        })
     }
 
     /// Gathers rows into a batch; places past the last of `rows` do not count.

@@ -16,16 +16,23 @@ pub struct Text {
     ids: Arc<[u8]>,
     context: usize,
     rows: usize,
+    /// The window of each row, where rows are some of the windows.
+    windows: Option<Arc<[u32]>>,
 }
 
 /// The bytes that occur in a text, ascending, and its two parts in windows of `context` bytes.
 pub(super) fn load(path: &Path, context: usize) -> Result<(Vec<u8>, [Text; 2])> {
+    of_bytes(path, &read(path)?, context)
+}
+
+/// The bytes of a file, or of the files of a folder.
+fn read(path: &Path) -> Result<Vec<u8>> {
     let most = files::most_bytes();
     let mut bytes = Vec::new();
     for file in files_of(path)? {
         bytes.extend(files::read(&file, most - bytes.len() as u64)?);
     }
-    of_bytes(path, &bytes, context)
+    Ok(bytes)
 }
 
 /// Vocabulary and parts of a text that was read from `path`.
@@ -52,6 +59,20 @@ pub(crate) fn of_bytes(path: &Path, bytes: &[u8], context: usize) -> Result<(Vec
     }
     let part = |ids: &[u8]| Text::new(ids, context).map_err(|error| bad(error.to_string()));
     Ok((vocabulary, [part(train)?, part(test)?]))
+}
+
+/// All of a text in windows of `context` bytes, by the ids of a vocabulary.
+///
+/// # Errors
+/// [`Error::Data`] for a text that is too short, or has a byte that is not in the vocabulary; [`Error::Io`].
+pub(super) fn encoded(path: &Path, vocabulary: &[u8], context: usize) -> Result<Text> {
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let bytes = read(path)?;
+    let ids = encode(vocabulary, &bytes).map_err(|place| {
+        let byte = bytes[place].escape_ascii();
+        bad(format!("byte {place} is '{byte}', which does not occur in the text to train on"))
+    })?;
+    Text::new(&ids, context).map_err(|error| bad(error.to_string()))
 }
 
 /// The file, or every `.txt` file of the folder in the order of names.
@@ -87,7 +108,7 @@ impl Text {
             let wanted = format!("at least {} bytes, one to follow the window", context.max(1) + 1);
             return Err(Error::argument("Text", "ids", wanted, ids.len()));
         }
-        Ok(Self { ids: ids.into(), context, rows })
+        Ok(Self { ids: ids.into(), context, rows, windows: None })
     }
 
     /// Number of windows.
@@ -100,9 +121,32 @@ impl Text {
         self.context
     }
 
-    /// The ids of the bytes of all windows and of the last label.
-    pub(super) fn ids(&self) -> &[u8] {
-        &self.ids[..=self.rows * self.context]
+    /// The ids of the bytes of each row and of its last label: one slice where the rows are consecutive windows.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &[u8]> {
+        let whole = self.windows.is_none().then(|| &self.ids[..=self.rows * self.context]);
+        let picked = self.windows.iter().flat_map(|windows| &windows[..self.rows]);
+        whole.into_iter().chain(picked.map(|&window| self.window(window)))
+    }
+
+    /// The label of each byte of the rows.
+    pub(super) fn labels(&self) -> impl Iterator<Item = u8> {
+        self.slices().flat_map(|ids| &ids[1..]).copied()
+    }
+
+    /// The ids of a window, and of its last label.
+    fn window(&self, window: u32) -> &[u8] {
+        &self.ids[window as usize * self.context..][..=self.context]
+    }
+
+    /// Some of the rows, in the order of `rows`.
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(super) fn pick(&self, rows: &[u32]) -> Self {
+        let window = |&row: &u32| self.windows.as_ref().map_or(row, |windows| windows[row as usize]);
+        assert!(rows.iter().all(|&row| (row as usize) < self.rows), "a row is not there");
+        let windows = rows.iter().map(window).collect();
+        Self { rows: rows.len(), windows: Some(windows), ..self.clone() }
     }
 
     /// The largest id.
@@ -124,7 +168,7 @@ impl Text {
         ids.fill(IGNORED);
         labels.fill(IGNORED);
         for (place, &row) in rows.iter().enumerate() {
-            let window = &self.ids[row as usize * self.context..][..=self.context];
+            let window = self.window(self.windows.as_ref().map_or(row, |windows| windows[row as usize]));
             for (at, pair) in window.windows(2).enumerate() {
                 ids[place * self.context + at] = pair[0].into();
                 labels[place * self.context + at] = pair[1].into();
@@ -186,7 +230,10 @@ mod tests {
         let bytes = "ab".repeat(50);
         assert!(of_bytes(path, &bytes.as_bytes()[..59], 13).is_ok());
         let error = of_bytes(path, &bytes.as_bytes()[..59], 14).unwrap_err().to_string();
-        assert!(error.contains("has 59 bytes, of which the last 14, a tenth, are held out for testing"), "{error}");
+        assert!(
+            error.contains("has 59 bytes, of which the last 14, a tenth, are held out for testing"),
+            "{error}"
+        );
         assert!(error.contains("at least 150 bytes"), "{error}");
         assert!(of_bytes(path, "ab".repeat(75).as_bytes(), 14).is_ok());
     }

@@ -62,6 +62,14 @@ impl Batch {
         self.labels
     }
 
+    /// Class of each place of the batch that was loaded last; none where targets are numbers.
+    pub(super) fn classes(&self) -> &[u32] {
+        match &self.host.targets {
+            HostTargets::Classes(classes) => classes,
+            HostTargets::Values(_) => &[],
+        }
+    }
+
     /// Writes rows and the step's values to the device, ahead of the next submission.
     pub(super) fn load(&mut self, gpu: &Gpu, data: &Rows, rows: &[u32], values: StepValues) -> Result<()> {
         data.fill(rows, &mut self.host)?;

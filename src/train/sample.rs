@@ -40,7 +40,8 @@ fn character_at(prompt: &[u8], place: usize) -> String {
     let text = String::from_utf8_lossy(prompt);
     let whole = std::str::from_utf8(prompt).is_ok();
     let found = text.char_indices().take_while(|&(at, _)| whole && at <= place).last();
-    found.map_or_else(|| prompt[place].escape_ascii().to_string(), |(_, char)| char.escape_debug().to_string())
+    found
+        .map_or_else(|| prompt[place].escape_ascii().to_string(), |(_, char)| char.escape_debug().to_string())
 }
 
 impl Sampler {

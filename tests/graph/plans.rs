@@ -25,6 +25,7 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

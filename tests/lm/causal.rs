@@ -57,11 +57,7 @@ impl Pass {
                 let mut changed = ids.clone();
                 changed[last] = byte;
                 let after = self.logits(&changed);
-                assert_eq!(
-                    after[last] != before[last],
-                    byte != ids[last],
-                    "the byte itself is seen"
-                );
+                assert_eq!(after[last] != before[last], byte != ids[last], "the byte itself is seen");
                 leaks |= (0..ids.len()).any(|row| row != last && after[row] != before[row]);
             }
             let mut changed = ids.clone();

@@ -46,9 +46,10 @@ mod tests {
 
     #[test]
     fn no_half_of_a_character_is_printed() {
-        assert_eq!(pushed("a\u{e4}\u{20ac}\u{1f600}".as_bytes()), [
-            "a", "", "\u{e4}", "", "", "\u{20ac}", "", "", "", "\u{1f600}"
-        ]);
+        assert_eq!(
+            pushed("a\u{e4}\u{20ac}\u{1f600}".as_bytes()),
+            ["a", "", "\u{e4}", "", "", "\u{20ac}", "", "", "", "\u{1f600}"]
+        );
         assert_eq!(Characters::default().push("\u{e4}\u{20ac}".as_bytes()), "\u{e4}\u{20ac}");
     }
 

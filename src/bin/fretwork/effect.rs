@@ -20,6 +20,7 @@ const ALWAYS: &[&str] = &[
     "data",
     "rows",
     "test_rows",
+    "validation",
     "model",
     "hidden",
     "dense",
@@ -71,6 +72,11 @@ const RULES: &[Rule] = &[
         ],
         needs: "--model moe-lm",
         holds: |train| train.model() == Model::MoeLm,
+    },
+    Rule {
+        options: &["patience"],
+        needs: "rows to see an improvement on, --validation",
+        holds: |train| train.data.validation.is_some(),
     },
     Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
     Rule {
@@ -226,6 +232,10 @@ mod tests {
     #[test]
     fn options_without_effect_are_refused_and_others_are_not() {
         for (line, wanted) in [
+            (
+                "--patience 3",
+                "--patience has no effect: it needs rows to see an improvement on, --validation",
+            ),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -263,6 +273,8 @@ mod tests {
             "--method snip --scope layer --sparsity 0.5 --init er",
             "--method importance --prune-outgoing --update-fraction 0.1",
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
+            "--validation 0.1 --patience 3",
+            "--validation idx:a",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");
         }

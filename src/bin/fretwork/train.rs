@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::Dataset;
+use fretwork::data::{Dataset, Holdout};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{EmptyLines, Event, Length, RunFolder, Summary, Trainer};
+use fretwork::train::{Best, EmptyLines, Event, Length, RunFolder, Summary, Trainer, Validated};
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::json;
 
@@ -81,7 +81,9 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
+    let validation = data.validation.as_ref();
     let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
+    let data = hold_out(data, validation, network.seed, lm.context)?;
     let (settings, notices) = settings(options, &data)?;
     settings.validate()?;
     refuse_idle(options, given)?;
@@ -100,7 +102,9 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
     let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), settings.model.context())?;
+    let validation = settings.validation.as_ref().map(|validation| &validation.of);
     let data = data.first(settings.first_rows)?;
+    let data = hold_out(data, validation, settings.model.seed(), settings.model.context())?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
@@ -125,6 +129,14 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
+/// Sets validation rows aside, if any.
+fn hold_out(data: Dataset, of: Option<&Holdout>, seed: u64, context: usize) -> Result<Dataset> {
+    Ok(match of {
+        Some(of) => data.hold_out(of, seed, context)?,
+        None => data,
+    })
+}
+
 /// Opens the device, and its tuner unless tuning is off.
 fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
@@ -144,6 +156,20 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
         ("test loss", nats(summary.test_loss)),
     ];
+    if let Some(Validated { last, best, finished_early }) = summary.validation {
+        rows.push(("validation accuracy", format!("{:.4}", last.accuracy)));
+        rows.push(("validation loss", nats(last.loss)));
+        rows.extend(best.map(|Best { epoch, validation, test, .. }| {
+            let [loss, accuracy] = [validation.loss, test.accuracy];
+            (
+                "best epoch",
+                format!("{}, of validation loss {loss:.4}; its test accuracy {accuracy:.4}", epoch + 1),
+            )
+        }));
+        rows.extend(
+            finished_early.then(|| ("finished early", "the validation loss fell no more".to_owned())),
+        );
+    }
     rows.extend(trained.then(|| ("train loss", nats(summary.train_loss))));
     rows.extend([
         (

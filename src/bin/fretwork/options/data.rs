@@ -1,7 +1,7 @@
 //! `train`: data.
 
 use clap::Args;
-use fretwork::data::Source;
+use fretwork::data::{Holdout, Source};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data")]
@@ -15,4 +15,8 @@ pub(crate) struct Data {
     /// Test on the first N rows.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
+    /// Rows to choose by, apart from those to test on: a share of the training rows, such as 0.1, or all rows of another source of the
+    /// same kind. Loss and accuracy on them are told for each epoch, and the best epoch's checkpoint is kept.
+    #[arg(long, value_name = "SHARE|SOURCE", allow_negative_numbers = true)]
+    pub(crate) validation: Option<Holdout>,
 }
