@@ -158,6 +158,12 @@ fn parse(line: &[u8]) -> Result<LogRecord, String> {
 }
 
 impl Layer {
+    /// Whether the pattern is the same at all times.
+    pub(super) fn is_fixed(&self) -> bool {
+        let mut states = self.states.values();
+        states.next().is_none_or(|first| states.all(|state| state.has_pattern_of(first)))
+    }
+
     /// Number of places in the grid of blocks.
     pub(super) fn places(&self) -> usize {
         self.grid[0] * self.grid[1]
@@ -165,16 +171,26 @@ impl Layer {
 }
 
 impl State {
+    /// Whether the same blocks are stored and inactive as in another state.
+    pub(super) fn has_pattern_of(&self, other: &Self) -> bool {
+        (&self.present, &self.resting) == (&other.present, &other.resting)
+    }
+
     /// Numbers of grid rows and of grid columns without an active block.
     pub(super) fn empty_lines(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
-        let (mut row_active, mut col_active) = (vec![false; rows], vec![false; cols]);
+        self.dead_lines([rows, cols]).map(|lines| lines.into_iter().filter(|&dead| dead).count())
+    }
+
+    /// For each grid row, and for each grid column, whether it is without an active block.
+    pub(super) fn dead_lines(&self, [rows, cols]: [usize; 2]) -> [Vec<bool>; 2] {
+        let (mut row_dead, mut col_dead) = (vec![true; rows], vec![true; cols]);
         for place in 0..rows * cols {
             if (self.present[place / 32] & !self.resting[place / 32]) >> (place % 32) & 1 == 1 {
-                row_active[place / cols] = true;
-                col_active[place % cols] = true;
+                row_dead[place / cols] = false;
+                col_dead[place % cols] = false;
             }
         }
-        [row_active, col_active].map(|lines| lines.into_iter().filter(|active| !active).count())
+        [row_dead, col_dead]
     }
 
     fn new(record: &LayerRecord) -> Result<Self, String> {
