@@ -47,6 +47,7 @@ fn settings(kind: Kind) -> Settings {
         length: Length::Epochs(4),
         batch: 32,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,

@@ -103,6 +103,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         length: Length::Epochs(3),
         batch: 4,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,

@@ -197,6 +197,7 @@ fn settings() -> Settings {
         length: Length::Epochs(1),
         batch: 512,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,

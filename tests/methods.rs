@@ -67,6 +67,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
         length,
         batch: 400,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,

@@ -44,6 +44,7 @@ fn settings(seed: u64, length: Length) -> Settings {
         length,
         batch: 128,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,

@@ -176,6 +176,7 @@ fn settings(neurons: usize) -> Settings {
         length: Length::Steps(2),
         batch: BATCH,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,

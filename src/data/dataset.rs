@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::batches::{Batches, Targets};
 use super::classes::{self, Classes};
+use super::images::ImageOptions;
 use super::rows::Rows;
 use super::table::Table;
-use super::{csv, digits, idx_folder, text};
+use super::{csv, digits, idx_folder, images, text};
 use crate::{Error, Result};
 
 /// Rows to train on and rows to test on.
@@ -44,6 +45,8 @@ pub enum Source {
     Idx(PathBuf),
     /// A table of numbers whose last column is the label.
     Csv(PathBuf),
+    /// A folder of classes, each a folder of PNG and JPEG images.
+    Images(PathBuf, ImageOptions),
     /// A text, or a folder of them.
     Text(PathBuf),
 }
@@ -68,8 +71,18 @@ impl Source {
             Self::Digits | Self::FashionMnist | Self::Mnist => self.clone(),
             Self::Idx(path) => Self::Idx(whole(path)?),
             Self::Csv(path) => Self::Csv(whole(path)?),
+            Self::Images(path, options) => Self::Images(whole(path)?, *options),
             Self::Text(path) => Self::Text(whole(path)?),
         })
+    }
+
+    /// The source with these options of images; unchanged where it has no images.
+    #[must_use]
+    pub fn with_images(self, options: ImageOptions) -> Self {
+        match self {
+            Self::Images(path, _) => Self::Images(path, options),
+            other => other,
+        }
     }
 }
 
@@ -84,9 +97,12 @@ impl FromStr for Source {
             None if text == "mnist" => Ok(Self::Mnist),
             Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
             Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
+            Some(("images", path)) if !path.is_empty() => {
+                Ok(Self::Images(path.into(), ImageOptions::default()))
+            }
             Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
             _ => Err(bad(format!(
-                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, text:FILE"
+                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, images:DIR, text:FILE"
             ))),
         }
     }
@@ -100,13 +116,14 @@ impl fmt::Display for Source {
             Self::Mnist => f.write_str("mnist"),
             Self::Idx(path) => write!(f, "idx:{}", path.display()),
             Self::Csv(path) => write!(f, "csv:{}", path.display()),
+            Self::Images(path, _) => write!(f, "images:{}", path.display()),
             Self::Text(path) => write!(f, "text:{}", path.display()),
         }
     }
 }
 
 impl Dataset {
-    /// Reads a data set. The seed says how a CSV file is split, the others come split; `context` is the length of the windows
+    /// Reads a data set. The seed says how a CSV file is split, and images without a test folder; the others come split; `context` is the length of the windows
     /// of a text.
     ///
     /// # Errors
@@ -123,6 +140,7 @@ impl Dataset {
             }
             Source::Mnist => idx_folder::load(&find("mnist", "put")?)?,
             Source::Idx(folder) => idx_folder::load(folder)?,
+            Source::Images(path, options) => images::load(path, *options, seed)?,
             Source::Csv(path) => {
                 let (train, test) = csv::load(path, seed)?;
                 // A rare class may fall into the test rows alone.

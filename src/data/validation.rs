@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::dataset::{Dataset, Source};
+use super::images::ImageOptions;
 use super::rows::Rows;
 use super::table::Table;
 use super::text;
@@ -20,6 +21,15 @@ pub enum Holdout {
 }
 
 impl Holdout {
+    /// The origin with these options of images; see [`Source::with_images`].
+    #[must_use]
+    pub fn with_images(self, options: ImageOptions) -> Self {
+        match self {
+            Self::Source(source) => Self::Source(source.with_images(options)),
+            share @ Self::Share(_) => share,
+        }
+    }
+
     /// An origin whose path is absolute; see [`Source::absolute`].
     ///
     /// # Errors

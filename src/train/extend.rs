@@ -86,6 +86,7 @@ mod tests {
             length: Length::Epochs(10),
             batch: 25,
             micro_batch: None,
+            images: None,
             validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,

@@ -1,6 +1,7 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule, Validation};
+use crate::data::ImageOptions;
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -38,6 +39,9 @@ pub struct Settings {
     pub micro_batch: Option<usize>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
+    /// What is done to images; `None` for nothing, and for other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageOptions>,
     /// Validation, where rows are set aside for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Validation>,
@@ -66,6 +70,7 @@ impl Settings {
             batch: 128,
             micro_batch: None,
             epoch_steps: None,
+            images: None,
             validation: None,
             optimizer: OptimizerKind::AdamW,
             learning_rate: 0.001,

@@ -25,6 +25,7 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,

@@ -174,6 +174,7 @@ impl Patient {
             length: Length::Steps(1),
             batch: 1,
             micro_batch: None,
+            images: None,
             validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,

@@ -96,6 +96,7 @@ pub(crate) fn settings(
         length: Length::Steps(steps),
         batch: 16,
         micro_batch: None,
+        images: None,
         validation: None,
         epoch_steps: Some(10),
         optimizer: OptimizerKind::AdamW,

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
@@ -72,6 +73,11 @@ const RULES: &[Rule] = &[
         ],
         needs: "--model moe-lm",
         holds: |train| train.model() == Model::MoeLm,
+    },
+    Rule {
+        options: &["image_size", "gray"],
+        needs: "images, --data images:DIR",
+        holds: |train| matches!(train.data.data, Source::Images(..)),
     },
     Rule {
         options: &["patience"],
@@ -236,6 +242,8 @@ mod tests {
                 "--patience 3",
                 "--patience has no effect: it needs rows to see an improvement on, --validation",
             ),
+            ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
+            ("--data csv:a --image-size 8x8", "--image-size has no effect"),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -275,6 +283,7 @@ mod tests {
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
             "--validation 0.1 --patience 3",
             "--validation idx:a",
+            "--data images:a --image-size 8x8 --gray",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");
         }

@@ -41,6 +41,7 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         batch,
         micro_batch: steps.micro_batch,
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
+        images: rows.images(),
         validation: validation(options)?,
         optimizer: steps.optimizer,
         learning_rate: steps.lr.unwrap_or(rate),

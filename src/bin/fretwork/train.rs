@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::{Dataset, Holdout};
+use fretwork::data::{Dataset, Holdout, ImageOptions, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
 use fretwork::train::{Best, EmptyLines, Event, Length, RunFolder, Summary, Trainer, Validated};
@@ -81,9 +81,8 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
-    let validation = data.validation.as_ref();
-    let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
-    let data = hold_out(data, validation, network.seed, lm.context)?;
+    let drawn = (network.seed, lm.context);
+    let data = load(&data.data, data.images(), first_rows, data.validation.as_ref(), drawn)?;
     let (settings, notices) = settings(options, &data)?;
     settings.validate()?;
     refuse_idle(options, given)?;
@@ -101,10 +100,14 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
-    let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), settings.model.context())?;
-    let validation = settings.validation.as_ref().map(|validation| &validation.of);
-    let data = data.first(settings.first_rows)?;
-    let data = hold_out(data, validation, settings.model.seed(), settings.model.context())?;
+    let model = &settings.model;
+    let data = load(
+        &settings.data.parse()?,
+        settings.images,
+        settings.first_rows,
+        settings.validation.as_ref().map(|validation| &validation.of),
+        (model.seed(), model.context()),
+    )?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
@@ -129,12 +132,20 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
-/// Sets validation rows aside, if any.
-fn hold_out(data: Dataset, of: Option<&Holdout>, seed: u64, context: usize) -> Result<Dataset> {
-    Ok(match of {
-        Some(of) => data.hold_out(of, seed, context)?,
-        None => data,
-    })
+/// Reads the data of a run, and sets validation rows aside, if any.
+fn load(
+    source: &Source,
+    images: Option<ImageOptions>,
+    first_rows: [Option<usize>; 2],
+    validation: Option<&Holdout>,
+    (seed, context): (u64, usize),
+) -> fretwork::Result<Dataset> {
+    let images = images.unwrap_or_default();
+    let data = Dataset::load(&source.clone().with_images(images), seed, context)?.first(first_rows)?;
+    match validation {
+        Some(of) => data.hold_out(&of.clone().with_images(images), seed, context),
+        None => Ok(data),
+    }
 }
 
 /// Opens the device, and its tuner unless tuning is off.

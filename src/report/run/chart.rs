@@ -55,6 +55,10 @@ pub(super) const WIDE: Frame =
 pub(super) const SMALL: Frame =
     Frame { width: 320.0, height: 180.0, left: 46.0, right: 54.0, x_ticks: 6, y_ticks: 4 };
 
+/// Frame of a chart over steps, whose last value may be as small as a learning rate at its end.
+pub(super) const STEPS: Frame =
+    Frame { width: 320.0, height: 180.0, left: 46.0, right: 70.0, x_ticks: 5, y_ticks: 4 };
+
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 

@@ -73,14 +73,16 @@ fn dead(layer: &Layer) -> String {
     if rows + cols == 0 {
         return String::new();
     }
-    format!(
-        "<p class=\"dead\">Without an active block at the end: {} of {} rows ({} of the outputs, which are their bias alone), {} of {} \
-         columns ({} of the inputs, which are not read).</p>\n",
-        count(rows),
-        count(layer.grid[0]),
-        percent(rows as f64 / layer.grid[0] as f64),
-        count(cols),
-        count(layer.grid[1]),
-        percent(cols as f64 / layer.grid[1] as f64)
-    )
+    let lines = |dead: usize, all: usize, name: &str, of: &str| {
+        let share = percent(dead as f64 / all as f64);
+        format!("{} of {} {name} of blocks ({share} of the {of})", count(dead), count(all))
+    };
+    let mut parts = Vec::new();
+    if rows > 0 {
+        parts.push(lines(rows, layer.grid[0], "rows", "outputs, which are their bias alone"));
+    }
+    if cols > 0 {
+        parts.push(lines(cols, layer.grid[1], "columns", "inputs, which are not read"));
+    }
+    format!("<p class=\"dead\">Without an active block at the end: {}.</p>\n", parts.join(", and "))
 }

@@ -22,7 +22,8 @@ pub(super) fn pictures(layer: &Layer) -> String {
     let figures = shown.iter().zip(drawings).map(|(&Span { first, last, state }, drawing)| {
         let (mut when, nnz) = (moment(first as f64), count(state.nnz));
         if last > first {
-            when += &format!(" to {}", moment(last as f64));
+            // The start is no epoch with a number.
+            when += &if first == 0 { format!(" to {}", moment(last as f64)) } else { format!(" to {last}") };
         }
         let density = percent(state.nnz as f64 / layer.places() as f64);
         format!(

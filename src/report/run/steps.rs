@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chart::{Across, Chart, SMALL, Series, Unit, extent};
+use super::chart::{Across, Chart, STEPS, Series, Unit, extent};
 use crate::report::{number, row, table};
 
 /// Most points of a curve. Longer runs are averaged over neighbouring reports.
@@ -12,7 +12,7 @@ const POINTS: usize = 300;
 const QUANTITIES: [(&str, &str); 3] = [
     ("Training loss", "mean since the report before"),
     ("Learning rate", "of the step"),
-    ("Time per step", "milliseconds, mean since the report before"),
+    ("Time per step", "in milliseconds, likewise"),
 ];
 
 /// Reports of steps, by the steps done, each of loss, learning rate and milliseconds.
@@ -32,7 +32,7 @@ pub(super) fn section(reports: &Reports) -> String {
             title: name,
             across: Across::Steps,
             unit: Unit::Number,
-            frame: &SMALL,
+            frame: &STEPS,
             range: [least.min(0.0), if most > 0.0 { most } else { 1.0 }],
             series,
         };
