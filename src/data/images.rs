@@ -99,7 +99,7 @@ pub(super) fn load(folder: &Path, options: ImageOptions, seed: u64) -> Result<(T
     if names.is_empty() {
         return Err(bad("has no folder of images; each class is a folder".to_owned()));
     }
-    if let (true, Some(name)) = (is_split, folders(&test)?.iter().find(|name| !names.contains(name))) {
+    if is_split && let Some(name) = folders(&test)?.iter().find(|name| !names.contains(name)) {
         return Err(bad(format!("has test images of the class {name}, but no training images of it")));
     }
     let mut parts = Vec::new();

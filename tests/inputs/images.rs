@@ -42,7 +42,7 @@ fn digits_in_files_are_learned() {
     write(&path("split/test"), &digits(&data.test, 200));
     let out = path("run").display().to_string();
     let source = images(&path("split"));
-    let train = ["train", "--json", "--hidden", "64", "--sparsity", "0.5", "--epochs", "15", "--data"];
+    let train = ["train", "--json", "--hidden", "64", "--sparsity", "0.5", "--epochs", "40", "--data"];
     let told = summary(&done(&[&train[..], &[&source, "--out", &out]].concat()));
     assert!(told["test_accuracy"].as_f64().unwrap() > 0.85, "{told}");
     // The classes are called by their folders.

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Text")]
 pub(crate) struct Sample {
     /// Run folder of a language model.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", help_heading = "Input")]
     pub(crate) folder: PathBuf,
     /// Beginning of the text; by default a line break, or where the model's text has none a space, or else its least byte.
     #[arg(long, value_name = "TEXT")]
@@ -22,6 +23,6 @@ pub(crate) struct Sample {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
-    #[arg(long, value_name = "INDEX|NAME")]
+    #[arg(long, help_heading = "Device", value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
 }
