@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::data::idx::{self, Part};
-use crate::data::{Rows, Table, csv, text};
+use crate::data::{ImageOptions, Rows, Table, csv, images, text};
 use crate::gpu::VersusDense;
 use crate::report::run;
 use crate::sparse::{BLOCKS, Topology};
@@ -15,10 +15,11 @@ use crate::tune::cache;
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers.
-pub const ALL: [Reader; 8] = [
+pub const ALL: [Reader; 9] = [
     ("idx", idx),
     ("csv", csv),
     ("text", text),
+    ("image", image),
     ("checkpoint", checkpoint),
     ("packed_topology", packed_topology),
     ("csr_topology", csr_topology),
@@ -56,13 +57,22 @@ fn assert_finite(table: &Table) {
     assert!(features.iter().all(|feature| feature.is_finite()) && labels == table.labels());
 }
 
-/// A text in windows of eight characters.
+/// A text in windows of eight bytes.
 pub fn text(bytes: &[u8]) -> bool {
     text::of_bytes(Path::new(PATH), bytes, 8).is_ok_and(|(vocabulary, parts)| {
         assert!(vocabulary.is_sorted_by(|a, b| a < b));
         for part in parts.map(Rows::Text) {
             assert!(part.largest_label().is_some_and(|label| (label as usize) < vocabulary.len()));
         }
+        true
+    })
+}
+
+/// A PNG or JPEG image.
+pub fn image(bytes: &[u8]) -> bool {
+    images::decode(Path::new(PATH), bytes, ImageOptions::default()).is_ok_and(|image| {
+        let pixels = image.size.width as usize * image.size.height as usize;
+        assert!(pixels > 0 && [pixels, 3 * pixels].contains(&image.pixels.len()));
         true
     })
 }

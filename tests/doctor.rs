@@ -220,6 +220,8 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         length: Length::Steps(200),
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

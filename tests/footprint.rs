@@ -21,6 +21,8 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

@@ -42,6 +42,8 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
         length,
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -23,7 +23,7 @@ fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
 }
 
-/// A model with characters to go on, and plans that tell its loss and its gradients.
+/// A model with bytes to continue from, and plans that tell its loss and its gradients.
 struct Bench {
     gpu: Gpu,
     model: Network,
@@ -234,22 +234,30 @@ fn a_model_learns_words_and_says_them() {
     let folder = RunFolder::create(&directory.path().join("run")).unwrap();
     let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
     let summary = trainer.run(Some(&folder), &mut |_| Flow::Continue).unwrap();
-    // Seven words of four to six letters: a little over half a bit a character is the best there is, and 1.5 is without words.
+    // Seven words of four to six letters: a little over half a bit per byte is the best there is, and 1.5 is without words.
     assert!(summary.test_loss < 0.8, "{}", summary.test_loss);
 
     let say = |seed| {
-        let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.5, seed).unwrap();
-        (0..40).map(|_| sampler.next_character().unwrap()).collect::<Vec<u8>>()
+        let mut sampler = Sampler::new(&gpu, &folder, Some(b"face "), 0.5, seed).unwrap();
+        (0..40).map(|_| sampler.next_byte().unwrap()).collect::<Vec<u8>>()
     };
     let said = String::from_utf8(say(1)).unwrap();
     assert_eq!(said.as_bytes(), say(1));
-    // Words have five characters on average, with the space: half of eight words.
+    // Words have five bytes on average, with the space: half of eight words.
     assert!(words_in(&said) > 4, "{said:?}");
 
-    for (prompt, temperature, why) in [("", 1.0, "go on"), ("Z", 1.0, "'Z'"), ("face", 0.0, "above 0")] {
-        let refused = Sampler::new(&gpu, &folder, prompt.as_bytes(), temperature, 1).unwrap_err().to_string();
+    for (prompt, temperature, why) in
+        [("", 1.0, "is empty"), ("Z", 1.0, "'Z'"), ("f\u{fc}", 1.0, "'\u{fc}'"), ("face", 0.0, "above 0")]
+    {
+        let prompt = Some(prompt.as_bytes());
+        let refused = Sampler::new(&gpu, &folder, prompt, temperature, 1).unwrap_err().to_string();
         assert!(refused.contains(why), "{refused}");
     }
+    // Without a prompt the model begins with a byte that it knows: the text has no line break.
+    let mut sampler = Sampler::new(&gpu, &folder, None, 0.5, 1).unwrap();
+    assert_eq!(sampler.text(), b" ");
+    let next = sampler.next_byte().unwrap();
+    assert_eq!(sampler.text(), [b' ', next]);
 }
 
 #[test]

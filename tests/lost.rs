@@ -197,6 +197,8 @@ fn settings() -> Settings {
         length: Length::Epochs(1),
         batch: 512,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -61,6 +61,8 @@ fn settings(kind: Kind) -> Settings {
         length: Length::Epochs(6),
         batch: 64,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

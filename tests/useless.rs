@@ -24,6 +24,8 @@ fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings 
         length: Length::Steps(steps),
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

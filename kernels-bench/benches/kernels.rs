@@ -224,6 +224,8 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         length: Length::Epochs(1000),
         batch: BATCH,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,

@@ -176,6 +176,8 @@ fn settings(neurons: usize) -> Settings {
         length: Length::Steps(2),
         batch: BATCH,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,

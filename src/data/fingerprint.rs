@@ -19,7 +19,7 @@ impl Fingerprint {
         let sizes = [data.classes, data.width(), data.train.rows(), data.test.rows()];
         sizes.iter().for_each(|&size| crc.update(&(size as u64).to_le_bytes()));
         crc.update(&data.vocabulary);
-        for rows in [&data.train, &data.test] {
+        for rows in [&data.train, &data.test].into_iter().chain(&data.validation) {
             match rows {
                 Rows::Table(table) => {
                     match table.features() {
@@ -31,7 +31,7 @@ impl Fingerprint {
                     }
                     crc.update(bytemuck::cast_slice(table.labels()));
                 }
-                Rows::Text(text) => crc.update(text.ids()),
+                Rows::Text(text) => text.slices().for_each(|ids| crc.update(ids)),
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
@@ -84,21 +84,23 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_its_windows_and_its_characters() {
+    fn a_text_is_its_windows_and_its_vocabulary() {
         let of = |ids: &[u8], vocabulary: &[u8]| {
             let text = Text::new(ids, 2).unwrap();
             Fingerprint::of(&Dataset {
                 name: "text".to_owned(),
                 train: Rows::Text(text.clone()),
                 test: Rows::Text(text),
+                validation: None,
                 classes: vocabulary.len(),
+                class_names: Vec::new(),
                 vocabulary: vocabulary.to_vec(),
             })
         };
         let whole = of(&[0, 1, 2, 0, 1], b"abc");
         assert_ne!(whole, of(&[0, 1, 2, 0, 2], b"abc"));
         assert_ne!(whole, of(&[0, 1, 2, 0, 1], b"abd"));
-        // A character after the last window's labels is seen by nobody.
+        // A byte after the last window's labels is seen by nobody.
         assert_eq!(whole, of(&[0, 1, 2, 0, 1, 2], b"abc"));
     }
 }

@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST: a magic number with type and rank, the sides, then the bytes.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::table::{Features, Table};
 use crate::{Error, Result, files};
@@ -10,37 +10,6 @@ use crate::{Error, Result, files};
 pub(crate) struct Part<'a> {
     pub(crate) path: &'a Path,
     pub(crate) bytes: &'a [u8],
-}
-
-/// Reads the four files of a folder.
-pub(super) fn load_folder(folder: &Path) -> Result<(Table, Table)> {
-    let read = |split: &str| -> Result<Table> {
-        let images = locate(folder, split, "images", 3)?;
-        let labels = locate(folder, split, "labels", 1)?;
-        let image_bytes = files::read(&images, files::most_bytes())?;
-        let label_bytes = files::read(&labels, files::most_bytes())?;
-        pair(
-            &Part { path: &images, bytes: &image_bytes },
-            &Part { path: &labels, bytes: &label_bytes },
-            1.0 / 255.0,
-        )
-    };
-    Ok((read("train")?, read("t10k")?))
-}
-
-/// Whether a folder has training images.
-pub(super) fn is_there(folder: &Path) -> bool {
-    locate(folder, "train", "images", 3).is_ok()
-}
-
-/// The names that the files go by.
-fn locate(folder: &Path, split: &str, kind: &str, rank: usize) -> Result<PathBuf> {
-    let names = ["-", "."].map(|dot| format!("{split}-{kind}{dot}idx{rank}-ubyte"));
-    let candidates = names.iter().flat_map(|name| [folder.join(format!("{name}.gz")), folder.join(name)]);
-    candidates.clone().find(|path| path.is_file()).ok_or_else(|| Error::Data {
-        path: folder.to_owned(),
-        reason: format!("has no {} (nor with .gz)", names[0]),
-    })
 }
 
 /// Images and their labels.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batches::{Batches, HostBatch, HostTargets, Input, Targets};
+use super::batches::{Batches, HostBatch, HostTargets, Input, Picked, Targets};
 use super::table::Table;
 use super::text::Text;
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub enum Rows {
     /// Features with a label each.
     Table(Table),
-    /// Windows of a text, with a label for each character.
+    /// Windows of a text, with a label for each byte.
     Text(Text),
     /// Rows of a program's own.
     Batches(Arc<dyn Batches>),
@@ -40,7 +40,7 @@ impl Rows {
         }
     }
 
-    /// Features of a row, or characters of a window.
+    /// Features of a row, or bytes of a window.
     pub fn width(&self) -> usize {
         match self {
             Self::Table(table) => table.width(),
@@ -63,14 +63,14 @@ impl Rows {
         let mut count = |label: u32| *counts.entry(label).or_default() += 1;
         match self {
             Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
-            Self::Text(text) => text.ids()[1..].iter().for_each(|&id| count(id.into())),
+            Self::Text(text) => text.labels().for_each(|id| count(id.into())),
             Self::Batches(_) => return None,
         }
         let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
         Some(most as f64 / all.max(1) as f64)
     }
 
-    /// The largest label; of a text the largest id of a character.
+    /// The largest label; of a text the largest id of a byte.
     pub(crate) fn largest_label(&self) -> Option<u32> {
         match self {
             Self::Table(table) => table.labels().iter().copied().max(),
@@ -93,6 +93,23 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// Some of the rows, in the order of `rows`.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(super) fn pick(&self, rows: &[u32]) -> Result<Self> {
+        Ok(match self {
+            Self::Table(table) => Self::Table(table.pick(rows)?),
+            Self::Text(text) => Self::Text(text.pick(rows)),
+            Self::Batches(batches) => {
+                Self::Batches(Arc::new(Picked { of: Arc::clone(batches), rows: rows.to_vec() }))
+            }
+        })
     }
 
     /// Gathers rows into a batch; places past the last of `rows` do not count.

@@ -58,6 +58,57 @@ impl Table {
         &self.labels
     }
 
+    /// Changes every label; where one has no new label nothing changes.
+    ///
+    /// # Errors
+    /// The first row whose label has none.
+    pub(super) fn relabel(&mut self, change: impl Fn(u32) -> Option<u32>) -> std::result::Result<(), usize> {
+        let changed = self.labels.iter().enumerate().map(|(row, &label)| change(label).ok_or(row));
+        self.labels = changed.collect::<std::result::Result<_, _>>()?;
+        Ok(())
+    }
+
+    /// Some of the rows, in the order of `rows`.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(super) fn pick(&self, rows: &[u32]) -> Result<Self> {
+        fn gather<T: Copy>(from: &[T], rows: &[u32], width: usize) -> Vec<T> {
+            rows.iter().flat_map(|&row| &from[row as usize * width..][..width]).copied().collect()
+        }
+        let features = match &self.features {
+            Features::Bytes(bytes, factor) => Features::Bytes(gather(bytes, rows, self.width), *factor),
+            Features::Floats(floats) => Features::Floats(gather(floats, rows, self.width)),
+        };
+        Self::new(features, gather(&self.labels, rows, 1), self.width)
+    }
+
+    /// Adds the rows of another table of the same width and type of features.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for another width or type.
+    pub(super) fn append(&mut self, other: Self) -> Result<()> {
+        match (&mut self.features, other.features) {
+            (Features::Bytes(bytes, factor), Features::Bytes(more, same))
+                if *factor == same && self.width == other.width =>
+            {
+                bytes.extend(more);
+            }
+            (Features::Floats(floats), Features::Floats(more)) if self.width == other.width => {
+                floats.extend(more)
+            }
+            _ => {
+                let found = format!("rows of {} features of {}", other.width, self.width);
+                return Err(Error::argument("Table", "append", "rows of one width and type", found));
+            }
+        }
+        self.labels.extend(other.labels);
+        Ok(())
+    }
+
     /// Keeps the first rows only.
     pub(super) fn truncate(&mut self, rows: usize) {
         self.labels.truncate(rows);

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub enum Row {
     /// Features of a table, `[batch, features]`.
     Features(usize),
-    /// Ids of the characters of a window of text, `[batch * context]`.
+    /// Ids of the bytes of a window of text, `[batch * context]`.
     Window(usize),
 }
 

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub enum ModelConfig {
     /// A multi-layer perceptron.
     Mlp(MlpConfig),
-    /// A character-level language model.
+    /// A byte-level language model.
     Lm(LmConfig),
     /// A network that a program composed of modules.
     Composed(Composed),
@@ -63,7 +63,7 @@ impl ModelConfig {
         }
     }
 
-    /// Characters of a window, for a model that sees windows of text; 0 for others.
+    /// Bytes of a window, for a model that sees windows of text; 0 for others.
     pub fn context(&self) -> usize {
         match self {
             Self::Mlp(_) => 0,

@@ -1,4 +1,4 @@
-//! A small character-level language model: a decoder-only transformer with learned positions and a norm before each part.
+//! A small byte-level language model: a decoder-only transformer with learned positions and a norm before each part.
 
 use std::fmt;
 
@@ -10,12 +10,12 @@ use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
 
-/// Sizes and options of a character-level language model.
+/// Sizes and options of a byte-level language model.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LmConfig {
-    /// The characters it knows, ascending. A character's number is its place here.
+    /// The bytes that the text has, ascending. The id of a byte is its place here.
     pub vocabulary: Vec<u8>,
-    /// Characters that it sees at a time.
+    /// Bytes of a window.
     pub context: usize,
     /// The width of the residual stream, a multiple of the block.
     pub width: usize,
@@ -50,10 +50,10 @@ impl LmConfig {
             return bad("block", format!("{} is none of {BLOCKS:?}", self.block));
         }
         if self.vocabulary.len() < 2 {
-            return bad("data", format!("a text of {} different characters", self.vocabulary.len()));
+            return bad("data", format!("a text of {} different bytes", self.vocabulary.len()));
         }
         if !self.vocabulary.is_sorted_by(|a, b| a < b) {
-            return bad("data", "the characters of a model should ascend".to_owned());
+            return bad("data", "the bytes of a vocabulary should ascend".to_owned());
         }
         for (option, size) in [("context", self.context), ("width", self.width), ("hidden", self.hidden)] {
             expect_size(option, size)?;
@@ -84,7 +84,7 @@ impl LmConfig {
         self.graph(1, Precision::F32)?.counts(None).map(|_| ())
     }
 
-    /// The model as a graph for `batch` windows, a row for each character: embeddings; blocks of attention and a feed-forward
+    /// The model as a graph for `batch` windows, a row for each byte: embeddings; blocks of attention and a feed-forward
     /// network or a mixture of experts, each behind a norm and added to the residual stream; a norm and the head.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ impl fmt::Display for LmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} characters, {} blocks of width {} with {} heads and ",
+            "{} bytes, {} blocks of width {} with {} heads and ",
             self.context, self.depth, self.width, self.heads
         )?;
         match &self.experts {

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
 
-use super::Settings;
 use super::restore::Restore;
+use super::{Best, Settings};
 use crate::data::Fingerprint;
 use crate::gpu::Gpu;
 use crate::graph::{FanIn, Layer, Network, Param};
@@ -33,6 +33,9 @@ pub struct Position {
     pub loss_sum: f32,
     /// Rows of the current epoch that were classified right so far.
     pub hits: f32,
+    /// The best epoch so far, in a run that validates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -350,6 +353,15 @@ impl Checkpoint {
         let parts: HeaderText<'_> = serde_json::from_str(text).map_err(damaged)?;
         if !(header.position.loss_sum.is_finite() && header.position.hits.is_finite()) {
             return Err(bad("its position has sums that are not finite".to_owned()));
+        }
+        if let Some(best) =
+            header.position.best.filter(|best| best.step.max(best.epoch) > header.position.step)
+        {
+            let step = header.position.step;
+            return Err(bad(format!(
+                "its best epoch, {}, is later than its position, step {step}",
+                best.epoch
+            )));
         }
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;

@@ -1,7 +1,7 @@
 //! What a run tells whoever watches it, and what is known at its end.
 
 use super::record::number_or_nan;
-use super::{EmptyLines, LoadRecord};
+use super::{EmptyLines, LoadRecord, Validated};
 use crate::gpu::Bytes;
 
 /// What a run tells whoever watches it.
@@ -50,6 +50,8 @@ pub enum Event {
         train: Evaluation,
         /// Over the test rows.
         test: Evaluation,
+        /// Over the validation rows, where some are set aside.
+        validation: Option<Evaluation>,
         /// Steps a second in this epoch, without compilation, tuning, the test and the method's operations between steps.
         steps_per_second: f64,
         /// What passed through each mixture of experts in this epoch.
@@ -71,12 +73,21 @@ pub enum Flow {
 /// Loss and accuracy over some rows.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Mean cross-entropy in nats, of a row or of a character.
+    /// Mean cross-entropy in nats, per row, or per byte of a text.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
     /// The share of rows whose largest logit is their label's.
     #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
+}
+
+/// Confusion matrix: numbers of test rows by class and by prediction.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Confusion {
+    /// Name of each class.
+    pub names: Vec<String>,
+    /// For each class its rows, by the class that was predicted.
+    pub counts: Vec<Vec<u64>>,
 }
 
 /// How the gradients of a run in half precision are scaled.
@@ -91,12 +102,15 @@ pub struct Scaling {
 /// How a run went.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Summary {
-    /// Whether it came to its end, rather than being stopped.
+    /// Whether it came to its end, or ran out of patience, rather than being stopped.
     pub finished: bool,
     /// Accuracy on the test rows.
     pub test_accuracy: f64,
     /// Mean loss over the test rows, in nats.
     pub test_loss: f64,
+    /// Validation, where rows are set aside for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validated>,
     /// Mean loss over the rows of the last epoch that was trained; NaN where this process did no step.
     pub train_loss: f64,
     /// Steps done in the whole run.

@@ -86,6 +86,8 @@ mod tests {
             length: Length::Epochs(10),
             batch: 25,
             micro_batch: None,
+            images: None,
+            validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,
@@ -95,7 +97,7 @@ mod tests {
         };
         Checkpoint::new(
             settings,
-            Position { step, replaced: 0, loss_sum: 0.0, hits: 0.0 },
+            Position { step, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None },
             serde_json::Value::Null,
         )
     }

@@ -4,6 +4,7 @@ mod accumulate;
 mod batch;
 mod builder;
 mod checkpoint;
+mod confusion;
 mod evaluate;
 mod events;
 mod evolution;
@@ -25,23 +26,28 @@ mod run_folder;
 mod sample;
 mod schedule;
 mod settings;
+mod step_log;
 mod steps;
 mod trainer;
 mod tuning;
+mod validation;
 
 pub use crate::optim::OptimizerKind;
 pub use builder::TrainerBuilder;
 pub use checkpoint::{Checkpoint, Position, TensorData};
-pub use events::{Evaluation, Event, Flow, Scaling, Summary};
+pub use events::{Confusion, Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
 pub use hex::{from_hex, to_hex};
 pub use objective::{CrossEntropy, LossPass, MeanSquaredError, Objective, SoftCrossEntropy};
 pub use parts::Parts;
 pub use program::{Exchange, GRADIENTS};
-pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord};
+pub use record::{
+    EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord, StepsRecord,
+};
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;
 pub use settings::{Length, Settings};
 pub use trainer::Trainer;
+pub use validation::{Best, Validated, Validation};

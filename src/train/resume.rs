@@ -37,6 +37,7 @@ impl Trainer {
         settings.validate()?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
+        fit::expect_validation(&settings, &data)?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(

@@ -74,6 +74,7 @@ impl RunFolder {
     fn locked(path: &Path, option: &'static str) -> Result<Self> {
         let folder = Self { path: path.to_owned(), _lock: Some(Arc::new(lock(path, option)?)) };
         remove_left_over(&folder.checkpoint_path())?;
+        remove_left_over(&folder.best_path())?;
         remove_left_over(&folder.log_path())?;
         Ok(folder)
     }
@@ -94,6 +95,11 @@ impl RunFolder {
     /// Where the checkpoint is.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
+    }
+
+    /// Where the checkpoint of the epoch with the smallest validation loss is, in a run that validates.
+    pub fn best_path(&self) -> PathBuf {
+        self.path.join("best.safetensors")
     }
 
     /// Where the log is.
@@ -127,6 +133,15 @@ impl RunFolder {
     /// [`Error::Io`]; the old checkpoint is then still there.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
         let path = self.checkpoint_path();
+        replace(&path, &checkpoint.to_bytes(&path)?)
+    }
+
+    /// Replaces the checkpoint of the best epoch, likewise.
+    ///
+    /// # Errors
+    /// As [`RunFolder::save`].
+    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let path = self.best_path();
         replace(&path, &checkpoint.to_bytes(&path)?)
     }
 

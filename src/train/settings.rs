@@ -1,6 +1,7 @@
 //! Settings of a run.
 
-use super::{OptimizerKind, Schedule};
+use super::{OptimizerKind, Schedule, Validation};
+use crate::data::ImageOptions;
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -38,6 +39,12 @@ pub struct Settings {
     pub micro_batch: Option<usize>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
+    /// What is done to images; `None` for nothing, and for other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageOptions>,
+    /// Validation, where rows are set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Optimizer.
     pub optimizer: OptimizerKind,
     /// The full learning rate.
@@ -63,6 +70,8 @@ impl Settings {
             batch: 128,
             micro_batch: None,
             epoch_steps: None,
+            images: None,
+            validation: None,
             optimizer: OptimizerKind::AdamW,
             learning_rate: 0.001,
             schedule: Schedule::OneCycle,
@@ -98,6 +107,7 @@ impl Settings {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
+        self.validation.as_ref().map_or(Ok(()), Validation::validate)?;
         self.model.validate()?;
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)

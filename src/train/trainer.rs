@@ -54,6 +54,7 @@ impl Trainer {
     pub fn with_parts(gpu: &Gpu, settings: Settings, data: Dataset, parts: Parts) -> Result<Self> {
         settings.validate()?;
         fit::expect_data(&settings.model, &data)?;
+        fit::expect_validation(&settings, &data)?;
         let method = &*parts.method;
         methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
@@ -70,7 +71,7 @@ impl Trainer {
             // Nodes may be a program's own.
             model.expect_gradients(gpu)?;
         }
-        let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
+        let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None };
         let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
         trainer.mutate(Phase::Start { epochs })?;

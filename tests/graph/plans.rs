@@ -11,7 +11,7 @@ use fretwork::ops::gate::Balance;
 use fretwork::sparse::Density;
 use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
 
-/// Characters of the text that language models are built for.
+/// Bytes of the text that language models are built for.
 const VOCABULARY: &[u8] = b" abcdefghijklmnopqrstuvwxyz";
 const CONTEXT: usize = 32;
 
@@ -25,6 +25,8 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

@@ -64,6 +64,8 @@ fn settings(kind: Kind, length: Length) -> Settings {
         length,
         batch: 400,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -174,6 +174,8 @@ impl Fixture {
             length: Length::Steps(1),
             batch: 1,
             micro_batch: None,
+            images: None,
+            validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,

@@ -64,7 +64,7 @@ pub(crate) fn spread(gpu: &Gpu, model: &Network, walk: &mut Walk, stored: impl F
 const WORDS: [&str; 7] = ["abide", "face", "chide", "dig", "high", "bead", "fib"];
 
 /// Writes a text of 3000 words, drawn uniformly from seven, and returns it as a `--data` source. Its entropy is 0.39 nats per
-/// character; a model of the previous character alone reaches 1.05.
+/// byte; a model of the previous byte alone reaches 1.05.
 pub(crate) fn text(folder: &Path) -> String {
     let mut walk = Key::new(1, Stream::Check(3)).walk();
     let text: String =
@@ -96,6 +96,8 @@ pub(crate) fn settings(
         length: Length::Steps(steps),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: Some(10),
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,

@@ -34,6 +34,8 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         length: Length::Steps(6),
         batch: 90,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

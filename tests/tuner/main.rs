@@ -212,6 +212,8 @@ fn settings() -> Settings {
         length: Length::Steps(8),
         batch: 200,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
@@ -20,6 +21,7 @@ const ALWAYS: &[&str] = &[
     "data",
     "rows",
     "test_rows",
+    "validation",
     "model",
     "hidden",
     "dense",
@@ -71,6 +73,16 @@ const RULES: &[Rule] = &[
         ],
         needs: "--model moe-lm",
         holds: |train| train.model() == Model::MoeLm,
+    },
+    Rule {
+        options: &["image_size", "gray"],
+        needs: "images, --data images:DIR",
+        holds: |train| matches!(train.data.data, Source::Images(..)),
+    },
+    Rule {
+        options: &["patience"],
+        needs: "rows to see an improvement on, --validation",
+        holds: |train| train.data.validation.is_some(),
     },
     Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
     Rule {
@@ -226,6 +238,12 @@ mod tests {
     #[test]
     fn options_without_effect_are_refused_and_others_are_not() {
         for (line, wanted) in [
+            (
+                "--patience 3",
+                "--patience has no effect: it needs rows to see an improvement on, --validation",
+            ),
+            ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
+            ("--data csv:a --image-size 8x8", "--image-size has no effect"),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -263,6 +281,9 @@ mod tests {
             "--method snip --scope layer --sparsity 0.5 --init er",
             "--method importance --prune-outgoing --update-fraction 0.1",
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
+            "--validation 0.1 --patience 3",
+            "--validation idx:a",
+            "--data images:a --image-size 8x8 --gray",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");
         }

@@ -1,6 +1,7 @@
 //! The `fretwork` program.
 
 mod bench;
+mod characters;
 mod doctor;
 mod effect;
 mod options;

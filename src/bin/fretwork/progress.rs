@@ -68,23 +68,27 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second, loads, scaling } => {
+            Event::Epoch { epoch, step, train, test, validation, steps_per_second, loads, scaling } => {
                 if self.json {
-                    let event = json!({
+                    let mut event = json!({
                         "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test, "loss_unit": "nats",
                         "steps_per_second": steps_per_second, "loads": loads, "scaling": scaling,
                     });
+                    if let Some(validation) = validation {
+                        event["validation"] = json!(validation);
+                    }
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
-                    bar.finish_with_message(outcome(train, test));
+                    bar.finish_with_message(outcome(train, test, validation.as_ref()));
                 } else {
+                    let told =
+                        |of: &Evaluation| format!("loss {:.4} nats, accuracy {:.4}", of.loss, of.accuracy);
                     eprintln!(
-                        "epoch {}: train loss {:.4} nats, accuracy {:.4}; test loss {:.4} nats, accuracy {:.4}; {}",
+                        "epoch {}: train {}; {}test {}; {}",
                         epoch + 1,
-                        train.loss,
-                        train.accuracy,
-                        test.loss,
-                        test.accuracy,
+                        told(train),
+                        validation.as_ref().map_or(String::new(), |of| format!("validation {}; ", told(of))),
+                        told(test),
                         pace(*steps_per_second, " steps")
                     );
                 }
@@ -152,9 +156,15 @@ fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-/// Results at the end of an epoch's line, 42 columns wide for losses below 10.
-fn outcome(train: &Evaluation, test: &Evaluation) -> String {
-    format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy)
+/// Results at the end of an epoch's line, 42 columns wide for losses below 10, and narrower with validation, whose loss then stands
+/// in the place of the test loss.
+fn outcome(train: &Evaluation, test: &Evaluation, validation: Option<&Evaluation>) -> String {
+    match validation {
+        Some(of) => {
+            format!("loss {:.3}, valid. {:.3} nats, test acc {:.3}", train.loss, of.loss, test.accuracy)
+        }
+        None => format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy),
+    }
 }
 
 /// Steps per second followed by `steps`, or seconds per step below one step per second.
@@ -193,9 +203,12 @@ mod tests {
     #[test]
     fn a_line_fits_a_terminal_of_eighty_columns() {
         let [train, test] = [9.87, 8.76].map(|loss| Evaluation { loss, accuracy: 0.987 });
-        let outcome = outcome(&train, &test);
-        assert_eq!(outcome, "loss 9.870 nats, test 8.760 nats acc 0.987");
         let before = format!("epoch   1 ====== 1234/1234 {}  ", pace(1234.0, ""));
-        assert!(before.len() + outcome.len() <= 80);
+        let told = outcome(&train, &test, None);
+        assert_eq!(told, "loss 9.870 nats, test 8.760 nats acc 0.987");
+        assert!(before.len() + told.len() <= 80);
+        let told = outcome(&train, &test, Some(&test));
+        assert_eq!(told, "loss 9.870, valid. 8.760 nats, test acc 0.987");
+        assert!(before.len() + told.len() <= 80);
     }
 }

@@ -6,7 +6,7 @@ use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
-use fretwork::train::{Length, OptimizerKind, Settings};
+use fretwork::train::{Length, OptimizerKind, Settings, Validation};
 
 use crate::options::{Float, Model, Train};
 
@@ -41,6 +41,8 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         batch,
         micro_batch: steps.micro_batch,
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
+        images: rows.images(),
+        validation: validation(options)?,
         optimizer: steps.optimizer,
         learning_rate: steps.lr.unwrap_or(rate),
         schedule: steps.schedule,
@@ -49,6 +51,12 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
     };
     let notices = fit(&mut settings, options, data);
     Ok((settings, notices))
+}
+
+/// Validation of the run, with an absolute path.
+fn validation(options: &Train) -> fretwork::Result<Option<Validation>> {
+    let validation = |of: fretwork::Result<_>| Ok(Validation { of: of?, patience: options.steps.patience });
+    options.data.validation.as_ref().map(|of| validation(of.absolute())).transpose()
 }
 
 /// Reduces the batch to the rows of the data, and returns a notice of each size beyond the data.

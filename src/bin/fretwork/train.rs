@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::Dataset;
+use fretwork::data::{Dataset, Holdout, ImageOptions, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{EmptyLines, Event, Length, RunFolder, Summary, Trainer};
+use fretwork::train::{Best, EmptyLines, Event, Length, RunFolder, Summary, Trainer, Validated};
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::json;
 
@@ -81,7 +81,8 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
-    let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
+    let drawn = (network.seed, lm.context);
+    let data = load(&data.data, data.images(), first_rows, data.validation.as_ref(), drawn)?;
     let (settings, notices) = settings(options, &data)?;
     settings.validate()?;
     refuse_idle(options, given)?;
@@ -99,8 +100,14 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
-    let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), settings.model.context())?;
-    let data = data.first(settings.first_rows)?;
+    let model = &settings.model;
+    let data = load(
+        &settings.data.parse()?,
+        settings.images,
+        settings.first_rows,
+        settings.validation.as_ref().map(|validation| &validation.of),
+        (model.seed(), model.context()),
+    )?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
@@ -125,6 +132,22 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
+/// Reads the data of a run, and sets validation rows aside, if any.
+fn load(
+    source: &Source,
+    images: Option<ImageOptions>,
+    first_rows: [Option<usize>; 2],
+    validation: Option<&Holdout>,
+    (seed, context): (u64, usize),
+) -> fretwork::Result<Dataset> {
+    let images = images.unwrap_or_default();
+    let data = Dataset::load(&source.clone().with_images(images), seed, context)?.first(first_rows)?;
+    match validation {
+        Some(of) => data.hold_out(&of.clone().with_images(images), seed, context),
+        None => Ok(data),
+    }
+}
+
 /// Opens the device, and its tuner unless tuning is off.
 fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
@@ -135,7 +158,7 @@ fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
 
 fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "character" } else { "row" });
+    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "byte" } else { "row" });
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.
@@ -144,6 +167,20 @@ fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
         ("test accuracy", format!("{:.4}", summary.test_accuracy)),
         ("test loss", nats(summary.test_loss)),
     ];
+    if let Some(Validated { last, best, finished_early }) = summary.validation {
+        rows.push(("validation accuracy", format!("{:.4}", last.accuracy)));
+        rows.push(("validation loss", nats(last.loss)));
+        rows.extend(best.map(|Best { epoch, validation, test, .. }| {
+            let [loss, accuracy] = [validation.loss, test.accuracy];
+            (
+                "best epoch",
+                format!("{}, of validation loss {loss:.4}; its test accuracy {accuracy:.4}", epoch + 1),
+            )
+        }));
+        rows.extend(
+            finished_early.then(|| ("finished early", "the validation loss fell no more".to_owned())),
+        );
+    }
     rows.extend(trained.then(|| ("train loss", nats(summary.train_loss))));
     rows.extend([
         (

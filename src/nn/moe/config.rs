@@ -129,7 +129,7 @@ impl MoeConfig {
                 false => "tests do so, too, and their loss is better than that of text that is still to come",
             };
             notices.push(format!(
-                "{gate} is not causal in training: it {how}, so a character's experts depend on later ones; {tests}"
+                "{gate} is not causal in training: it {how}, so a byte's experts depend on later bytes; {tests}"
             ));
         }
         if self.gate.weighs_nothing() {

@@ -56,14 +56,11 @@ mod tests {
             let argument = train.get_arguments().find(|argument| argument.get_id() == id).unwrap();
             argument.get_help_heading().unwrap_or_else(|| panic!("{id} has no heading"))
         };
-        train.get_arguments().for_each(|argument| {
-            heading(argument.get_id().as_str());
-        });
         for (wanted, ids) in [
-            ("Data", &["data", "rows", "test_rows"][..]),
+            ("Data", &["data", "rows", "test_rows", "image_size", "gray", "validation"][..]),
             ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
             ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
-            ("Training", &["epochs", "steps", "batch", "optimizer", "lr", "schedule"]),
+            ("Training", &["epochs", "steps", "batch", "patience", "optimizer", "lr", "schedule"]),
             ("Language models", &["context", "width", "heads", "depth"]),
             ("Mixtures of experts", &["experts", "gate", "capacity", "shared"]),
             ("Topologies", &["method", "update_every", "penalty", "scope", "prune_outgoing"]),
@@ -71,6 +68,23 @@ mod tests {
         ] {
             ids.iter().for_each(|id| assert_eq!(heading(id), wanted, "{id}"));
         }
+    }
+
+    /// Each argument of each command says what it is, under a heading. `help` and `version` are clap's own.
+    #[test]
+    fn every_argument_has_a_help_and_a_heading() {
+        let mut seen = 0;
+        for command in Options::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            for argument in command.get_arguments() {
+                let place = format!("{} {}", command.get_name(), argument.get_id());
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 10, "{place} has no help: {help:?}");
+                assert!(argument.get_help_heading().is_some(), "{place} has no heading");
+                seen += 1;
+            }
+        }
+        assert!(seen > 80, "only {seen} arguments were seen");
     }
 
     #[test]

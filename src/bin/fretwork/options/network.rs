@@ -70,7 +70,7 @@ pub(crate) enum Float {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Language models")]
 pub(crate) struct Lm {
-    /// Context length in characters.
+    /// Context length in bytes.
     #[arg(long, default_value_t = 64)]
     pub(crate) context: usize,
     /// Width of the residual stream, a multiple of the block.

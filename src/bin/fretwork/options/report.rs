@@ -7,9 +7,9 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Report {
     /// Run folder.
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", help_heading = "Input")]
     pub(crate) folder: PathBuf,
     /// File to write; by default report.html in the run folder.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
 }

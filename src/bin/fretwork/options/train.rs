@@ -63,6 +63,9 @@ pub(crate) struct Steps {
     /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
     #[arg(long, value_name = "STEPS")]
     pub(crate) epoch_steps: Option<u64>,
+    /// End the run after so many epochs in which the validation loss did not fall; needs --validation.
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) patience: Option<u64>,
     /// sgd (with Nesterov momentum) | adamw
     #[arg(long, default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,
