@@ -58,6 +58,11 @@ impl Composed {
         self.row
     }
 
+    /// [`Graph::describe`] of the network.
+    pub(super) fn describe(&self) -> &serde_json::Value {
+        &self.graph
+    }
+
     pub(super) fn seed(&self) -> u64 {
         self.seed
     }

@@ -18,7 +18,7 @@ mod residual;
 mod sequential;
 
 pub use crate::graph::{
-    Blocks, FanIn, Half, Layer, Load, Network, Param, Precision, Signals, Weight, blocks,
+    Blocks, FanIn, Half, Layer, LayerSparsity, Load, Network, Param, Precision, Signals, Weight, blocks,
 };
 pub use add::add;
 pub use attention::Attention;
@@ -31,6 +31,7 @@ pub use linear::Linear;
 pub use lm::LmConfig;
 pub use mlp::MlpConfig;
 pub use module::{Module, single};
+pub(crate) use moe::{Described as DescribedMoe, gate_biases};
 pub use moe::{Moe, MoeConfig, Overflow};
 pub use norm::Norm;
 pub use residual::Residual;

@@ -25,13 +25,15 @@ mod run_folder;
 mod sample;
 mod schedule;
 mod settings;
+mod start;
 mod steps;
 mod trainer;
 mod tuning;
+mod weights;
 
 pub use crate::optim::OptimizerKind;
 pub use builder::TrainerBuilder;
-pub use checkpoint::{Checkpoint, Position, TensorData};
+pub use checkpoint::{Checkpoint, Position, TensorData, Values};
 pub use events::{Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
@@ -43,5 +45,7 @@ pub use record::{EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadReco
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;
-pub use settings::{Length, Settings};
+pub use settings::{Length, Origin, Settings};
+pub use start::StartFrom;
 pub use trainer::Trainer;
+pub use weights::Weights;

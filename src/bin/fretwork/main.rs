@@ -3,6 +3,7 @@
 mod bench;
 mod doctor;
 mod effect;
+mod export;
 mod options;
 mod output;
 mod progress;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let result = match &options.command {
         Command::Train(train) => train::run(train, &Given::of(&matches)),
         Command::Report(report) => report::run(report),
+        Command::Export(export) => export::run(export),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Bench(bench) => bench::run(bench),
