@@ -38,7 +38,6 @@ fn onward(_: &Event) -> Flow {
 fn lm(settings: &mut Settings) -> &mut LmConfig {
     let ModelConfig::Lm(config) = &mut settings.model else { panic!("settings of a language model") };
     config
-    layers: Default::default(),
 }
 
 /// Settings and data of a run with one transformer block, each of whose sparse layers has enough blocks for an exchange.

@@ -2,6 +2,8 @@
 //! training: no optimizer state, no state of a method, no padding, no inactive blocks.
 
 mod format;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod safetensors;
 mod torch;
 mod trained;
@@ -22,6 +24,8 @@ use trained::Trained;
 pub fn to_bytes(checkpoint: &Checkpoint, path: &Path, format: Format) -> Result<Vec<u8>> {
     let trained = Trained::of(checkpoint, path)?;
     match format {
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::model(&trained),
         Format::SafetensorsDense => safetensors::dense(&trained, path),
         Format::SafetensorsBsr => safetensors::bsr(&trained, path),
         Format::Torch => torch::state_dict(&trained, path),

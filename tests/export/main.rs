@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod onnx;
+mod python;
 mod refusals;
 mod round_trip;
+#[path = "../small_lm/mod.rs"]
+#[expect(dead_code, reason = "other tests use all of it")]
+mod small_lm;
 
 use std::path::Path;
 
@@ -11,7 +16,7 @@ use fretwork::data::{Dataset, Source};
 use fretwork::export::{Format, to_bytes};
 use fretwork::gpu::{Gpu, Options, Recorder};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, ModelConfig};
+use fretwork::nn::{MlpConfig, ModelConfig, Network};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::Density;
@@ -85,6 +90,11 @@ fn logits(gpu: &Gpu, checkpoint: &Checkpoint, rows: usize, features: &[f32]) -> 
     let path = Path::new(PATH);
     let network = checkpoint.network(gpu, path, &checkpoint.topologies(path).unwrap(), rows).unwrap();
     gpu.write(network.input(), features).unwrap();
+    outputs(gpu, &network)
+}
+
+/// What a network gives for the input that it holds.
+fn outputs(gpu: &Gpu, network: &Network) -> Vec<f32> {
     let mut rec = Recorder::new(gpu);
     network.refresh(&mut rec, None).unwrap();
     network.forward(&mut rec, None).unwrap();
