@@ -213,6 +213,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
             activation: fretwork::ops::Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: fretwork::nn::Precision::F32,
@@ -228,6 +229,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     };
     let trainer = Trainer::new(&gpu, settings, data).unwrap();
     let table = check::table();

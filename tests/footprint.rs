@@ -29,6 +29,7 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 
@@ -43,6 +44,7 @@ fn mlp(data: &Dataset, hidden: &[usize], activation: Activation) -> MlpConfig {
         activation,
         dropout: 0.0,
         seed: 1,
+        layers: Default::default(),
     }
 }
 
@@ -60,6 +62,7 @@ fn lm(data: &Dataset, experts: Option<MoeConfig>) -> LmConfig {
         sparsity: None,
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
 }
 

@@ -40,6 +40,7 @@ fn settings(kind: Kind) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -55,6 +56,7 @@ fn settings(kind: Kind) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 

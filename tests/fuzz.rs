@@ -79,6 +79,7 @@ fn mlp() -> ModelConfig {
         activation: Activation::Relu,
         dropout: 0.0,
         seed: 1,
+        layers: Default::default(),
     }
     .into()
 }
@@ -97,6 +98,7 @@ fn lm() -> ModelConfig {
         sparsity: Some(0.0),
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
     .into()
 }
@@ -120,6 +122,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     };
     let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1, best: None };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));

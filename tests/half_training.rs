@@ -35,6 +35,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F16(half),
@@ -50,6 +51,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

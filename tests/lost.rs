@@ -190,6 +190,7 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -205,6 +206,7 @@ fn settings() -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 

@@ -54,6 +54,7 @@ fn settings(kind: Kind) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -69,6 +70,7 @@ fn settings(kind: Kind) -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -449,6 +449,7 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 7,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl),
@@ -464,6 +465,7 @@ fn settings() -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.0005,
+        origin: Default::default(),
     }
 }
 

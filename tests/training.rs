@@ -37,6 +37,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -52,6 +53,7 @@ fn settings(seed: u64, length: Length) -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

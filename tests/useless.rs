@@ -32,6 +32,7 @@ fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings 
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 
@@ -46,6 +47,7 @@ fn model(inputs: usize, hidden: &[usize], sparsity: f64, seed: u64) -> MlpConfig
         activation: Activation::Relu,
         dropout: 0.0,
         seed,
+        layers: Default::default(),
     }
 }
 

@@ -217,6 +217,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -232,5 +233,6 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }

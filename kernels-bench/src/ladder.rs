@@ -169,6 +169,7 @@ fn settings(neurons: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Static),
@@ -184,6 +185,7 @@ fn settings(neurons: usize) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -199,6 +199,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         method: method(kind, updates),
@@ -214,5 +215,6 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }

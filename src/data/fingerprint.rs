@@ -6,8 +6,8 @@ use super::dataset::Dataset;
 use super::rows::Rows;
 use super::table::Features;
 
-/// CRC-32 over everything a run sees of a data set: rows, labels, their order, widths, classes and vocabulary. It guards
-/// against mistakes, not against forgery.
+/// CRC-32 over everything a run sees of a data set (rows, labels, their order, widths, classes and vocabulary), or over the bytes of a
+/// file. It guards against mistakes, not against forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(u32);
@@ -35,6 +35,13 @@ impl Fingerprint {
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
+        Self(crc.sum())
+    }
+
+    /// The fingerprint of a file's bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
         Self(crc.sum())
     }
 }

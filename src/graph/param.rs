@@ -104,7 +104,7 @@ impl Param {
         gpu.expect_buffer(name, &shape, DType::F32)?;
         let elements = shape.iter().product::<usize>();
         let key = Key::new(identity.seed, Stream::Weights(identity.stream));
-        let values = match spec.init {
+        let mut values = match spec.init {
             Init::Constant(value) => vec![value; elements],
             Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
             Init::Uniform(variance) => {
@@ -116,6 +116,9 @@ impl Param {
                 Draw { variance, key }.values(inputs, elements)
             }
         };
+        if !spec.draws_padding {
+            spec.zero_padding(topology, &mut values);
+        }
         let (weight, grad) = match (topology, arena) {
             (None, Some([weight, grad])) => {
                 gpu.write(&weight, &values)?;

@@ -194,7 +194,12 @@ impl Graph {
             .iter()
             .map(|param| {
                 let blocks = param.blocks();
-                serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks })
+                let mut described =
+                    serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks });
+                if param.extent.iter().any(Option::is_some) {
+                    described["extent"] = serde_json::json!(param.extent);
+                }
+                described
             })
             .collect();
         let inputs: Vec<_> = self

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::{Precision, Value};
+use super::{Extent, Precision, Value};
 use crate::gpu::DType;
 use crate::random::Key;
+use crate::sparse::Topology;
 use crate::{Error, Result};
 
 /// A parameter by its place in the graph and in the store.
@@ -131,13 +132,25 @@ pub struct ParamSpec {
     pub(super) init: Init,
     pub(super) decays: bool,
     pub(super) matrix: Option<Matrix>,
+    /// Rows and columns that count, where others are padding.
+    pub(super) extent: [Option<Extent>; 2],
+    /// Whether padding is drawn like all other elements: that of inputs, whose features are 0 there.
+    pub(super) draws_padding: bool,
 }
 
 impl ParamSpec {
     /// A vector or table: no matrix of a product, stored densely, without weight decay. `name` is relative to the
     /// [scope](super::Graph::scope).
     pub fn new(name: &str, shape: &[usize], init: Init) -> Self {
-        Self { name: name.to_owned(), shape: shape.to_vec(), init, decays: false, matrix: None }
+        Self {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            init,
+            decays: false,
+            matrix: None,
+            extent: [None, None],
+            draws_padding: false,
+        }
     }
 
     /// A matrix `[out, in]` that products read, with weight decay, of the graph's precision.
@@ -156,6 +169,8 @@ impl ParamSpec {
             init: Init::Uniform(variance),
             decays: true,
             matrix: Some(matrix),
+            extent: [None, None],
+            draws_padding: false,
         }
     }
 
@@ -203,10 +218,27 @@ impl ParamSpec {
         self.with(|matrix| matrix.activation = activation)
     }
 
+    /// The parameter, of which only these rows and columns count: others pad it to whole blocks and are 0.
+    #[must_use]
+    pub fn extent(self, rows: Option<Extent>, columns: Option<Extent>) -> Self {
+        Self { extent: [rows, columns], ..self }
+    }
+
+    /// Whether padding is drawn like all other elements, where it has no effect: that of inputs, whose features are 0 there.
+    #[must_use]
+    pub fn draws_padding(self, draws_padding: bool) -> Self {
+        Self { draws_padding, ..self }
+    }
+
     /// Whether weight decay applies.
     #[must_use]
     pub fn decays(self, decays: bool) -> Self {
         Self { decays, ..self }
+    }
+
+    /// Sets the padding of the parameter's elements to 0, those of a topology's blocks or all.
+    pub(super) fn zero_padding(&self, topology: Option<&Topology>, values: &mut [f32]) {
+        super::extent::zero_padding(&self.extent, &self.shape, topology, values);
     }
 
     /// Block sparsity of the matrix, where it is sparse.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::config::{MOST_DEPTH, expect_size};
 use super::{Attention, Embedding, FeedForward, Linear, Module, Moe, MoeConfig, Norm, add};
 use crate::gpu::DType;
-use crate::graph::{Graph, Precision, Value, blocks};
+use crate::graph::{Graph, LayerSparsity, Precision, Value, blocks};
 use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
@@ -37,6 +37,9 @@ pub struct LmConfig {
     pub density: Density,
     /// Where patterns and weights come from.
     pub seed: u64,
+    /// Layers whose sparsity is their own.
+    #[serde(default, skip_serializing_if = "LayerSparsity::is_default")]
+    pub layers: LayerSparsity,
 }
 
 impl LmConfig {
@@ -81,7 +84,9 @@ impl LmConfig {
             return bad("heads", reason);
         }
         self.experts.as_ref().map_or(Ok(()), |experts| experts.validate(self.block))?;
-        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
+        let graph = self.graph(1, Precision::F32)?;
+        graph.expect_own()?;
+        graph.counts(None).map(|_| ())
     }
 
     /// The model as a graph for `batch` windows, a row for each byte: embeddings; blocks of attention and a feed-forward
@@ -94,6 +99,7 @@ impl LmConfig {
         if let Some(sparsity) = self.sparsity {
             graph.allot(self.density, sparsity);
         }
+        graph.set_layer_sparsity(&self.layers);
         let rows = batch.saturating_mul(self.context);
         let ids = graph.input("input", &[rows], DType::U32)?;
         let (vocabulary, width) = (self.vocabulary.len(), self.width);

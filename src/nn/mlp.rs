@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::config::expect_size;
 use super::{Linear, Module};
-use crate::graph::{Graph, Precision, blocks};
+use crate::graph::{Graph, LayerSparsity, Precision, blocks};
 use crate::ops::Activation;
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
@@ -30,6 +30,9 @@ pub struct MlpConfig {
     pub dropout: f32,
     /// Seed of patterns, weights and dropout.
     pub seed: u64,
+    /// Layers whose sparsity is their own.
+    #[serde(default, skip_serializing_if = "LayerSparsity::is_default")]
+    pub layers: LayerSparsity,
 }
 
 impl MlpConfig {
@@ -48,12 +51,16 @@ impl MlpConfig {
         if let Some(sparsity) = self.sparsity {
             graph.allot(self.density, sparsity);
         }
+        graph.set_layer_sparsity(&self.layers);
         let mut x = graph.input("input", &[batch, self.padded_inputs()], graph.operand())?;
         for (number, pair) in self.widths().windows(2).enumerate() {
             let hidden = number < self.hidden.len();
             // The last layer is small, and every class needs it: it is dense.
             let sparse = self.sparsity.filter(|_| hidden).map(|_| blocks(self.block));
             let mut linear = Linear::new(pair[0], pair[1]).sparse(sparse).variance(2.0);
+            if number == 0 {
+                linear = linear.features(self.inputs);
+            }
             if hidden {
                 linear = linear.activation(self.activation.at_layer(number)).dropout(self.dropout);
             }
@@ -98,7 +105,9 @@ impl MlpConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));
         }
-        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
+        let graph = self.graph(1, Precision::F32)?;
+        graph.expect_own()?;
+        graph.counts(None).map(|_| ())
     }
 }
 

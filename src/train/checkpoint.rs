@@ -112,6 +112,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, TensorData>,
 }
 
+/// Beginning of [`FORMAT`] in all versions.
+const FORMAT_PREFIX: &str = "fretwork.checkpoint.";
 /// Key of the header's entry: the format and its version.
 const FORMAT: &str = "fretwork.checkpoint.3";
 /// Keys of older versions, which are read and not written. The settings of both have the options of all methods; the checksum of
@@ -410,6 +412,12 @@ impl Checkpoint {
         }
         crc.sum()
     }
+}
+
+/// Whether the header of a safetensors file is a checkpoint's.
+pub(super) fn is_checkpoint(bytes: &[u8]) -> bool {
+    let metadata = SafeTensors::read_metadata(bytes).ok().and_then(|(_, header)| header.metadata().clone());
+    metadata.is_some_and(|entries| entries.keys().any(|key| key.starts_with(FORMAT_PREFIX)))
 }
 
 /// For each parameter its topology, of those of the matrices in order.

@@ -79,6 +79,7 @@ mod tests {
                 activation: Activation::Relu,
                 dropout: 0.0,
                 seed: 1,
+                layers: Default::default(),
             }
             .into(),
             precision: Precision::F32,
@@ -94,6 +95,7 @@ mod tests {
             schedule,
             momentum: 0.9,
             weight_decay: 0.0,
+            origin: Default::default(),
         };
         Checkpoint::new(
             settings,

@@ -26,15 +26,17 @@ mod run_folder;
 mod sample;
 mod schedule;
 mod settings;
+mod start;
 mod step_log;
 mod steps;
 mod trainer;
 mod tuning;
 mod validation;
+mod weights;
 
 pub use crate::optim::OptimizerKind;
 pub use builder::TrainerBuilder;
-pub use checkpoint::{Checkpoint, Position, TensorData};
+pub use checkpoint::{Checkpoint, Position, TensorData, Values};
 pub use events::{Confusion, Evaluation, Event, Flow, Scaling, Summary};
 pub use footprint::Footprint;
 pub use health::EmptyLines;
@@ -48,6 +50,8 @@ pub use record::{
 pub use run_folder::RunFolder;
 pub use sample::Sampler;
 pub use schedule::Schedule;
-pub use settings::{Length, Settings};
+pub use settings::{Length, Origin, Settings};
+pub use start::StartFrom;
 pub use trainer::Trainer;
 pub use validation::{Best, Validated, Validation};
+pub use weights::Weights;

@@ -1,6 +1,6 @@
 //! Exchangeable parts of a run: objective, optimizer, method and exchange.
 
-use super::{CrossEntropy, Exchange, Objective, Settings};
+use super::{CrossEntropy, Exchange, Objective, Settings, StartFrom};
 use crate::methods::{Method, Static};
 use crate::optim::{AdamW, Optimizer};
 
@@ -16,6 +16,8 @@ pub struct Parts {
     pub method: Box<dyn Method>,
     /// An exchange with other processes in the middle of steps.
     pub exchange: Option<Box<dyn Exchange>>,
+    /// Files that a new run begins with, which [its settings name](Settings::start_from); a run that is resumed reads none.
+    pub start: StartFrom,
 }
 
 impl Default for Parts {
@@ -26,6 +28,7 @@ impl Default for Parts {
             optimizer: Box::new(AdamW::default()),
             method: Box::new(Static),
             exchange: None,
+            start: StartFrom::default(),
         }
     }
 }

@@ -92,6 +92,19 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run that has a checkpoint, to read it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    pub fn with_checkpoint(path: &Path) -> Result<Self> {
+        let folder = Self::unlocked(path);
+        if !folder.checkpoint_path().is_file() {
+            let reason = format!("{} has no checkpoint", path.display());
+            return Err(Error::Config { option: "dir", reason });
+        }
+        Ok(folder)
+    }
+
     /// Where the checkpoint is.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")

@@ -1,7 +1,7 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule, Validation};
-use crate::data::ImageOptions;
+use crate::data::{Fingerprint, ImageOptions};
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -55,6 +55,26 @@ pub struct Settings {
     pub momentum: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// Files that first weights and patterns come from.
+    #[serde(default, skip_serializing_if = "Origin::is_drawn")]
+    pub origin: Origin,
+}
+
+/// Fingerprints of the files that a run's first weights and patterns come from; those that come from no file are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// File of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Fingerprint>,
+    /// File of the patterns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Fingerprint>,
+}
+
+impl Origin {
+    fn is_drawn(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Settings {
@@ -77,6 +97,7 @@ impl Settings {
             schedule: Schedule::OneCycle,
             momentum: 0.9,
             weight_decay: 0.01,
+            origin: Origin::default(),
         }
     }
 

@@ -33,6 +33,7 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 
@@ -47,6 +48,7 @@ fn mlp(hidden: &[usize], activation: Activation, dropout: f32) -> MlpConfig {
         activation,
         dropout,
         seed: 1,
+        layers: Default::default(),
     }
 }
 
@@ -64,6 +66,7 @@ fn lm(experts: Option<MoeConfig>, sparsity: Option<f64>, depth: usize) -> LmConf
         sparsity,
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
 }
 

@@ -57,6 +57,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 3,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -72,6 +73,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

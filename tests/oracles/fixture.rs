@@ -167,6 +167,7 @@ impl Fixture {
                 activation: Activation::Relu,
                 dropout: 0.0,
                 seed: 1,
+                layers: Default::default(),
             }
             .into(),
             method: MethodConfig::new(Kind::Static),
@@ -182,6 +183,7 @@ impl Fixture {
             schedule: Schedule::Constant,
             momentum: 0.0,
             weight_decay: 0.0,
+            origin: Default::default(),
         };
         let trainer = Trainer::with_parts(
             &gpu,

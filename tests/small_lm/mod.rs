@@ -29,6 +29,7 @@ pub(crate) fn config(experts: Option<MoeConfig>, sparsity: Option<f64>) -> LmCon
         sparsity,
         density: Density::Uniform,
         seed: 5,
+        layers: Default::default(),
     }
 }
 
@@ -104,6 +105,7 @@ pub(crate) fn settings(
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     };
     (settings, dataset)
 }

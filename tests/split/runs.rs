@@ -27,6 +27,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             activation: Activation::Gelu,
             dropout: if block == 16 { 0.2 } else { 0.0 },
             seed: 3,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -42,6 +43,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -205,6 +205,7 @@ fn settings() -> Settings {
             activation: Activation::Gelu,
             dropout: 0.2,
             seed: 5,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl),
@@ -220,6 +221,7 @@ fn settings() -> Settings {
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -39,6 +39,7 @@ const ALWAYS: &[&str] = &[
     "schedule",
     "momentum",
     "weight_decay",
+    "init_from",
     "out",
     "resume",
     "stop_after",
@@ -105,6 +106,16 @@ const RULES: &[Rule] = &[
         options: &["sparsity", "init", "method"],
         needs: "sparse layers, without --dense",
         holds: |train| !train.network.dense,
+    },
+    Rule {
+        options: &["pattern", "keep_dense"],
+        needs: "sparse layers, without --dense",
+        holds: |train| !train.network.dense,
+    },
+    Rule {
+        options: &["sparsity", "init"],
+        needs: "patterns that are not given, without --pattern",
+        holds: |train| train.start.pattern.is_none(),
     },
     Rule {
         options: &["stochastic_rounding", "loss_scale"],
@@ -255,6 +266,9 @@ mod tests {
             ("--model moe-lm --gate hash:1 --aux 0.1", "--aux has no effect: it needs a gate that learns"),
             ("--dense --sparsity 0.5", "--sparsity has no effect: it needs sparse layers"),
             ("--dense --method set", "--method has no effect"),
+            ("--dense --keep-dense layers.0", "--keep-dense has no effect: it needs sparse layers"),
+            ("--dense --pattern file", "--pattern has no effect: it needs sparse layers"),
+            ("--pattern file --init er", "--init has no effect: it needs patterns that are not given"),
             ("--loss-scale 2", "--loss-scale has no effect: it needs --dtype f16"),
             ("--penalty 1", "--penalty has no effect: it needs --method top-kast or scl"),
             ("--update-every 5", "--update-every has no effect"),
@@ -284,6 +298,8 @@ mod tests {
             "--validation 0.1 --patience 3",
             "--validation idx:a",
             "--data images:a --image-size 8x8 --gray",
+            "--dense --init-from file",
+            "--pattern file --keep-dense layers.0 --init-from file --method rigl",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");
         }

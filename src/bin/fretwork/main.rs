@@ -4,6 +4,7 @@ mod bench;
 mod characters;
 mod doctor;
 mod effect;
+mod export;
 mod options;
 mod output;
 mod progress;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let result = match &options.command {
         Command::Train(train) => train::run(train, &Given::of(&matches)),
         Command::Report(report) => report::run(report),
+        Command::Export(export) => export::run(export),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Bench(bench) => bench::run(bench),

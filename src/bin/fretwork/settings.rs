@@ -3,10 +3,10 @@
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::methods::MethodConfig;
-use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
+use fretwork::nn::{Half, LayerSparsity, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
-use fretwork::train::{Length, OptimizerKind, Settings, Validation};
+use fretwork::train::{Length, OptimizerKind, Origin, Settings, Validation};
 
 use crate::options::{Float, Model, Train};
 
@@ -48,6 +48,7 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         schedule: steps.schedule,
         momentum: steps.momentum,
         weight_decay: steps.weight_decay.unwrap_or(decay),
+        origin: Origin::default(),
     };
     let notices = fit(&mut settings, options, data);
     Ok((settings, notices))
@@ -99,7 +100,8 @@ fn precision(options: &Train) -> Precision {
 }
 
 fn model(options: &Train, data: &Dataset) -> ModelConfig {
-    let Train { network, lm, .. } = options;
+    let Train { network, lm, start, .. } = options;
+    let layers = LayerSparsity { keep_dense: start.keep_dense.clone(), ..LayerSparsity::default() };
     let sparsity = (!network.dense).then_some(network.sparsity);
     let (block, density, activation, seed) = (network.block, network.init, network.activation, network.seed);
     match options.model() {
@@ -113,6 +115,7 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
             activation,
             dropout: network.dropout,
             seed,
+            layers,
         }),
         kind => ModelConfig::Lm(LmConfig {
             vocabulary: data.vocabulary.clone(),
@@ -127,6 +130,7 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
             sparsity,
             density,
             seed,
+            layers,
         }),
     }
 }

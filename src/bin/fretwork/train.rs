@@ -1,6 +1,6 @@
 //! `fretwork train`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result};
 use fretwork::data::{Dataset, Holdout, ImageOptions, Source};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{Best, EmptyLines, Event, Length, RunFolder, Summary, Trainer, Validated};
+use fretwork::train::{
+    Best, EmptyLines, Event, Length, Parts, RunFolder, StartFrom, Summary, Trainer, Validated, Weights,
+};
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::json;
 
@@ -83,13 +85,21 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let first_rows = [data.rows, data.test_rows];
     let drawn = (network.seed, lm.context);
     let data = load(&data.data, data.images(), first_rows, data.validation.as_ref(), drawn)?;
-    let (settings, notices) = settings(options, &data)?;
+    let (mut settings, notices) = settings(options, &data)?;
     settings.validate()?;
     refuse_idle(options, given)?;
+    let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
+    let start =
+        StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
+    settings.start_from(&start)?;
+    settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;
     // A method that prunes at the start has kernels compiled for it here.
-    let trainer = while_waiting(run.json, "preparing the network", || Trainer::new(&gpu, settings, data))?;
+    let trainer = while_waiting(run.json, "preparing the network", || {
+        let parts = Parts { start, ..settings.parts() };
+        Trainer::with_parts(&gpu, settings, data, parts)
+    })?;
     let folder = run.out.as_deref().map(RunFolder::create).transpose()?;
     Ok(Begun { trainer, folder, gpu, tuner, notices })
 }

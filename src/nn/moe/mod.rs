@@ -3,6 +3,7 @@
 mod bytes;
 mod capacity;
 mod config;
+mod described;
 mod experts;
 mod node;
 mod router;
@@ -10,6 +11,7 @@ mod shared;
 
 pub use crate::ops::gate::Overflow;
 pub use config::MoeConfig;
+pub(crate) use described::{Described, gate_biases};
 
 use super::Module;
 use crate::gpu::DType;

@@ -4,9 +4,11 @@ mod bench;
 mod data;
 mod doctor;
 mod experts;
+mod export;
 mod network;
 mod report;
 mod sample;
+mod start;
 mod topologies;
 mod train;
 
@@ -14,6 +16,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchOptions, BenchSubject};
 pub(crate) use doctor::Doctor;
+pub(crate) use export::Export;
 pub(crate) use network::{Float, Model};
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;
@@ -33,6 +36,8 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Write an HTML page of a run: settings, learning curves, and patterns over time.
     Report(Report),
+    /// Write the network of a run in a format that other programs read.
+    Export(Export),
     /// Generate text with a language model.
     Sample(Sample),
     /// List adapters, and check the kernels on one of them.
@@ -64,6 +69,7 @@ mod tests {
             ("Language models", &["context", "width", "heads", "depth"]),
             ("Mixtures of experts", &["experts", "gate", "capacity", "shared"]),
             ("Topologies", &["method", "update_every", "penalty", "scope", "prune_outgoing"]),
+            ("Start", &["init_from", "pattern", "keep_dense"]),
             ("Run", &["out", "resume", "stop_after", "adapter", "no_tune", "json"]),
         ] {
             ids.iter().for_each(|id| assert_eq!(heading(id), wanted, "{id}"));

@@ -10,6 +10,7 @@ use fretwork::train::{OptimizerKind, Schedule};
 use super::data::Data;
 use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
+use super::start::Start;
 use super::topologies::Topologies;
 
 #[derive(Debug, Args)]
@@ -28,6 +29,8 @@ pub(crate) struct Train {
     pub(crate) moe: Moe,
     #[command(flatten)]
     pub(crate) topologies: Topologies,
+    #[command(flatten)]
+    pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) run: Run,
 }
