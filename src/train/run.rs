@@ -12,7 +12,8 @@ impl Trainer {
     /// stopped.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] naming the layer; [`Error::Io`] if a checkpoint cannot be written; [`Error::DeviceLost`]. The
+    /// [`Error::NotFinite`](crate::Error::NotFinite) naming the layer; [`Error::Io`](crate::Error::Io) if a checkpoint cannot be written;
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost). The
     /// last checkpoint that was written stays whole.
     pub fn run(
         &mut self,
