@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-coop lint bench setup setup-test
+.PHONY: demo test test-long test-coop lint bench setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -13,6 +13,10 @@ demo: setup
 # RUST_BACKTRACE is set, a third of the time of tests with many dispatches; panics still print theirs.
 test: setup-test lint
 	CARGO_TERM_COLOR=never RUST_LIB_BACKTRACE=0 $(CARGO) test --workspace
+
+# The tests that `make test` leaves out because they take longer: each names its time beside `#[ignore]`.
+test-long: setup-test
+	CARGO_TERM_COLOR=never RUST_LIB_BACKTRACE=0 $(CARGO) test --workspace -- --ignored
 
 # Checks of cooperative matrices on the newest software Vulkan, which is set up in a folder of its own, as root.
 test-coop: setup-test

@@ -34,7 +34,7 @@ fn main() -> Result<()> {
 
 /// Returns the largest difference from the reference.
 pub(crate) fn run() -> Result<f32> {
-    // What this program has anyway: a device with WebGPU's default limits and no optional feature.
+    // The program's own device, with WebGPU's default limits and no optional feature.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default()))?;
     let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default()))?;
@@ -91,7 +91,7 @@ pub(crate) fn run() -> Result<f32> {
     queue.submit([encoder.finish()]);
     ensure!(gpu.blocking_waits() == 0, "fretwork waited for a device that is not its own");
 
-    // The same on the CPU.
+    // Forward pass, gradient and update on the CPU.
     let (mut y_wanted, mut dw_wanted) = (vec![0.0; ROWS * OUTPUTS], vec![0.0; topology.elements()]);
     let (mut w_wanted, mut velocity_wanted) = (w.clone(), velocity);
     reference::dds(&x, &topology, &w, &mut y_wanted, ROWS, Transpose::NT, reference::Epilogue::None);

@@ -30,7 +30,7 @@ fn every_dispatch_is_valid_without_a_driver() {
             Err(error) => panic!("{}: {error}", check.name),
         }
     }
-    // What computes nothing must not pass for right.
+    // A device that computes nothing must not pass.
     assert!(wrong > 200, "only {wrong} checks object to a device that computes nothing");
 }
 

@@ -97,12 +97,12 @@ impl Twin {
 }
 
 /// The gradients that the kernels compute, densified, and the twin they belong to. Of some networks a part rests.
-fn gradients(gpu: &Gpu, config: MlpConfig, resting: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
+fn gradients(gpu: &Gpu, config: MlpConfig, inactive: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let described = ModelConfig::from(config.clone());
     let topologies = described.topologies(config.sparsity).unwrap();
     let model = described.build(gpu, ROWS, &topologies, FanIn::Present, Precision::F32).unwrap();
     let biases: Vec<&Param> = model.store().iter().filter(|param| !param.is_matrix()).collect();
-    if resting {
+    if inactive {
         let mut rec = Recorder::new(gpu);
         for pattern in model.layers().iter().filter_map(|layer| Some(layer.weight().sparse()?.pattern())) {
             let map = gpu.alloc::<u32>(Class::Scratch, "map", &[pattern.places()]).unwrap();
@@ -213,16 +213,16 @@ fn every_activation_with_and_without_dropout() {
 /// A block that rests has no part in the output, and yet a gradient: that of waking it a little. It is what Top-KAST trains
 /// its larger set by, and the factor's gradient of connections that learn.
 #[test]
-fn resting_blocks_have_the_gradient_of_waking() {
+fn inactive_blocks_have_gradients() {
     let gpu = Gpu::request(Options::default()).unwrap();
     let (mut twin, weights, biases) = gradients(&gpu, config(Activation::Gelu, 0.0), true);
-    let resting = (0..48 * 32).filter(|&i| twin.weights[0][i] == 0.0 && weights[0][i] != 0.0).count();
-    assert!(resting > 0, "nothing rests, or it has no gradient");
+    let inactive = (0..48 * 32).filter(|&i| twin.weights[0][i] == 0.0 && weights[0][i] != 0.0).count();
+    assert!(inactive > 0, "no block is inactive, or inactive blocks have no gradient");
     let worst = worst(&mut twin, &weights, &biases);
     assert!(worst < TOLERANCE, "{worst:e}");
-    // The same pattern, wide awake, is another network.
-    let (mut awake, ..) = gradients(&gpu, config(Activation::Gelu, 0.0), false);
-    assert!(self::worst(&mut awake, &weights, &biases) > TOLERANCE);
+    // With all blocks active the network is another one.
+    let (mut active, ..) = gradients(&gpu, config(Activation::Gelu, 0.0), false);
+    assert!(self::worst(&mut active, &weights, &biases) > TOLERANCE);
 }
 
 /// The check itself objects to gradients that are wrong in the ways that gradients go wrong.

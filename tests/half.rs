@@ -174,7 +174,7 @@ fn odd_numbers_of_halves() {
     assert_eq!(found[0], floats(&values[..3]).into_iter().fold(0.0, |sum, x| sum + x));
 }
 
-/// What a product is rounded to at the ends of f16's range, in every variant: the sums themselves are f32.
+/// Sums are f32 in every variant; their rounding to f16 overflows to infinity and keeps NaN.
 #[test]
 fn overflow_is_an_infinity_and_nan_stays() {
     let Some(gpu) = gpu() else { return };
@@ -282,7 +282,7 @@ fn products_are_within_the_bound_of_f64() {
             let found = floats(&run(&gpu, &out, |rec| {
                 ops::dds(rec, &lhs, &weight, &out, Transpose::NT, Epilogue::None).unwrap();
             }));
-            // What is no normal f16 may be flushed as it is stored.
+            // Subnormal f16 results may be flushed to zero when they are stored.
             let bound = |i: usize| {
                 let sum = gamma(k) * truth.magnitudes[i];
                 let size = truth.values[i].abs() + sum;

@@ -38,17 +38,17 @@ fn wide(x: &[f16]) -> Vec<f64> {
     x.iter().map(|x| x.to_f64()).collect()
 }
 
-/// What goes into a layer, and its weights.
+/// Inputs and parameters of a layer.
 struct Given {
     topology: Option<Topology>,
     activation: Activation,
-    /// What the activation before the layer is of, and the gradient of what the layer gives before its own.
+    /// Pre-activations of the layer's input, and the gradient of its pre-activations.
     before: Vec<f16>,
     incoming: Vec<f16>,
     bias: Vec<f32>,
 }
 
-/// What the kernels make of it.
+/// Results of the kernels.
 struct Found {
     /// The weights in f32, dense.
     weights: Vec<f32>,
@@ -130,11 +130,11 @@ fn stored(wanted: f64, error: f64) -> f64 {
     if size < 2f64.powi(-14) { size + 2f64.powi(-25) } else { error + size * 2f64.powi(-11) }
 }
 
-/// What the differences themselves are off by: a third derivative below 3, and f64's roundings over the step.
+/// Error of central differences: a third derivative below 3, and f64's rounding divided by the step.
 const SLOPE_ERROR: f64 = 1e-8;
 
-/// The same in f64, of the numbers that the products were given. Gradients are central differences of the loss whose gradient
-/// comes in; those of absent blocks are 0.
+/// Results in f64, from the operands that the products read. Gradients are central differences of a loss whose gradient is
+/// `incoming`; those of absent blocks are 0.
 struct Truth {
     /// Values, and how far a right result may be from each.
     pre: [Vec<f64>; 2],

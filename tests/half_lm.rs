@@ -100,7 +100,7 @@ fn gradients_are_those_of_f32() {
             let unbalanced = gradients(&gpu, &LmConfig { experts, ..config.clone() }, Precision::F32);
             assert!(distance(&found, &unbalanced).0 > BOUND);
         }
-        // So do gradients that vanish in f16, and those of one parameter that are not scaled, or are out of place.
+        // Gradients that underflow in f16 exceed the bound, and so do those of one parameter that is not scaled, or is misplaced.
         let lost = gradients(&gpu, &config, half(2f32.powi(-18)));
         assert!(distance(&lost, &wanted).0 > BOUND);
         for parameter in 0..wanted.len() {

@@ -56,15 +56,40 @@ fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     })
 }
 
+/// All folders below `src`, the program's own included.
+fn folders() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut found, mut next) = (Vec::new(), vec![root.clone()]);
+    while let Some(folder) = next.pop() {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        next.extend(entries.filter(|path| path.is_dir()));
+        found.push(folder.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
+    }
+    found
+}
+
 #[test]
 fn modules_import_in_one_direction() {
+    let folders = folders();
+    assert!(folders.len() > 20, "{folders:?}");
+    for folder in folders {
+        let mut imports = imports(&folder);
+        // Items that stand in `mod.rs` itself are imported by its children in some rooms.
+        imports.values_mut().for_each(|of| {
+            of.remove("super");
+        });
+        assert_eq!(circle(&imports), None, "src/{folder}");
+    }
+}
+
+#[test]
+fn no_module_of_these_rooms_imports_its_parent() {
     for folder in ["gpu", "sparse", "data", "check", "tune"] {
         let imports = imports(folder);
         assert!(imports.len() > 2, "{imports:?}");
         let upward: Vec<_> =
             imports.iter().filter(|(_, of)| of.contains("super")).map(|(of, _)| of).collect();
         assert!(upward.is_empty(), "src/{folder}: {upward:?} import from the parent, which imports them");
-        assert_eq!(circle(&imports), None, "src/{folder}");
     }
 }
 

@@ -44,7 +44,7 @@ impl Bench {
         (values, BlockMatrix::adopt(pattern, tensor).unwrap())
     }
 
-    /// What was never written is NaN.
+    /// A tensor filled with NaN, which stays where a kernel does not write.
     fn poison(&self, shape: &[usize]) -> Tensor {
         let values = vec![f32::NAN; shape.iter().product()];
         self.gpu.upload(Class::Scratch, "out", shape, &values).unwrap()

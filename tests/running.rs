@@ -11,7 +11,7 @@ use serde_json::Value;
 
 fn train(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fretwork"));
-    // What is measured on this machine is of no account here.
+    // The tuner's choices on this machine must not matter.
     command.arg("train").args(args).env("FRETWORK_TUNE", "off");
     command
 }

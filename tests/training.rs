@@ -331,7 +331,7 @@ fn a_checkpoint_of_another_network_is_refused() {
     assert!(refusal(&forged).contains("has no tensor layers.0.weight.crow_indices"));
 }
 
-/// Blocks come back to the slots they had, resting or not; slots that cannot be are refused by name.
+/// Blocks come back to the slots they had, inactive or not; slots that cannot be are refused by name.
 #[test]
 fn slots_survive_and_are_validated() {
     let path = Path::new("checkpoint");
@@ -339,9 +339,9 @@ fn slots_survive_and_are_validated() {
     let coordinates = [(3, 1), (0, 2), (3, 0), (1, 1)];
     let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None };
     let settings = lively(OptimizerKind::Sgd);
-    for resting in [None, Some(2)] {
+    for inactive in [None, Some(2)] {
         let topology =
-            Topology::with_inactive(64, 64, block, &coordinates, |slot| Some(slot) == resting).unwrap();
+            Topology::with_inactive(64, 64, block, &coordinates, |slot| Some(slot) == inactive).unwrap();
         let values: Vec<f32> = (0..topology.elements()).map(|i| i as f32).collect();
         let mut checkpoint = Checkpoint::new(settings.clone(), position, serde_json::Value::Null);
         checkpoint.put_sparse(name, &topology, &values);

@@ -241,16 +241,16 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
     let bias = bias.map(Vec::as_slice);
     let mut scores = vec![f32::NAN; TOKENS * EXPERTS];
     let by_count: Vec<u32> = (0..=TOKENS).map(|count| gate.capacity(count, EXPERTS) as u32).collect();
-    let mut quota = vec![77; EXPERTS];
+    let mut capacity = vec![77; EXPERTS];
     match gate {
         Gate::TopK { k, tile: Some(tile), .. } => {
             let mut chosen = vec![77; TOKENS * k];
             gate::choose(keys, bias, tokens, &mut chosen);
-            gate::count(&chosen, &mut quota, tile as u32);
+            gate::count(&chosen, &mut capacity, tile as u32);
             gate::scores(probs, tokens, &mut scores, Rule::Favour(&chosen));
         }
         Gate::ExpertChoice { .. } => {
-            gate::capacity(tokens, &by_count, &mut quota);
+            gate::capacity(tokens, &by_count, &mut capacity);
             gate::scores(probs, tokens, &mut scores, Rule::Probs);
         }
         _ => {
@@ -258,7 +258,7 @@ fn choices(gate: Gate, logits: &[f32], bias: Option<&Vec<f32>>, probs: &[f32], t
             return experts;
         }
     }
-    gate::assign(&reference::select_columns(&scores, &quota, Order::Largest), &mut experts, TOKENS);
+    gate::assign(&reference::select_columns(&scores, &capacity, Order::Largest), &mut experts, TOKENS);
     experts
 }
 

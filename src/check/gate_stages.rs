@@ -17,7 +17,7 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.gate.tally.f32", tally),
         Check::new("fretwork.gate.scores.f32.only", |gpu| keep(gpu, Overflow::Probability)),
         Check::new("fretwork.gate.first.f32", |gpu| keep(gpu, Overflow::Position)),
-        Check::new("fretwork.gate.capacity.f32", quota),
+        Check::new("fretwork.gate.capacity.f32", capacity),
         Check::new("fretwork.select.radix.f32 by columns", columns),
     ];
     for valid in [false, true] {
@@ -113,7 +113,7 @@ fn bias(gpu: &Gpu) -> Result<Verdict> {
     Ok(all(verdicts))
 }
 
-/// Three groups of more than one word and no multiple of a word, and experts of different quotas.
+/// Three groups of more than one word and no multiple of a word, and experts of different capacities.
 fn keep(gpu: &Gpu, overflow: Overflow) -> Result<Verdict> {
     const GROUPS: usize = 3;
     const GROUP: usize = TOKENS / GROUPS;
@@ -122,23 +122,23 @@ fn keep(gpu: &Gpu, overflow: Overflow) -> Result<Verdict> {
     let mut scores = vec![f32::NAN; TOKENS * EXPERTS];
     let probs = vec![0.0; TOKENS * EXPERTS];
     gate::scores(&probs, &tokens, &mut scores, Rule::Only(&experts, &weights, GROUP));
-    let quota: Vec<u32> = (0..GROUPS * EXPERTS).map(|i| [9, 0, 4, 1000][i % 4]).collect();
+    let capacity: Vec<u32> = (0..GROUPS * EXPERTS).map(|i| [9, 0, 4, 1000][i % 4]).collect();
     let wanted = match overflow {
-        Overflow::Probability => reference::select_columns(&scores, &quota, Order::Largest),
-        Overflow::Position => gate::first(&scores, &quota),
+        Overflow::Probability => reference::select_columns(&scores, &capacity, Order::Largest),
+        Overflow::Position => gate::first(&scores, &capacity),
     };
     let experts = gpu.upload(Class::Scratch, "check", &[TOKENS, 2], &experts)?;
     let weights = place(gpu, &[TOKENS, 2], &weights)?;
-    let quota = gpu.upload(Class::Scratch, "check", &[GROUPS, EXPERTS], &quota)?;
+    let capacity = gpu.upload(Class::Scratch, "check", &[GROUPS, EXPERTS], &capacity)?;
     let found = thrice::<u32>(gpu, |rec| {
         let kept = poisoned_words(gpu, &[GROUPS, EXPERTS, GROUP.div_ceil(32)])?;
-        ops::gate::keep(rec, &experts, &weights, overflow, &quota, &kept)?;
+        ops::gate::keep(rec, &experts, &weights, overflow, &capacity, &kept)?;
         Ok(kept)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
-fn quota(gpu: &Gpu) -> Result<Verdict> {
+fn capacity(gpu: &Gpu) -> Result<Verdict> {
     let counts = |token: usize| if token.is_multiple_of(3) { 0.0 } else { 1.0 };
     let tokens: Vec<Token> =
         (0..TOKENS).map(|token| Token { lse: 0.0, square: 0.0, counts: counts(token), total: 1.0 }).collect();
@@ -148,9 +148,9 @@ fn quota(gpu: &Gpu) -> Result<Verdict> {
     let tokens = place(gpu, &[TOKENS, 4], bytemuck::cast_slice(&tokens))?;
     let by_count = words(gpu, &by_count)?;
     let found = thrice::<u32>(gpu, |rec| {
-        let quota = poisoned_words(gpu, &[EXPERTS])?;
-        ops::gate::capacity(rec, &tokens, &by_count, &quota)?;
-        Ok(quota)
+        let capacity = poisoned_words(gpu, &[EXPERTS])?;
+        ops::gate::capacity(rec, &tokens, &by_count, &capacity)?;
+        Ok(capacity)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
@@ -160,12 +160,12 @@ fn columns(gpu: &Gpu) -> Result<Verdict> {
     let mut walk = operands(1104);
     let scores: Vec<f32> =
         (0..ROWS * 5).map(|_| [-1.0, 0.25, 3.0, walk.uniform()][walk.below(4) as usize]).collect();
-    let quota = [0, 1, 300, 740, 5000];
-    let wanted = reference::select_columns(&scores, &quota, Order::Smallest);
-    let (tensor, quota) = (place(gpu, &[ROWS, 5], &scores)?, words(gpu, &quota)?);
+    let capacity = [0, 1, 300, 740, 5000];
+    let wanted = reference::select_columns(&scores, &capacity, Order::Smallest);
+    let (tensor, capacity) = (place(gpu, &[ROWS, 5], &scores)?, words(gpu, &capacity)?);
     let found = thrice::<u32>(gpu, |rec| {
         let chosen = poisoned_words(gpu, &[5, ROWS.div_ceil(32)])?;
-        ops::select_columns(rec, &tensor, SelectK::Count(&quota), Order::Smallest, &chosen)?;
+        ops::select_columns(rec, &tensor, SelectK::Count(&capacity), Order::Smallest, &chosen)?;
         Ok(chosen)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))

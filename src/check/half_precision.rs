@@ -24,8 +24,8 @@ const INDEX: u32 = 9;
 
 pub(super) fn table() -> Vec<Check> {
     let mut table = vec![
-        Check::new("fretwork.convert.to_f16.f32.half_out", |gpu| narrow(gpu, false)),
-        Check::new("fretwork.convert.to_f16.f32.half_out.stochastic", |gpu| narrow(gpu, true)),
+        Check::new("fretwork.convert.to_f16.f32.half_out", |gpu| cast(gpu, false)),
+        Check::new("fretwork.convert.to_f16.f32.half_out.stochastic", |gpu| cast(gpu, true)),
         Check::new("fretwork.convert.to_f32.f16", widen),
         Check::new("fretwork.finite.scan.f16", finite),
         Check::new("fretwork.reduce.norms.f16", norms),
@@ -38,7 +38,7 @@ pub(super) fn table() -> Vec<Check> {
     ];
     for block in BLOCKS {
         let name = format!("fretwork.convert.to_f16.f32.b{block}.half_out.placed.stochastic");
-        table.push(Check::new(name, move |gpu| narrow_placed(gpu, block)));
+        table.push(Check::new(name, move |gpu| cast_placed(gpu, block)));
     }
     for rows in [257, 1000] {
         table
@@ -93,7 +93,7 @@ fn hard_numbers() -> Vec<f32> {
     x
 }
 
-fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
+fn cast(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
     let x = hard_numbers();
     let key = Key::new(77, Stream::Check(1301));
     let mut wanted = vec![f16::ZERO; COUNT];
@@ -111,7 +111,7 @@ fn narrow(gpu: &Gpu, by_chance: bool) -> Result<Verdict> {
 }
 
 /// Of blocks whose slots are in no order.
-fn narrow_placed(gpu: &Gpu, block: usize) -> Result<Verdict> {
+fn cast_placed(gpu: &Gpu, block: usize) -> Result<Verdict> {
     let topology = topology(block, 1315)?;
     let shape = [topology.nnz(), block, block];
     let x = numbers(&mut operands(1315), topology.elements(), 1.0);
@@ -156,7 +156,7 @@ fn widen(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(
         |verdict| verdict,
         |found| {
-            // Widening is exact, so narrowing again must give the bits uploaded.
+            // Widening is exact, so casting back must give the bits uploaded.
             let found: Vec<f16> = found.iter().copied().map(f16::from_f32).collect();
             judge_halves(&found, &x)
         },

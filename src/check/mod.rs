@@ -13,13 +13,16 @@ mod half_precision;
 mod harness;
 mod language;
 mod layer_norm;
+mod loss;
 mod matmul;
+mod optimizer;
 mod pairs;
 mod pool;
 mod product;
 mod quick;
 mod route;
 mod scores;
+mod step;
 
 pub use harness::{Check, Verdict, judge, judge_exact, thrice};
 pub use pool::{by_kernel, parallel_for_each};
@@ -30,6 +33,8 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(ceiling::table());
     table.extend(elementwise::table());
+    table.extend(loss::table());
+    table.extend(optimizer::table());
     table.extend(half_precision::table());
     table.extend(language::table());
     table.extend(layer_norm::table());

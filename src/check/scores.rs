@@ -125,11 +125,11 @@ fn select(gpu: &Gpu, extreme: Order, n: usize, share: f32) -> Result<Verdict> {
     let candidates = scores.iter().filter(|score| score.is_sign_positive()).count();
     let k = Share(share).of(candidates);
     let wanted = reference::select(&scores, k, extreme);
-    let (tensor, quota) = (place(gpu, &[n], &scores)?, words(gpu, &[k as u32])?);
-    for quota in [SelectK::Share(Share(share)), SelectK::Count(&quota)] {
+    let (tensor, k_word) = (place(gpu, &[n], &scores)?, words(gpu, &[k as u32])?);
+    for wanted_k in [SelectK::Share(Share(share)), SelectK::Count(&k_word)] {
         let found = thrice(gpu, |rec| {
             let chosen = words(gpu, &vec![7; n.div_ceil(32)])?;
-            ops::select(rec, &tensor, quota, extreme, &chosen)?;
+            ops::select(rec, &tensor, wanted_k, extreme, &chosen)?;
             Ok(chosen)
         })?;
         let verdict = exact(found, &wanted);

@@ -4,12 +4,27 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Precision;
-use super::node::{Input, Node, Output, Wiring};
+use super::node::Node;
 use super::spec::{ParamId, ParamSpec};
-use super::value::{Origin, Units, Value, ValueInfo};
+use super::value::{Origin, Units, Value};
+use super::wiring::{Input, Output, Wiring};
 use crate::gpu::DType;
 use crate::sparse::Density;
 use crate::{Error, Result};
+
+/// A value's description.
+#[derive(Debug, Clone)]
+pub(super) struct ValueInfo {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: DType,
+    pub(super) units: Units,
+    pub(super) origin: Origin,
+    /// Description of the output it is, where a node makes it.
+    pub(super) output: Option<Output>,
+    /// Name under which the value is scanned for NaN and infinity.
+    pub(super) watched: Option<String>,
+}
 
 /// A node with its place.
 #[derive(Debug)]

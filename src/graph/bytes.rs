@@ -1,7 +1,7 @@
 //! Bytes that a network takes on a device, summed before anything is allocated.
 
 use super::build::Graph;
-use super::layout::Layout;
+use super::planner::Planner;
 use super::spec::ParamSpec;
 use crate::Result;
 use crate::gpu::{Class, DType, size_class};
@@ -69,7 +69,7 @@ impl Graph {
                 sum.add(Class::Topology, "a topology", Topology::packed_words(grid, nnz) as u128, 4);
             }
         }
-        let layout = Layout::new(self)?;
+        let layout = Planner::plan(self)?;
         for storage in layout.storages.iter().filter(|storage| storage.pinned) {
             sum.add(
                 Class::Activations,

@@ -1,6 +1,6 @@
 //! Gradients: the order of the backward pass, and where each gradient is summed.
 
-use super::layout::{Action, Layout, StorageId, Target, WeightGrad};
+use super::layout::{Action, Layout, StorageId, Target, Through, WeightGrad};
 use super::planner::{Grad, Planner};
 use super::value::Origin;
 use crate::gpu::DType;
@@ -114,11 +114,11 @@ impl Planner<'_> {
             self.layout.backward.push(Action::Cast { from: grad, to: cast });
             grad = cast;
         }
-        if description.fused.is_some() && !self.through[output] {
-            let through = add(&mut self.layout, description.grad);
-            let number = graph.nodes[node].outputs.iter().position(|&other| other == output).unwrap_or(0);
-            self.layout.backward.push(Action::Activation { origin: (node, number), from: grad, to: through });
-            grad = through;
+        let number = graph.nodes[node].outputs.iter().position(|&other| other == output).unwrap_or(0);
+        if let (Some(through), false) = (self.through(node, number), self.taken_through[output]) {
+            let to = add(&mut self.layout, description.grad);
+            self.layout.backward.push(Action::Activation { through, from: grad, to });
+            grad = to;
         }
         grad
     }
@@ -130,26 +130,26 @@ impl Planner<'_> {
         let input = &graph.nodes[node].wiring.inputs[number];
         let name = format!("gradient of {}", info.name);
         let Some(before) = self.grads[value] else {
-            let fused = self.fused_origin(value, input.fuses);
-            let dtype = match (fused, &info.output) {
+            let through = self.fused_into_reader(value, input.fuses);
+            let dtype = match (through, &info.output) {
                 (Some(_), Some(output)) => output.grad,
                 _ => DType::F32,
             };
             let storage = self.layout.add(&name, &info.shape, dtype, false);
             self.grads[value] = Some(Grad::Owned(storage));
-            self.through[value] = fused.is_some();
-            return Target { storage, add: false, fused };
+            self.taken_through[value] = through.is_some();
+            return Target { storage, add: false, through };
         };
         let storage = before.storage();
         let is_read = self.layout.nodes[node].output_grads.contains(&storage);
         if input.accumulates && !is_read && self.is_exclusive(before, value, node) {
             self.grads[value] = Some(Grad::Owned(storage));
-            return Target { storage, add: true, fused: None };
+            return Target { storage, add: true, through: None };
         }
         let sum = self.layout.add(&name, &info.shape, DType::F32, false);
         after.push(Action::Add { from: storage, to: sum });
         self.grads[value] = Some(Grad::Owned(sum));
-        Target { storage: sum, add: false, fused: None }
+        Target { storage: sum, add: false, through: None }
     }
 
     /// The gradient of the node's output becomes that of an input, or is added to it.
@@ -188,11 +188,10 @@ impl Planner<'_> {
         !self.layout.storage(storage).pinned && !others.any(|&other| other != value && pending(other))
     }
 
-    /// Node and output of a value whose fused activation its one reader can apply the derivative of.
-    fn fused_origin(&self, value: usize, fuses: bool) -> Option<(usize, usize)> {
-        let info = &self.graph.values[value];
-        let Origin::Node { node, output } = info.origin else { return None };
+    /// A value's fused activation whose derivative the value's one reader can apply.
+    fn fused_into_reader(&self, value: usize, fuses: bool) -> Option<Through> {
+        let Origin::Node { node, output } = self.graph.values[value].origin else { return None };
         let alone = self.readers[value].len() == 1 && !self.graph.outputs.contains(&value);
-        (fuses && alone && info.output.as_ref()?.fused.is_some()).then_some((node, output))
+        if fuses && alone { self.through(node, output) } else { None }
     }
 }

@@ -3,11 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
-use super::build::Graph;
-use super::node::{Fused, PRE};
-use super::planner::Planner;
 use super::spec::ParamId;
-use crate::Result;
+use super::wiring::Fused;
 use crate::gpu::DType;
 
 /// A piece of memory with contents of one kind, by its place in [`Layout::storages`].
@@ -55,7 +52,15 @@ pub(super) enum Action {
     /// Zeros.
     Zero(StorageId),
     /// The gradient of an output taken through its fused activation.
-    Activation { origin: (usize, usize), from: StorageId, to: StorageId },
+    Activation { through: Through, from: StorageId, to: StorageId },
+}
+
+/// A fused activation that a gradient is taken through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Through {
+    pub(super) fused: Fused,
+    /// The activation's input, or its output where that is enough.
+    pub(super) at: StorageId,
 }
 
 /// Where the gradient of an input goes.
@@ -63,8 +68,8 @@ pub(super) enum Action {
 pub(super) struct Target {
     pub(super) storage: StorageId,
     pub(super) add: bool,
-    /// Node and output whose fused activation the writer applies the derivative of.
-    pub(super) fused: Option<(usize, usize)>,
+    /// The fused activation whose derivative the writer applies.
+    pub(super) through: Option<Through>,
 }
 
 /// Where the gradient of a node's parameter goes.
@@ -109,17 +114,6 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of a graph's forward and backward passes.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for a graph without an output, an input that nothing reads, and a parameter whose gradient the graph
-    /// doesn't lead to.
-    pub(super) fn new(graph: &Graph) -> Result<Self> {
-        let mut layout = Planner::plan(graph)?;
-        layout.share();
-        Ok(layout)
-    }
-
     /// Whether several nodes share a parameter.
     pub(super) fn is_shared(&self, param: ParamId) -> bool {
         self.shared_params[param.0]
@@ -137,7 +131,7 @@ impl Layout {
 
     /// Gives storages that are never live together the same buffers: each takes the smallest free buffer that is large enough, or
     /// enlarges the largest one.
-    fn share(&mut self) {
+    pub(super) fn share(&mut self) {
         let mut order: Vec<usize> = (0..self.storages.len()).collect();
         order.retain(|&at| !self.storages[at].pinned && self.storages[at].live.is_some());
         order.sort_by_key(|&at| self.storages[at].live);
@@ -166,13 +160,5 @@ impl Layout {
             self.storages[at].shared = buffer;
             busy.push(Reverse((end, buffer)));
         }
-    }
-
-    /// Storage of a fused activation's input, or of its output where that is enough.
-    pub(super) fn activated(&self, graph: &Graph, (node, output): (usize, usize)) -> StorageId {
-        let wiring = &graph.nodes[node].wiring;
-        let fused = wiring.outputs[output].fused.filter(Fused::needs_pre);
-        let pre = fused.and_then(|_| wiring.buffers.iter().position(|buffer| buffer.name == PRE));
-        pre.map_or(self.nodes[node].outputs[output], |at| self.nodes[node].buffers[at])
     }
 }

@@ -5,7 +5,9 @@ mod arena;
 mod build;
 mod bytes;
 mod gradients;
+mod hook;
 mod layout;
+mod memory;
 mod network;
 mod node;
 mod param;
@@ -18,18 +20,21 @@ mod store;
 mod topology;
 mod value;
 mod verify;
+mod wiring;
 
 pub use arena::Span;
 pub use build::Graph;
 pub(crate) use bytes::Sum;
+pub use hook::{BackwardHook, GradientReady, Signals};
 pub use network::{GRADIENT, Network, Start};
-pub use node::{BackwardHook, Buffer, Fused, GradientReady, Input, Load, Node, Output, PRE, Signals, Wiring};
+pub use node::{Load, Node};
 pub use param::{Param, Weight};
 pub use pass::{Backward, Forward, GradTarget};
 pub use precision::{Half, Precision};
 pub use spec::{Blocks, FanIn, Init, ParamId, ParamSpec, Side, blocks};
 pub use store::ParamStore;
 pub use value::{Units, Value};
+pub use wiring::{Buffer, Fused, Input, Output, PRE, Wiring};
 
 /// A matrix of a graph, in the words of checkpoints and reports.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,17 @@
 //! Networks: a graph with its parameters and the memory of one batch on a device.
 
-use half::f16;
-
 use super::arena::{self, Arena};
 use super::build::Graph;
+use super::hook::{BackwardHook, GradientReady};
 use super::layout::{Action, Layout, StorageId, WeightGrad};
-use super::node::{BackwardHook, Fused, GradientReady, Load};
+use super::memory::Memory;
+use super::node::Load;
 use super::param::{Identity, Param, Weight};
 use super::pass::{Backward, Forward, dropping};
+use super::planner::Planner;
 use super::spec::{FanIn, ParamId, ParamSpec};
 use super::store::ParamStore;
-use crate::gpu::{Class, DType, Gpu, Mark, Recorder, Tensor};
+use crate::gpu::{Gpu, Mark, Recorder, Tensor};
 use crate::ops::{self, Rounding, Step};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -19,10 +20,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Network {
     graph: Graph,
-    pub(super) layout: Layout,
+    memory: Memory,
     store: ParamStore,
-    /// Tensor of each storage; none of a storage that no pass touches.
-    tensors: Vec<Option<Tensor>>,
 }
 
 /// Kind of the [marks](Mark) where a parameter's gradient is complete.
@@ -44,7 +43,7 @@ impl Network {
     /// [`Error::Argument`] for a graph that makes no network, before anything is allocated, and for topologies that don't fit;
     /// [`Error::OutOfMemory`].
     pub fn new(gpu: &Gpu, graph: Graph, start: Start<'_>) -> Result<Self> {
-        let layout = Layout::new(&graph)?;
+        let layout = Planner::plan(&graph)?;
         let streams = graph.streams();
         let matrices = graph.params.iter().filter(|param| param.matrix.is_some()).count();
         if matrices != start.topologies.len() {
@@ -103,7 +102,7 @@ impl Network {
         if weights.len() != graph.params.len() {
             return Err(Error::argument("network", "weights", graph.params.len(), weights.len()));
         }
-        let layout = Layout::new(&graph)?;
+        let layout = Planner::plan(&graph)?;
         let streams = graph.streams();
         let mut params = Vec::new();
         for (at, (spec, [weight, grad])) in graph.params.iter().zip(weights).enumerate() {
@@ -126,11 +125,11 @@ impl Network {
 
     fn of(gpu: &Gpu, mut graph: Graph, layout: Layout, mut store: ParamStore) -> Result<Self> {
         store.round(graph.precision, graph.seed);
-        let tensors = allocate(gpu, &layout)?;
+        let memory = Memory::new(gpu, layout)?;
         for node in &mut graph.nodes {
             node.node.bind(gpu)?;
         }
-        Ok(Self { graph, layout, store, tensors })
+        Ok(Self { graph, memory, store })
     }
 
     /// The description that the network was made from.
@@ -171,46 +170,37 @@ impl Network {
         self.store.params_present()
     }
 
-    pub(super) fn tensor(&self, storage: StorageId) -> &Tensor {
-        self.tensors[storage.0]
-            .as_ref()
-            .expect("a pass should touch the storages that nodes were given alone")
-    }
-
-    /// A fused activation, and the tensor that its derivative is taken at.
-    pub(super) fn fused(&self, origin: (usize, usize)) -> (&Fused, &Tensor) {
-        let wiring = &self.graph.nodes[origin.0].wiring;
-        let fused = wiring.outputs[origin.1].fused.as_ref();
-        let fused = fused.expect("the layout should name outputs with a fused activation alone");
-        (fused, self.tensor(self.layout.activated(&self.graph, origin)))
+    fn tensor(&self, storage: StorageId) -> &Tensor {
+        self.memory.tensor(storage)
     }
 
     /// Inputs by name, in the order in which they were declared.
     pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
-        let input =
-            |&index: &usize| (self.graph.values[index].name.as_str(), self.tensor(self.layout.values[index]));
+        let input = |&index: &usize| {
+            (self.graph.values[index].name.as_str(), self.tensor(self.memory.layout.values[index]))
+        };
         self.graph.inputs.iter().map(input).collect()
     }
 
     /// The first input: `[rows, features]`, or `[rows]` of indices.
     pub fn input(&self) -> &Tensor {
-        self.tensor(self.layout.values[self.graph.inputs[0]])
+        self.tensor(self.memory.layout.values[self.graph.inputs[0]])
     }
 
     /// Gradient of an input, by its number, as the last backward pass left it; `None` where none was asked for. Where the step
     /// has a [scale](Step::scale), the gradient is times that.
     pub fn input_grad(&self, number: usize) -> Option<&Tensor> {
-        self.layout.input_grads.get(number).copied().flatten().map(|storage| self.tensor(storage))
+        self.memory.layout.input_grads.get(number).copied().flatten().map(|storage| self.tensor(storage))
     }
 
     /// Outputs, in order.
     pub fn outputs(&self) -> Vec<&Tensor> {
-        self.graph.outputs.iter().map(|&index| self.tensor(self.layout.values[index])).collect()
+        self.graph.outputs.iter().map(|&index| self.tensor(self.memory.layout.values[index])).collect()
     }
 
     /// Gradients of the outputs, in order, f32: whoever knows the loss writes them before the backward pass.
     pub fn output_grads(&self) -> Vec<&Tensor> {
-        self.layout.output_grads.iter().map(|&storage| self.tensor(storage)).collect()
+        self.memory.layout.output_grads.iter().map(|&storage| self.tensor(storage)).collect()
     }
 
     /// Shapes of the outputs, in order.
@@ -220,12 +210,12 @@ impl Network {
 
     /// The first output, `[rows, classes]` of a classifier.
     pub fn logits(&self) -> &Tensor {
-        self.tensor(self.layout.values[self.graph.outputs[0]])
+        self.tensor(self.memory.layout.values[self.graph.outputs[0]])
     }
 
     /// Gradient of the first output.
     pub fn logits_grad(&self) -> &Tensor {
-        self.tensor(self.layout.output_grads[0])
+        self.tensor(self.memory.layout.output_grads[0])
     }
 
     /// State that steps change besides parameters, by name. A checkpoint keeps it.
@@ -236,6 +226,11 @@ impl Network {
     /// Loads of the mixtures of experts.
     pub fn loads(&self) -> Vec<Load<'_>> {
         self.graph.nodes.iter().filter_map(|node| node.node.load()).collect()
+    }
+
+    /// Kinds of the nodes, in order.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.graph.nodes.iter().map(|node| node.node.kind()).collect()
     }
 
     /// Records the f16 copies of weights that products read: after any change of weights, and before the first pass.
@@ -252,10 +247,10 @@ impl Network {
     /// # Errors
     /// As the operations.
     pub fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
-        for action in &self.layout.forward {
+        for action in &self.memory.layout.forward {
             match action {
                 Action::Node(node) => {
-                    let pass = Forward { network: self, node: *node, step };
+                    let pass = self.pass(*node, step);
                     self.graph.nodes[*node].node.forward(rec, &pass)?;
                 }
                 other => self.record(rec, other, step)?,
@@ -288,19 +283,19 @@ impl Network {
         for node in &self.graph.nodes {
             node.wiring.params.iter().for_each(|param| left[param.index()] += 1);
         }
-        for action in &self.layout.backward {
+        for action in &self.memory.layout.backward {
             let &Action::Node(node) = action else {
                 self.record(rec, action, step)?;
                 continue;
             };
             let params = &self.graph.nodes[node].wiring.params;
-            let places = &self.layout.nodes[node].weight_grads;
+            let places = &self.memory.layout.nodes[node].weight_grads;
             let part = |(&param, place): (&ParamId, &WeightGrad)| {
                 let weight = self.store.get(param).weight();
                 (*place == WeightGrad::Part).then(|| weight.grad(rec.gpu(), "part of a gradient")).transpose()
             };
             let parts = params.iter().zip(places).map(part).collect::<Result<Vec<_>>>()?;
-            let forward = Forward { network: self, node, step };
+            let forward = self.pass(node, step);
             let mut mark = |rec: &mut Recorder<'_>, ready: GradientReady<'_>| {
                 let param = self.store.get(ready.param);
                 hook(rec, ready)?;
@@ -314,7 +309,7 @@ impl Network {
             let mut pass = Backward { forward, grads: &parts, hook: &mut mark };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;
             for (&param, part) in
-                params.iter().zip(&parts).filter(|(param, _)| self.layout.is_shared(**param))
+                params.iter().zip(&parts).filter(|(param, _)| self.memory.layout.is_shared(**param))
             {
                 if let Some(part) = part {
                     ops::blend(rec, part.values(), self.store.get(param).grads(), [1.0, 1.0])?;
@@ -326,6 +321,19 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// The pass of a node.
+    fn pass<'a>(&'a self, node: usize, step: Option<&'a Step>) -> Forward<'a> {
+        let entry = &self.graph.nodes[node];
+        Forward {
+            name: &entry.name,
+            wiring: &entry.wiring,
+            layout: &self.memory.layout.nodes[node],
+            memory: &self.memory,
+            store: &self.store,
+            step,
+        }
     }
 
     fn record(&self, rec: &mut Recorder<'_>, action: &Action, step: Option<&Step>) -> Result<()> {
@@ -345,18 +353,14 @@ impl Network {
             Action::Add { from, to } => ops::blend(rec, self.tensor(from), self.tensor(to), [1.0, 1.0]),
             Action::Copy { from, to } => ops::blend(rec, self.tensor(from), self.tensor(to), [1.0, 0.0]),
             Action::Zero(storage) => ops::fill(rec, self.tensor(storage), 0),
-            Action::Activation { origin, from, to } => {
-                let (fused, pre) = self.fused(origin);
-                let dropout = dropping(fused, step);
-                ops::activation_backward(
-                    rec,
-                    self.tensor(from),
-                    pre,
-                    self.tensor(to),
-                    fused.activation,
-                    dropout,
-                )
-            }
+            Action::Activation { through, from, to } => ops::activation_backward(
+                rec,
+                self.tensor(from),
+                self.tensor(through.at),
+                self.tensor(to),
+                through.fused.activation,
+                dropping(&through.fused, step),
+            ),
         }
     }
 
@@ -364,22 +368,23 @@ impl Network {
     /// come last.
     pub fn activations(&self) -> Vec<(String, &Tensor)> {
         let mut activations = Vec::new();
-        for &(index, _) in &self.layout.watched {
+        for &(index, _) in &self.memory.layout.watched {
             let value = &self.graph.values[index];
             let fused = value.output.as_ref().is_some_and(|output| output.fused.is_some());
             if let (Some(name), true, false) = (&value.watched, fused, self.graph.outputs.contains(&index)) {
-                activations.push((name.clone(), self.tensor(self.layout.values[index])));
+                activations.push((name.clone(), self.tensor(self.memory.layout.values[index])));
             }
         }
-        let output =
-            |&index: &usize| (self.graph.values[index].name.clone(), self.tensor(self.layout.values[index]));
+        let output = |&index: &usize| {
+            (self.graph.values[index].name.clone(), self.tensor(self.memory.layout.values[index]))
+        };
         activations.extend(self.graph.outputs.iter().map(output));
         activations
     }
 
     /// Names of what [`Network::scan`] looks at: the watched values, then the layers.
     pub fn stages(&self) -> Vec<String> {
-        let watched = self.layout.watched.iter();
+        let watched = self.memory.layout.watched.iter();
         let watched = watched.filter_map(|&(index, _)| self.graph.values[index].watched.clone());
         watched.chain(self.store.matrices().map(|param| param.layer().to_owned())).collect()
     }
@@ -391,35 +396,14 @@ impl Network {
     /// # Errors
     /// [`Error::Argument`] if `status` has fewer words than there are stages.
     pub fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
-        for (word, &(_, storage)) in self.layout.watched.iter().enumerate() {
+        for (word, &(_, storage)) in self.memory.layout.watched.iter().enumerate() {
             ops::finite(rec, self.tensor(storage), status, word, 1)?;
         }
         if self.graph.precision.half().is_none() {
             for (at, param) in self.store.matrices().enumerate() {
-                ops::finite(rec, param.grads(), status, self.layout.watched.len() + at, 2)?;
+                ops::finite(rec, param.grads(), status, self.memory.layout.watched.len() + at, 2)?;
             }
         }
         Ok(())
     }
-}
-
-/// A tensor for every storage: a buffer of its own where it is pinned, and a view of a shared one otherwise.
-fn allocate(gpu: &Gpu, layout: &Layout) -> Result<Vec<Option<Tensor>>> {
-    let words =
-        |&bytes: &u64| gpu.alloc::<u32>(Class::Activations, "activations", &[bytes.div_ceil(4) as usize]);
-    let shared = layout.shared.iter().map(words).collect::<Result<Vec<_>>>()?;
-    let mut tensors = Vec::new();
-    for storage in &layout.storages {
-        let (name, shape) = (storage.name.as_str(), storage.shape.as_slice());
-        tensors.push(match (storage.pinned, storage.is_live()) {
-            (true, _) => Some(match storage.dtype {
-                DType::F32 => gpu.zeros::<f32>(Class::Activations, name, shape)?,
-                DType::F16 => gpu.zeros::<f16>(Class::Activations, name, shape)?,
-                DType::U32 => gpu.zeros::<u32>(Class::Activations, name, shape)?,
-            }),
-            (false, true) => Some(shared[storage.shared].prefix(shape, storage.dtype)?),
-            (false, false) => None,
-        });
-    }
-    Ok(tensors)
 }

@@ -1,9 +1,11 @@
 //! Passes: the tensors that a node reads and writes in one forward or backward pass.
 
-use super::layout::{Target, WeightGrad};
-use super::network::Network;
-use super::node::{BackwardHook, Fused, GradientReady, PRE, Signals};
+use super::hook::{BackwardHook, GradientReady, Signals};
+use super::layout::{NodeLayout, Target, WeightGrad};
+use super::memory::Memory;
 use super::param::{Param, Weight};
+use super::store::ParamStore;
+use super::wiring::{Fused, PRE, Wiring};
 use crate::gpu::{Recorder, Tensor};
 use crate::ops::{Dropping, Epilogue, Step};
 use crate::{Error, Result};
@@ -11,31 +13,33 @@ use crate::{Error, Result};
 /// A node's forward pass.
 #[derive(Debug, Clone, Copy)]
 pub struct Forward<'a> {
-    pub(super) network: &'a Network,
-    pub(super) node: usize,
+    pub(super) name: &'a str,
+    pub(super) wiring: &'a Wiring,
+    pub(super) layout: &'a NodeLayout,
+    pub(super) memory: &'a Memory,
+    pub(super) store: &'a ParamStore,
     pub(super) step: Option<&'a Step>,
 }
 
 impl<'a> Forward<'a> {
     /// Input number `index`, as the node asked for it.
     pub fn input(&self, index: usize) -> &'a Tensor {
-        self.network.tensor(self.network.layout.nodes[self.node].inputs[index])
+        self.memory.tensor(self.layout.inputs[index])
     }
 
     /// Number of inputs.
     pub fn input_count(&self) -> usize {
-        self.network.layout.nodes[self.node].inputs.len()
+        self.layout.inputs.len()
     }
 
     /// Output number `index`.
     pub fn output(&self, index: usize) -> &'a Tensor {
-        self.network.tensor(self.network.layout.nodes[self.node].outputs[index])
+        self.memory.tensor(self.layout.outputs[index])
     }
 
     /// Whether output 0 has the place of this input.
     pub fn is_in_place(&self, input: usize) -> bool {
-        let node = &self.network.layout.nodes[self.node];
-        node.outputs.first() == node.inputs.get(input)
+        self.layout.outputs.first() == self.layout.inputs.get(input)
     }
 
     /// A buffer of the node's.
@@ -44,22 +48,20 @@ impl<'a> Forward<'a> {
     /// [`Error::Argument`] if the node has none of that name.
     pub fn buffer(&self, name: &'static str) -> Result<&'a Tensor> {
         self.optional_buffer(name).ok_or_else(|| {
-            let node = &self.network.graph().nodes[self.node];
-            let names: Vec<_> = node.wiring.buffers.iter().map(|buffer| buffer.name).collect();
-            Error::argument(&node.name, "buffer", format!("one of {names:?}"), name)
+            let names: Vec<_> = self.wiring.buffers.iter().map(|buffer| buffer.name).collect();
+            Error::argument(self.name, "buffer", format!("one of {names:?}"), name)
         })
     }
 
     /// A buffer of the node's, if it has one of that name.
     pub fn optional_buffer(&self, name: &'static str) -> Option<&'a Tensor> {
-        let buffers = &self.network.graph().nodes[self.node].wiring.buffers;
-        let at = buffers.iter().position(|buffer| buffer.name == name)?;
-        Some(self.network.tensor(self.network.layout.nodes[self.node].buffers[at]))
+        let at = self.wiring.buffers.iter().position(|buffer| buffer.name == name)?;
+        Some(self.memory.tensor(self.layout.buffers[at]))
     }
 
     /// Parameter number `index` of the node's.
     pub fn param(&self, index: usize) -> &'a Param {
-        self.network.store().get(self.network.graph().nodes[self.node].wiring.params[index])
+        self.store.get(self.wiring.params[index])
     }
 
     /// The step of a training pass; `None` in tests, where nothing is drawn.
@@ -105,7 +107,7 @@ pub struct Backward<'a> {
 
 impl std::fmt::Debug for Backward<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Backward").field("node", &self.forward.node).finish_non_exhaustive()
+        f.debug_struct("Backward").field("node", &self.forward.name).finish_non_exhaustive()
     }
 }
 
@@ -145,9 +147,8 @@ impl<'a> Backward<'a> {
 
     /// Tensor that the gradient of parameter number `index` is written to.
     pub fn weight_grad(&self, index: usize) -> &'a Weight {
-        let network = self.forward.network;
-        match network.layout.nodes[self.forward.node].weight_grads[index] {
-            WeightGrad::Only => network.store().get(self.param(index).id()).weight_grad(),
+        match self.forward.layout.weight_grads[index] {
+            WeightGrad::Only => self.param(index).weight_grad(),
             WeightGrad::Part => self.grads[index].as_ref().expect("a part should have a tensor of its own"),
         }
     }
@@ -155,23 +156,19 @@ impl<'a> Backward<'a> {
     /// Gradient of output number `index`: before its fused activation, if it has one, and times the scale of the loss where there
     /// is one.
     pub fn output_grad(&self, index: usize) -> &'a Tensor {
-        let network = self.forward.network;
-        network.tensor(network.layout.nodes[self.forward.node].output_grads[index])
+        self.forward.memory.tensor(self.forward.layout.output_grads[index])
     }
 
     /// Place of the gradient of input number `index`; `None` where the gradient isn't wanted.
     pub fn input_grad(&self, index: usize) -> Option<GradTarget<'a>> {
-        let network = self.forward.network;
-        let Target { storage, add, fused } = network.layout.nodes[self.forward.node].input_grads[index]?;
-        let epilogue = fused.map_or(Epilogue::None, |origin| {
-            let (fused, pre) = network.fused(origin);
-            Epilogue::Backward {
-                pre,
-                activation: fused.activation,
-                dropout: dropping(fused, self.forward.step),
-            }
+        let Forward { layout, memory, step, .. } = self.forward;
+        let Target { storage, add, through } = layout.input_grads[index]?;
+        let epilogue = through.map_or(Epilogue::None, |through| Epilogue::Backward {
+            pre: memory.tensor(through.at),
+            activation: through.fused.activation,
+            dropout: dropping(&through.fused, step),
         });
-        Some(GradTarget { tensor: network.tensor(storage), add, epilogue })
+        Some(GradTarget { tensor: memory.tensor(storage), add, epilogue })
     }
 
     /// Reports that the gradient of parameter number `index` is recorded. `signals` are its factors, for methods that score absent
@@ -182,7 +179,7 @@ impl<'a> Backward<'a> {
     pub fn done(&mut self, rec: &mut Recorder<'_>, index: usize, signals: Option<Signals<'_>>) -> Result<()> {
         let param = self.param(index);
         // The gradient of a parameter that nodes share is complete once those of all of them are added up, which is later.
-        if self.forward.network.layout.is_shared(param.id()) {
+        if self.forward.memory.layout.is_shared(param.id()) {
             return Ok(());
         }
         (self.hook)(rec, GradientReady { param: param.id(), signals })

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::Input;
 use super::build::Graph;
-use super::layout::{Action, Layout, NodeLayout, StorageId};
-use super::node::{Fused, PRE};
+use super::layout::{Action, Layout, NodeLayout, StorageId, Through};
 use super::value::Origin;
+use super::wiring::{Input, PRE};
 use crate::gpu::DType;
 use crate::{Error, Result};
 
@@ -37,17 +36,23 @@ pub(super) struct Planner<'g> {
     /// Values whose gradient is borrowed, by its storage.
     pub(super) borrowers: HashMap<StorageId, Vec<usize>>,
     /// Values whose gradient has been taken through their fused activation.
-    pub(super) through: Vec<bool>,
+    pub(super) taken_through: Vec<bool>,
     pub(super) layout: Layout,
 }
 
 impl<'g> Planner<'g> {
-    /// The order of everything that both passes record, and the first and last use of each storage.
+    /// The layout of a graph's forward and backward passes: the order of everything that they record, and the memory of every
+    /// storage by its first and last use.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a graph without an output, an input that nothing reads, and a parameter whose gradient the graph
+    /// doesn't lead to.
     pub(super) fn plan(graph: &'g Graph) -> Result<Layout> {
         let mut planner = Self::new(graph)?;
         planner.forward();
         planner.backward()?;
         planner.measure();
+        planner.layout.share();
         Ok(planner.layout)
     }
 
@@ -93,8 +98,8 @@ impl<'g> Planner<'g> {
             shared: Vec::new(),
             shared_params: uses.into_iter().map(|uses| uses > 1).collect(),
         };
-        let (grads, through) = (vec![None; graph.values.len()], vec![false; graph.values.len()]);
-        Ok(Self { graph, readers, wanted, grads, borrowers: HashMap::new(), through, layout })
+        let (grads, taken_through) = (vec![None; graph.values.len()], vec![false; graph.values.len()]);
+        Ok(Self { graph, readers, wanted, grads, borrowers: HashMap::new(), taken_through, layout })
     }
 
     /// Lays out the forward pass: casts before the nodes that read another type than is stored.
@@ -197,7 +202,7 @@ impl<'g> Planner<'g> {
                     touched.extend([from, to]);
                 }
                 Action::Zero(storage) => touched.push(storage),
-                Action::Activation { origin, from, to } => touched.extend([from, to, self.activated(origin)]),
+                Action::Activation { through, from, to } => touched.extend([from, to, through.at]),
             }
             for storage in touched {
                 let live = &mut self.layout.storages[storage.0].live;
@@ -210,12 +215,12 @@ impl<'g> Planner<'g> {
         }
     }
 
-    /// Pre-activation of a fused activation, or its output where that is enough.
-    fn activated(&self, (node, output): (usize, usize)) -> StorageId {
+    /// The fused activation of an output, with its pre-activation, or the output where that is enough.
+    pub(super) fn through(&self, node: usize, output: usize) -> Option<Through> {
+        let fused = self.graph.nodes[node].wiring.outputs[output].fused?;
         let value = self.graph.nodes[node].outputs[output];
-        let fused = self.graph.nodes[node].wiring.outputs[output].fused;
-        let pre = fused.filter(Fused::needs_pre).and_then(|_| self.pre_of(value));
-        pre.unwrap_or(self.layout.values[value])
+        let pre = fused.needs_pre().then(|| self.pre_of(value)).flatten();
+        Some(Through { fused, at: pre.unwrap_or(self.layout.values[value]) })
     }
 
     fn touch_forward(&self, node: usize, touched: &mut Vec<StorageId>) {
@@ -236,7 +241,7 @@ impl<'g> Planner<'g> {
         touched.extend(&layout.output_grads);
         for target in layout.input_grads.iter().flatten() {
             touched.push(target.storage);
-            touched.extend(target.fused.map(|origin| self.activated(origin)));
+            touched.extend(target.through.map(|through| through.at));
         }
     }
 }

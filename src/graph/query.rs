@@ -1,9 +1,9 @@
 //! Questions that methods, reports and checkpoints ask a graph.
 
 use super::build::Graph;
-use super::node::Output;
 use super::spec::{ParamId, ParamSpec};
 use super::value::Origin;
+use super::wiring::Output;
 use super::{Init, Layer};
 use crate::gpu::DType;
 use crate::ops::Activation;

@@ -86,7 +86,7 @@ pub fn blocks(block: usize) -> Blocks {
 }
 
 impl Blocks {
-    /// The same blocks, of which this share is present.
+    /// Blocks of which the share `density`, in (0, 1], is present.
     #[must_use]
     pub fn density(self, density: f64) -> Self {
         Self { density: Some(density), ..self }

@@ -2,9 +2,6 @@
 
 use std::fmt;
 
-use super::node::Output;
-use crate::gpu::DType;
-
 /// An edge of a graph: one of its inputs, or an output of one of its nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Value {
@@ -39,18 +36,4 @@ pub enum Units {
     Of(Value),
     /// Units that are written and read in any case, as those of a residual stream.
     Always,
-}
-
-/// A value's description.
-#[derive(Debug, Clone)]
-pub(super) struct ValueInfo {
-    pub(super) name: String,
-    pub(super) shape: Vec<usize>,
-    pub(super) dtype: DType,
-    pub(super) units: Units,
-    pub(super) origin: Origin,
-    /// Description of the output it is, where a node makes it.
-    pub(super) output: Option<Output>,
-    /// Name under which the value is scanned for NaN and infinity.
-    pub(super) watched: Option<String>,
 }

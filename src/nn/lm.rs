@@ -27,7 +27,7 @@ pub struct LmConfig {
     pub hidden: usize,
     /// Experts in the place of feed-forward networks, if there are any.
     pub experts: Option<MoeConfig>,
-    /// What stands between the two layers of a feed-forward network.
+    /// Activation between the two layers of a feed-forward network.
     pub activation: Activation,
     /// The side of a block.
     pub block: usize,

@@ -57,7 +57,7 @@ fn of_places(like: &Topology, places: &[usize], active: Option<&[u32]>) -> Resul
     let across = like.col_blocks();
     let coordinates: Vec<(u32, u32)> =
         places.iter().map(|place| ((place / across) as u32, (place % across) as u32)).collect();
-    let resting =
+    let inactive =
         |slot: usize| active.is_some_and(|active| active[places[slot] / 32] >> (places[slot] % 32) & 1 == 0);
-    Topology::with_inactive(like.rows(), like.cols(), like.block(), &coordinates, resting)
+    Topology::with_inactive(like.rows(), like.cols(), like.block(), &coordinates, inactive)
 }

@@ -1,12 +1,15 @@
 //! Gradient accumulation: steps of several forward and backward passes, of which the last moves the weights.
 
 use super::Trainer;
-use super::plans::LayerHook;
 use super::program::Program;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Plan, Recorder, Tensor};
 use crate::graph::Span;
+use crate::methods::{LayerContext, Method};
 use crate::ops;
+
+/// Records work of a method on a layer, once the layer's gradient is complete.
+pub(super) type LayerHook<'a> = dyn Fn(&dyn Method, &mut Recorder<'_>, &LayerContext<'_>) -> Result<()> + 'a;
 
 /// Plans of a step's passes. Gradients are gathered span by span, one dispatch each.
 #[derive(Debug)]

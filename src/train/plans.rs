@@ -9,7 +9,7 @@ use crate::ops::{self, LossScale, Step, StepValues};
 use crate::optim::Update;
 use crate::random::{Key, Stream};
 
-use super::accumulate::Accumulate;
+use super::accumulate::{Accumulate, LayerHook};
 use super::program::{GRADIENTS, Program};
 use super::{LossPass, Objective, Trainer};
 use crate::data::Targets;
@@ -113,9 +113,6 @@ pub(super) struct Plans {
     /// Forward pass and loss of test rows, with scans of the activations.
     pub(super) test: Plan,
 }
-
-/// Records work of a method on a layer, once the layer's gradient is complete.
-pub(super) type LayerHook<'a> = dyn Fn(&dyn Method, &mut Recorder<'_>, &LayerContext<'_>) -> Result<()> + 'a;
 
 impl Trainer {
     /// Records all plans again.

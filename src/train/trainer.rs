@@ -32,7 +32,7 @@ pub struct Trainer {
     pub(super) position: Position,
     /// Findings of the last test besides its loss and accuracy.
     pub(super) signs: Signs,
-    /// What runs for each product of a step, where it was measured.
+    /// Kernel of each product of a step, where the tuner measured it.
     pub(super) tuned: Vec<KernelRecord>,
     pub(super) tuner: Option<Tuner>,
 }
@@ -138,7 +138,7 @@ impl Trainer {
         &self.model
     }
 
-    /// What determines the run.
+    /// The run's settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -63,7 +63,7 @@ impl Trainer {
     }
 }
 
-/// What was chosen for each class of shapes that was recorded on a device.
+/// The tuner's choice for each class of shapes that was recorded on a device.
 fn kernel_records(gpu: &Gpu) -> Vec<KernelRecord> {
     let record = |(work, verdict): (Workload, Option<Verdict>)| {
         let Verdict { choice, versus_dense } = verdict?;

@@ -52,7 +52,7 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     let mut notices = Vec::new();
     let scaled = shrink(*work, if gpu.is_software() { 1 << 26 } else { 1 << 35 });
     let operands = Operands::new(gpu, scaled)?;
-    // What runs without a choice goes first: the others must give its bits, so that a choice never changes a result.
+    // The default variant goes first: its bits are the reference that other candidates must reproduce.
     let default = default_variant(gpu, work);
     let others = candidates(gpu, work, default).into_iter().filter(|&choice| choice != default);
     let choices: Vec<Choice> = std::iter::once(default).chain(others).collect();
@@ -112,8 +112,8 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
     Ok(Measured { verdict: Some(Verdict { choice: winner.choice, versus_dense }), notices })
 }
 
-/// What could run: all that the device can. On a CPU barriers and workgroup memory cost a multiple of what they save, and
-/// compiling what has them takes longest. Cooperative matrices have bits of their own, so they compete with each other alone.
+/// Candidates: every variant that the device runs. On a CPU barriers and workgroup memory cost a multiple of what they save, and
+/// kernels with them take longest to compile. Cooperative matrices have bits of their own, so they compete with each other alone.
 fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
         // Squares of 64 are the least of such blocks that a workgroup of SDD takes.

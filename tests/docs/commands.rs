@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::pages::{Block, blocks, spans};
 
-#[expect(dead_code, reason = "the program alone uses all of it")]
+#[expect(dead_code, unused_imports, reason = "the program alone uses all of it")]
 #[path = "../../src/bin/fretwork/options/mod.rs"]
 mod options;
 

@@ -51,7 +51,7 @@ fn mismatched_shapes_are_refused_by_name() {
         (ExpertsBackward { up: Some(&w), ..good }, "up"),
         (ExpertsBackward { weights: &x, ..good }, "weights"),
         (ExpertsBackward { dots: &x, ..good }, "dots"),
-        // The same buffer is read and written.
+        // `pre` is read and written by one dispatch.
         (good, "pre"),
     ] {
         refused(ops::experts_backward(rec, wrong, Activation::Relu), argument);

@@ -267,7 +267,7 @@ fn parameters_of_several_nodes() {
     }
 }
 
-/// What is behind a detached value has gradients, and what is before it has those of the other paths alone.
+/// Nodes after a detached value have gradients; nodes before it receive those of the other paths only.
 #[test]
 fn no_gradient_passes_a_detached_value() {
     let gpu = gpu();

@@ -148,7 +148,7 @@ fn parameters() {
             "matrix: density should be in (0, 1]",
         );
     }
-    // What was refused has left nothing behind.
+    // Refused parameters are not in the graph.
     let gain = graph.param(spec(&[4])).unwrap();
     let twice = Wiring { params: vec![gain, gain], ..Wiring::default() };
     assert_says(graph.add(Asker, twice), "asker: params should be parameters of this graph, once each");

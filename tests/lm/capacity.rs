@@ -86,7 +86,7 @@ fn shared_out(gpu: &Gpu, config: &MoeConfig) -> [Vec<u32>; 2] {
 #[test]
 fn in_balance_a_capacity_of_one_drops_nothing() {
     let gpu = gpu();
-    // What each expert has in balance, and with half of that as its capacity.
+    // Load of each expert in balance, and with half of that load as its capacity.
     for (gate, whole, half) in [
         ("softmax-top:1", 6, 3),
         ("softmax-top:2:renormalised", 12, 6),

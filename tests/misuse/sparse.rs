@@ -12,8 +12,8 @@ use crate::memory::{all_kinds, question};
 fn topologies() -> [Topology; 3] {
     let full = Topology::full(16, 24, 8).unwrap();
     let places: Vec<_> = full.coordinates().map(|(row, col)| (row as u32, col as u32)).collect();
-    let resting = Topology::with_inactive(16, 24, 8, &places, |_| true).unwrap();
-    [Topology::from_coordinates(16, 24, 8, &[]).unwrap(), full, resting]
+    let inactive = Topology::with_inactive(16, 24, 8, &places, |_| true).unwrap();
+    [Topology::from_coordinates(16, 24, 8, &[]).unwrap(), full, inactive]
 }
 
 fn patterns(b: &Bench) {

@@ -32,7 +32,7 @@ struct Bench {
     workspace: Workspace,
 }
 
-/// What the device is given for one case.
+/// Inputs of one case.
 struct Case {
     topology: Topology,
     weight: Vec<f32>,
@@ -109,7 +109,7 @@ impl Bench {
         }
     }
 
-    /// What a method that observes has seen before.
+    /// Feeds earlier batches to a method that observes.
     fn observe(&self, case: &Case, look: &Plan) {
         let Some(smoothed) = self.workspace.smoothed() else { return };
         self.gpu.write(smoothed, &vec![0.0f32; smoothed.len()]).unwrap();
@@ -246,7 +246,7 @@ fn set_published(case: &Case) -> [BTreeSet<usize>; 2] {
 }
 
 /// Runs a thousand cases of a method and returns the first that differs from the oracle.
-fn thousand(method: &dyn Method, oracle: Oracle, zeroed: bool) -> Result<(), String> {
+fn run_cases(method: &dyn Method, oracle: Oracle, zeroed: bool) -> Result<(), String> {
     let gpu = gpu();
     let mut walk = Key::new(3, Stream::Check(7)).walk();
     let mut index = 0;
@@ -329,14 +329,14 @@ fn compare(
 
 #[test]
 fn set_chooses_as_its_oracle() {
-    thousand(&Set::default(), set, true).unwrap();
+    run_cases(&Set::default(), set, true).unwrap();
 }
 
 #[test]
 fn rigl_chooses_as_its_oracle() {
-    thousand(&Rigl::default(), rigl, true).unwrap();
+    run_cases(&Rigl::default(), rigl, true).unwrap();
     // Sup-tickets exchange blocks as RigL does.
-    thousand(&SupTickets::default(), rigl, true).unwrap();
+    run_cases(&SupTickets::default(), rigl, true).unwrap();
 }
 
 /// SNFS that may be observed at every step.
@@ -347,32 +347,32 @@ fn snfs_of(momentum: f32) -> Snfs {
 
 #[test]
 fn snfs_chooses_as_its_oracle() {
-    thousand(&snfs_of(0.75), snfs, true).unwrap();
+    run_cases(&snfs_of(0.75), snfs, true).unwrap();
 }
 
 #[test]
 fn ctre_chooses_as_its_oracles() {
-    thousand(&CtreSeq::default(), ctre_seq, false).unwrap();
-    thousand(&CtreSeq::from(CtreSeqOptions { patience: 0, ..CtreSeqOptions::default() }), set, false)
+    run_cases(&CtreSeq::default(), ctre_seq, false).unwrap();
+    run_cases(&CtreSeq::from(CtreSeqOptions { patience: 0, ..CtreSeqOptions::default() }), set, false)
         .unwrap();
-    thousand(&CtreSim::default(), ctre_sim, false).unwrap();
+    run_cases(&CtreSim::default(), ctre_sim, false).unwrap();
 }
 
 #[test]
 fn published_set_chooses_as_its_oracle() {
-    thousand(&SetPublished::default(), set_published, false).unwrap();
+    run_cases(&SetPublished::default(), set_published, false).unwrap();
     // Neuron-importance pruning has the same updates.
-    thousand(&Importance::default(), set_published, false).unwrap();
+    run_cases(&Importance::default(), set_published, false).unwrap();
 }
 
 /// The oracle objects where the method is another, or keeps too much.
 #[test]
 fn the_oracle_objects() {
-    assert!(thousand(&Set::default(), rigl, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&Rigl::default(), ctre_seq, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&CtreSeq::default(), ctre_seq, true).unwrap_err().contains("does not begin at 0"));
-    assert!(thousand(&snfs_of(0.5), snfs, true).unwrap_err().contains("blocks"));
-    assert!(thousand(&snfs_of(0.75), rigl, true).unwrap_err().contains("blocks"));
+    assert!(run_cases(&Set::default(), rigl, true).unwrap_err().contains("blocks"));
+    assert!(run_cases(&Rigl::default(), ctre_seq, true).unwrap_err().contains("blocks"));
+    assert!(run_cases(&CtreSeq::default(), ctre_seq, true).unwrap_err().contains("does not begin at 0"));
+    assert!(run_cases(&snfs_of(0.5), snfs, true).unwrap_err().contains("blocks"));
+    assert!(run_cases(&snfs_of(0.75), rigl, true).unwrap_err().contains("blocks"));
 }
 
 /// RigL's details, as the fixed cases of its PyTorch port have them, with a block for a weight: a row of four weights

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fretwork::methods::{Importance, Phase};
 
-use crate::patient::{Case, Layer, Patient, Sets, operate, thousand_operations};
+use crate::fixture::{Case, Fixture, Layer, Sets, expect_mutations, mutate};
 
 /// Percentiles as fractions.
 const PERCENTILES: [[i64; 2]; 4] = [[1, 5], [1, 2], [0, 1], [1, 1]];
@@ -63,13 +63,13 @@ fn importance(case: &Case) -> Option<Sets> {
     Some(sets)
 }
 
-fn treat(patient: &mut Patient, case: &Case) -> fretwork::Result<()> {
-    operate(method(case), patient, moment(case))
+fn act(fixture: &mut Fixture, case: &Case) -> fretwork::Result<()> {
+    mutate(method(case), fixture, moment(case))
 }
 
 #[test]
 fn importance_removes_as_its_oracle() {
-    thousand_operations(&treat, &importance, true).unwrap();
+    expect_mutations(&act, &importance, true).unwrap();
 }
 
 /// It objects where outgoing weights stay, or inputs of a group that matters are lost.
@@ -78,12 +78,12 @@ fn the_oracle_objects() {
     for wrong in
         [|method: &mut Importance| method.outgoing = false, |method: &mut Importance| method.percentile = 0.9]
     {
-        let treat = |patient: &mut Patient, case: &Case| {
+        let act = |fixture: &mut Fixture, case: &Case| {
             let mut method = method(case);
             wrong(&mut method);
-            operate(method, patient, moment(case))
+            mutate(method, fixture, moment(case))
         };
-        let why = thousand_operations(&treat, &importance, true).unwrap_err();
+        let why = expect_mutations(&act, &importance, true).unwrap_err();
         assert!(why.contains("instead of"), "{why}");
     }
 }

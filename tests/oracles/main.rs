@@ -7,8 +7,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod exchange;
+mod fixture;
 mod importance;
-mod patient;
 mod prune;
 mod scl;
 mod sets;

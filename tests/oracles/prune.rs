@@ -11,8 +11,8 @@ use fretwork::methods::{
 use fretwork::random::{Key, Stream, Walk};
 
 use crate::BLOCK;
-use crate::patient::{
-    CLASSES, Case, Layer, Patient, Sets, WIDTHS, compare, operate, thousand, thousand_operations,
+use crate::fixture::{
+    CLASSES, Case, Fixture, Layer, Sets, WIDTHS, compare, expect_mutations, mutate, run_cases,
 };
 use crate::sets::largest;
 
@@ -73,7 +73,7 @@ fn sensitivity(case: &Case) -> impl Fn(usize, usize) -> i64 {
 }
 
 /// One of six updates, or the end of the last epoch or of another.
-fn magnitude_moment(case: &Case) -> Phase {
+fn magnitude_phase(case: &Case) -> Phase {
     match case.draw(1, 8) as u64 {
         6 => epoch_end(4, 5),
         7 => epoch_end(3, 5),
@@ -82,7 +82,7 @@ fn magnitude_moment(case: &Case) -> Phase {
 }
 
 fn magnitude(case: &Case) -> Option<Sets> {
-    let left = match magnitude_moment(case) {
+    let left = match magnitude_phase(case) {
         Phase::Update { update, .. } => 5 - update,
         Phase::EpochEnd { epoch: 4, .. } => 0,
         _ => return Some(case.stored()),
@@ -93,15 +93,15 @@ fn magnitude(case: &Case) -> Option<Sets> {
 
 #[test]
 fn magnitude_keeps_as_its_oracle() {
-    thousand_operations(
-        &|patient, case| operate(Magnitude::default(), patient, magnitude_moment(case)),
+    expect_mutations(
+        &|fixture, case| mutate(Magnitude::default(), fixture, magnitude_phase(case)),
         &magnitude,
         true,
     )
     .unwrap();
 }
 
-fn gap_moment(case: &Case) -> Phase {
+fn gap_phase(case: &Case) -> Phase {
     match case.draw(1, 8) as u64 {
         6 => START,
         7 => Phase::Start { epochs: 1 },
@@ -109,16 +109,16 @@ fn gap_moment(case: &Case) -> Phase {
     }
 }
 
-/// What is left when layers have been pruned, and before one grows.
+/// Blocks left after pruning, before a layer grows.
 fn gap_pruned(case: &Case) -> Option<Sets> {
-    let Phase::EpochEnd { .. } = gap_moment(case) else { return Some(case.stored()) };
+    let Phase::EpochEnd { .. } = gap_phase(case) else { return Some(case.stored()) };
     let targets: Vec<usize> = case.layers.iter().map(|layer| layer.target).collect();
     of_each(&case.stored(), &targets, magnitude_of(case))
 }
 
 fn gap(case: &Case) -> Option<Sets> {
     let mut sets = gap_pruned(case)?;
-    let dense = match gap_moment(case) {
+    let dense = match gap_phase(case) {
         Phase::Start { epochs: 1 } => None,
         // All are sparse in the last epoch.
         Phase::EpochEnd { epoch, epochs, .. } => (epoch < epochs - 2).then_some(epoch as usize + 1),
@@ -134,18 +134,18 @@ fn gap(case: &Case) -> Option<Sets> {
 /// Blocks that grow are 0, also where they were pruned a moment ago.
 #[test]
 fn gap_keeps_and_grows_as_its_oracle() {
-    let treat = |patient: &mut Patient, case: &Case| {
-        operate(Gap, patient, gap_moment(case))?;
+    let act = |fixture: &mut Fixture, case: &Case| {
+        mutate(Gap, fixture, gap_phase(case))?;
         let kept = gap_pruned(case).unwrap();
         for (index, layer) in case.layers.iter().enumerate() {
-            for (place, found) in patient.numbers(index).unwrap() {
+            for (place, found) in fixture.numbers(index).unwrap() {
                 let wanted = if kept[index].contains(&place) { layer.weight[place] } else { 0 };
                 assert_eq!(found, wanted as f32, "case {}, layer {index}, block {place}", case.index);
             }
         }
         Ok(())
     };
-    thousand_operations(&treat, &gap, false).unwrap();
+    expect_mutations(&act, &gap, false).unwrap();
 }
 
 fn snip(case: &Case) -> Option<Sets> {
@@ -154,17 +154,17 @@ fn snip(case: &Case) -> Option<Sets> {
 
 #[test]
 fn snip_keeps_as_its_oracle() {
-    thousand_operations(&|patient, case| operate(Snip { scope: case.scope }, patient, START), &snip, true)
+    expect_mutations(&|fixture, case| mutate(Snip { scope: case.scope }, fixture, START), &snip, true)
         .unwrap();
 }
 
-/// What is kept is rescaled, so that the squares that reach an output add up to 2 on the mean; zeros stay zeros.
+/// Kept weights are rescaled so that the mean sum of squares into an output is 2; zeros stay zeros.
 #[test]
 fn sbp_sr_keeps_as_its_oracle() {
-    let treat = |patient: &mut Patient, case: &Case| {
-        operate(SbpSr { scope: case.scope }, patient, START)?;
+    let act = |fixture: &mut Fixture, case: &Case| {
+        mutate(SbpSr { scope: case.scope }, fixture, START)?;
         for (index, layer) in case.layers.iter().enumerate() {
-            let numbers = patient.numbers(index).unwrap();
+            let numbers = fixture.numbers(index).unwrap();
             let squares: f64 = numbers.iter().map(|&(_, w)| 2.0 * f64::from(w).powi(2)).sum();
             let before: i32 = numbers.iter().map(|&(place, _)| layer.weight[place].pow(2)).sum();
             let wanted = if before == 0 { 0.0 } else { 2.0 };
@@ -173,7 +173,7 @@ fn sbp_sr_keeps_as_its_oracle() {
         }
         Ok(())
     };
-    thousand_operations(&treat, &snip, false).unwrap();
+    expect_mutations(&act, &snip, false).unwrap();
 }
 
 /// Sparsities that floating point holds exactly. One is on the way to most, because every round takes ten backward passes.
@@ -230,18 +230,17 @@ fn early_crop(case: &Case) -> Option<Sets> {
     Some(sets)
 }
 
-/// What comes of the weights is checked as well: they stand where they stood, though the method has gone some way along the
-/// gradient.
+/// The weights are checked as well: they must be unchanged, although the method took a step along the gradient.
 #[test]
 fn early_crop_keeps_as_its_oracle() {
-    let treat = |patient: &mut Patient, case: &Case| {
+    let act = |fixture: &mut Fixture, case: &Case| {
         let index = case.index;
-        patient.set_gradient(move |pass, layer, place| early_crop_gradient(index, pass, layer, place));
-        patient.set_sparsity(SPARSITIES[case.draw(1, 8)]);
+        fixture.set_gradient(move |pass, layer, place| early_crop_gradient(index, pass, layer, place));
+        fixture.set_sparsity(SPARSITIES[case.draw(1, 8)]);
         let method = EarlyCrop::from(EarlyCropOptions { scope: case.scope });
-        operate(method, patient, epoch_end(early_crop_epoch(case), 10))
+        mutate(method, fixture, epoch_end(early_crop_epoch(case), 10))
     };
-    thousand_operations(&treat, &early_crop, true).unwrap();
+    expect_mutations(&act, &early_crop, true).unwrap();
 }
 
 /// The magnitudes of a layer's weights, `[out][in]`, where a block is kept.
@@ -257,8 +256,7 @@ fn magnitudes(case: &Case, sets: &Sets, layer: usize) -> Vec<Vec<i64>> {
     dense
 }
 
-/// What flows through each block: the sum over its elements of what comes in, times the weight, times what that is worth
-/// further on.
+/// Synaptic flow of each block: the sum over its elements of inflow times weight times outflow.
 fn flows(case: &Case, sets: &Sets) -> Vec<Vec<i64>> {
     let weights: Vec<_> = (0..sets.len()).map(|layer| magnitudes(case, sets, layer)).collect();
     let mut inflow = vec![vec![1; weights[0][0].len()]];
@@ -316,28 +314,28 @@ fn gentle(mut case: Case) -> Case {
 
 #[test]
 fn synflow_keeps_as_its_oracle() {
-    thousand(&mut |patient, case, _| {
+    run_cases(&mut |fixture, case, _| {
         let case = gentle(case);
-        patient.load(&case);
-        let outcome = operate(SynFlow { scope: case.scope }, patient, START);
-        compare(patient, &case, outcome, synflow(&case), true)
+        fixture.load(&case);
+        let outcome = mutate(SynFlow { scope: case.scope }, fixture, START);
+        compare(fixture, &case, outcome, synflow(&case), true)
     })
     .unwrap();
 }
 
 /// A network whose loss is the sum of d * w * w / 2 over all elements, with a d for each place.
 struct Quadratic {
-    patient: Patient,
+    fixture: Fixture,
     curvature: Vec<f32>,
 }
 
 impl MutableTopology for Quadratic {
     fn gpu(&self) -> &Gpu {
-        MutableTopology::gpu(&self.patient)
+        MutableTopology::gpu(&self.fixture)
     }
 
     fn model(&self) -> &Network {
-        self.patient.model()
+        self.fixture.model()
     }
 
     fn sparsity(&self) -> f64 {
@@ -345,7 +343,7 @@ impl MutableTopology for Quadratic {
     }
 
     fn targets(&self) -> &[usize] {
-        self.patient.targets()
+        self.fixture.targets()
     }
 
     fn backward(&mut self, _batch: u64) -> Result<()> {
@@ -360,15 +358,15 @@ impl MutableTopology for Quadratic {
     }
 
     fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()> {
-        self.patient.reshape(param, set, nnz)
+        self.fixture.reshape(param, set, nnz)
     }
 
     fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
-        self.patient.graph(batch, precision)
+        self.fixture.graph(batch, precision)
     }
 
     fn features(&self) -> usize {
-        self.patient.features()
+        self.fixture.features()
     }
 }
 
@@ -376,10 +374,10 @@ impl MutableTopology for Quadratic {
 /// blocks are near each other, and neither magnitude nor sensitivity would keep the same ones.
 #[test]
 fn early_crop_follows_the_curvature() {
-    let mut patient = Patient::new(WIDTHS[2]);
+    let mut fixture = Fixture::new(WIDTHS[2]);
     let mut walk = Key::new(6, Stream::Check(11)).walk();
     for index in 0..5 {
-        let mut case = Case::new(&patient.grids(), &mut walk, index);
+        let mut case = Case::new(&fixture.grids(), &mut walk, index);
         let layer = &mut case.layers[0];
         (layer.slots, layer.target) = ((0..32).collect(), 10);
         layer.weight = (0..32).map(|_| 1 + walk.below(2) as i32).collect();
@@ -391,37 +389,37 @@ fn early_crop_follows_the_curvature() {
         };
         let wanted = kept(&|w, d| d * w);
         assert!(wanted != kept(&|w, d| d * w * w) && wanted != kept(&|_, d| d));
-        patient.load(&case);
-        let mut network = Quadratic { patient, curvature };
+        fixture.load(&case);
+        let mut network = Quadratic { fixture, curvature };
         EarlyCrop::from(EarlyCropOptions { scope: case.scope })
             .mutate(epoch_end(4, 10), &mut network)
             .unwrap();
-        patient = network.patient;
-        assert_eq!(patient.sets().unwrap(), [wanted]);
+        fixture = network.fixture;
+        assert_eq!(fixture.sets().unwrap(), [wanted]);
     }
 }
 
 /// Each oracle is shown the set of another method, another budget or another moment.
 #[test]
 fn the_oracles_object() {
-    let objects = |treat: &dyn Fn(&mut Patient, &Case) -> Result<()>,
+    let objects = |act: &dyn Fn(&mut Fixture, &Case) -> Result<()>,
                    oracle: &dyn Fn(&Case) -> Option<Sets>| {
-        let trial = &mut |patient: &mut Patient, case: Case, _: &mut Walk| {
-            patient.load(&case);
-            // What is refused is no set.
-            match (treat(patient, &case), oracle(&case)) {
-                (Ok(()), wanted @ Some(_)) => compare(patient, &case, Ok(()), wanted, false),
+        let trial = &mut |fixture: &mut Fixture, case: Case, _: &mut Walk| {
+            fixture.load(&case);
+            // A refusal leaves no set to compare.
+            match (act(fixture, &case), oracle(&case)) {
+                (Ok(()), wanted @ Some(_)) => compare(fixture, &case, Ok(()), wanted, false),
                 _ => Ok(()),
             }
         };
-        let why = thousand(trial).unwrap_err();
+        let why = run_cases(trial).unwrap_err();
         assert!(why.contains("instead of"), "{why}");
     };
-    let sensitive = |patient: &mut Patient, case: &Case| operate(Snip { scope: case.scope }, patient, START);
-    objects(&|patient, _| operate(Snip { scope: Scope::Layer }, patient, START), &snip);
+    let sensitive = |fixture: &mut Fixture, case: &Case| mutate(Snip { scope: case.scope }, fixture, START);
+    objects(&|fixture, _| mutate(Snip { scope: Scope::Layer }, fixture, START), &snip);
     let early = Phase::Update { update: 1, updates: 6 };
-    objects(&|patient, _| operate(Magnitude::default(), patient, early), &magnitude);
-    objects(&|patient, _| operate(Gap, patient, epoch_end(0, 6)), &gap);
+    objects(&|fixture, _| mutate(Magnitude::default(), fixture, early), &magnitude);
+    objects(&|fixture, _| mutate(Gap, fixture, epoch_end(0, 6)), &gap);
     objects(&sensitive, &early_crop);
     objects(&sensitive, &synflow);
 }

@@ -11,18 +11,18 @@ use fretwork::ops::{Step, StepValues};
 use fretwork::reference::bits;
 
 use crate::BLOCK;
-use crate::patient::{Case, Layer, Patient, Sets, block, compare, run, thousand};
+use crate::fixture::{Case, Fixture, Layer, Sets, block, compare, run, run_cases};
 
-/// What a connection costs. No sum of a cost and a slope moves a connection to 0, so that no rounding decides.
+/// Costs of a connection. No sum of a cost and a slope moves a connection to 0, so that no rounding decides.
 const COSTS: [f32; 4] = [0.0, 0.25, 0.75, 60.0];
 
 /// The step size of connections.
 const RATE: f64 = 0.01;
 
 /// A method that has seen the network, whose connections are then given, one for each place; and where they are.
-fn method(patient: &mut Patient, cost: f32, scope: Scope, connections: &[Vec<f32>]) -> (Scl, Vec<Tensor>) {
+fn method(fixture: &mut Fixture, cost: f32, scope: Scope, connections: &[Vec<f32>]) -> (Scl, Vec<Tensor>) {
     let mut method = Scl::from(SclOptions { cost: cost.into(), scope });
-    method.mutate(Phase::Start { epochs: 8 }, patient).unwrap();
+    method.mutate(Phase::Start { epochs: 8 }, fixture).unwrap();
     let part = |name: &str| -> Vec<Tensor> {
         let saved = method.tensors().into_iter().filter(|(part, _)| part.starts_with(name));
         let tensor = |(_, saved)| match saved {
@@ -33,9 +33,9 @@ fn method(patient: &mut Patient, cost: f32, scope: Scope, connections: &[Vec<f32
     };
     let (learning, awake) = (part("connections."), part("awake."));
     for ((connections, learning), awake) in connections.iter().zip(&learning).zip(&awake) {
-        patient.gpu.write(learning, connections).unwrap();
+        fixture.gpu.write(learning, connections).unwrap();
         let standing = (0..connections.len()).filter(|&place| connections[place] >= 0.0);
-        patient.gpu.write(awake, &bits::set(connections.len(), standing)).unwrap();
+        fixture.gpu.write(awake, &bits::set(connections.len(), standing)).unwrap();
     }
     (method, learning)
 }
@@ -64,14 +64,14 @@ fn learned(layer: &Layer, connections: &[f32], cost: f32) -> Vec<f64> {
 }
 
 /// One step of one layer, and what it should have done.
-fn check_step(patient: &mut Patient, case: &Case, slip: f32) -> Result<(), String> {
+fn check_step(fixture: &mut Fixture, case: &Case, slip: f32) -> Result<(), String> {
     let cost = COSTS[case.draw(u32::MAX, 4)];
     let begun = connections(case);
-    let (method, learning) = method(patient, cost + slip, case.scope, &begun);
+    let (method, learning) = method(fixture, cost + slip, case.scope, &begun);
     for (at, layer) in case.layers.iter().enumerate() {
-        let (param, weight) = &patient.sparse_layers()[at];
-        let gpu = &patient.gpu;
-        let grad = patient.model().store().get(*param).grads().clone();
+        let (param, weight) = &fixture.sparse_layers()[at];
+        let gpu = &fixture.gpu;
+        let grad = fixture.model().store().get(*param).grads().clone();
         let grads: Vec<f32> = layer
             .slots
             .iter()
@@ -128,10 +128,10 @@ fn all_stored(mut case: Case) -> Case {
 }
 
 fn thousand_steps(slip: f32) -> Result<(), String> {
-    thousand(&mut |patient, case, _| {
+    run_cases(&mut |fixture, case, _| {
         let case = all_stored(case);
-        patient.load(&case);
-        check_step(patient, &case, slip)
+        fixture.load(&case);
+        check_step(fixture, &case, slip)
     })
 }
 
@@ -171,18 +171,18 @@ fn settled(case: &Case, connections: &[Vec<f32>]) -> Option<Sets> {
 /// At the end of the epoch in which three quarters are done, and not before. The connections are `slip` larger than the
 /// oracle is told.
 fn thousand_endings(slip: f32) -> Result<(), String> {
-    thousand(&mut |patient, case, _| {
+    run_cases(&mut |fixture, case, _| {
         let case = all_stored(case);
-        patient.load(&case);
+        fixture.load(&case);
         let told = connections(&case);
         let given: Vec<Vec<f32>> =
             told.iter().map(|layer| layer.iter().map(|connection| connection + slip).collect()).collect();
-        let (mut method, _) = method(patient, 0.1, case.scope, &given);
+        let (mut method, _) = method(fixture, 0.1, case.scope, &given);
         let end = |epoch| Phase::EpochEnd { epoch, epochs: 8, train_loss: 1.0 };
-        let early = method.mutate(end(4), patient);
-        compare(patient, &case, early, Some(case.stored()), true)?;
-        let outcome = method.mutate(end(5), patient);
-        compare(patient, &case, outcome, settled(&case, &told), true)
+        let early = method.mutate(end(4), fixture);
+        compare(fixture, &case, early, Some(case.stored()), true)?;
+        let outcome = method.mutate(end(5), fixture);
+        compare(fixture, &case, outcome, settled(&case, &told), true)
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fretwork::methods::{Method, Phase, Saved, Scope, SupTickets, SupTicketsOptions};
 use fretwork::random::{Key, Stream};
 
-use crate::patient::{Case, Patient, Sets, numbers, thousand};
+use crate::fixture::{Case, Fixture, Sets, numbers, run_cases};
 
 /// Epochs of a run, and the ends of those after which a ticket is ready: one, two and three tickets, and cycles of two
 /// epochs.
@@ -65,16 +65,16 @@ fn tickets(first: &Case, grids: &[[usize; 2]], count: usize) -> Vec<Case> {
     tickets
 }
 
-/// What the method holds for the average of each sparse layer.
-fn expect_average(patient: &Patient, method: &SupTickets, wanted: &Average) -> Result<(), String> {
+/// Compares the method's average of each sparse layer.
+fn expect_average(fixture: &Fixture, method: &SupTickets, wanted: &Average) -> Result<(), String> {
     let saved: BTreeMap<String, Saved> = method.tensors().into_iter().collect();
     for (layer, wanted) in wanted.iter().enumerate() {
         let part = |part: &str| &saved[&format!("average.layers.{layer}.weight{part}")];
         let (Saved::Numbers(values), Saved::Pattern(pattern)) = (part(""), part(".pattern")) else {
             panic!("{saved:?}");
         };
-        let topology = pattern.topology(&patient.gpu).map_err(|error| error.to_string())?;
-        let values = patient.gpu.read::<f32>(values).unwrap().wait().unwrap();
+        let topology = pattern.topology(&fixture.gpu).map_err(|error| error.to_string())?;
+        let values = fixture.gpu.read::<f32>(values).unwrap().wait().unwrap();
         let found = numbers(&topology, &values)?.into_iter().collect();
         if wanted != &found {
             return Err(format!("layer {layer}: blocks {found:?} instead of {wanted:?}"));
@@ -86,12 +86,12 @@ fn expect_average(patient: &Patient, method: &SupTickets, wanted: &Average) -> R
 /// Gives a method the tickets of a case one after the other, and compares the average with each, and the network with the
 /// last. `slip` is what the oracle is not told.
 fn check(
-    patient: &mut Patient,
+    fixture: &mut Fixture,
     first: &Case,
     slip: &dyn Fn(&mut Case),
     averages: &mut usize,
 ) -> Result<(), String> {
-    let grids = patient.grids();
+    let grids = fixture.grids();
     let (epochs, ends) = RUNS[first.draw(4, 4)];
     let mut method =
         SupTickets::from(SupTicketsOptions { scope: first.scope, ..SupTicketsOptions::default() });
@@ -101,21 +101,21 @@ fn check(
     for epoch in 0..epochs {
         let end = Phase::EpochEnd { epoch, epochs, train_loss: 1.0 };
         if !ends.contains(&(epoch + 1)) {
-            method.mutate(end, patient).unwrap();
+            method.mutate(end, fixture).unwrap();
             continue;
         }
         let (at, ticket) = tickets.next().unwrap();
         let mut given = ticket.clone();
         slip(&mut given);
-        patient.load(&given);
-        let outcome = method.mutate(end, patient);
+        fixture.load(&given);
+        let outcome = method.mutate(end, fixture);
         *averages += 1;
         if add(&mut average, at, &ticket).is_none() {
             let refused = outcome.is_err_and(|error| error.to_string().contains("with no block"));
             return if refused { Ok(()) } else { Err("a layer without blocks is not refused".to_owned()) };
         }
         outcome.map_err(|error| format!("blocks are refused: {error}"))?;
-        expect_average(patient, &method, &average)?;
+        expect_average(fixture, &method, &average)?;
         let now = ticket.head.iter().map(|&w| w as f32);
         head = match at {
             0 => now.collect(),
@@ -127,24 +127,24 @@ fn check(
         };
     }
     let wanted: Sets = average.iter().map(|average| average.keys().copied().collect()).collect();
-    let found = patient.sets()?;
+    let found = fixture.sets()?;
     if found != wanted {
         return Err(format!("the network ends with blocks {found:?} instead of {wanted:?}"));
     }
     for (layer, average) in average.iter().enumerate() {
-        if &patient.numbers(layer)?.into_iter().collect::<BTreeMap<_, _>>() != average {
+        if &fixture.numbers(layer)?.into_iter().collect::<BTreeMap<_, _>>() != average {
             return Err(format!("layer {layer} does not end with the weights of the average"));
         }
     }
-    let found = patient.gpu.read::<f32>(patient.head()).unwrap().wait().unwrap();
+    let found = fixture.gpu.read::<f32>(fixture.head()).unwrap().wait().unwrap();
     if found == head { Ok(()) } else { Err("the dense layer does not end as the average".to_owned()) }
 }
 
-/// Half as many runs make more than a thousand averages.
+/// Half as many runs make more than a run_cases averages.
 fn thousand_averages(slip: &dyn Fn(&mut Case)) -> Result<(), String> {
     let mut averages = 0;
-    thousand(&mut |patient, case, _| match case.index / 2 % 2 {
-        0 => check(patient, &case, slip, &mut averages),
+    run_cases(&mut |fixture, case, _| match case.index / 2 % 2 {
+        0 => check(fixture, &case, slip, &mut averages),
         _ => Ok(()),
     })?;
     assert!(averages >= 1000, "{averages}");

@@ -8,7 +8,7 @@ use fretwork::nn::Signals;
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream, unit};
 
-use crate::patient::{Case, Layer, Patient, run, thousand};
+use crate::fixture::{Case, Fixture, Layer, run, run_cases};
 use crate::sets::{largest, smallest};
 
 fn key(layer: usize) -> Key {
@@ -18,7 +18,7 @@ fn key(layer: usize) -> Key {
 /// The blocks with a part in the network, and all that are stored.
 #[derive(Debug, PartialEq)]
 struct Nested {
-    awake: BTreeSet<usize>,
+    active: BTreeSet<usize>,
     stored: BTreeSet<usize>,
 }
 
@@ -27,40 +27,40 @@ fn by_magnitude(layer: &Layer) -> impl Iterator<Item = (f64, usize)> {
 }
 
 fn at_the_start(layer: &Layer) -> Nested {
-    let awake = largest(by_magnitude(layer).collect(), layer.target);
-    Nested { awake, stored: layer.slots.iter().copied().collect() }
+    let active = largest(by_magnitude(layer).collect(), layer.target);
+    Nested { active, stored: layer.slots.iter().copied().collect() }
 }
 
-/// After an update that exchanges as many resting blocks as are wanted.
+/// After an update that exchanges as many inactive blocks as are wanted.
 fn updated(case: &Case, at: usize, wanted: usize) -> Nested {
     let (layer, index) = (&case.layers[at], case.index);
-    let Nested { awake, mut stored } = at_the_start(layer);
-    let resting = by_magnitude(layer).filter(|(_, place)| !awake.contains(place)).collect();
+    let Nested { active, mut stored } = at_the_start(layer);
+    let inactive = by_magnitude(layer).filter(|(_, place)| !active.contains(place)).collect();
     let draw = |place: usize| f64::from(unit(key(at).at([place as u32, index as u32])[0]));
     let absent = (0..layer.places()).filter(|place| !stored.contains(place));
     let grown = largest(absent.map(|place| (draw(place), place)).collect(), wanted);
     // No more are dropped than can grow.
-    for place in smallest(resting, grown.len()) {
+    for place in smallest(inactive, grown.len()) {
         stored.remove(&place);
     }
     stored.extend(grown);
-    Nested { awake, stored }
+    Nested { active, stored }
 }
 
-fn expect(patient: &Patient, layer: usize, wanted: &Nested) -> Result<(), String> {
-    let topology = patient.pattern(layer).topology(&patient.gpu).map_err(|error| error.to_string())?;
+fn expect(fixture: &Fixture, layer: usize, wanted: &Nested) -> Result<(), String> {
+    let topology = fixture.pattern(layer).topology(&fixture.gpu).map_err(|error| error.to_string())?;
     let places = || topology.places().zip(topology.active());
     let found = Nested {
-        awake: places().filter_map(|(place, awake)| awake.then_some(place)).collect(),
+        active: places().filter_map(|(place, active)| active.then_some(place)).collect(),
         stored: topology.places().collect(),
     };
     if &found == wanted { Ok(()) } else { Err(format!("layer {layer}: {found:?} instead of {wanted:?}")) }
 }
 
 /// Updates a layer, so many blocks of it.
-fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted: usize) {
-    let gpu = &patient.gpu;
-    let (param, weight) = &patient.sparse_layers()[layer];
+fn update(fixture: &Fixture, method: &TopKast, case: &Case, layer: usize, wanted: usize) {
+    let gpu = &fixture.gpu;
+    let (param, weight) = &fixture.sparse_layers()[layer];
     let workspace = Workspace::new(gpu, weight.pattern(), false).unwrap();
     gpu.write(workspace.wanted(), &[wanted as u32]).unwrap();
     let step = Step::new(gpu, StepValues::forward(case.index as u32)).unwrap();
@@ -76,20 +76,20 @@ fn update(patient: &Patient, method: &TopKast, case: &Case, layer: usize, wanted
 
 /// Checks a layer before and after an update, with other weights, as if there had been steps.
 fn check_update(
-    patient: &Patient,
+    fixture: &Fixture,
     method: &TopKast,
     case: &Case,
     at: usize,
     wanted: usize,
 ) -> Result<(), String> {
     let layer = &case.layers[at];
-    patient.write_weight(at, &layer.weight);
-    update(patient, method, case, at, wanted);
-    let Nested { awake, stored } = updated(case, at, wanted);
+    fixture.write_weight(at, &layer.weight);
+    update(fixture, method, case, at, wanted);
+    let Nested { active, stored } = updated(case, at, wanted);
     // Where none rests there is no update.
-    let awake = if layer.slots.len() <= layer.target { stored.clone() } else { awake };
-    expect(patient, at, &Nested { awake, stored })?;
-    for (place, found) in patient.numbers(at)? {
+    let active = if layer.slots.len() <= layer.target { stored.clone() } else { active };
+    expect(fixture, at, &Nested { active, stored })?;
+    for (place, found) in fixture.numbers(at)? {
         let weight = if layer.slots.contains(&place) { layer.weight[place] } else { 0 };
         if found != weight as f32 {
             return Err(format!("layer {at}: block {place} is {found}, not {weight}"));
@@ -100,23 +100,23 @@ fn check_update(
 
 /// Checks a thousand cases; `slip` is what the oracle is not told.
 fn thousand_updates(slip: &dyn Fn(&mut Case)) -> Result<(), String> {
-    thousand(&mut |patient, mut case, walk| {
+    run_cases(&mut |fixture, mut case, walk| {
         let mut given = case.clone();
         slip(&mut given);
-        patient.load(&given);
+        fixture.load(&given);
         let mut method = TopKast::default();
-        method.mutate(Phase::Start { epochs: 5 }, patient).unwrap();
+        method.mutate(Phase::Start { epochs: 5 }, fixture).unwrap();
         for at in 0..case.layers.len() {
-            expect(patient, at, &at_the_start(&case.layers[at]))?;
+            expect(fixture, at, &at_the_start(&case.layers[at]))?;
             walk.shuffle(&mut case.layers[at].weight);
-            let resting = case.layers[at].slots.len().saturating_sub(case.layers[at].target);
+            let inactive = case.layers[at].slots.len().saturating_sub(case.layers[at].target);
             // None, all that rest, and whatever lies between.
             let wanted = match case.index % 7 {
                 0 => 0,
-                1 => resting,
-                _ => walk.below(resting as u32 + 1) as usize,
+                1 => inactive,
+                _ => walk.below(inactive as u32 + 1) as usize,
             };
-            check_update(patient, &method, &case, at, wanted)?;
+            check_update(fixture, &method, &case, at, wanted)?;
         }
         Ok(())
     })

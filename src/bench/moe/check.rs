@@ -1,10 +1,9 @@
 //! Check of the timed mixture against an f64 reference on the host.
 
 use super::MoeSizes;
-use super::layer::Layer;
+use super::layer::{Layer, Weights};
 use crate::bench::Bench;
 use crate::gpu::Tensor;
-use crate::graph::{Network, Param, Weight};
 use crate::{Error, Result};
 
 impl Layer {
@@ -17,7 +16,7 @@ impl Layer {
         let (gpu, sizes) = (&bench.gpu, &bench.sizes.experts);
         gpu.run(&bench.plan(1, &|rec| self.pass(rec, None))?)?;
         let read = |tensor: &Tensor| gpu.read::<f32>(tensor)?.wait();
-        let Parts { router, up, down } = Parts::of(&self.network)?;
+        let Weights { router, up, down } = Weights::of(&self.network)?;
         let host = Host { sizes, router: read(router)?, up: read(up)?, down: read(down)? };
         let [x, y, dy, dx] = self.tensors()?.map(read);
         let (x, y, dy, dx) = (x?, y?, dy?, dx?);
@@ -55,25 +54,6 @@ impl Layer {
             agree("the gradient of the input", t, &found, &wanted.collect::<Vec<_>>())?;
         }
         Ok(())
-    }
-}
-
-/// Weight matrices of a mixture.
-pub(super) struct Parts<'a> {
-    pub(super) router: &'a Tensor,
-    up: &'a Tensor,
-    down: &'a Tensor,
-}
-
-impl<'a> Parts<'a> {
-    pub(super) fn of(network: &'a Network) -> Result<Self> {
-        match network.layers()[..] {
-            [router, up, down] => {
-                let [router, up, down] = [router, up, down].map(Param::weight).map(Weight::values);
-                Ok(Self { router, up, down })
-            }
-            ref parts => Err(Error::argument("moe", "layers", 3, parts.len())),
-        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! The timed mixture of experts, with all its operands.
 
-use super::check::Parts;
 use super::{ACTIVATION, MoeSizes, noise};
 use crate::bench::Bench;
 use crate::gpu::{DType, Gpu, Recorder, Tensor};
-use crate::graph::{FanIn, Graph, Network, Precision, Start};
+use crate::graph::{FanIn, Graph, Network, Param, Precision, Start, Weight};
 use crate::nn::{Module, Moe};
 use crate::ops::{Step, StepValues};
 use crate::random::{Key, Stream};
@@ -48,7 +47,7 @@ impl Layer {
         if even {
             // The router reads the logits of the experts from the first columns of a token. Consecutive tokens take consecutive
             // experts, which gives equal loads; the rows are then shuffled.
-            let Parts { router: weight, .. } = Parts::of(&network)?;
+            let Weights { router: weight, .. } = Weights::of(&network)?;
             let mut router = gpu.read::<f32>(weight)?.wait()?;
             for (e, row) in router.chunks_mut(sizes.width).enumerate() {
                 row[..sizes.experts].fill(0.0);
@@ -83,5 +82,24 @@ impl Layer {
             .input_grad(0)
             .ok_or_else(|| Error::argument("moe", "input", "with a gradient", "none"))?;
         Ok([network.input(), network.logits(), network.logits_grad(), dx])
+    }
+}
+
+/// Weight matrices of a mixture.
+pub(super) struct Weights<'a> {
+    pub(super) router: &'a Tensor,
+    pub(super) up: &'a Tensor,
+    pub(super) down: &'a Tensor,
+}
+
+impl<'a> Weights<'a> {
+    pub(super) fn of(network: &'a Network) -> Result<Self> {
+        match network.layers()[..] {
+            [router, up, down] => {
+                let [router, up, down] = [router, up, down].map(Param::weight).map(Weight::values);
+                Ok(Self { router, up, down })
+            }
+            ref parts => Err(Error::argument("moe", "layers", 3, parts.len())),
+        }
     }
 }

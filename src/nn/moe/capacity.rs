@@ -10,8 +10,8 @@ use crate::ops::gate::{self, Overflow};
 pub(super) struct Capacity {
     overflow: Overflow,
     /// `u32[groups, experts]`.
-    quota: Tensor,
-    /// The quota by the number of tokens that count, `u32[tokens + 1]`, where a group is the batch.
+    capacities: Tensor,
+    /// The capacity by the number of tokens that count, `u32[tokens + 1]`, where a group is the batch.
     by_count: Option<Tensor>,
     /// Assignments that are not dropped, a bit each: `u32[groups, experts, words]`.
     kept: Tensor,
@@ -38,7 +38,7 @@ impl Capacity {
         };
         Ok(Some(Self {
             overflow: config.overflow,
-            quota: gpu.upload(
+            capacities: gpu.upload(
                 Class::Scratch,
                 "capacity",
                 &[groups, experts],
@@ -57,9 +57,9 @@ impl Capacity {
         tokens: Option<&Tensor>,
     ) -> Result<&Tensor> {
         if let (Some(by_count), Some(tokens)) = (&self.by_count, tokens) {
-            gate::capacity(rec, tokens, by_count, &self.quota)?;
+            gate::capacity(rec, tokens, by_count, &self.capacities)?;
         }
-        gate::keep(rec, experts, weights, self.overflow, &self.quota, &self.kept)?;
+        gate::keep(rec, experts, weights, self.overflow, &self.capacities, &self.kept)?;
         Ok(&self.kept)
     }
 }

@@ -14,7 +14,7 @@ pub struct MoeConfig {
     pub experts: Vec<usize>,
     /// How tokens choose experts, or experts tokens.
     pub gate: Gate,
-    /// What the losses count that keep experts in balance.
+    /// Coefficients of the balance losses.
     pub balance: Balance,
     /// How far a step moves the bias that keeps experts in balance without a loss; 0 for no such bias.
     pub bias_rate: f32,

@@ -3,13 +3,24 @@
 use half::f16;
 
 use super::Moe;
-use super::node::Parts;
+use super::shared::SharedParams;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::graph::{Backward, Forward, Param, Precision, Signals, Weight};
 use crate::nn::operand::Operand;
 use crate::ops::{self, Activation, ExpertsBackward, Rounding, Transpose};
 use crate::sparse::{BlockMatrix, Routing};
+
+/// Places of the mixture's parameters among the node's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    pub(super) logits: Option<usize>,
+    pub(super) noise: Option<usize>,
+    pub(super) gate: Option<usize>,
+    pub(super) up: usize,
+    pub(super) down: usize,
+    pub(super) shared: Option<SharedParams>,
+}
 
 /// Tensors of the experts. The hidden units that a token passes through are the pattern of the routing, and products with the
 /// layers are those of block-sparse matrices.
@@ -44,7 +55,7 @@ impl Experts {
         moe: &Moe,
         routing: &Routing,
         given: Precision,
-        parts: Parts,
+        places: Places,
     ) -> Result<Self> {
         let precision = if moe.sparse.is_some() { Precision::F32 } else { given };
         let (pattern, width) = (routing.pattern(), moe.width);
@@ -55,11 +66,11 @@ impl Experts {
         let per_row = |label: &str| gpu.alloc::<f32>(Class::Activations, label, &[pattern.rows()]);
         Ok(Self {
             activation: moe.activation,
-            first: parts.gate.unwrap_or(parts.up),
-            second: parts.gate.map(|_| parts.up),
-            down: parts.down,
+            first: places.gate.unwrap_or(places.up),
+            second: places.gate.map(|_| places.up),
+            down: places.down,
             pre: matrix("pre-activation")?,
-            factor: parts.gate.map(|_| matrix("factor")).transpose()?,
+            factor: places.gate.map(|_| matrix("factor")).transpose()?,
             hidden: matrix("hidden")?,
             grad: matrix("gradient")?,
             half: precision.half().map(|_| half()).transpose()?,

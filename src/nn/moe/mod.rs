@@ -18,7 +18,8 @@ use crate::ops::Activation;
 use crate::ops::gate::Gate;
 use crate::random::{Key, Stream};
 use crate::{Error, Result};
-use node::{MoeNode, Parts};
+use experts::Places;
+use node::MoeNode;
 
 /// A mixture of experts on rows `[tokens, width]`. A second input holds the tokens' ids, `[tokens]`: those that pad are
 /// [ignored](crate::ops::IGNORED), and gates that hash go by them.
@@ -41,7 +42,7 @@ pub struct Moe {
 }
 
 impl Moe {
-    fn params(&self, graph: &mut Graph, x: Value) -> Result<(Vec<ParamId>, Parts)> {
+    fn params(&self, graph: &mut Graph, x: Value) -> Result<(Vec<ParamId>, Places)> {
         let (config, width) = (&self.config, self.width);
         let precision = graph.precision();
         let count = config.experts.len();
@@ -82,7 +83,7 @@ impl Moe {
             0 => None,
             shared => Some(shared::declare(&mut declare, self, [width, shared], x, precision)?),
         };
-        Ok((params, Parts { logits, noise, gate, up, down, shared }))
+        Ok((params, Places { logits, noise, gate, up, down, shared }))
     }
 }
 
@@ -108,7 +109,7 @@ impl Module for Moe {
         }
         let mixtures = graph.kinds().filter(|&kind| kind == node::KIND).count();
         let key = Key::new(graph.seed(), Stream::Gate(mixtures as u32));
-        let (params, parts) = self.params(graph, x)?;
+        let (params, places) = self.params(graph, x)?;
         let operand = graph.operand();
         let shown = self.sparse.is_some() && self.config.shared > 0;
         let mut wiring = Wiring {
@@ -124,7 +125,7 @@ impl Module for Moe {
             }
             wiring.inputs.push(Input::new(ids).kept().constant());
         }
-        let moe = MoeNode::new(self.clone(), graph.name(""), key, tokens, graph.precision(), parts);
+        let moe = MoeNode::new(self.clone(), graph.name(""), key, tokens, graph.precision(), places);
         Ok(vec![graph.add_one(moe, wiring)?])
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::capacity::Capacity;
-use super::experts::Experts;
+use super::experts::{Experts, Places};
 use super::router::Router;
-use super::shared::{Shared, SharedParams};
+use super::shared::Shared;
 use super::{Moe, MoeConfig};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
 use crate::graph::{Backward, Forward, Load, Node, Precision};
@@ -18,17 +18,6 @@ use crate::{Error, Result};
 /// Kind of the node.
 pub(super) const KIND: &str = "moe";
 
-/// Places of the parameters among the node's.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Parts {
-    pub(super) logits: Option<usize>,
-    pub(super) noise: Option<usize>,
-    pub(super) gate: Option<usize>,
-    pub(super) up: usize,
-    pub(super) down: usize,
-    pub(super) shared: Option<SharedParams>,
-}
-
 /// A mixture of experts, with its tensors once it is bound to a device.
 #[derive(Debug)]
 pub(super) struct MoeNode {
@@ -37,7 +26,7 @@ pub(super) struct MoeNode {
     key: Key,
     tokens: usize,
     precision: Precision,
-    parts: Parts,
+    places: Places,
     bound: Option<Bound>,
 }
 
@@ -66,9 +55,9 @@ impl MoeNode {
         key: Key,
         tokens: usize,
         precision: Precision,
-        parts: Parts,
+        places: Places,
     ) -> Self {
-        Self { moe, name, key, tokens, precision, parts, bound: None }
+        Self { moe, name, key, tokens, precision, places, bound: None }
     }
 
     fn config(&self) -> &MoeConfig {
@@ -130,12 +119,12 @@ impl Node for MoeNode {
         let choices = config.gate.assignments(count);
         let sizes = [tokens / self.moe.sequence, self.moe.sequence];
         let routing = Routing::new(gpu, config.routing(tokens, self.moe.block))?;
-        let router = self.parts.logits.map(|_| Router::new(gpu, config, tokens, self.precision));
+        let router = self.places.logits.map(|_| Router::new(gpu, config, tokens, self.precision));
         let shared =
-            self.parts.shared.map(|params| Shared::new(gpu, &self.moe, params, tokens, self.precision));
+            self.places.shared.map(|params| Shared::new(gpu, &self.moe, params, tokens, self.precision));
         self.bound = Some(Bound {
             router: router.transpose()?,
-            experts: Experts::new(gpu, &self.moe, &routing, self.precision, self.parts)?,
+            experts: Experts::new(gpu, &self.moe, &routing, self.precision, self.places)?,
             shared: shared.transpose()?,
             chosen: gpu.alloc::<u32>(Class::Activations, "choices", &[tokens, choices])?,
             weights: gpu.alloc::<f32>(Class::Activations, "weights", &[tokens, choices])?,
@@ -174,10 +163,10 @@ impl Node for MoeNode {
         let (x, ids, out) = (pass.input(0), ids(pass), pass.output(0));
         match (&bound.router, ids) {
             (Some(router), ids) => {
-                if let Some(at) = self.parts.logits {
+                if let Some(at) = self.places.logits {
                     pass.param(at).forward(rec, x, &router.logits, Epilogue::None)?;
                 }
-                if let (Some(noise), Some(at), Some(_)) = (&router.noise, self.parts.noise, step) {
+                if let (Some(noise), Some(at), Some(_)) = (&router.noise, self.places.noise, step) {
                     pass.param(at).forward(rec, x, &noise.spread, Epilogue::None)?;
                 }
                 let (inputs, outputs) = (self.inputs(router, ids, step), bound.outputs(router));
@@ -254,8 +243,8 @@ impl Node for MoeNode {
             step.map(|_| slopes),
             Grads { logits: &router.grad, noise: noise.map(|noise| &noise.grad) },
         )?;
-        let through = self.parts.logits.map(|at| (at, &router.grad, &router.grad_operand));
-        let noise = noise.and_then(|noise| Some((self.parts.noise?, &noise.grad, &noise.grad_operand)));
+        let through = self.places.logits.map(|at| (at, &router.grad, &router.grad_operand));
+        let noise = noise.and_then(|noise| Some((self.places.noise?, &noise.grad, &noise.grad_operand)));
         for (at, grad, operand) in through.into_iter().chain(noise) {
             let grad = operand.take(rec, grad)?;
             pass.param(at).backward_weight(rec, grad, x, pass.weight_grad(at))?;

@@ -3,8 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod files;
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use fretwork::data::{Dataset, Source};
@@ -20,7 +22,6 @@ use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use half::f16;
-use serde_json::Value;
 
 /// Every variant may be chosen, whatever the environment says.
 fn open(options: Options) -> Gpu {
@@ -137,121 +138,6 @@ fn no_budget_measures_nothing_and_the_watcher_may_stop_it() {
     assert_eq!(tuner.measure(&mut |_| true).unwrap(), 0);
     assert_eq!(tuner.wanted(), 3);
     assert_eq!(tuner.path(), None);
-}
-
-/// Choices of this device as they are in a file, for tests to damage.
-fn written(folder: &Path) -> (Vec<(ShapeClass, Verdict)>, PathBuf) {
-    let gpu = gpu();
-    let mut tuner = Tuner::open(&gpu, in_folder(folder));
-    record_product(&gpu, [32, 32, 32]);
-    assert_eq!(tuner.measure(&mut |_| true).unwrap(), 1);
-    (gpu.choices(), file_in(folder))
-}
-
-#[test]
-fn a_file_that_is_damaged_foreign_or_newer_is_passed_by_and_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let (choices, path) = written(folder.path());
-    let good = std::fs::read_to_string(&path).unwrap();
-    let value: Value = serde_json::from_str(&good).unwrap();
-    let with = |name: &str, put: Value| {
-        let mut value = value.clone();
-        value[name] = put;
-        value.to_string()
-    };
-    let mut owner = value["owner"].clone();
-    owner["driver"] = "another".into();
-    let bad = [
-        ("damaged", String::new()),
-        ("damaged", "\0\0\0\0".to_owned()),
-        ("damaged", good[..good.len() / 2].to_owned()),
-        ("damaged", good[..good.len() - 2].to_owned()),
-        ("another version", "[]".to_owned()),
-        ("another version", with("format", 1.into())),
-        ("another version", with("format", 3.into())),
-        ("another version", with("format", "2".into())),
-        ("damaged", with("choices", 7.into())),
-        ("damaged", with("owner", Value::Null)),
-        ("another device", with("owner", owner)),
-    ];
-    for (why, text) in bad {
-        std::fs::write(&path, &text).unwrap();
-        let gpu = gpu();
-        let mut tuner = Tuner::open(&gpu, in_folder(folder.path()));
-        assert!(gpu.choices().is_empty(), "{text}");
-        let notices = tuner.take_notices();
-        assert!(notices.len() == 1 && notices[0].contains(why), "{text}: {notices:?}");
-        record_product(&gpu, [32, 32, 32]);
-        assert_eq!(tuner.measure(&mut |_| true).unwrap(), 1);
-        assert!(tuner.take_notices().is_empty());
-        let keys =
-            |choices: &[(ShapeClass, Verdict)]| choices.iter().map(|(class, _)| *class).collect::<Vec<_>>();
-        let again = Tuner::open(&gpu, in_folder(folder.path())).take_notices();
-        assert!(again.is_empty() && keys(&gpu.choices()) == keys(&choices), "{again:?}");
-    }
-}
-
-/// A line that this version does not know costs that line and no other; a variant that the device lacks is no choice.
-#[test]
-fn lines_that_make_no_sense_here_are_passed_by() {
-    let folder = tempfile::tempdir().unwrap();
-    let (choices, path) = written(folder.path());
-    let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let line = value["choices"][0].clone();
-    let mut unknown = line.clone();
-    unknown["choice"] = "warp".into();
-    let mut strange = line.clone();
-    strange["class"]["family"] = "dsdsd".into();
-    value["choices"] = vec![unknown, Value::Null, strange, line].into();
-    std::fs::write(&path, value.to_string()).unwrap();
-    let gpu = gpu();
-    assert!(Tuner::open(&gpu, in_folder(folder.path())).take_notices().is_empty());
-    assert_eq!(gpu.choices(), choices);
-
-    if gpu.runs(Variant::Wave) {
-        // Without subgroups there is no wave.
-        println!("SKIPPED: this adapter has every variant");
-        return;
-    }
-    value["choices"][3]["choice"] = "wave".into();
-    std::fs::write(&path, value.to_string()).unwrap();
-    let gpu = self::gpu();
-    Tuner::open(&gpu, in_folder(folder.path()));
-    assert!(gpu.choices().is_empty());
-}
-
-/// Files that many write at once are whole whenever they are read, and nothing is lost.
-#[test]
-fn writers_at_once_lose_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (each, writers) = (12, 6);
-    std::thread::scope(|scope| {
-        for writer in 0..writers {
-            let folder = folder.path();
-            scope.spawn(move || {
-                let gpu = gpu();
-                for turn in 0..each {
-                    let mut tuner = Tuner::open(&gpu, in_folder(folder));
-                    tuner.keep(&[found(writer * each + turn)]);
-                    let notices = tuner.take_notices();
-                    assert!(notices.is_empty(), "{notices:?}");
-                }
-            });
-        }
-        let folder = folder.path();
-        scope.spawn(move || {
-            let gpu = gpu();
-            for _ in 0..100 {
-                let notices = Tuner::open(&gpu, in_folder(folder)).take_notices();
-                assert!(notices.is_empty(), "a torn file: {notices:?}");
-            }
-        });
-    });
-    let gpu = gpu();
-    Tuner::open(&gpu, in_folder(folder.path()));
-    let mut wanted: Vec<_> = (0..writers * each).map(found).collect();
-    wanted.sort_by_key(|(class, _)| *class);
-    assert_eq!(gpu.choices(), wanted);
 }
 
 /// A kernel that is wrong, and fast because of it, is never chosen, whichever it is.
@@ -457,72 +343,4 @@ fn what_is_pruned_is_tuned_again() {
     let [tuned, usual] = [run(true), run(false)];
     assert!(tuned.0 == usual.0, "tuning changed the result");
     assert_eq!(tuned.1, usual.1, "tuning is in the peak");
-}
-
-fn fretwork(cache: &Path, arguments: &[&str], tune: Option<&str>) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fretwork"));
-    command
-        .args(arguments)
-        .env("FRETWORK_CACHE", cache)
-        .env_remove("FRETWORK_TUNE")
-        .env_remove("FRETWORK_VARIANT");
-    command.envs(tune.map(|tune| ("FRETWORK_TUNE", tune)));
-    command.output().unwrap()
-}
-
-const SHORT: [&str; 7] = ["train", "--steps", "1", "--hidden", "32", "--block", "16"];
-
-/// The program tunes without being asked, says where, and leaves no file where it is told not to.
-#[test]
-fn the_program_tunes_unless_told_not_to() {
-    let folder = tempfile::tempdir().unwrap();
-    let cache = folder.path().join("some/where");
-    assert!(fretwork(&cache, &[&SHORT[..], &["--no-tune"]].concat(), None).status.success());
-    assert!(fretwork(&cache, &SHORT, Some("off")).status.success());
-    assert!(!cache.exists(), "what is off has written something");
-    let wrong = fretwork(&cache, &SHORT, Some("perhaps"));
-    assert!(!wrong.status.success());
-    let said = String::from_utf8_lossy(&wrong.stderr);
-    assert!(said.contains("FRETWORK_TUNE") && said.contains("perhaps"), "{said}");
-
-    assert!(fretwork(&cache, &SHORT, Some("on")).status.success());
-    let file = file_in(&cache);
-    let doctor = fretwork(&cache, &["doctor", "--only", "fill.words"], None);
-    let said = String::from_utf8_lossy(&doctor.stdout);
-    assert!(said.contains(file.to_str().unwrap()), "{said}");
-}
-
-/// Processes that tune at the same time lose nothing of each other's.
-#[test]
-fn programs_at_once_lose_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let widths = ["16", "64", "256"];
-    std::thread::scope(|scope| {
-        for width in widths {
-            let cache = folder.path();
-            scope.spawn(move || {
-                let run = fretwork(cache, &["train", "--steps", "1", "--hidden", width], Some("on"));
-                assert!(run.status.success(), "{run:?}");
-            });
-        }
-    });
-    let value: Value = serde_json::from_slice(&std::fs::read(file_in(folder.path())).unwrap()).unwrap();
-    let has = |logarithm: u64| {
-        let of = |line: &Value| line["class"]["sizes"].as_array().unwrap().contains(&logarithm.into());
-        value["choices"].as_array().unwrap().iter().any(of)
-    };
-    // Whatever the time allows, the first kernel of each is measured, which has the width.
-    assert!([4, 8].into_iter().all(has), "{value}");
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_a_notice() {
-    let folder = tempfile::tempdir().unwrap();
-    // A file where the folder should be: nobody can write below it, whatever they may do elsewhere.
-    let cache = folder.path().join("file");
-    std::fs::write(&cache, "").unwrap();
-    let run = fretwork(&cache, &SHORT, None);
-    assert!(run.status.success(), "{run:?}");
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(said.contains("note: ") && said.contains("cannot be written"), "{said}");
 }

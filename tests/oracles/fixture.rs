@@ -24,7 +24,7 @@ pub(crate) const CLASSES: usize = 3;
 /// A set of places for each sparse layer.
 pub(crate) type Sets = Vec<BTreeSet<usize>>;
 
-/// What a layer is like in a case.
+/// A layer of a case.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     /// Rows and columns of blocks.
@@ -33,7 +33,7 @@ pub(crate) struct Layer {
     pub slots: Vec<usize>,
     /// A number per place, of which a block is made: few, so that there are many ties.
     pub weight: Vec<i32>,
-    /// The same for gradients.
+    /// A number per place for the gradient of its block.
     pub grad: Vec<i32>,
     /// How many blocks it is to have.
     pub target: usize,
@@ -129,7 +129,7 @@ pub(crate) fn numbers(topology: &Topology, values: &[f32]) -> std::result::Resul
 type Gradient = Box<dyn Fn(usize, usize, usize) -> i32>;
 
 /// The network.
-pub(crate) struct Patient {
+pub(crate) struct Fixture {
     pub(crate) gpu: Gpu,
     trainer: Trainer,
     targets: Vec<usize>,
@@ -146,7 +146,7 @@ struct Idle;
 
 impl Method for Idle {}
 
-impl Patient {
+impl Fixture {
     /// With layers of these widths in blocks, from the input on.
     pub(crate) fn new(widths: &[usize]) -> Self {
         let gpu = gpu();
@@ -299,7 +299,7 @@ impl Patient {
     }
 }
 
-impl MutableTopology for Patient {
+impl MutableTopology for Fixture {
     fn gpu(&self) -> &Gpu {
         &self.gpu
     }
@@ -344,43 +344,43 @@ impl MutableTopology for Patient {
     }
 }
 
-/// The networks that are operated on, by the widths of their layers in blocks.
+/// The networks whose topologies are mutated, by the widths of their layers in blocks.
 pub(crate) const WIDTHS: [&[usize]; 4] = [&[7, 5, 3], &[9, 1, 9], &[4, 8], &[11, 12, 11, 2]];
 
-/// What is done with a case, and what was wrong with the outcome.
-type Trial<'a> = dyn FnMut(&mut Patient, Case, &mut Walk) -> std::result::Result<(), String> + 'a;
+/// Runs a case; returns what was wrong with the outcome.
+type Trial<'a> = dyn FnMut(&mut Fixture, Case, &mut Walk) -> std::result::Result<(), String> + 'a;
 
 /// Draws a thousand cases and returns what was wrong with the first that was not right.
-pub(crate) fn thousand(trial: &mut Trial<'_>) -> std::result::Result<(), String> {
+pub(crate) fn run_cases(trial: &mut Trial<'_>) -> std::result::Result<(), String> {
     let mut walk = Key::new(5, Stream::Check(9)).walk();
     for (group, widths) in WIDTHS.into_iter().enumerate() {
-        let mut patient = Patient::new(widths);
-        let grids = patient.grids();
+        let mut fixture = Fixture::new(widths);
+        let grids = fixture.grids();
         for index in 250 * group..250 * (group + 1) {
             let case = Case::new(&grids, &mut walk, index);
-            trial(&mut patient, case, &mut walk).map_err(|why| format!("{widths:?}, case {index}: {why}"))?;
+            trial(&mut fixture, case, &mut walk).map_err(|why| format!("{widths:?}, case {index}: {why}"))?;
         }
     }
     Ok(())
 }
 
-/// Operates on a thousand patients and returns the first that does not end as the oracle says: with these blocks, which have
+/// Mutates the topologies of a thousand cases and returns the first that does not end as the oracle says: with these blocks, which have
 /// kept their values where `values` is, or with a refusal because a layer would be left with none.
-pub(crate) fn thousand_operations(
-    treat: &dyn Fn(&mut Patient, &Case) -> Result<()>,
+pub(crate) fn expect_mutations(
+    act: &dyn Fn(&mut Fixture, &Case) -> Result<()>,
     oracle: &dyn Fn(&Case) -> Option<Sets>,
     values: bool,
 ) -> std::result::Result<(), String> {
-    thousand(&mut |patient, case, _| {
-        patient.load(&case);
-        let outcome = treat(patient, &case);
-        compare(patient, &case, outcome, oracle(&case), values)
+    run_cases(&mut |fixture, case, _| {
+        fixture.load(&case);
+        let outcome = act(fixture, &case);
+        compare(fixture, &case, outcome, oracle(&case), values)
     })
 }
 
-/// How a case has ended against how the oracle says; see [`thousand_operations`].
+/// How a case has ended against how the oracle says; see [`expect_mutations`].
 pub(crate) fn compare(
-    patient: &Patient,
+    fixture: &Fixture,
     case: &Case,
     outcome: Result<()>,
     wanted: Option<Sets>,
@@ -391,18 +391,18 @@ pub(crate) fn compare(
         (Err(error), _) => Err(format!("refused: {error}")),
         (Ok(()), None) => Err("a layer without blocks is not refused".to_owned()),
         (Ok(()), Some(wanted)) => {
-            let found = patient.sets()?;
+            let found = fixture.sets()?;
             if found != wanted {
                 return Err(format!("blocks {found:?} instead of {wanted:?}"));
             }
-            if values { patient.expect_values(case) } else { Ok(()) }
+            if values { fixture.expect_values(case) } else { Ok(()) }
         }
     }
 }
 
 /// Lets a method change the network in one phase.
-pub(crate) fn operate(mut method: impl Method, patient: &mut Patient, phase: Phase) -> Result<()> {
-    method.mutate(phase, patient)
+pub(crate) fn mutate(mut method: impl Method, fixture: &mut Fixture, phase: Phase) -> Result<()> {
+    method.mutate(phase, fixture)
 }
 
 /// Runs what `record` records.
