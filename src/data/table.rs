@@ -98,7 +98,7 @@ impl Table {
                 bytes.extend(more);
             }
             (Features::Floats(floats), Features::Floats(more)) if self.width == other.width => {
-                floats.extend(more)
+                floats.extend(more);
             }
             _ => {
                 let found = format!("rows of {} features of {}", other.width, self.width);

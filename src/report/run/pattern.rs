@@ -167,9 +167,8 @@ fn dead_lines(layer: &Layer, state: &State) -> String {
     let [dead_rows, dead_cols] = state.dead_lines(layer.grid);
     let places =
         |dead: Vec<bool>| dead.into_iter().enumerate().filter(|(_, dead)| *dead).map(|(place, _)| place);
-    let rows = places(dead_rows).map(|row| format!("M0 {row}h{cols}v1h-{cols}z")).collect::<String>()
-        + &places(dead_cols).map(|col| format!("M{col} 0h1v{rows}h-1z")).collect::<String>();
-    rows
+    places(dead_rows).map(|row| format!("M0 {row}h{cols}v1h-{cols}z")).collect::<String>()
+        + &places(dead_cols).map(|col| format!("M{col} 0h1v{rows}h-1z")).collect::<String>()
 }
 
 fn has(set: &[u32], place: usize) -> bool {

@@ -6,7 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// Run folder.
+    /// Folder of the run, as it was given to `train --out`.
     #[arg(value_name = "DIR", help_heading = "Input")]
     pub(crate) folder: PathBuf,
     /// File to write; by default report.html in the run folder.
