@@ -81,6 +81,9 @@ pub struct ParamDescription {
     /// Rows and columns that count; `None` for all.
     #[serde(default)]
     pub extent: [Option<Extent>; 2],
+    /// Whether padding columns are drawn, and have no effect: those of a network's inputs.
+    #[serde(default)]
+    pub draws_padding: bool,
 }
 
 impl ParamDescription {
@@ -110,6 +113,33 @@ impl ParamDescription {
     pub fn without_padding(&self, topology: &Topology, mut values: Vec<f32>) -> Vec<f32> {
         zero_padding(&self.extent, &self.shape, Some(topology), &mut values);
         values
+    }
+
+    /// Whether some elements are padding and 0.
+    pub fn has_padding(&self) -> bool {
+        self.zeroed().iter().any(Option::is_some)
+    }
+
+    /// Extents outside of which elements are 0.
+    fn zeroed(&self) -> [Option<Extent>; 2] {
+        let [rows, columns] = self.extent.clone();
+        [rows, columns.filter(|_| !self.draws_padding)]
+    }
+
+    /// Number of stored elements that are padding and 0: of a topology's blocks, or of the whole shape.
+    pub fn padding(&self, topology: Option<&Topology>) -> usize {
+        if !self.has_padding() {
+            return 0;
+        }
+        let zeroed = self.zeroed();
+        let Some(topology) = topology else {
+            let sides = self.shape.iter().zip(zeroed.iter().chain(std::iter::repeat(&None)));
+            let sides = sides.map(|(&side, extent)| extent.as_ref().map_or(side, Extent::count));
+            return self.shape.iter().product::<usize>() - sides.product::<usize>();
+        };
+        let mut ones = vec![1.0; topology.elements()];
+        zero_padding(&zeroed, &self.shape, Some(topology), &mut ones);
+        ones.into_iter().filter(|&one| one == 0.0).count()
     }
 
     /// Inverse of [`ParamDescription::trim`]: padding is 0.

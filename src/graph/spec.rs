@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Extent, Precision, Value};
 use crate::gpu::DType;
 use crate::random::Key;
+use crate::reference::bits;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -134,7 +135,7 @@ pub struct ParamSpec {
     pub(super) matrix: Option<Matrix>,
     /// Rows and columns that count, where others are padding.
     pub(super) extent: [Option<Extent>; 2],
-    /// Whether padding is drawn like all other elements: that of inputs, whose features are 0 there.
+    /// Whether padding columns are drawn like all others: those of inputs, whose features are 0 there.
     pub(super) draws_padding: bool,
 }
 
@@ -224,7 +225,7 @@ impl ParamSpec {
         Self { extent: [rows, columns], ..self }
     }
 
-    /// Whether padding is drawn like all other elements, where it has no effect: that of inputs, whose features are 0 there.
+    /// Whether padding columns are drawn like all others, where they have no effect: those of inputs, whose features are 0 there.
     #[must_use]
     pub fn draws_padding(self, draws_padding: bool) -> Self {
         Self { draws_padding, ..self }
@@ -236,9 +237,41 @@ impl ParamSpec {
         Self { decays, ..self }
     }
 
+    /// Extents outside of which elements are 0. Padding of inputs is drawn and has no effect.
+    fn zeroed(&self) -> [Option<Extent>; 2] {
+        let [rows, columns] = self.extent.clone();
+        [rows, columns.filter(|_| !self.draws_padding)]
+    }
+
+    /// Bits of the rows and of the columns that count, each in whole words, where others pad a sparse matrix.
+    pub(super) fn counted(&self) -> Option<Vec<u32>> {
+        let zeroed = self.zeroed();
+        if self.grid().is_none() || zeroed.iter().all(Option::is_none) {
+            return None;
+        }
+        let bits = |(extent, &side): (&Option<Extent>, &usize)| match extent {
+            Some(extent) => bits::set(side, extent.lines()),
+            None => bits::set(side, 0..side),
+        };
+        Some(zeroed.iter().zip(&self.shape).flat_map(bits).collect())
+    }
+
+    /// Share of the columns that count: padding is no input of a unit.
+    pub(super) fn share_of_inputs(&self) -> f64 {
+        let [_, columns] = self.zeroed();
+        columns.map_or(1.0, |columns| columns.count() as f64 / self.shape[1] as f64)
+    }
+
+    /// Elements if every block were present, without padding that is 0.
+    pub(super) fn real_elements(&self) -> usize {
+        let sides = self.shape.iter().zip(self.zeroed().into_iter().chain(std::iter::repeat(None)));
+        let sides = sides.map(|(&side, extent)| extent.map_or(side, |extent| extent.count()));
+        sides.fold(1usize, usize::saturating_mul)
+    }
+
     /// Sets the padding of the parameter's elements to 0, those of a topology's blocks or all.
     pub(super) fn zero_padding(&self, topology: Option<&Topology>, values: &mut [f32]) {
-        super::extent::zero_padding(&self.extent, &self.shape, topology, values);
+        super::extent::zero_padding(&self.zeroed(), &self.shape, topology, values);
     }
 
     /// Block sparsity of the matrix, where it is sparse.

@@ -23,7 +23,7 @@ pub struct LmConfig {
     pub heads: usize,
     /// Blocks of attention and feed-forward network.
     pub depth: usize,
-    /// Hidden units of a feed-forward network, a multiple of the block.
+    /// Hidden units of a feed-forward network, padded inside to a multiple of the block.
     pub hidden: usize,
     /// Experts in the place of feed-forward networks, if there are any.
     pub experts: Option<MoeConfig>,
@@ -69,12 +69,13 @@ impl LmConfig {
                 return bad(option, "0 makes no model".to_owned());
             }
         }
-        for (option, value) in [("width", self.width), ("hidden", self.hidden)] {
-            if value == 0 || value % self.block != 0 {
-                let near = value.next_multiple_of(self.block).max(self.block);
-                let reason = format!("{value} is not a multiple of the block, {}; try {near}", self.block);
-                return bad(option, reason);
-            }
+        if self.width == 0 || !self.width.is_multiple_of(self.block) {
+            let near = self.width.next_multiple_of(self.block).max(self.block);
+            let reason = format!("{} is not a multiple of the block, {}; try {near}", self.width, self.block);
+            return bad("width", reason);
+        }
+        if self.hidden == 0 {
+            return bad("hidden", "a feed-forward network of 0 units gives nothing".to_owned());
         }
         if self.heads == 0
             || !self.width.is_multiple_of(self.heads)
@@ -83,7 +84,7 @@ impl LmConfig {
             let reason = format!("{} of a width of {}; a head may be {HEADS:?} wide", self.heads, self.width);
             return bad("heads", reason);
         }
-        self.experts.as_ref().map_or(Ok(()), |experts| experts.validate(self.block))?;
+        self.experts.as_ref().map_or(Ok(()), |experts| experts.validate())?;
         let graph = self.graph(1, Precision::F32)?;
         graph.expect_own()?;
         graph.counts(None).map(|_| ())
@@ -130,7 +131,8 @@ impl LmConfig {
         let normed = graph.scope("norm_2", |graph| Norm.apply(graph, x))?;
         let fed = graph.scope("feed", |graph| match &self.experts {
             None => {
-                FeedForward { width, hidden: self.hidden, activation, sparse, variance }.apply(graph, normed)
+                let feed = FeedForward { width, hidden: self.hidden, activation, sparse, variance };
+                feed.padded(graph, normed, self.block)
             }
             Some(config) => {
                 let (config, block, sequence) = (config.clone(), self.block, self.context);

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub struct MlpConfig {
     /// Features of a row. Padded to a multiple of the block.
     pub inputs: usize,
-    /// Widths of the hidden layers, each a multiple of the block.
+    /// Widths of the hidden layers. Where the block does not divide a width, the layer is padded to it inside.
     pub hidden: Vec<usize>,
     /// Width of the output. The last layer is dense.
     pub classes: usize,
@@ -58,10 +58,12 @@ impl MlpConfig {
             // The last layer is small, and every class needs it: it is dense.
             let sparse = self.sparsity.filter(|_| hidden).map(|_| blocks(self.block));
             let mut linear = Linear::new(pair[0], pair[1]).sparse(sparse).variance(2.0);
-            if number == 0 {
-                linear = linear.features(self.inputs);
-            }
+            linear = match number {
+                0 => linear.features(self.inputs),
+                _ => linear.real_inputs(self.hidden[number - 1]),
+            };
             if hidden {
+                linear = linear.real_outputs(self.hidden[number]);
                 linear = linear.activation(self.activation.at_layer(number)).dropout(self.dropout);
             }
             let name = format!("layers.{number}");
@@ -75,7 +77,7 @@ impl MlpConfig {
     /// Widths from the padded input to the output.
     fn widths(&self) -> Vec<usize> {
         let mut widths = vec![self.padded_inputs()];
-        widths.extend(&self.hidden);
+        widths.extend(self.hidden.iter().map(|width| width.next_multiple_of(self.block)));
         widths.push(self.classes);
         widths
     }
@@ -95,12 +97,8 @@ impl MlpConfig {
         if self.inputs == 0 || self.classes < 2 {
             return bad("data", format!("{} features and {} classes", self.inputs, self.classes));
         }
-        if let Some(width) = self.hidden.iter().find(|&width| width % self.block != 0 || *width == 0) {
-            let near = width.next_multiple_of(self.block).max(self.block);
-            return bad(
-                "hidden",
-                format!("{width} is not a multiple of the block, {}; try {near}", self.block),
-            );
+        if self.hidden.contains(&0) {
+            return bad("hidden", "a layer of 0 units passes nothing on".to_owned());
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));

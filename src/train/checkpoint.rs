@@ -17,7 +17,7 @@ use super::restore::Restore;
 use super::{Best, Settings};
 use crate::data::Fingerprint;
 use crate::gpu::Gpu;
-use crate::graph::{FanIn, Layer, Network, Param};
+use crate::graph::{FanIn, Layer, Network, Param, ParamDescription};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -188,13 +188,29 @@ impl Checkpoint {
         }
     }
 
-    /// Stored parameters.
+    /// Stored parameters, without padding.
     pub fn params_present(&self) -> usize {
         let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
         // What is not kept for a parameter's sake is one, or says where its blocks are.
         let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
         let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));
-        parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum()
+        let stored: usize = parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum();
+        let padding = |param: &ParamDescription| {
+            let sides = <[usize; 2]>::try_from(param.shape.as_slice());
+            let topology = param
+                .blocks
+                .zip(sides.ok())
+                .map(|(blocks, sides)| self.topology(Path::new(""), &param.name, sides, blocks.block).ok());
+            match topology {
+                Some(topology) => topology.map_or(0, |topology| param.padding(Some(&topology))),
+                None => param.padding(None),
+            }
+        };
+        let description = self.settings.model.description();
+        stored
+            - description
+                .map_or(0, |description| description.params.iter().map(padding).sum::<usize>())
+                .min(stored)
     }
 
     /// The pattern of a sparse weight `[rows, cols]`, validated.

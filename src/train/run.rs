@@ -148,7 +148,7 @@ impl Trainer {
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
             operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
-            params_present: self.model.params_present(),
+            params_present: self.params_present()?,
             params_dense: self.model.graph().params_dense(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
@@ -157,6 +157,17 @@ impl Trainer {
             empty_lines: self.signs.empty.clone(),
             notices,
         })
+    }
+
+    /// Stored parameters, without padding. Waits for the topologies of padded layers.
+    fn params_present(&self) -> Result<usize> {
+        let mut present = self.model.params_present();
+        for param in self.settings.model.description()?.params.iter().filter(|param| param.has_padding()) {
+            let weight = self.model.store().by_name(&param.name)?.weight().sparse();
+            let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
+            present -= param.padding(topology.as_ref());
+        }
+        Ok(present)
     }
 
     /// Sends each notice to the watcher, once per process.

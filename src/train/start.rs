@@ -222,6 +222,7 @@ mod tests {
             shape: vec![16, 24],
             blocks: Some(blocks(8)),
             extent: [None, None],
+            draws_padding: false,
         };
         // Signs cancel in no sum; block (0, 2) equals block (1, 0).
         let sum = |row: usize, col: usize| [[1.0, 0.5, 2.0], [2.0, 3.0, 0.0]][row][col];

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod onnx;
+mod padding;
 mod python;
 mod refusals;
 mod round_trip;

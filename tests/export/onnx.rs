@@ -101,14 +101,18 @@ fn language_model(gpu: &Gpu, change: impl Fn(&mut LmConfig)) -> Checkpoint {
 }
 
 fn assert_language_model(gpu: &Gpu, python: &Path, what: &str, change: impl Fn(&mut LmConfig)) {
-    let checkpoint = language_model(gpu, change);
+    assert_exported(gpu, python, what, &language_model(gpu, change));
+}
+
+/// Fails unless ONNX Runtime computes from the export of a language model what the library computes.
+pub(crate) fn assert_exported(gpu: &Gpu, python: &Path, what: &str, checkpoint: &Checkpoint) {
     let ModelConfig::Lm(config) = &checkpoint.settings.model else { panic!("no language model") };
     let ids = windows(6, config.vocabulary.len() as u32);
     let path = Path::new(PATH);
     let network = checkpoint.network(gpu, path, &checkpoint.topologies(path).unwrap(), 6).unwrap();
     gpu.write(network.input(), &ids).unwrap();
     let wanted = outputs(gpu, &network);
-    assert_close(what, &by_onnx(python, &checkpoint, bytemuck::cast_slice(&ids)), &wanted);
+    assert_close(what, &by_onnx(python, checkpoint, bytemuck::cast_slice(&ids)), &wanted);
 }
 
 #[test]
