@@ -6,6 +6,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::batches::{Batches, Targets};
+use super::csv::TableOptions;
+use super::encoding::Encoding;
 use super::rows::Rows;
 use super::table::Table;
 use super::{csv, digits, idx, text};
@@ -20,10 +22,15 @@ pub struct Dataset {
     pub train: Rows,
     /// The rows to test on.
     pub test: Rows,
-    /// Labels are below this.
+    /// Labels are below this; 0 where rows have values in place of labels.
     pub classes: usize,
     /// Of a text, the characters that it has, ascending; else empty.
     pub vocabulary: Vec<u8>,
+    /// How the rows of other files become features and targets, where the data is from files of rows; `None` for texts, whose
+    /// vocabulary suffices, and for rows of a program's own.
+    pub encoding: Option<Encoding>,
+    /// What was found in the file of a table, in sentences for the user.
+    pub notices: Vec<String>,
 }
 
 /// Origin of a data set.
@@ -37,7 +44,7 @@ pub enum Source {
     Mnist,
     /// A folder of four IDX files, named as MNIST's are.
     Idx(PathBuf),
-    /// A table of numbers whose last column is the label.
+    /// A table: delimited text with a column for the label.
     Csv(PathBuf),
     /// A text, or a folder of them.
     Text(PathBuf),
@@ -107,6 +114,14 @@ impl Dataset {
     /// # Errors
     /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
     pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
+        Self::load_with(source, seed, context, &TableOptions::default())
+    }
+
+    /// Reads a data set as [`Dataset::load`] does, a table with these options.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`]; [`Error::Config`] for a label that no column has, and labels that are not of the task.
+    pub fn load_with(source: &Source, seed: u64, context: usize, options: &TableOptions) -> Result<Self> {
         let name = source.to_string();
         let (train, test) = match source {
             Source::Digits => digits::load()?,
@@ -115,20 +130,29 @@ impl Dataset {
             }
             Source::Mnist => idx::load_folder(&find("mnist", "put")?)?,
             Source::Idx(folder) => idx::load_folder(folder)?,
-            Source::Csv(path) => csv::load(path, seed)?,
+            Source::Csv(path) => {
+                let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, options)?;
+                let classes = encoding.classes().len();
+                let encoding = Some(Encoding::Table(encoding));
+                return Ok(Self { encoding, notices, ..Self::of_tables(&name, train, test, classes) });
+            }
             Source::Text(path) => {
                 let (vocabulary, [train, test]) = text::load(path, context)?;
                 let (train, test) = (Rows::Text(train), Rows::Text(test));
-                return Ok(Self { name, train, test, classes: vocabulary.len(), vocabulary });
+                let classes = vocabulary.len();
+                return Ok(Self {
+                    name,
+                    train,
+                    test,
+                    classes,
+                    vocabulary,
+                    encoding: None,
+                    notices: Vec::new(),
+                });
             }
         };
         let most = |table: &Table| table.labels().iter().max().map_or(0, |&label| label as usize + 1);
-        // A rare class of a table may fall into the test rows alone; a split that others made should not do that.
-        let classes = match source {
-            Source::Csv(_) => most(&train).max(most(&test)),
-            _ => most(&train),
-        }
-        .max(2);
+        let classes = most(&train).max(2);
         if let Some(row) = test.labels().iter().position(|&label| label as usize >= classes) {
             let reason = format!(
                 "test row {row} has label {}, but the training rows have labels 0 to {}",
@@ -137,13 +161,14 @@ impl Dataset {
             );
             return Err(Error::Data { path: name.into(), reason });
         }
-        Ok(Self::of_tables(&name, train, test, classes))
+        let encoding = Some(Encoding::of_images(&train));
+        Ok(Self { encoding, ..Self::of_tables(&name, train, test, classes) })
     }
 
     /// A data set of features with labels below `classes`.
     pub fn of_tables(name: &str, train: Table, test: Table, classes: usize) -> Self {
         let name = name.to_owned();
-        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new() }
+        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new(), encoding: None, notices: Vec::new() }
     }
 
     /// A data set of a program's own rows: whatever implements [`Batches`].
@@ -162,7 +187,7 @@ impl Dataset {
             Targets::Values(_) => 0,
         };
         let (train, test) = (Rows::Batches(train), Rows::Batches(test));
-        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new() })
+        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new(), encoding: None, notices: Vec::new() })
     }
 
     /// Targets of a row.

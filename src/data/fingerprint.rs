@@ -6,7 +6,7 @@ use super::dataset::Dataset;
 use super::rows::Rows;
 use super::table::Features;
 
-/// CRC-32 over everything a run sees of a data set: rows, labels, their order, widths, classes and vocabulary. It guards
+/// CRC-32 over everything a run sees of a data set: rows, labels or values, their order, widths, classes and vocabulary. It guards
 /// against mistakes, not against forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
@@ -30,6 +30,7 @@ impl Fingerprint {
                         Features::Floats(floats) => crc.update(bytemuck::cast_slice(floats)),
                     }
                     crc.update(bytemuck::cast_slice(table.labels()));
+                    crc.update(bytemuck::cast_slice(table.values().unwrap_or_default()));
                 }
                 Rows::Text(text) => crc.update(text.ids()),
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
@@ -93,6 +94,8 @@ mod tests {
                 test: Rows::Text(text),
                 classes: vocabulary.len(),
                 vocabulary: vocabulary.to_vec(),
+                encoding: None,
+                notices: Vec::new(),
             })
         };
         let whole = of(&[0, 1, 2, 0, 1], b"abc");

@@ -14,18 +14,19 @@ pub(crate) struct Part<'a> {
 
 /// Reads the four files of a folder.
 pub(super) fn load_folder(folder: &Path) -> Result<(Table, Table)> {
-    let read = |split: &str| -> Result<Table> {
-        let images = locate(folder, split, "images", 3)?;
-        let labels = locate(folder, split, "labels", 1)?;
-        let image_bytes = files::read(&images, files::most_bytes())?;
-        let label_bytes = files::read(&labels, files::most_bytes())?;
-        pair(
-            &Part { path: &images, bytes: &image_bytes },
-            &Part { path: &labels, bytes: &label_bytes },
-            1.0 / 255.0,
-        )
-    };
-    Ok((read("train")?, read("t10k")?))
+    Ok((load_part(folder, "train")?, load_part(folder, "t10k")?))
+}
+
+fn load_part(folder: &Path, split: &str) -> Result<Table> {
+    let images = locate(folder, split, "images", 3)?;
+    let labels = locate(folder, split, "labels", 1)?;
+    let image_bytes = files::read(&images, files::most_bytes())?;
+    let label_bytes = files::read(&labels, files::most_bytes())?;
+    pair(
+        &Part { path: &images, bytes: &image_bytes },
+        &Part { path: &labels, bytes: &label_bytes },
+        1.0 / 255.0,
+    )
 }
 
 /// Whether a folder has training images.
@@ -63,6 +64,27 @@ pub(crate) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<
         .ok_or_else(|| bad(images.path, format!("has images of {:?}, which is too large", &sides[1..])))?;
     Table::new(Features::Bytes(pixels, factor), label_bytes.into_iter().map(u32::from).collect(), width)
         .map_err(|error| bad(images.path, error.to_string()))
+}
+
+/// Features of the images in a file, of `width` pixels each.
+///
+/// # Errors
+/// [`Error::Data`] for a file that is not IDX, or has images of another size.
+pub(super) fn images(path: &Path, width: usize, factor: f32) -> Result<Features> {
+    let bytes = files::read(path, files::most_bytes())?;
+    let (sides, pixels) = parse(&Part { path, bytes: &bytes })?;
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let found = sides.get(1..).and_then(|sides| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side)));
+    if sides.len() < 2 || found != Some(width) {
+        return Err(bad(format!(
+            "has elements of the sides {:?}, but the run was trained with images of {width} pixels",
+            sides.get(1..).unwrap_or_default()
+        )));
+    }
+    if pixels.is_empty() {
+        return Err(bad("has no images".to_owned()));
+    }
+    Ok(Features::Bytes(pixels, factor))
 }
 
 /// Sides and bytes of one file.

@@ -4,12 +4,15 @@ mod batches;
 pub(crate) mod csv;
 mod dataset;
 mod digits;
+mod encoding;
 mod fingerprint;
 pub(crate) mod idx;
 mod rows;
 mod table;
 pub(crate) mod text;
 
+pub use csv::{Column, ColumnKind, Label, Missing, Standard, TableEncoding, TableOptions, Target, TargetKind, Task};
+pub use encoding::Encoding;
 pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
 pub use dataset::{Dataset, Source};
 pub use fingerprint::Fingerprint;

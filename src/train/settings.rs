@@ -1,6 +1,7 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule};
+use crate::data::{TableOptions, Task};
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -22,6 +23,9 @@ pub struct Settings {
     pub data: String,
     /// Numbers of training and test rows, the first of the data set; `None` for all.
     pub first_rows: [Option<usize>; 2],
+    /// How a table is read, and whether a class or a number is learned.
+    #[serde(default, skip_serializing_if = "TableOptions::is_default")]
+    pub table: TableOptions,
     /// The network.
     pub model: ModelConfig,
     /// Precision of activations and operands.
@@ -33,6 +37,11 @@ pub struct Settings {
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
+    /// Whether a class or a number is learned.
+    pub fn task(&self) -> Task {
+        self.table.task.unwrap_or_default()
+    }
+
     /// Rows of one forward and backward pass, where a step accumulates the gradients of several; `None` for one pass a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
@@ -56,6 +65,7 @@ impl Settings {
         Self {
             data: String::new(),
             first_rows: [None; 2],
+            table: TableOptions::default(),
             model: model.into(),
             precision: Precision::F32,
             method: MethodConfig::new(Kind::Static),
@@ -99,6 +109,18 @@ impl Settings {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
         self.model.validate()?;
+        match (&self.model, self.task()) {
+            (ModelConfig::Mlp(config), Task::Classification) if config.classes < 2 => {
+                return bad("data", format!("{} features and {} classes", config.inputs, config.classes));
+            }
+            (ModelConfig::Mlp(config), Task::Regression) if config.classes != 1 => {
+                return bad("task", format!("a regression has one output, not {}", config.classes));
+            }
+            (ModelConfig::Lm(_), Task::Regression) => {
+                return bad("task", "a language model predicts characters, not numbers".to_owned());
+            }
+            _ => {}
+        }
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
     }
