@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use crate::data::idx::{self, Part};
 use crate::data::csv::Tables;
+use crate::data::idx::{self, Part};
 use crate::data::{Label, Missing, Rows, Table, TableOptions, Task, csv, text};
 use crate::gpu::VersusDense;
 use crate::report::run;
@@ -45,12 +45,14 @@ pub fn csv(bytes: &[u8]) -> bool {
     let regression =
         TableOptions { label: Label::Last, missing: Missing::Mean, task: Some(Task::Regression) };
     let read = |options: &TableOptions| {
-        csv::of_bytes(Path::new(PATH), bytes, 1, options).is_ok_and(|Tables { train, test, encoding, .. }| {
-            assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
-            assert!(encoding.width() == train.width() && encoding.validate().is_ok());
-            [train, test].iter().for_each(assert_finite);
-            true
-        })
+        csv::of_bytes(Path::new(PATH), bytes, 1, options).is_ok_and(
+            |Tables { train, test, encoding, .. }| {
+                assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
+                assert!(encoding.width() == train.width() && encoding.validate().is_ok());
+                [train, test].iter().for_each(assert_finite);
+                true
+            },
+        )
     };
     [TableOptions::default(), regression].iter().filter(|options| read(options)).count() > 0
 }

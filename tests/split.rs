@@ -510,6 +510,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden,

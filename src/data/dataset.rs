@@ -168,7 +168,15 @@ impl Dataset {
     /// A data set of features with labels below `classes`.
     pub fn of_tables(name: &str, train: Table, test: Table, classes: usize) -> Self {
         let name = name.to_owned();
-        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new(), encoding: None, notices: Vec::new() }
+        Self {
+            name,
+            train: train.into(),
+            test: test.into(),
+            classes,
+            vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
+        }
     }
 
     /// A data set of a program's own rows: whatever implements [`Batches`].
@@ -187,7 +195,15 @@ impl Dataset {
             Targets::Values(_) => 0,
         };
         let (train, test) = (Rows::Batches(train), Rows::Batches(test));
-        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new(), encoding: None, notices: Vec::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            train,
+            test,
+            classes,
+            vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
+        })
     }
 
     /// Targets of a row.

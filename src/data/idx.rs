@@ -74,7 +74,8 @@ pub(super) fn images(path: &Path, width: usize, factor: f32) -> Result<Features>
     let bytes = files::read(path, files::most_bytes())?;
     let (sides, pixels) = parse(&Part { path, bytes: &bytes })?;
     let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
-    let found = sides.get(1..).and_then(|sides| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side)));
+    let found =
+        sides.get(1..).and_then(|sides| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side)));
     if sides.len() < 2 || found != Some(width) {
         return Err(bad(format!(
             "has elements of the sides {:?}, but the run was trained with images of {width} pixels",

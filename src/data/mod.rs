@@ -11,10 +11,12 @@ mod rows;
 mod table;
 pub(crate) mod text;
 
-pub use csv::{Column, ColumnKind, Label, Missing, Standard, TableEncoding, TableOptions, Target, TargetKind, Task};
-pub use encoding::Encoding;
 pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
+pub use csv::{
+    Column, ColumnKind, Label, Missing, Standard, TableEncoding, TableOptions, Target, TargetKind, Task,
+};
 pub use dataset::{Dataset, Source};
+pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
 pub use rows::Rows;
 pub use table::{Features, Table, epoch_order};

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn values_stand_in_the_place_of_labels() {
-        let mut table = Table::with_values(Features::Floats(vec![1.0, 2.0, 3.0]), vec![0.5, -0.5, 9.0], 1).unwrap();
+        let mut table =
+            Table::with_values(Features::Floats(vec![1.0, 2.0, 3.0]), vec![0.5, -0.5, 9.0], 1).unwrap();
         table.truncate(2);
         let (mut x, mut values) = (vec![9.0; 3], vec![9.0; 3]);
         table.fill_values(&[1, 0], 1, &mut x, &mut values);

@@ -1,6 +1,7 @@
 //! Exchangeable parts of a run: objective, optimizer, method and exchange.
 
-use super::{CrossEntropy, Exchange, Objective, Settings};
+use super::{CrossEntropy, Exchange, MeanSquaredError, Objective, Settings};
+use crate::data::Task;
 use crate::methods::{Method, Static};
 use crate::optim::{AdamW, Optimizer};
 
@@ -34,6 +35,10 @@ impl Settings {
     /// The parts that the settings name.
     pub fn parts(&self) -> Parts {
         Parts {
+            objective: match self.task() {
+                Task::Classification => Box::new(CrossEntropy),
+                Task::Regression => Box::new(MeanSquaredError),
+            },
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
             method: self.method.build(),
             ..Parts::default()

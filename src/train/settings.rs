@@ -37,11 +37,6 @@ pub struct Settings {
     pub length: Length,
     /// Rows of a step.
     pub batch: usize,
-    /// Whether a class or a number is learned.
-    pub fn task(&self) -> Task {
-        self.table.task.unwrap_or_default()
-    }
-
     /// Rows of one forward and backward pass, where a step accumulates the gradients of several; `None` for one pass a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
@@ -123,6 +118,11 @@ impl Settings {
         }
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+    }
+
+    /// Whether a class or a number is learned.
+    pub fn task(&self) -> Task {
+        self.table.task.unwrap_or_default()
     }
 
     /// Rows of one forward and backward pass: a step, or a part of one.

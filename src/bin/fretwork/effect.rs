@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
@@ -50,6 +51,11 @@ const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter",
 
 /// Rules of all conditional options. An option may have several rules; the first that does not hold is named.
 const RULES: &[Rule] = &[
+    Rule {
+        options: &["label", "missing", "task"],
+        needs: "a table, --data csv:FILE",
+        holds: |train| matches!(train.data.data, Source::Csv(_)),
+    },
     Rule {
         options: &["context", "width", "heads", "depth"],
         needs: "a language model, --model lm or moe-lm",
@@ -226,6 +232,9 @@ mod tests {
     #[test]
     fn options_without_effect_are_refused_and_others_are_not() {
         for (line, wanted) in [
+            ("--label first", "--label has no effect: it needs a table, --data csv:FILE; leave it out"),
+            ("--data mnist --missing drop", "--missing has no effect: it needs a table"),
+            ("--data text:a --task regression", "--task has no effect: it needs a table"),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -254,6 +263,7 @@ mod tests {
         for line in [
             "",
             "--dense --hidden 64,64 --dropout 0.1",
+            "--data csv:a --label 3 --missing mean --task regression",
             "--data text:a --width 64 --hidden 64",
             "--model moe-lm --experts 4 --hidden 64 --capacity 1 --overflow probability",
             "--model moe-lm --gate noisy-top:2 --load 0.1 --aux 0.1",

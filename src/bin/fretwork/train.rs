@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::Dataset;
+use fretwork::data::{Dataset, Task};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
 use fretwork::train::{EmptyLines, Event, Length, RunFolder, Summary, Trainer};
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::INTERRUPTED;
 use crate::effect::{Given, refuse_idle, refuse_settled};
 use crate::options::{Run, Train};
-use crate::output::line;
+use crate::output::{line, loss_unit, significant};
 use crate::progress::{Watcher, duration, while_waiting};
 use crate::settings::settings;
 
@@ -40,6 +40,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 
     let run = &options.run;
     let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
+    let task = trainer.settings().task();
     let mut watcher = Watcher::new(run.json, run.stop_after, interrupted);
     for notice in notices {
         watcher.see(&Event::Notice(notice));
@@ -51,7 +52,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     watcher.finish()?;
     if run.json {
         let mut done = json!({
-            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": "nats",
+            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": loss_unit(task),
         });
         if let (Some(done), serde_json::Value::Object(fields)) =
             (done.as_object_mut(), serde_json::to_value(&summary)?)
@@ -60,7 +61,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
         }
         line(done)?;
     } else {
-        print_table(&summary, text, &gpu)?;
+        print_table(&summary, task, text, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -81,10 +82,11 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
-    let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
-    let (settings, notices) = settings(options, &data)?;
-    settings.validate()?;
     refuse_idle(options, given)?;
+    let data = Dataset::load_with(&data.data, network.seed, lm.context, &data.table())?.first(first_rows)?;
+    let (settings, mut notices) = settings(options, &data)?;
+    settings.validate()?;
+    notices.splice(..0, data.notices.iter().cloned());
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;
     // A method that prunes at the start has kernels compiled for it here.
@@ -99,7 +101,8 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
-    let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), settings.model.context())?;
+    let (seed, context) = (settings.model.seed(), settings.model.context());
+    let data = Dataset::load_with(&settings.data.parse()?, seed, context, &settings.table)?;
     let data = data.first(settings.first_rows)?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
@@ -133,18 +136,27 @@ fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     Ok((gpu, tuner))
 }
 
-fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
+fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "character" } else { "row" });
+    let loss = |loss: f64| match (task, text) {
+        (Task::Regression, _) => format!("{loss:.4} mean squared error, standardised"),
+        (Task::Classification, true) => format!("{loss:.4} nats per character"),
+        (Task::Classification, false) => format!("{loss:.4} nats per row"),
+    };
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.
     let trained = summary.step_ms.is_finite();
-    let mut rows = vec![
-        ("test accuracy", format!("{:.4}", summary.test_accuracy)),
-        ("test loss", nats(summary.test_loss)),
-    ];
-    rows.extend(trained.then(|| ("train loss", nats(summary.train_loss))));
+    let mut rows = Vec::new();
+    match task {
+        Task::Classification => rows.push(("test accuracy", format!("{:.4}", summary.test_accuracy))),
+        Task::Regression => {
+            rows.extend(summary.test_rmse.map(|rmse| ("test RMSE", significant(rmse))));
+            rows.extend(summary.test_r2.map(|r2| ("test R²", format!("{r2:.4}"))));
+        }
+    }
+    rows.push(("test loss", loss(summary.test_loss)));
+    rows.extend(trained.then(|| ("train loss", loss(summary.train_loss))));
     rows.extend([
         (
             "parameters present",

@@ -125,8 +125,12 @@ pub(super) fn layout(file: &File<'_>, options: &TableOptions) -> Result<Layout> 
 fn is_header(file: &File<'_>, first: &StringRecord, counts: &[Counts], rows: usize, label: &Label) -> bool {
     let cells = || first.iter().map(|field| file.cell(field));
     let is_word = |cell| matches!(cell, Cell::Word(_));
-    let usual: Vec<_> =
-        first.iter().zip(counts).filter(|(field, _)| Label::is_usual(field)).map(|(_, counts)| counts).collect();
+    let usual: Vec<_> = first
+        .iter()
+        .zip(counts)
+        .filter(|(field, _)| Label::is_usual(field))
+        .map(|(_, counts)| counts)
+        .collect();
     let names_label = match label {
         Label::Name(name) => first.iter().any(|field| field == name),
         _ => matches!(usual[..], [counts] if !counts.first_recurs),
@@ -248,8 +252,9 @@ fn kind(
         _ => format!("; it is no column of numbers, because line {line} has {word:?}"),
     };
     if texts.len() > MOST_CATEGORIES {
-        let reason =
-            format!("column {name:?} has more than {MOST_CATEGORIES} categories{mixed}; remove or correct it");
+        let reason = format!(
+            "column {name:?} has more than {MOST_CATEGORIES} categories{mixed}; remove or correct it"
+        );
         return Err(file.bad(reason));
     }
     if texts.len() > 16 && 2 * texts.len() > numbers + words {

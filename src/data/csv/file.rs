@@ -71,10 +71,7 @@ impl<'a> File<'a> {
     ///
     /// # Errors
     /// Those of `each`; [`Error::Data`] naming the line of a record with another number of fields, or that is not UTF-8.
-    pub(super) fn each_record(
-        &self,
-        each: &mut dyn FnMut(u64, &StringRecord) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn each_record(&self, each: &mut dyn FnMut(u64, &StringRecord) -> Result<()>) -> Result<()> {
         let mut reader = reader(self.bytes, self.delimiter);
         let (mut record, mut width) = (StringRecord::new(), None);
         loop {

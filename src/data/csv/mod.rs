@@ -163,7 +163,9 @@ fn found(file: &File<'_>, encoding: &TableEncoding, values: &values::Values) -> 
             format!("; the label is {name}, with {} classes: {}", names.len(), listed(names))
         }
         TargetKind::Values(Standard { mean, deviation }) => {
-            format!("; the values to predict are in {name}, with mean {mean:.4} and standard deviation {deviation:.4}")
+            format!(
+                "; the values to predict are in {name}, with mean {mean:.4} and standard deviation {deviation:.4}"
+            )
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Values of a table's cells, row by row.
 
+use super::cell::Cell;
 use super::columns::Layout;
 use super::encoding::{Column, Labels, Target, TargetKind};
 use super::file::File;
 use super::options::Missing;
-use super::cell::Cell;
 use crate::Result;
 
 /// Rows of a table before standardisation.

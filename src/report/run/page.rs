@@ -5,7 +5,7 @@ use super::history::{History, Layer, State};
 use super::{kernels, load, pattern, settings};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
-use crate::train::{Checkpoint, EpochRecord};
+use crate::train::{Checkpoint, EpochRecord, Evaluation};
 
 /// The page of the run in the folder named `folder`.
 pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
@@ -75,11 +75,12 @@ fn notices(history: &History) -> String {
 
 /// Tiles of the headline figures; an unknown figure has no tile.
 fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let regression = is_regression(history);
     let mut tiles = Vec::new();
     let tested = history.epochs.iter().filter(|(_, epoch)| epoch.test.accuracy.is_finite());
     // Among equals the earliest is the best, since it took the least training.
     let best = tested.rev().max_by(|a, b| a.1.test.accuracy.total_cmp(&b.1.test.accuracy));
-    if let Some((done, epoch)) = best {
+    if let Some((done, epoch)) = best.filter(|_| !regression) {
         tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
     }
     let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
@@ -87,8 +88,16 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
         let note = format!("nats per character of held-out text, epoch {done}");
         tiles.push(("Last test loss", number(epoch.test.loss), note));
     }
-    if let Some((done, epoch)) = history.epochs.last_key_value() {
-        tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    match history.epochs.last_key_value() {
+        Some((done, epoch)) if regression => {
+            let note = format!("in the units of the target, epoch {done}");
+            tiles.push(("Last test RMSE", number(epoch.test.rmse.unwrap_or(f64::NAN)), note));
+            tiles.extend(epoch.test.r2.map(|r2| ("Last test R²", number(r2), format!("epoch {done}"))));
+        }
+        Some((done, epoch)) => {
+            tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+        }
+        None => {}
     }
     if let Some([present, dense]) = checkpoint.map(settings::parameters) {
         let share = percent(present as f64 / dense as f64);
@@ -113,20 +122,39 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.collect::<String>())
 }
 
+/// Whether the run predicts numbers, so that it has an error in their units and no accuracy.
+fn is_regression(history: &History) -> bool {
+    history.epochs.values().any(|epoch| epoch.test.rmse.is_some())
+}
+
 fn curves(history: &History) -> String {
     let series = |name, value: fn(&EpochRecord) -> f64| Series {
         name,
         points: history.epochs.iter().map(|(&done, epoch)| [done as f64, value(epoch)]).collect(),
     };
     let loss = [series("test", |epoch| epoch.test.loss), series("train", |epoch| epoch.train.loss)];
-    let accuracy =
-        [series("test", |epoch| epoch.test.accuracy), series("train", |epoch| epoch.train.accuracy)];
+    let regression = is_regression(history);
+    let accuracy = match regression {
+        false => [series("test", |epoch| epoch.test.accuracy), series("train", |epoch| epoch.train.accuracy)],
+        true => [
+            series("test", |epoch| epoch.test.r2.unwrap_or(f64::NAN)),
+            series("train", |epoch| epoch.train.r2.unwrap_or(f64::NAN)),
+        ],
+    };
+    let (score, score_note, loss_note) = match regression {
+        false => ("Accuracy", "share of rows that are classified right", "mean cross-entropy in nats"),
+        true => (
+            "R²",
+            "share of the target's variance that is explained",
+            "mean squared error of standardised targets",
+        ),
+    };
     let [least, most] = extent(&loss);
     let [low, high] = extent(&accuracy);
     let charts = [
         (
             "Loss",
-            "mean cross-entropy in nats",
+            loss_note,
             Chart {
                 title: "Loss",
                 unit: Unit::Number,
@@ -136,10 +164,10 @@ fn curves(history: &History) -> String {
             },
         ),
         (
-            "Accuracy",
-            "share of rows that are classified right",
+            score,
+            score_note,
             Chart {
-                title: "Accuracy",
+                title: score,
                 unit: Unit::Number,
                 frame: &WIDE,
                 // A constant curve gives no range, so a margin is added.
@@ -226,14 +254,24 @@ fn numbers(history: &History) -> String {
     if history.epochs.is_empty() && history.layers.is_empty() {
         return String::new();
     }
+    let regression = is_regression(history);
     let epochs = history.epochs.iter().map(|(done, epoch)| {
         let EpochRecord { step, train, test, .. } = epoch;
-        let values = [train.loss, train.accuracy, test.loss, test.accuracy].map(number);
+        let score = |evaluation: &Evaluation| match regression {
+            true => evaluation.r2.unwrap_or(f64::NAN),
+            false => evaluation.accuracy,
+        };
+        let values = [train.loss, score(train), test.loss, score(test)].map(number);
         row(&done.to_string(), [&[step.to_string()], values.as_slice()].concat())
     });
     let mut tables = table(
         "Epochs",
-        &["epoch", "step", "train loss, nats", "train accuracy", "test loss, nats", "test accuracy"],
+        match regression {
+            false => {
+                &["epoch", "step", "train loss, nats", "train accuracy", "test loss, nats", "test accuracy"]
+            }
+            true => &["epoch", "step", "train squared error", "train R²", "test squared error", "test R²"],
+        },
         epochs.collect(),
     );
     for layer in &history.layers {

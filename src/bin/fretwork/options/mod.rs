@@ -60,7 +60,7 @@ mod tests {
             heading(argument.get_id().as_str());
         });
         for (wanted, ids) in [
-            ("Data", &["data", "rows", "test_rows"][..]),
+            ("Data", &["data", "rows", "test_rows", "label", "missing", "task"][..]),
             ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
             ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
             ("Training", &["epochs", "steps", "batch", "optimizer", "lr", "schedule"]),
