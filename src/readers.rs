@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use crate::data::csv::Tables;
 use crate::data::idx::{self, Part};
-use crate::data::{ImageOptions, Rows, Table, csv, images, text};
+use crate::data::{ImageOptions, Label, Missing, Rows, Table, TableOptions, Task, csv, images, text};
 use crate::gpu::VersusDense;
 use crate::report::run;
 use crate::sparse::{BLOCKS, Topology};
@@ -40,21 +41,39 @@ pub fn idx(bytes: &[u8]) -> bool {
     })
 }
 
-/// A table of numbers, with its split.
+/// A table, with its split, read for a classification and for a regression in which missing values are filled.
 pub fn csv(bytes: &[u8]) -> bool {
-    csv::of_bytes(Path::new(PATH), bytes, 1).is_ok_and(|(train, test)| {
-        assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
-        [train, test].iter().for_each(assert_finite);
-        true
-    })
+    let regression =
+        TableOptions { label: Label::Last, missing: Missing::Mean, task: Some(Task::Regression) };
+    let read = |options: &TableOptions| {
+        csv::of_bytes(Path::new(PATH), bytes, 1, options).is_ok_and(
+            |Tables { train, test, encoding, .. }| {
+                assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
+                assert!(encoding.width() == train.width() && encoding.validate().is_ok());
+                [train, test].iter().for_each(assert_finite);
+                true
+            },
+        )
+    };
+    [TableOptions::default(), regression].iter().filter(|options| read(options)).count() > 0
 }
 
 /// Every row can be put into a batch, and has finite features.
 fn assert_finite(table: &Table) {
     let rows: Vec<u32> = (0..table.rows() as u32).collect();
     let (mut features, mut labels) = (vec![0.0; table.rows() * table.width()], vec![0; table.rows()]);
-    table.fill(&rows, table.width(), &mut features, &mut labels);
-    assert!(features.iter().all(|feature| feature.is_finite()) && labels == table.labels());
+    match table.values() {
+        Some(values) => {
+            let mut found = vec![0.0; values.len()];
+            table.fill_values(&rows, table.width(), &mut features, &mut found);
+            assert!(found == values && values.iter().all(|value| value.is_finite()));
+        }
+        None => {
+            table.fill(&rows, table.width(), &mut features, &mut labels);
+            assert!(labels == table.labels());
+        }
+    }
+    assert!(features.iter().all(|feature| feature.is_finite()));
 }
 
 /// A text in windows of eight bytes.

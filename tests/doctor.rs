@@ -203,6 +203,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
     let settings = Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: fretwork::nn::MlpConfig {
             inputs: 64,
             hidden: vec![64, 64],

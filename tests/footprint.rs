@@ -15,6 +15,7 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model,
         precision: Precision::F32,
         method: MethodConfig::new(kind),

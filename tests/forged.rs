@@ -30,6 +30,7 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(64), Some(16)],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![16 * SIDE; 2],

@@ -108,6 +108,7 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
     let settings = Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: model.clone(),
         precision: Precision::F32,
         method: MethodConfig::new(Kind::Rigl),

@@ -25,6 +25,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden,

@@ -180,6 +180,7 @@ fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![32, 32],

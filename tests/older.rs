@@ -44,6 +44,7 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(256), Some(16)],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![80; 2],

@@ -27,6 +27,7 @@ fn settings(seed: u64, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![512, 512],

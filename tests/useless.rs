@@ -18,6 +18,7 @@ fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings 
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: model(64, hidden, sparsity, seed).into(),
         precision: Precision::F32,
         method: MethodConfig::new(Kind::Static),

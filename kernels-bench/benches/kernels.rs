@@ -207,6 +207,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![1024, 1024],

@@ -159,6 +159,7 @@ fn settings(neurons: usize) -> Settings {
     Settings {
         data: "noise".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: INPUTS,
             hidden: vec![neurons],

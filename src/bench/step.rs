@@ -189,6 +189,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: INPUTS,
             hidden: bench.sizes.hidden.clone(),

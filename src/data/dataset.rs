@@ -6,7 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::batches::{Batches, Targets};
-use super::classes::{self, Classes};
+use super::classes;
+use super::csv::TableOptions;
+use super::encoding::Encoding;
 use super::images::ImageOptions;
 use super::rows::Rows;
 use super::table::Table;
@@ -24,12 +26,17 @@ pub struct Dataset {
     pub test: Rows,
     /// The rows to choose by, where some are set aside.
     pub validation: Option<Rows>,
-    /// Labels are below this.
+    /// Labels are below this; 0 where rows have values in place of labels.
     pub classes: usize,
     /// Names of the classes; empty where each is called by its number.
     pub class_names: Vec<String>,
     /// Of a text, the bytes that occur in it, ascending; else empty.
     pub vocabulary: Vec<u8>,
+    /// How the rows of other files become features and targets, where the data is from files of rows; `None` for texts, whose
+    /// vocabulary suffices, and for rows of a program's own.
+    pub encoding: Option<Encoding>,
+    /// What was found in the file of a table, in sentences for the user.
+    pub notices: Vec<String>,
 }
 
 /// Origin of a data set.
@@ -43,7 +50,7 @@ pub enum Source {
     Mnist,
     /// A folder of four IDX files, named as MNIST's or EMNIST's are, or the beginning of their names in it.
     Idx(PathBuf),
-    /// A table of numbers whose last column is the label.
+    /// A table: delimited text with a column for the label.
     Csv(PathBuf),
     /// A folder of classes, each a folder of PNG and JPEG images.
     Images(PathBuf, ImageOptions),
@@ -129,6 +136,14 @@ impl Dataset {
     /// # Errors
     /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
     pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
+        Self::load_with(source, seed, context, &TableOptions::default())
+    }
+
+    /// Reads a data set as [`Dataset::load`] does, a table with these options.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`]; [`Error::Config`] for a label that no column has, and labels that are not of the task.
+    pub fn load_with(source: &Source, seed: u64, context: usize, options: &TableOptions) -> Result<Self> {
         let name = source.to_string();
         let (train, test, classes) = match source {
             Source::Digits => {
@@ -142,11 +157,12 @@ impl Dataset {
             Source::Idx(folder) => idx_folder::load(folder)?,
             Source::Images(path, options) => images::load(path, *options, seed)?,
             Source::Csv(path) => {
-                let (train, test) = csv::load(path, seed)?;
-                // A rare class may fall into the test rows alone.
-                let labels = train.labels().iter().chain(test.labels());
-                let count = labels.max().map_or(0, |&label| label as usize + 1).max(2);
-                (train, test, Classes { count, names: Vec::new() })
+                let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, options)?;
+                let class_names = encoding.classes().to_vec();
+                let classes = class_names.len();
+                let encoding = Some(Encoding::Table(encoding));
+                let data = Self::of_tables(&name, train, test, classes);
+                return Ok(Self { class_names, encoding, notices, ..data });
             }
             Source::Text(path) => {
                 let (vocabulary, [train, test]) = text::load(path, context)?;
@@ -160,11 +176,14 @@ impl Dataset {
                     classes,
                     class_names: Vec::new(),
                     vocabulary,
+                    encoding: None,
+                    notices: Vec::new(),
                 });
             }
         };
         let class_names = classes.names;
-        Ok(Self { class_names, ..Self::of_tables(&name, train, test, classes.count) })
+        let encoding = Some(Encoding::of_images(&train));
+        Ok(Self { class_names, encoding, ..Self::of_tables(&name, train, test, classes.count) })
     }
 
     /// A data set of features with labels below `classes`.
@@ -178,6 +197,8 @@ impl Dataset {
             classes,
             class_names: Vec::new(),
             vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
         }
     }
 
@@ -197,15 +218,16 @@ impl Dataset {
             Targets::Values(_) => 0,
         };
         let (train, test) = (Rows::Batches(train), Rows::Batches(test));
-        let name = name.to_owned();
         Ok(Self {
-            name,
+            name: name.to_owned(),
             train,
             test,
             validation: None,
             classes,
             class_names: Vec::new(),
             vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
         })
     }
 

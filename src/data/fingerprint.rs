@@ -6,8 +6,8 @@ use super::dataset::Dataset;
 use super::rows::Rows;
 use super::table::Features;
 
-/// CRC-32 over everything a run sees of a data set (rows, labels, their order, widths, classes and vocabulary), or over the bytes of a
-/// file. It guards against mistakes, not against forgery.
+/// CRC-32 over everything a run sees of a data set (rows, labels or values, their order, widths, classes and vocabulary), or over the
+/// bytes of a file. It guards against mistakes, not against forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(u32);
@@ -30,6 +30,7 @@ impl Fingerprint {
                         Features::Floats(floats) => crc.update(bytemuck::cast_slice(floats)),
                     }
                     crc.update(bytemuck::cast_slice(table.labels()));
+                    crc.update(bytemuck::cast_slice(table.values().unwrap_or_default()));
                 }
                 Rows::Text(text) => text.slices().for_each(|ids| crc.update(ids)),
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
@@ -102,6 +103,8 @@ mod tests {
                 classes: vocabulary.len(),
                 class_names: Vec::new(),
                 vocabulary: vocabulary.to_vec(),
+                encoding: None,
+                notices: Vec::new(),
             })
         };
         let whole = of(&[0, 1, 2, 0, 1], b"abc");

@@ -34,6 +34,28 @@ pub(crate) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<
         .map_err(|error| bad(images.path, error.to_string()))
 }
 
+/// Features of the images in a file, of `width` pixels each.
+///
+/// # Errors
+/// [`Error::Data`] for a file that is not IDX, or has images of another size.
+pub(super) fn images(path: &Path, width: usize, factor: f32) -> Result<Features> {
+    let bytes = files::read(path, files::most_bytes())?;
+    let (sides, pixels) = parse(&Part { path, bytes: &bytes })?;
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let found =
+        sides.get(1..).and_then(|sides| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side)));
+    if sides.len() < 2 || found != Some(width) {
+        return Err(bad(format!(
+            "has elements of the sides {:?}, but the run was trained with images of {width} pixels",
+            sides.get(1..).unwrap_or_default()
+        )));
+    }
+    if pixels.is_empty() {
+        return Err(bad("has no images".to_owned()));
+    }
+    Ok(Features::Bytes(pixels, factor))
+}
+
 /// Sides and bytes of one file.
 fn parse(part: &Part<'_>) -> Result<(Vec<usize>, Vec<u8>)> {
     let bad = |reason: String| Error::Data { path: part.path.to_owned(), reason };

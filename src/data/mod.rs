@@ -5,6 +5,7 @@ mod classes;
 pub(crate) mod csv;
 mod dataset;
 mod digits;
+mod encoding;
 mod fingerprint;
 pub(crate) mod idx;
 mod idx_folder;
@@ -15,7 +16,11 @@ pub(crate) mod text;
 mod validation;
 
 pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
+pub use csv::{
+    Column, ColumnKind, Label, Missing, Standard, TableEncoding, TableOptions, Target, TargetKind, Task,
+};
 pub use dataset::{Dataset, Source};
+pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
 pub use images::{ImageOptions, ImageSize};
 pub use rows::Rows;

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Rows to train on, or to test on.
 #[derive(Debug, Clone)]
 pub enum Rows {
-    /// Features with a label each.
+    /// Features with a label or a value each.
     Table(Table),
     /// Windows of a text, with a label for each byte.
     Text(Text),
@@ -52,6 +52,7 @@ impl Rows {
     /// Targets of a row, where labels are below `classes`.
     pub fn targets(&self, classes: usize) -> Targets {
         match self {
+            Self::Table(table) if table.values().is_some() => Targets::Values(1),
             Self::Table(_) | Self::Text(_) => Targets::Classes(classes),
             Self::Batches(batches) => batches.targets(),
         }
@@ -64,10 +65,22 @@ impl Rows {
         match self {
             Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
             Self::Text(text) => text.labels().for_each(|id| count(id.into())),
-            Self::Batches(_) => return None,
+            Self::Batches(_) => {}
+        }
+        if counts.is_empty() {
+            return None;
         }
         let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
         Some(most as f64 / all.max(1) as f64)
+    }
+
+    /// Population variance of the values of rows that have values: the mean squared error of always answering with their mean.
+    pub fn variance(&self) -> Option<f64> {
+        let Self::Table(table) = self else { return None };
+        let values = table.values()?.iter().map(|&value| f64::from(value));
+        let count = table.rows() as f64;
+        let mean = values.clone().sum::<f64>() / count;
+        Some(values.map(|value| (value - mean).powi(2)).sum::<f64>() / count)
     }
 
     /// The largest label; of a text the largest id of a byte.
@@ -125,8 +138,16 @@ impl Rows {
             return Err(Error::Config { option: "batch", reason });
         }
         match (self, &mut batch.input, &mut batch.targets) {
-            (Self::Table(table), Input::Floats(features), HostTargets::Classes(labels)) => {
+            (Self::Table(table), Input::Floats(features), HostTargets::Classes(labels))
+                if table.values().is_none() =>
+            {
                 table.fill(rows, features.len() / labels.len(), features, labels);
+                Ok(())
+            }
+            (Self::Table(table), Input::Floats(features), HostTargets::Values(values))
+                if table.values().is_some() =>
+            {
+                table.fill_values(rows, features.len() / values.len(), features, values);
                 Ok(())
             }
             (Self::Text(text), Input::Ids(ids), HostTargets::Classes(labels)) => {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::csv;
 use super::dataset::{Dataset, Source};
+use super::encoding::Encoding;
 use super::images::ImageOptions;
 use super::rows::Rows;
 use super::table::Table;
@@ -117,9 +119,10 @@ impl Dataset {
             (Rows::Table(_), Source::Text(_)) => {
                 Err(bad(format!("{source} is a text, but {} is none", self.name)))
             }
-            (Rows::Table(_), Source::Csv(_)) => Err(bad(format!(
-                "{source} is a table, which would be standardised by its own rows; give a share of the training rows"
-            ))),
+            (Rows::Table(_), Source::Csv(path)) => match self.encoding.as_ref().and_then(Encoding::table) {
+                Some(encoding) => csv::labelled(path, encoding).map(Rows::Table),
+                None => Err(bad(format!("{source} is a table, but {} is none", self.name))),
+            },
             (Rows::Table(table), _) => {
                 let other = Self::load(source, seed, context)?;
                 self.with_classes(table, source, other).map(Rows::Table)

@@ -16,7 +16,7 @@ pub struct MlpConfig {
     pub inputs: usize,
     /// Widths of the hidden layers. Where the block does not divide a width, the layer is padded to it inside.
     pub hidden: Vec<usize>,
-    /// Width of the output. The last layer is dense.
+    /// Width of the output: the number of classes, or 1 for a regression. The last layer is dense.
     pub classes: usize,
     /// Side of a block.
     pub block: usize,
@@ -94,8 +94,8 @@ impl MlpConfig {
         expect_size("data", self.inputs)?;
         expect_size("data", self.classes)?;
         self.hidden.iter().try_for_each(|&width| expect_size("hidden", width))?;
-        if self.inputs == 0 || self.classes < 2 {
-            return bad("data", format!("{} features and {} classes", self.inputs, self.classes));
+        if self.inputs == 0 || self.classes == 0 {
+            return bad("data", format!("{} features and {} outputs", self.inputs, self.classes));
         }
         if self.hidden.contains(&0) {
             return bad("hidden", "a layer of 0 units passes nothing on".to_owned());

@@ -15,7 +15,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use super::restore::Restore;
 use super::{Best, Settings};
-use crate::data::Fingerprint;
+use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
 use crate::graph::{FanIn, Layer, Network, Param, ParamDescription};
 use crate::sparse::Topology;
@@ -109,6 +109,8 @@ pub struct Checkpoint {
     pub memory: Value,
     /// The fingerprint of the data; none in a checkpoint of a version that took none.
     pub fingerprint: Option<Fingerprint>,
+    /// How rows of files are encoded; none for a text, for rows of a program's own, and in a checkpoint of a version that kept none.
+    pub encoding: Option<Encoding>,
     tensors: BTreeMap<String, TensorData>,
 }
 
@@ -123,7 +125,7 @@ const OLDER: [&str; 2] = ["fretwork.checkpoint.2", "fretwork.checkpoint.1"];
 impl Checkpoint {
     /// A checkpoint with no tensors and no fingerprint yet.
     pub fn new(settings: Settings, position: Position, memory: Value) -> Self {
-        Self { settings, position, memory, fingerprint: None, tensors: BTreeMap::new() }
+        Self { settings, position, memory, fingerprint: None, encoding: None, tensors: BTreeMap::new() }
     }
 
     /// Adds a dense tensor.
@@ -392,32 +394,40 @@ impl Checkpoint {
             };
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        let Header { settings, position, memory, fingerprint, checksum } = header;
-        let checkpoint = Self { settings, position, memory, fingerprint, tensors };
-        let HeaderText { settings, position, memory } = parts;
-        let found = checkpoint.checksum(&format!("[{settings},{position},{memory}]"), format != OLDER[1]);
+        let Header { settings, position, memory, fingerprint, encoding, checksum } = header;
+        if let Some(encoding) = &encoding {
+            encoding.validate().map_err(&bad)?;
+        }
+        let checkpoint = Self { settings, position, memory, fingerprint, encoding, tensors };
+        let HeaderText { settings, position, memory, encoding } = parts;
+        let encoding = encoding.map_or("", RawValue::get);
+        let json = format!("[{settings},{position},{memory}]");
+        let found = checkpoint.checksum(&json, encoding, format != OLDER[1]);
         Ok((checkpoint, [found, checksum]))
     }
 
     fn header(&self) -> serde_json::Result<String> {
+        let encoding = self.encoding.as_ref().map_or(Ok(String::new()), serde_json::to_string)?;
+        let json = serde_json::to_string(&(&self.settings, self.position, &self.memory))?;
         serde_json::to_string(&Header {
             settings: self.settings.clone(),
             position: self.position,
             memory: self.memory.clone(),
             fingerprint: self.fingerprint,
-            checksum: self
-                .checksum(&serde_json::to_string(&(&self.settings, self.position, &self.memory))?, true),
+            encoding: self.encoding.clone(),
+            checksum: self.checksum(&json, &encoding, true),
         })
     }
 
-    /// CRC-32 over the JSON of `[settings, position, memory]`, the fingerprint where there is one, and of every tensor name, shape,
-    /// bytes and, with `types`, type.
-    fn checksum(&self, json: &str, types: bool) -> u32 {
+    /// CRC-32 over the JSON of `[settings, position, memory]`, the fingerprint where there is one, the JSON of the encoding where
+    /// there is one, and of every tensor name, shape, bytes and, with `types`, type.
+    fn checksum(&self, json: &str, encoding: &str, types: bool) -> u32 {
         let mut crc = flate2::Crc::new();
         crc.update(json.as_bytes());
         if let Some(fingerprint) = self.fingerprint {
             crc.update(fingerprint.to_string().as_bytes());
         }
+        crc.update(encoding.as_bytes());
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
             if types {
@@ -455,6 +465,8 @@ struct HeaderText<'a> {
     position: &'a RawValue,
     #[serde(borrow)]
     memory: &'a RawValue,
+    #[serde(borrow, default)]
+    encoding: Option<&'a RawValue>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -464,5 +476,7 @@ struct Header {
     memory: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<Encoding>,
     checksum: u32,
 }

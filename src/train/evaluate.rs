@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::steps::IN_FLIGHT;
 use super::{Evaluation, Trainer};
 use crate::Result;
-use crate::data::Rows;
+use crate::data::{Encoding, Rows, TargetKind};
 use crate::ops::StepValues;
 
 /// Rows that a network is measured on.
@@ -59,13 +59,29 @@ impl Trainer {
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.buffers.totals, &before)?;
         let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(self.evaluation(&totals, count))
+        Ok(self.evaluation(&totals, count, &self.data.test))
     }
 
-    /// Means over `count` labels of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.
-    pub(super) fn evaluation(&self, totals: &[f32], count: f64) -> Evaluation {
+    /// Means over `count` labels, of `rows`, of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.
+    pub(super) fn evaluation(&self, totals: &[f32], count: f64, rows: &Rows) -> Evaluation {
         let mean = |total: f32| f64::from(total) / count;
         let accuracy = if self.objective.counts_hits() { mean(totals[1]) } else { f64::NAN };
-        Evaluation { loss: mean(totals[0]), accuracy }
+        let loss = mean(totals[0]);
+        let variance = rows.variance().filter(|_| self.objective.is_squared_error());
+        Evaluation {
+            loss,
+            accuracy,
+            rmse: variance.map(|_| loss.sqrt() * self.unit()),
+            r2: variance.filter(|&variance| variance > 0.0).map(|variance| 1.0 - loss / variance),
+        }
+    }
+
+    /// The standard deviation of a regression's targets, in their own units; 1 where they were not standardised.
+    fn unit(&self) -> f64 {
+        let table = self.data.encoding.as_ref().and_then(Encoding::table);
+        match table.map(|table| &table.target.kind) {
+            Some(TargetKind::Values(standard)) => standard.deviation,
+            _ => 1.0,
+        }
     }
 }

@@ -69,6 +69,7 @@ mod tests {
         let settings = Settings {
             data: "digits".to_owned(),
             first_rows: [None; 2],
+            table: Default::default(),
             model: MlpConfig {
                 inputs: 64,
                 hidden: vec![64],

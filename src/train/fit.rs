@@ -28,7 +28,8 @@ pub(super) fn expect_data(model: &ModelConfig, data: &Dataset) -> Result<()> {
     }
     match (model, &data.train) {
         (ModelConfig::Mlp(config), Rows::Table(table)) => {
-            let [wanted, found] = [(config.inputs, config.classes), (table.width(), data.classes)];
+            let outputs = if table.values().is_some() { 1 } else { data.classes };
+            let [wanted, found] = [(config.inputs, config.classes), (table.width(), outputs)];
             let words = |(features, classes)| format!("{features} features and {classes} classes");
             if wanted == found { Ok(()) } else { bad(words(wanted), words(found)) }
         }

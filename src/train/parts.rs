@@ -1,6 +1,7 @@
 //! Exchangeable parts of a run: objective, optimizer, method and exchange.
 
-use super::{CrossEntropy, Exchange, Objective, Settings, StartFrom};
+use super::{CrossEntropy, Exchange, MeanSquaredError, Objective, Settings, StartFrom};
+use crate::data::Task;
 use crate::methods::{Method, Static};
 use crate::optim::{AdamW, Optimizer};
 
@@ -37,6 +38,10 @@ impl Settings {
     /// The parts that the settings name.
     pub fn parts(&self) -> Parts {
         Parts {
+            objective: match self.task() {
+                Task::Classification => Box::new(CrossEntropy),
+                Task::Regression => Box::new(MeanSquaredError),
+            },
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
             method: self.method.build(),
             ..Parts::default()

@@ -163,8 +163,13 @@ pub struct LayerRecord {
     pub resting: Option<String>,
 }
 
-fn nan() -> f64 {
+pub(super) fn nan() -> f64 {
     f64::NAN
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+pub(super) fn is_nan(number: &f64) -> bool {
+    number.is_nan()
 }
 
 /// Deserializes a number or null. JSON has no NaN and no infinity; both are written as null and read as NaN.

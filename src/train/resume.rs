@@ -64,6 +64,7 @@ impl Trainer {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
         checkpoint.fingerprint = Some(self.fingerprint);
+        checkpoint.encoding.clone_from(&self.data.encoding);
         for (parameter, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
             let weight = parameter.weight().sparse();
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;

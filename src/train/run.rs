@@ -25,7 +25,7 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
         let (mut trained, mut steps_here, mut waits) = (Duration::ZERO, 0, 0);
-        let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
+        let mut train = Evaluation::NONE;
         let (mut test, mut validation) = (None, None);
         let mut flow = Flow::Continue;
         for notice in self.settings.model.notices() {
@@ -143,6 +143,8 @@ impl Trainer {
             test_accuracy: test.accuracy,
             test_loss: test.loss,
             validation: self.validated(validation)?,
+            test_rmse: test.rmse,
+            test_r2: test.r2,
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
@@ -190,6 +192,6 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
         let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
-        Ok(self.evaluation(&totals, seen))
+        Ok(self.evaluation(&totals, seen, &self.data.train))
     }
 }

@@ -1,7 +1,7 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule, Validation};
-use crate::data::{Fingerprint, ImageOptions};
+use crate::data::{Fingerprint, ImageOptions, TableOptions, Task};
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -23,6 +23,9 @@ pub struct Settings {
     pub data: String,
     /// Numbers of training and test rows, the first of the data set; `None` for all.
     pub first_rows: [Option<usize>; 2],
+    /// How a table is read, and whether a class or a number is learned.
+    #[serde(default, skip_serializing_if = "TableOptions::is_default")]
+    pub table: TableOptions,
     /// The network.
     pub model: ModelConfig,
     /// Precision of activations and operands.
@@ -83,6 +86,7 @@ impl Settings {
         Self {
             data: String::new(),
             first_rows: [None; 2],
+            table: TableOptions::default(),
             model: model.into(),
             precision: Precision::F32,
             method: MethodConfig::new(Kind::Static),
@@ -130,8 +134,25 @@ impl Settings {
         }
         self.validation.as_ref().map_or(Ok(()), Validation::validate)?;
         self.model.validate()?;
+        match (&self.model, self.task()) {
+            (ModelConfig::Mlp(config), Task::Classification) if config.classes < 2 => {
+                return bad("data", format!("{} features and {} classes", config.inputs, config.classes));
+            }
+            (ModelConfig::Mlp(config), Task::Regression) if config.classes != 1 => {
+                return bad("task", format!("a regression has one output, not {}", config.classes));
+            }
+            (ModelConfig::Lm(_), Task::Regression) => {
+                return bad("task", "a language model predicts characters, not numbers".to_owned());
+            }
+            _ => {}
+        }
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+    }
+
+    /// Whether a class or a number is learned.
+    pub fn task(&self) -> Task {
+        self.table.task.unwrap_or_default()
     }
 
     /// Rows of one forward and backward pass: a step, or a part of one.

@@ -19,6 +19,7 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model,
         precision,
         method: MethodConfig::new(kind),

@@ -47,6 +47,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![64, 96],

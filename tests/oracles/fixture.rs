@@ -157,6 +157,7 @@ impl Fixture {
         let settings = Settings {
             data: "none".to_owned(),
             first_rows: [None; 2],
+            table: Default::default(),
             model: MlpConfig {
                 inputs,
                 hidden: hidden.iter().map(|blocks| blocks * BLOCK).collect(),

@@ -102,7 +102,7 @@ fn validation_chooses_the_epoch() {
         .enumerate()
         .map(|(index, (loss, test))| {
             let LogRecord::Epoch(record) = epoch(index as u64, test, vec![]) else { unreachable!() };
-            let validation = Some(Evaluation { loss, accuracy: 0.6 });
+            let validation = Some(Evaluation { loss, accuracy: 0.6, ..Evaluation::NONE });
             LogRecord::Epoch(EpochRecord { validation, ..record })
         })
         .collect();

@@ -91,6 +91,7 @@ pub(crate) fn settings(
     let settings = Settings {
         data: data.to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
         method: MethodConfig::new(Kind::Static),
         precision,

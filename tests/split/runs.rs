@@ -44,6 +44,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         momentum: 0.9,
         weight_decay: 0.01,
         origin: Default::default(),
+        table: Default::default(),
     }
 }
 

@@ -54,6 +54,11 @@ const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter",
 /// Rules of all conditional options. An option may have several rules; the first that does not hold is named.
 const RULES: &[Rule] = &[
     Rule {
+        options: &["label", "missing", "task"],
+        needs: "a table, --data csv:FILE",
+        holds: |train| matches!(train.data.data, Source::Csv(_)),
+    },
+    Rule {
         options: &["context", "width", "heads", "depth"],
         needs: "a language model, --model lm or moe-lm",
         holds: |train| train.model() != Model::Mlp,
@@ -255,6 +260,9 @@ mod tests {
             ),
             ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
             ("--data csv:a --image-size 8x8", "--image-size has no effect"),
+            ("--label first", "--label has no effect: it needs a table, --data csv:FILE; leave it out"),
+            ("--data mnist --missing drop", "--missing has no effect: it needs a table"),
+            ("--data text:a --task regression", "--task has no effect: it needs a table"),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -286,6 +294,7 @@ mod tests {
         for line in [
             "",
             "--dense --hidden 64,64 --dropout 0.1",
+            "--data csv:a --label 3 --missing mean --task regression",
             "--data text:a --width 64 --hidden 64",
             "--model moe-lm --experts 4 --hidden 64 --capacity 1 --overflow probability",
             "--model moe-lm --gate noisy-top:2 --load 0.1 --aux 0.1",

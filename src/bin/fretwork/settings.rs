@@ -1,7 +1,7 @@
 //! Settings of a new run, from the options of `train`.
 
 use fretwork::Error;
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Source, Task};
 use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LayerSparsity, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
@@ -9,6 +9,13 @@ use fretwork::sparse::MOST_EXPERTS;
 use fretwork::train::{Length, OptimizerKind, Origin, Settings, Validation};
 
 use crate::options::{Float, Model, Train};
+
+/// Steps that the default number of epochs of a table makes, within 5 and [`MOST_TABLE_EPOCHS`] epochs.
+const TABLE_STEPS: u64 = 1000;
+/// Rows of a step by which the default number of epochs of a table is counted.
+const TABLE_BATCH: usize = 128;
+/// Most epochs of a table by default.
+const MOST_TABLE_EPOCHS: u64 = 200;
 
 /// Settings of the run, and notices of options that were reduced to the data's size.
 ///
@@ -25,12 +32,17 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
     let epochs = match rows.data {
         Source::Digits => 20,
         Source::Text(_) => 10,
+        // A small table needs more epochs for as many steps.
+        Source::Csv(_) => {
+            TABLE_STEPS.div_ceil(data.train.rows().div_ceil(TABLE_BATCH) as u64).clamp(5, MOST_TABLE_EPOCHS)
+        }
         _ => 5,
     };
     let batch = steps.batch.unwrap_or(if text { 16 } else { 128 });
     let mut settings = Settings {
         data: rows.data.absolute()?.to_string(),
         first_rows: [rows.rows, rows.test_rows],
+        table: rows.table(),
         model: model(options, data),
         precision: precision(options),
         method: method(options),
@@ -108,7 +120,10 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
         Model::Mlp => ModelConfig::Mlp(MlpConfig {
             inputs: data.width(),
             hidden: network.hidden.clone().unwrap_or_else(|| vec![512, 512]),
-            classes: data.classes,
+            classes: match options.data.task {
+                Some(Task::Regression) => 1,
+                _ => data.classes,
+            },
             block,
             sparsity,
             density,

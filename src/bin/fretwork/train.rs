@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::{Dataset, Holdout, ImageOptions, Source};
+use fretwork::data::{Dataset, Holdout, ImageOptions, Source, TableOptions, Task};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
 use fretwork::train::{
@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::INTERRUPTED;
 use crate::effect::{Given, refuse_idle, refuse_settled};
 use crate::options::{Run, Train};
-use crate::output::line;
+use crate::output::{line, loss_unit, significant};
 use crate::progress::{Watcher, duration, while_waiting};
 use crate::settings::settings;
 
@@ -42,6 +42,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 
     let run = &options.run;
     let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
+    let task = trainer.settings().task();
     let mut watcher = Watcher::new(run.json, run.stop_after, interrupted);
     for notice in notices {
         watcher.see(&Event::Notice(notice));
@@ -53,7 +54,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     watcher.finish()?;
     if run.json {
         let mut done = json!({
-            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": "nats",
+            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": loss_unit(task),
         });
         if let (Some(done), serde_json::Value::Object(fields)) =
             (done.as_object_mut(), serde_json::to_value(&summary)?)
@@ -62,7 +63,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
         }
         line(done)?;
     } else {
-        print_table(&summary, text, &gpu)?;
+        print_table(&summary, task, text, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -83,11 +84,13 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
-    let drawn = (network.seed, lm.context);
-    let data = load(&data.data, data.images(), first_rows, data.validation.as_ref(), drawn)?;
-    let (mut settings, notices) = settings(options, &data)?;
-    settings.validate()?;
     refuse_idle(options, given)?;
+    let drawn = (network.seed, lm.context);
+    let read_as = (data.images(), data.table());
+    let data = load(&data.data, read_as, first_rows, data.validation.as_ref(), drawn)?;
+    let (mut settings, mut notices) = settings(options, &data)?;
+    settings.validate()?;
+    notices.splice(..0, data.notices.iter().cloned());
     let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
     let start =
         StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
@@ -113,7 +116,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let model = &settings.model;
     let data = load(
         &settings.data.parse()?,
-        settings.images,
+        (settings.images, settings.table.clone()),
         settings.first_rows,
         settings.validation.as_ref().map(|validation| &validation.of),
         (model.seed(), model.context()),
@@ -145,13 +148,14 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
 /// Reads the data of a run, and sets validation rows aside, if any.
 fn load(
     source: &Source,
-    images: Option<ImageOptions>,
+    (images, table): (Option<ImageOptions>, TableOptions),
     first_rows: [Option<usize>; 2],
     validation: Option<&Holdout>,
     (seed, context): (u64, usize),
 ) -> fretwork::Result<Dataset> {
     let images = images.unwrap_or_default();
-    let data = Dataset::load(&source.clone().with_images(images), seed, context)?.first(first_rows)?;
+    let source = source.clone().with_images(images);
+    let data = Dataset::load_with(&source, seed, context, &table)?.first(first_rows)?;
     match validation {
         Some(of) => data.hold_out(&of.clone().with_images(images), seed, context),
         None => Ok(data),
@@ -166,32 +170,48 @@ fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     Ok((gpu, tuner))
 }
 
-fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
+fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "byte" } else { "row" });
+    let loss = |loss: f64| match (task, text) {
+        (Task::Regression, _) => format!("{loss:.4} mean squared error, standardised"),
+        (Task::Classification, true) => format!("{loss:.4} nats per byte"),
+        (Task::Classification, false) => format!("{loss:.4} nats per row"),
+    };
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.
     let trained = summary.step_ms.is_finite();
-    let mut rows = vec![
-        ("test accuracy", format!("{:.4}", summary.test_accuracy)),
-        ("test loss", nats(summary.test_loss)),
-    ];
+    let mut rows = Vec::new();
+    match task {
+        Task::Classification => rows.push(("test accuracy", format!("{:.4}", summary.test_accuracy))),
+        Task::Regression => {
+            rows.extend(summary.test_rmse.map(|rmse| ("test RMSE", significant(rmse))));
+            rows.extend(summary.test_r2.map(|r2| ("test R²", format!("{r2:.4}"))));
+        }
+    }
+    rows.push(("test loss", loss(summary.test_loss)));
     if let Some(Validated { last, best, finished_early }) = summary.validation {
-        rows.push(("validation accuracy", format!("{:.4}", last.accuracy)));
-        rows.push(("validation loss", nats(last.loss)));
+        match (last.rmse, last.r2) {
+            (Some(rmse), r2) => {
+                rows.push(("validation RMSE", significant(rmse)));
+                rows.extend(r2.map(|r2| ("validation R²", format!("{r2:.4}"))));
+            }
+            (None, _) => rows.push(("validation accuracy", format!("{:.4}", last.accuracy))),
+        }
+        rows.push(("validation loss", loss(last.loss)));
         rows.extend(best.map(|Best { epoch, validation, test, .. }| {
-            let [loss, accuracy] = [validation.loss, test.accuracy];
-            (
-                "best epoch",
-                format!("{}, of validation loss {loss:.4}; its test accuracy {accuracy:.4}", epoch + 1),
-            )
+            let tested = match test.rmse {
+                Some(rmse) => format!("RMSE {}", significant(rmse)),
+                None => format!("accuracy {:.4}", test.accuracy),
+            };
+            let text = format!("{}, of validation loss {:.4}; its test {tested}", epoch + 1, validation.loss);
+            ("best epoch", text)
         }));
         rows.extend(
             finished_early.then(|| ("finished early", "the validation loss fell no more".to_owned())),
         );
     }
-    rows.extend(trained.then(|| ("train loss", nats(summary.train_loss))));
+    rows.extend(trained.then(|| ("train loss", loss(summary.train_loss))));
     rows.extend([
         (
             "parameters present",

@@ -5,7 +5,7 @@ use super::history::History;
 use super::{confusion, kernels, layers, load, settings, steps};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
-use crate::train::{Checkpoint, EpochRecord};
+use crate::train::{Checkpoint, EpochRecord, Evaluation};
 
 /// The page of the run in the folder named `folder`.
 pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
@@ -73,33 +73,42 @@ fn notices(history: &History) -> String {
 
 /// Tiles of the headline figures; an unknown figure has no tile.
 fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let regression = is_regression(history);
     let mut tiles = Vec::new();
     let tested = history.epochs.iter().filter(|(_, epoch)| epoch.test.accuracy.is_finite());
     // Among equals the earliest is the best, since it took the least training.
     let best = tested.rev().max_by(|a, b| a.1.test.accuracy.total_cmp(&b.1.test.accuracy));
+    let score = |epoch: &EpochRecord| match (epoch.test.rmse, epoch.test.r2) {
+        (Some(rmse), _) => ("Test RMSE", number(rmse)),
+        _ => ("Test accuracy", number(epoch.test.accuracy)),
+    };
     match (best_validated(history), best) {
         // An epoch is chosen by the validation rows, where there are any, and not by what it is tested on.
         (Some((done, loss)), _) => {
-            let epoch = &history.epochs[&done];
             tiles.push(("Smallest validation loss", number(loss), format!("epoch {done}")));
-            tiles.push((
-                "Test accuracy",
-                number(epoch.test.accuracy),
-                format!("epoch {done}, chosen by validation"),
-            ));
+            let (name, value) = score(&history.epochs[&done]);
+            tiles.push((name, value, format!("epoch {done}, chosen by validation")));
         }
-        (None, Some((done, epoch))) => {
+        (None, Some((done, epoch))) if !regression => {
             tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
         }
-        (None, None) => {}
+        _ => {}
     }
     let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
     if let (Some((done, epoch)), true) = (history.epochs.last_key_value(), text) {
         let note = format!("nats per byte of held-out text, epoch {done}");
         tiles.push(("Last test loss", number(epoch.test.loss), note));
     }
-    if let Some((done, epoch)) = history.epochs.last_key_value() {
-        tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    match history.epochs.last_key_value() {
+        Some((done, epoch)) if regression => {
+            let note = format!("in the units of the target, epoch {done}");
+            tiles.push(("Last test RMSE", number(epoch.test.rmse.unwrap_or(f64::NAN)), note));
+            tiles.extend(epoch.test.r2.map(|r2| ("Last test R²", number(r2), format!("epoch {done}"))));
+        }
+        Some((done, epoch)) => {
+            tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+        }
+        None => {}
     }
     if let Some([present, dense]) = checkpoint.map(settings::parameters) {
         let share = percent(present as f64 / dense as f64);
@@ -130,24 +139,44 @@ fn best_validated(history: &History) -> Option<(u64, f64)> {
     losses.filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
+/// Whether the run predicts numbers, so that it has an error in their units and no accuracy.
+fn is_regression(history: &History) -> bool {
+    history.epochs.values().any(|epoch| epoch.test.rmse.is_some())
+}
+
 fn curves(history: &History) -> String {
-    let series = |name, value: fn(&EpochRecord) -> f64| Series {
+    let series = |name, value: &dyn Fn(&EpochRecord) -> f64| Series {
         name,
         points: history.epochs.iter().map(|(&done, epoch)| [done as f64, value(epoch)]).collect(),
     };
-    let mut loss = vec![series("test", |epoch| epoch.test.loss), series("train", |epoch| epoch.train.loss)];
-    let mut accuracy =
-        vec![series("test", |epoch| epoch.test.accuracy), series("train", |epoch| epoch.train.accuracy)];
+    let regression = is_regression(history);
+    let score_of = |evaluation: &Evaluation| match regression {
+        false => evaluation.accuracy,
+        true => evaluation.r2.unwrap_or(f64::NAN),
+    };
+    let mut loss = vec![series("test", &|epoch| epoch.test.loss), series("train", &|epoch| epoch.train.loss)];
+    let mut accuracy = vec![
+        series("test", &|epoch| score_of(&epoch.test)),
+        series("train", &|epoch| score_of(&epoch.train)),
+    ];
     if best_validated(history).is_some() {
-        loss.push(series("valid.", |epoch| epoch.validation.map_or(f64::NAN, |of| of.loss)));
-        accuracy.push(series("valid.", |epoch| epoch.validation.map_or(f64::NAN, |of| of.accuracy)));
+        loss.push(series("valid.", &|epoch| epoch.validation.map_or(f64::NAN, |of| of.loss)));
+        accuracy.push(series("valid.", &|epoch| epoch.validation.map_or(f64::NAN, |of| score_of(&of))));
     }
+    let (score, score_note, loss_note) = match regression {
+        false => ("Accuracy", "share of rows that are classified right", "mean cross-entropy in nats"),
+        true => (
+            "R²",
+            "share of the target's variance that is explained",
+            "mean squared error of standardised targets",
+        ),
+    };
     let [least, most] = extent(&loss);
     let [low, high] = extent(&accuracy);
     let charts = [
         (
             "Loss",
-            "mean cross-entropy in nats",
+            loss_note,
             Chart {
                 title: "Loss",
                 across: Across::Epochs,
@@ -158,10 +187,10 @@ fn curves(history: &History) -> String {
             },
         ),
         (
-            "Accuracy",
-            "share of rows that are classified right",
+            score,
+            score_note,
             Chart {
-                title: "Accuracy",
+                title: score,
                 across: Across::Epochs,
                 unit: Unit::Number,
                 frame: &WIDE,
@@ -186,26 +215,21 @@ fn numbers(history: &History) -> String {
     if history.epochs.is_empty() && history.layers.is_empty() {
         return String::new();
     }
-    let validated = best_validated(history).is_some();
+    let (validated, regression) = (best_validated(history).is_some(), is_regression(history));
+    let score = |of: &Evaluation| if regression { of.r2.unwrap_or(f64::NAN) } else { of.accuracy };
     let epochs = history.epochs.iter().map(|(done, epoch)| {
         let EpochRecord { step, train, test, .. } = epoch;
-        let validation = epoch.validation.filter(|_| validated).map(|of| [of.loss, of.accuracy]);
-        let values = [train.loss, train.accuracy, test.loss, test.accuracy];
+        let validation = epoch.validation.filter(|_| validated).map(|of| [of.loss, score(&of)]);
+        let values = [train.loss, score(train), test.loss, score(test)];
         let values = values.into_iter().chain(validation.into_iter().flatten()).map(number);
         row(&done.to_string(), std::iter::once(step.to_string()).chain(values).collect())
     });
-    let columns = [
-        "epoch",
-        "step",
-        "train loss, nats",
-        "train accuracy",
-        "test loss, nats",
-        "test accuracy",
-        "validation loss, nats",
-        "validation accuracy",
-    ];
-    let shown = if validated { columns.len() } else { columns.len() - 2 };
-    let mut tables = table("Epochs", &columns[..shown], epochs.collect());
+    let (error, score) = if regression { ("squared error", "R²") } else { ("loss, nats", "accuracy") };
+    let parts = ["train", "test", "validation"].into_iter().take(if validated { 3 } else { 2 });
+    let of_parts = parts.flat_map(|part| [format!("{part} {error}"), format!("{part} {score}")]);
+    let columns: Vec<String> = ["epoch", "step"].map(str::to_owned).into_iter().chain(of_parts).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut tables = table("Epochs", &columns, epochs.collect());
     tables += &steps::numbers(&history.steps);
     for layer in &history.layers {
         let states = layer.states.iter().map(|(&done, state)| {

@@ -1,7 +1,7 @@
 //! `train`: data.
 
 use clap::Args;
-use fretwork::data::{Holdout, ImageOptions, ImageSize, Source};
+use fretwork::data::{Holdout, ImageOptions, ImageSize, Label, Missing, Source, TableOptions, Task};
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data")]
@@ -15,6 +15,17 @@ pub(crate) struct Data {
     /// Test on the first N rows.
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
+    /// Table: column of the label: its name, first, last, or its number, counted from 1. By default the one column that the header
+    /// names label, labels, class, target, species or y, else the last.
+    #[arg(long, value_name = "NAME|first|last|N")]
+    pub(crate) label: Option<Label>,
+    /// Table: refuse missing values (empty, NA, NaN, null, ?), drop their rows, or fill them in with the mean of their column:
+    /// refuse | drop | mean
+    #[arg(long, default_value = "refuse")]
+    pub(crate) missing: Missing,
+    /// Table: classification | regression; by default a classification, which a label of words or few whole numbers allows.
+    #[arg(long)]
+    pub(crate) task: Option<Task>,
     /// Resize images to W pixels a line and H lines.
     #[arg(long, value_name = "WxH")]
     pub(crate) image_size: Option<ImageSize>,
@@ -28,6 +39,11 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// How a table is read.
+    pub(crate) fn table(&self) -> TableOptions {
+        TableOptions { label: self.label.clone().unwrap_or_default(), missing: self.missing, task: self.task }
+    }
+
     /// What is done to images; `None` where nothing is.
     pub(crate) fn images(&self) -> Option<ImageOptions> {
         let options = ImageOptions { size: self.image_size, gray: self.gray };

@@ -62,7 +62,20 @@ mod tests {
             argument.get_help_heading().unwrap_or_else(|| panic!("{id} has no heading"))
         };
         for (wanted, ids) in [
-            ("Data", &["data", "rows", "test_rows", "image_size", "gray", "validation"][..]),
+            (
+                "Data",
+                &[
+                    "data",
+                    "rows",
+                    "test_rows",
+                    "label",
+                    "missing",
+                    "task",
+                    "image_size",
+                    "gray",
+                    "validation",
+                ][..],
+            ),
             ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
             ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
             ("Training", &["epochs", "steps", "batch", "patience", "optimizer", "lr", "schedule"]),

@@ -51,7 +51,8 @@ impl Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Steps {
-    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, 5 for other data.
+    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, as many as make
+    /// 1,000 steps of 128 rows for a table, within 5 and 200, and 5 for other data.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps of the whole run, instead of epochs.
