@@ -87,8 +87,6 @@ impl Watcher {
                 } else if let Some(bar) = self.bar.take() {
                     bar.finish_with_message(outcome(train, test, validation.as_ref()));
                 } else {
-                    let told =
-                        |of: &Evaluation| format!("loss {:.4} nats, accuracy {:.4}", of.loss, of.accuracy);
                     eprintln!(
                         "epoch {}: train {}; {}test {}; {}",
                         epoch + 1,
