@@ -175,17 +175,21 @@ impl Planner<'_> {
     }
 
     /// Whether nobody else needs what a gradient's storage holds: neither the caller nor a value whose node is still to come.
-    fn is_exclusive(&self, grad: Grad, value: usize, node: usize) -> bool {
+    fn is_exclusive(&mut self, grad: Grad, value: usize, node: usize) -> bool {
         let storage = match grad {
             Grad::Owned(_) => return true,
             Grad::Borrowed(storage) => storage,
         };
-        let pending = |other: usize| match self.graph.values[other].origin {
+        let values = &self.graph.values;
+        let pending = |other: usize| match values[other].origin {
             Origin::Node { node: maker, .. } => maker < node,
             _ => true,
         };
-        let mut others = self.borrowers.get(&storage).into_iter().flatten();
-        !self.layout.storage(storage).pinned && !others.any(|&other| other != value && pending(other))
+        // All values of a residual stream share one storage. Those whose nodes are done are forgotten, or deep networks would take a
+        // time that is quadratic in their depth.
+        let borrowers = self.borrowers.entry(storage).or_default();
+        borrowers.retain(|&other| pending(other));
+        !self.layout.storage(storage).pinned && borrowers.iter().all(|&other| other == value)
     }
 
     /// A value's fused activation whose derivative the value's one reader can apply.

@@ -99,8 +99,8 @@ fn sizes_beyond_the_limits() {
         for wanted in wanted {
             assert_refused(train(args), wanted);
         }
-        // A refusal before allocation takes less than a second on an idle machine.
-        assert!(started.elapsed().as_secs() < 30, "{args:?} took {:?}", started.elapsed());
+        // A refusal before allocation takes seconds at most; this only catches a hang, on a busy machine, too.
+        assert!(started.elapsed().as_secs() < 180, "{args:?} took {:?}", started.elapsed());
     }
 }
 
