@@ -29,6 +29,7 @@ mod start;
 mod steps;
 mod trainer;
 mod tuning;
+mod upcycle;
 mod weights;
 
 pub use crate::optim::OptimizerKind;

@@ -82,13 +82,13 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
     let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
-    let (mut settings, notices) = settings(options, &data)?;
+    let (mut settings, mut notices) = settings(options, &data)?;
     settings.validate()?;
     refuse_idle(options, given)?;
     let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
     let start =
         StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
-    settings.start_from(&start)?;
+    notices.extend(settings.start_from(&start)?);
     settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;
