@@ -13,10 +13,10 @@ fn dense(gpu: &Gpu, folder: &Path, biases: bool) -> Checkpoint {
     (config.sparsity, config.hidden) = (None, 32);
     let mut checkpoint = trained(gpu, settings, data);
     if !biases {
-        for (name, units) in [("up", 32), ("down", 32)] {
-            (0..2).for_each(|block| {
-                checkpoint.put(&format!("blocks.{block}.feed.{name}.bias"), &[units], vec![0.0; units])
-            });
+        for block in 0..2 {
+            for name in ["up", "down"] {
+                checkpoint.put(&format!("blocks.{block}.feed.{name}.bias"), &[32], vec![0.0; 32]);
+            }
         }
     }
     checkpoint
