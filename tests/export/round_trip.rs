@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fretwork::export::{Format, to_bytes};
+use fretwork::sparse::Topology;
 use fretwork::train::{
     Checkpoint, Event, Flow, Length, Parts, Position, Settings, StartFrom, Trainer, Weights,
 };
