@@ -70,7 +70,7 @@ impl NodeDescription {
 }
 
 /// A parameter.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 pub struct ParamDescription {
     /// Its name: `layers.0.weight`.
     pub name: String,

@@ -84,7 +84,7 @@ impl LmConfig {
             let reason = format!("{} of a width of {}; a head may be {HEADS:?} wide", self.heads, self.width);
             return bad("heads", reason);
         }
-        self.experts.as_ref().map_or(Ok(()), |experts| experts.validate())?;
+        self.experts.as_ref().map_or(Ok(()), MoeConfig::validate)?;
         let graph = self.graph(1, Precision::F32)?;
         graph.expect_own()?;
         graph.counts(None).map(|_| ())

@@ -31,6 +31,7 @@ mod step_log;
 mod steps;
 mod trainer;
 mod tuning;
+mod upcycle;
 mod validation;
 mod weights;
 

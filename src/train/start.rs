@@ -20,16 +20,21 @@ pub struct StartFrom {
 
 impl Settings {
     /// Settings of a run that begins with these files: their fingerprints, and the blocks of the layers whose patterns they have. A
-    /// pattern's file must have all sparse layers, and no other.
+    /// pattern's file must have all sparse layers, and no other. Returns notices for the user: biases that experts cannot take over from
+    /// feed-forward networks.
     ///
     /// # Errors
     /// [`Error::Data`] naming the tensor that is missing, of no layer, or no topology of its layer.
-    pub fn start_from(&mut self, from: &StartFrom) -> Result<()> {
+    pub fn start_from(&mut self, from: &StartFrom) -> Result<Vec<String>> {
         self.origin.weights = from.weights.as_ref().map(Weights::fingerprint);
         self.origin.pattern = from.pattern.as_ref().map(Weights::fingerprint);
         self.model.validate()?;
         let description = self.model.description()?;
-        let Some(layers) = self.model.layer_sparsity() else { return Ok(()) };
+        let notices = match &from.weights {
+            Some(weights) => weights.upcycled(&description)?.1,
+            None => Vec::new(),
+        };
+        let Some(layers) = self.model.layer_sparsity() else { return Ok(notices) };
         for param in &description.params {
             let Some(block) = param.blocks.map(|blocks| blocks.block) else { continue };
             if let Some(file) = from.pattern_of(&param.name) {
@@ -37,7 +42,8 @@ impl Settings {
                 layers.blocks.insert(layer.to_owned(), file.topology(param, block)?.nnz());
             }
         }
-        from.expect_patterns(&description)
+        from.expect_patterns(&description)?;
+        Ok(notices)
     }
 }
 
@@ -98,7 +104,9 @@ impl StartFrom {
             return Ok(First { topologies: settings.model.topologies(stored)?, values: Vec::new() });
         }
         let description = settings.model.description()?;
-        if let Some(weights) = &self.weights {
+        let weights = self.weights.as_ref().map(|weights| weights.upcycled(&description)).transpose()?;
+        let weights = weights.map(|(weights, _)| weights);
+        if let Some(weights) = &weights {
             expect_names(weights, &description)?;
         }
         let layers = settings.model.layers()?.into_iter().zip(settings.model.counts(stored)?);
@@ -107,10 +115,12 @@ impl StartFrom {
         let (mut topologies, mut values) = (Vec::new(), Vec::new());
         for param in &description.params {
             let topology = match (param.blocks, counts.get(&param.name)) {
-                (Some(blocks), Some(&count)) => Some(self.topology(param, blocks.block, count)?),
+                (Some(blocks), Some(&count)) => {
+                    Some(self.topology(weights.as_ref(), param, blocks.block, count)?)
+                }
                 _ => None,
             };
-            if let Some(weights) = &self.weights {
+            if let Some(weights) = weights.as_ref().filter(|weights| !weights.is_drawn(&param.name)) {
                 let read = match &topology {
                     Some(topology) => weights.blocks(param, topology)?,
                     None => weights.dense(param)?,
@@ -121,7 +131,7 @@ impl StartFrom {
                 topologies.push(topology);
             }
         }
-        let Some(weights) = &self.weights else { return Ok(First { topologies, values }) };
+        let Some(weights) = &weights else { return Ok(First { topologies, values }) };
         for (name, experts) in gate_biases(&description) {
             let Some((shape, read)) = weights.floats(&name) else { continue };
             if shape != [experts] {
@@ -133,7 +143,13 @@ impl StartFrom {
         Ok(First { topologies, values })
     }
 
-    fn topology(&self, param: &ParamDescription, block: usize, count: usize) -> Result<Topology> {
+    fn topology(
+        &self,
+        weights: Option<&Weights>,
+        param: &ParamDescription,
+        block: usize,
+        count: usize,
+    ) -> Result<Topology> {
         if let Some(file) = self.pattern_of(&param.name) {
             let topology = file.topology(param, block)?;
             if topology.nnz() != count {
@@ -145,7 +161,7 @@ impl StartFrom {
             }
             return Ok(topology);
         }
-        match &self.weights {
+        match weights {
             Some(weights) => largest_blocks(param, &weights.dense(param)?, block, count),
             None => {
                 Err(Error::Config { option: "pattern", reason: format!("there is none of {}", param.name) })

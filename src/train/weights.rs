@@ -1,6 +1,6 @@
 //! Weights that others trained, or that a run exported, and patterns: a safetensors file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -23,6 +23,8 @@ pub struct Weights {
     path: PathBuf,
     fingerprint: Fingerprint,
     tensors: BTreeMap<String, TensorData>,
+    /// Parameters that the file may lack, which stay as they are drawn.
+    drawn: BTreeSet<String>,
 }
 
 impl Weights {
@@ -52,7 +54,12 @@ impl Weights {
             let values = values(&view).map_err(|reason| bad(format!("{name} {reason}")))?;
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        Ok(Self { path: path.to_owned(), fingerprint: Fingerprint::of_bytes(bytes), tensors })
+        Ok(Self {
+            path: path.to_owned(),
+            fingerprint: Fingerprint::of_bytes(bytes),
+            tensors,
+            drawn: BTreeSet::new(),
+        })
     }
 
     /// CRC-32 of the file.
@@ -62,6 +69,33 @@ impl Weights {
 
     pub(super) fn bad(&self, reason: String) -> Error {
         Error::Data { path: self.path.clone(), reason }
+    }
+
+    /// Whether the file has a weight of this name, dense or by its parts.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name) || self.has_pattern(name)
+    }
+
+    pub(super) fn put(&mut self, name: String, tensor: TensorData) {
+        self.tensors.insert(name, tensor);
+    }
+
+    /// Removes a weight, dense or by its parts.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.tensors.remove(name);
+        PARTS.iter().for_each(|part| drop(self.tensors.remove(&format!("{name}.{part}"))));
+    }
+
+    /// Leaves a parameter that the file lacks as it is drawn.
+    pub(super) fn leave_drawn(&mut self, name: String) {
+        if !self.has(&name) {
+            self.drawn.insert(name);
+        }
+    }
+
+    /// Whether a parameter stays as it is drawn.
+    pub(super) fn is_drawn(&self, name: &str) -> bool {
+        self.drawn.contains(name)
     }
 
     /// Whether the file has the pattern of a weight of this name.

@@ -10,6 +10,7 @@ mod round_trip;
 #[path = "../small_lm/mod.rs"]
 #[expect(dead_code, reason = "other tests use all of it")]
 mod small_lm;
+mod upcycling;
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fretwork::export::{Format, to_bytes};
+use fretwork::sparse::Topology;
 use fretwork::train::{
     Checkpoint, Event, Flow, Length, Parts, Position, Settings, StartFrom, Trainer, Weights,
 };
@@ -37,7 +38,7 @@ fn block_sparse_weights_keep_pattern_and_bits() {
     let run = begun(&gpu, settings(mlp(&[64, 48], Some(0.3))), digits(), &bsr).unwrap().checkpoint().unwrap();
     let (found, wanted) = (run.topologies(path).unwrap(), sparse.topologies(path).unwrap());
     for (found, wanted) in found.iter().zip(&wanted) {
-        assert_eq!(found.as_ref().map(|of| of.csr()), wanted.as_ref().map(|of| of.csr()));
+        assert_eq!(found.as_ref().map(Topology::csr), wanted.as_ref().map(Topology::csr));
     }
     let x = features(20, 64, 64);
     assert_eq!(logits(&gpu, &run, 20, &x), logits(&gpu, &sparse, 20, &x));

@@ -94,7 +94,7 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
     let start =
         StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
-    settings.start_from(&start)?;
+    notices.extend(settings.start_from(&start)?);
     settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;

@@ -10,7 +10,7 @@ pub(crate) struct Network {
     /// mlp | lm | moe-lm; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
     #[arg(long)]
     pub(crate) model: Option<Model>,
-    /// Widths of the hidden layers, multiples of the block, by default 512,512. For language models: hidden units of each
+    /// Widths of the hidden layers, padded inside to multiples of the block, by default 512,512. For language models: hidden units of each
     /// feed-forward network, by default four times the width, or of each expert, by default twice the width.
     #[arg(long, value_delimiter = ',')]
     pub(crate) hidden: Option<Vec<usize>>,
