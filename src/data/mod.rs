@@ -20,4 +20,5 @@ pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
 pub use rows::Rows;
 pub use table::{Features, Table, epoch_order};
+pub(crate) use text::read_text;
 pub use text::{Text, encode};

@@ -55,6 +55,24 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The numbers of the characters of a file, or of a folder's `.txt` files, in a given vocabulary.
+///
+/// # Errors
+/// [`Error::Data`] naming the first character that is not in the vocabulary, with its place.
+pub(crate) fn read_text(path: &Path, vocabulary: &[u8]) -> Result<Vec<u8>> {
+    let most = files::most_bytes();
+    let mut bytes = Vec::new();
+    for file in files_of(path)? {
+        bytes.extend(files::read(&file, most - bytes.len() as u64)?);
+    }
+    encode(vocabulary, &bytes).map_err(|unknown| {
+        let place = bytes.iter().position(|&byte| byte == unknown).unwrap_or_default() + 1;
+        let reason =
+            format!("character {place} is '{}', which the run was not trained with", unknown.escape_ascii());
+        Error::Data { path: path.to_owned(), reason }
+    })
+}
+
 /// The numbers of characters.
 ///
 /// # Errors
@@ -91,6 +109,11 @@ impl Text {
     /// The numbers of the characters of all windows and of the last label.
     pub(super) fn ids(&self) -> &[u8] {
         &self.ids[..=self.rows * self.context]
+    }
+
+    /// The character after each character of each window, window after window.
+    pub(crate) fn labels(&self) -> Vec<u32> {
+        self.ids()[1..].iter().map(|&id| id.into()).collect()
     }
 
     /// The largest number of a character.

@@ -3,8 +3,10 @@
 mod bench;
 mod doctor;
 mod effect;
+mod evaluate;
 mod options;
 mod output;
+mod predict;
 mod progress;
 mod report;
 mod sample;
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match &options.command {
         Command::Train(train) => train::run(train, &Given::of(&matches)),
+        Command::Evaluate(evaluate) => evaluate::run(evaluate),
+        Command::Predict(predict) => predict::run(predict),
         Command::Report(report) => report::run(report),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
