@@ -25,5 +25,6 @@ pub use fingerprint::Fingerprint;
 pub use images::{ImageOptions, ImageSize};
 pub use rows::Rows;
 pub use table::{Features, Table, epoch_order};
+pub(crate) use text::read_text;
 pub use text::{Text, encode};
 pub use validation::Holdout;

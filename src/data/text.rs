@@ -67,12 +67,20 @@ pub(crate) fn of_bytes(path: &Path, bytes: &[u8], context: usize) -> Result<(Vec
 /// [`Error::Data`] for a text that is too short, or has a byte that is not in the vocabulary; [`Error::Io`].
 pub(super) fn encoded(path: &Path, vocabulary: &[u8], context: usize) -> Result<Text> {
     let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    Text::new(&read_text(path, vocabulary)?, context).map_err(|error| bad(error.to_string()))
+}
+
+/// The ids of the bytes of a file, or of a folder's `.txt` files, in a vocabulary.
+///
+/// # Errors
+/// [`Error::Data`] naming the first byte that is not in the vocabulary, with its place; [`Error::Io`].
+pub(crate) fn read_text(path: &Path, vocabulary: &[u8]) -> Result<Vec<u8>> {
     let bytes = read(path)?;
-    let ids = encode(vocabulary, &bytes).map_err(|place| {
+    encode(vocabulary, &bytes).map_err(|place| {
         let byte = bytes[place].escape_ascii();
-        bad(format!("byte {place} is '{byte}', which does not occur in the text to train on"))
-    })?;
-    Text::new(&ids, context).map_err(|error| bad(error.to_string()))
+        let reason = format!("byte {place} is '{byte}', which does not occur in the text to train on");
+        Error::Data { path: path.to_owned(), reason }
+    })
 }
 
 /// The file, or every `.txt` file of the folder in the order of names.
@@ -129,7 +137,7 @@ impl Text {
     }
 
     /// The label of each byte of the rows.
-    pub(super) fn labels(&self) -> impl Iterator<Item = u8> {
+    pub(crate) fn labels(&self) -> impl Iterator<Item = u8> {
         self.slices().flat_map(|ids| &ids[1..]).copied()
     }
 

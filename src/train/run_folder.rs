@@ -187,6 +187,14 @@ impl RunFolder {
     }
 }
 
+/// Writes a file whole: beside an older one and renamed, so that one of the two is always there.
+///
+/// # Errors
+/// [`Error::Io`]; an older file is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes)
+}
+
 /// The file whose lock guards a folder.
 const LOCK: &str = "lock";
 

@@ -4,9 +4,11 @@ mod bench;
 mod characters;
 mod doctor;
 mod effect;
+mod evaluate;
 mod export;
 mod options;
 mod output;
+mod predict;
 mod progress;
 mod report;
 mod sample;
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match &options.command {
         Command::Train(train) => train::run(train, &Given::of(&matches)),
+        Command::Evaluate(evaluate) => evaluate::run(evaluate),
+        Command::Predict(predict) => predict::run(predict),
         Command::Report(report) => report::run(report),
         Command::Export(export) => export::run(export),
         Command::Sample(sample) => sample::run(sample),

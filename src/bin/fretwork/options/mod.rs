@@ -6,6 +6,7 @@ mod doctor;
 mod experts;
 mod export;
 mod network;
+mod predict;
 mod report;
 mod sample;
 mod start;
@@ -18,6 +19,7 @@ pub(crate) use bench::{BenchOptions, BenchSubject};
 pub(crate) use doctor::Doctor;
 pub(crate) use export::Export;
 pub(crate) use network::{Float, Model};
+pub(crate) use predict::{Evaluate, Predict};
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;
 pub(crate) use train::{Run, Train};
@@ -34,6 +36,10 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Train a block-sparse network.
     Train(Box<Train>),
+    /// Evaluate a trained network on labelled rows: accuracy, loss, confusion, and metrics of each class, or the errors of a regression.
+    Evaluate(Evaluate),
+    /// Predict the rows of a file with a trained network, as CSV.
+    Predict(Predict),
     /// Write an HTML page of a run: settings, learning curves, and patterns over time.
     Report(Report),
     /// Write the network of a run in a format that other programs read.
