@@ -8,12 +8,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use safetensors::tensor::{Dtype, SafeTensors, View as _};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
-
 use super::restore::Restore;
+use super::tensor_data::{TensorData, Values};
 use super::{Best, Settings};
 use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
@@ -47,54 +47,6 @@ impl Position {
     /// Steps in which the optimizer was to move weights.
     pub(super) fn moves(self) -> u32 {
         self.step.saturating_sub(self.replaced) as u32
-    }
-}
-
-/// A tensor on the host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TensorData {
-    /// Sizes, slowest first.
-    pub shape: Vec<usize>,
-    /// The numbers.
-    pub values: Values,
-}
-
-/// The numbers of a tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Floats.
-    F32(Vec<f32>),
-    /// Indices.
-    I32(Vec<i32>),
-}
-
-impl Values {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(values) => bytemuck::cast_slice(values),
-            Self::I32(values) => bytemuck::cast_slice(values),
-        }
-    }
-}
-
-impl View for &TensorData {
-    fn dtype(&self) -> Dtype {
-        match self.values {
-            Values::F32(_) => Dtype::F32,
-            Values::I32(_) => Dtype::I32,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.values.bytes().into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.bytes().len()
     }
 }
 
