@@ -303,7 +303,9 @@ mod tests {
         assert!(refused(data(), &Source::Digits).contains("digits is no text"));
         assert!(refused(digits(), &first).contains("is a text, but digits is none"));
         assert!(refused(digits(), &Source::Digits).contains("is the data to train on"));
-        assert!(refused(digits(), &Source::Csv("table.csv".into())).contains("a share of the training rows"));
+        assert!(
+            refused(digits(), &Source::Csv("table.csv".into())).contains("is a table, but digits is none")
+        );
         assert!(
             refused(rows(&[]), &Source::Digits).contains("digits has rows of 64 features, but rows has 1")
         );

