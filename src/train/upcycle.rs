@@ -1,7 +1,7 @@
 //! Upcycling: feed-forward networks of a language model as experts, each a copy (Komatsuzaki et al. 2023).
 
 use super::Weights;
-use super::{TensorData, Values};
+use super::tensor_data::{TensorData, Values};
 use crate::Result;
 use crate::graph::{Description, NodeDescription, ParamDescription};
 use crate::nn::{DescribedMoe, MoeConfig};

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::checkpoint::{TensorData, Values, is_checkpoint};
+use super::checkpoint::is_checkpoint;
+use super::tensor_data::{TensorData, Values};
 use crate::data::Fingerprint;
 use crate::files;
 use crate::graph::ParamDescription;

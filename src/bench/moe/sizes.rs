@@ -50,7 +50,10 @@ impl MoeSizes {
         }
         if self.block == 0 || !self.hidden.is_multiple_of(self.block) {
             // The reference on the host reads weights without padding.
-            return bad("hidden", format!("{} units are no multiple of the block, {}", self.hidden, self.block));
+            return bad(
+                "hidden",
+                format!("{} units are no multiple of the block, {}", self.hidden, self.block),
+            );
         }
         match self.experts.checked_mul(rows) {
             Some(all) if all > 0 && all.is_multiple_of(self.choices) => Ok(all / self.choices),
