@@ -109,6 +109,8 @@ fn older(checkpoint: &Checkpoint) -> Vec<u8> {
     };
     let tensors: BTreeMap<String, _> = file.iter().map(|(name, view)| (old_name(name), view)).collect();
 
+    // Version 2 knew no encodings of files.
+    header.as_object_mut().unwrap().remove("encoding");
     let mut crc = flate2::Crc::new();
     let parts = [&header["settings"], &header["position"], &header["memory"]];
     crc.update(serde_json::to_string(&parts).unwrap().as_bytes());

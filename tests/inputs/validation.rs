@@ -138,7 +138,7 @@ fn what_cannot_be_validated_on_is_refused_by_name() {
         (&["--validation", "0.9999"], "validation: 0.9999 of 3823 training rows leaves no row to train on"),
         (&["--validation", "digits"], "validation: digits is the data to train on"),
         (&["--validation", &text], "is a text, but digits is none"),
-        (&["--validation", "csv:table.csv"], "give a share of the training rows"),
+        (&["--validation", "csv:table.csv"], "csv:table.csv is a table, but digits is none"),
         (&["--validation", "idx:/nowhere"], "/nowhere: has no train-images-idx3-ubyte"),
         (&["--validation", "0.1", "--patience", "0"], "patience: 0 epochs"),
         (
