@@ -18,6 +18,7 @@
 //! | --- | --- |
 //! | [`report`](mod@report) | HTML pages of runs and benches |
 //! | [`bench`](mod@bench) | benches in interleaved rounds, printed by `fretwork bench` |
+//! | [`export`](mod@export) | trained networks as files that other programs read |
 //! | [`train`] | the loop, objectives, evaluation, checkpoints, run folders |
 //! | [`tune`] | fastest variant of each kernel: measured once per adapter, kept on disk |
 //! | [`methods`] | how topologies begin and evolve, a file per method |
@@ -33,8 +34,8 @@
 //! | [`random`] | the one generator, bit-identical here and in WGSL |
 //! | `terms` | options, selections and null indices that [`ops`] re-exports |
 //!
-//! Without default features there are no [`report`](mod@report), [`bench`](mod@bench), [`train`] and [`data`]. The feature `train` adds
-//! the last two, `report` the others, and `cli`, the default, the program.
+//! Without default features there are no [`report`](mod@report), [`bench`](mod@bench), [`export`](mod@export), [`train`] and [`data`].
+//! The feature `train` adds the last three, `report` the others, and `cli`, the default, the program.
 
 #![cfg_attr(
     not(feature = "report"),
@@ -51,6 +52,8 @@ pub mod check;
 #[cfg(feature = "train")]
 pub mod data;
 mod error;
+#[cfg(feature = "train")]
+pub mod export;
 mod files;
 pub mod gpu;
 pub mod graph;

@@ -34,6 +34,8 @@ pub enum Stream {
     Sample,
     /// Draws of a gate: noise of the logits, sampling of second choices, hashes of tokens.
     Gate(u32),
+    /// Choice of the training rows that are set aside for validation.
+    Validation,
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -51,6 +53,7 @@ impl Stream {
             Self::Sample => [9, 0],
             Self::Rounding(layer) => [10, layer],
             Self::Gate(layer) => [8, layer],
+            Self::Validation => [11, 0],
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use crate::data::csv::Tables;
 use crate::data::idx::{self, Part};
-use crate::data::{Rows, Table, csv, text};
+use crate::data::{ImageOptions, Label, Missing, Rows, Table, TableOptions, Task, csv, images, text};
 use crate::gpu::VersusDense;
 use crate::report::run;
 use crate::sparse::{BLOCKS, Topology};
@@ -15,10 +16,11 @@ use crate::tune::cache;
 pub type Reader = (&'static str, fn(&[u8]) -> bool);
 
 /// All readers.
-pub const ALL: [Reader; 8] = [
+pub const ALL: [Reader; 9] = [
     ("idx", idx),
     ("csv", csv),
     ("text", text),
+    ("image", image),
     ("checkpoint", checkpoint),
     ("packed_topology", packed_topology),
     ("csr_topology", csr_topology),
@@ -39,30 +41,57 @@ pub fn idx(bytes: &[u8]) -> bool {
     })
 }
 
-/// A table of numbers, with its split.
+/// A table, with its split, read for a classification and for a regression in which missing values are filled.
 pub fn csv(bytes: &[u8]) -> bool {
-    csv::of_bytes(Path::new(PATH), bytes, 1).is_ok_and(|(train, test)| {
-        assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
-        [train, test].iter().for_each(assert_finite);
-        true
-    })
+    let regression =
+        TableOptions { label: Label::Last, missing: Missing::Mean, task: Some(Task::Regression) };
+    let read = |options: &TableOptions| {
+        csv::of_bytes(Path::new(PATH), bytes, 1, options).is_ok_and(
+            |Tables { train, test, encoding, .. }| {
+                assert!(train.width() == test.width() && test.rows() == (train.rows() + test.rows()) / 5);
+                assert!(encoding.width() == train.width() && encoding.validate().is_ok());
+                [train, test].iter().for_each(assert_finite);
+                true
+            },
+        )
+    };
+    [TableOptions::default(), regression].iter().filter(|options| read(options)).count() > 0
 }
 
 /// Every row can be put into a batch, and has finite features.
 fn assert_finite(table: &Table) {
     let rows: Vec<u32> = (0..table.rows() as u32).collect();
     let (mut features, mut labels) = (vec![0.0; table.rows() * table.width()], vec![0; table.rows()]);
-    table.fill(&rows, table.width(), &mut features, &mut labels);
-    assert!(features.iter().all(|feature| feature.is_finite()) && labels == table.labels());
+    match table.values() {
+        Some(values) => {
+            let mut found = vec![0.0; values.len()];
+            table.fill_values(&rows, table.width(), &mut features, &mut found);
+            assert!(found == values && values.iter().all(|value| value.is_finite()));
+        }
+        None => {
+            table.fill(&rows, table.width(), &mut features, &mut labels);
+            assert!(labels == table.labels());
+        }
+    }
+    assert!(features.iter().all(|feature| feature.is_finite()));
 }
 
-/// A text in windows of eight characters.
+/// A text in windows of eight bytes.
 pub fn text(bytes: &[u8]) -> bool {
     text::of_bytes(Path::new(PATH), bytes, 8).is_ok_and(|(vocabulary, parts)| {
         assert!(vocabulary.is_sorted_by(|a, b| a < b));
         for part in parts.map(Rows::Text) {
             assert!(part.largest_label().is_some_and(|label| (label as usize) < vocabulary.len()));
         }
+        true
+    })
+}
+
+/// A PNG or JPEG image.
+pub fn image(bytes: &[u8]) -> bool {
+    images::decode(Path::new(PATH), bytes, ImageOptions::default()).is_ok_and(|image| {
+        let pixels = image.size.width as usize * image.size.height as usize;
+        assert!(pixels > 0 && [pixels, 3 * pixels].contains(&image.pixels.len()));
         true
     })
 }

@@ -203,6 +203,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
     let settings = Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: fretwork::nn::MlpConfig {
             inputs: 64,
             hidden: vec![64, 64],
@@ -213,6 +214,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
             activation: fretwork::ops::Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: fretwork::nn::Precision::F32,
@@ -220,12 +222,15 @@ fn a_quick_doctor_checks_what_a_run_uses() {
         length: Length::Steps(200),
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     };
     let trainer = Trainer::new(&gpu, settings, data).unwrap();
     let table = check::table();

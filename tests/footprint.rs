@@ -15,18 +15,22 @@ fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model,
         precision: Precision::F32,
         method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 
@@ -41,6 +45,7 @@ fn mlp(data: &Dataset, hidden: &[usize], activation: Activation) -> MlpConfig {
         activation,
         dropout: 0.0,
         seed: 1,
+        layers: Default::default(),
     }
 }
 
@@ -58,6 +63,7 @@ fn lm(data: &Dataset, experts: Option<MoeConfig>) -> LmConfig {
         sparsity: None,
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
 }
 

@@ -30,6 +30,7 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(64), Some(16)],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![16 * SIDE; 2],
@@ -40,6 +41,7 @@ fn settings(kind: Kind) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -47,12 +49,15 @@ fn settings(kind: Kind) -> Settings {
         length: Length::Epochs(4),
         batch: 32,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 
@@ -221,7 +226,7 @@ fn labels_past_the_classes() {
 fn the_checksum_has_types() {
     let (path, mut settings) = (Path::new(PATH), settings(Kind::Static));
     settings.first_rows = [None; 2];
-    let position = fretwork::train::Position { step: 0, loss_sum: 0.0, hits: 0.0, replaced: 0 };
+    let position = fretwork::train::Position { step: 0, loss_sum: 0.0, hits: 0.0, replaced: 0, best: None };
     let mut floats = Checkpoint::new(settings, position, serde_json::Value::Null);
     floats.put("x", &[2], vec![1.0, 2.0]);
     let bytes = floats.to_bytes(path).unwrap();

@@ -30,6 +30,7 @@ fn valid(reader: &str) -> Vec<Vec<u8>> {
             b"a,b,label\n1e3,-2,0\n4,\"5\",1\n 6 ,7,2\n8,9,0\n1,1,1\n".to_vec(),
         ],
         "text" => vec!["Full fathom five thy father lies. ".repeat(8).into()],
+        "image" => [image::ImageFormat::Png, image::ImageFormat::Jpeg].map(picture).to_vec(),
         "checkpoint" => [mlp(), lm()].map(|model| checkpoint(&model)).to_vec(),
         "packed_topology" => vec![bytes(&topology.packed())],
         "csr_topology" => {
@@ -40,6 +41,14 @@ fn valid(reader: &str) -> Vec<Vec<u8>> {
         "log" => vec![LOG.into()],
         other => panic!("no valid file for {other}"),
     }
+}
+
+/// An image of 6 x 5 pixels in colours.
+fn picture(format: image::ImageFormat) -> Vec<u8> {
+    let colours = |x: u32, y: u32| image::Rgb([(40 * x) as u8, (50 * y) as u8, 90]);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_fn(6, 5, colours).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
 }
 
 /// Three images of 4 x 4 and their labels, packed or not.
@@ -70,6 +79,7 @@ fn mlp() -> ModelConfig {
         activation: Activation::Relu,
         dropout: 0.0,
         seed: 1,
+        layers: Default::default(),
     }
     .into()
 }
@@ -88,6 +98,7 @@ fn lm() -> ModelConfig {
         sparsity: Some(0.0),
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
     .into()
 }
@@ -97,20 +108,24 @@ fn checkpoint(model: &ModelConfig) -> Vec<u8> {
     let settings = Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: model.clone(),
         precision: Precision::F32,
         method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     };
-    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1 };
+    let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1, best: None };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));
     for (layer, topology) in model.layers().unwrap().iter().zip(model.topologies(Some(0.5)).unwrap()) {
         let name = format!("{}.weight", layer.name);
@@ -141,7 +156,8 @@ const TUNING: &str = r#"{
   ]
 }"#;
 
-const LOG: &str = r#"{"event":"start","step":0,"layers":[{"name":"layers.0","row_blocks":3,"col_blocks":2,"block":8,"nnz":2,"visited":0.5,"pattern":"05"}]}
+const LOG: &str = r#"{"event":"steps","epoch":0,"steps":[3,6],"loss":[2.5,null],"learning_rate":[0.1,0.2],"step_ms":[7.5,8.0]}
+{"event":"start","step":0,"layers":[{"name":"layers.0","row_blocks":3,"col_blocks":2,"block":8,"nnz":2,"visited":0.5,"pattern":"05"}]}
 {"event":"kernels","step":0,"adapter":"a","kernels":[{"shape":"dds","choice":"lane","versus_dense":1.5}]}
 {"event":"epoch","epoch":0,"step":5,"train":{"loss":1.5,"accuracy":null},"test":{"loss":1.0,"accuracy":0.5},"layers":[{"name":"layers.0","row_blocks":3,"col_blocks":2,"block":8,"nnz":2,"churn":1,"visited":0.7,"pattern":"21","resting":"20"}],"loads":[{"name":"f","taken":[1,2],"dropped":[0,0]}]}
 {"event":"weather"}

@@ -27,6 +27,7 @@ fn config(activation: Activation, dropout: f32) -> MlpConfig {
         activation,
         dropout,
         seed: 4,
+        layers: Default::default(),
     }
 }
 

@@ -101,6 +101,7 @@ impl Run {
             activation: Activation::Relu,
             dropout: 0.0,
             seed,
+            layers: Default::default(),
         };
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();

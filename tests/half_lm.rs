@@ -118,7 +118,7 @@ fn onward(_: &Event) -> Flow {
     Flow::Continue
 }
 
-/// Characters of a sample: 120 words, which have five characters on average, with the space.
+/// Bytes of a sample: 120 words, which have five bytes on average, with the space.
 const SAMPLE: usize = 600;
 const WORDS: f64 = 120.0;
 
@@ -146,9 +146,9 @@ fn training_is_as_good_as_in_f32() {
         let mut trainer = Trainer::new(&gpu, settings, dataset).unwrap();
         let summary = trainer.run(Some(&folder), &mut onward).unwrap();
         assert_eq!(summary.blocking_waits, 0);
-        let sample = |characters: usize| {
-            let mut sampler = Sampler::new(&gpu, &folder, b"face ", 0.5, 1).unwrap();
-            String::from_utf8((0..characters).map(|_| sampler.next_character().unwrap()).collect()).unwrap()
+        let sample = |bytes: usize| {
+            let mut sampler = Sampler::new(&gpu, &folder, Some(b"face "), 0.5, 1).unwrap();
+            String::from_utf8((0..bytes).map(|_| sampler.next_byte().unwrap()).collect()).unwrap()
         };
         let said = sample(SAMPLE);
         assert_eq!(said[..40], sample(40), "a sample is not repeatable");
@@ -162,7 +162,7 @@ fn training_is_as_good_as_in_f32() {
         (None, 0.0064, vec![half(true), half(false), vanishing]),
     ] {
         let (float, said_in_f32) = run(&experts, Precision::F32);
-        // Better than any model of the previous character alone, whose loss is 1.05 nats.
+        // Better than any model of the previous byte alone, whose loss is 1.05 nats.
         assert!(float.test_loss < 0.8, "{}", float.test_loss);
         for precision in runs {
             let (found, said) = run(&experts, Precision::F16(precision));

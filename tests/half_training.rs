@@ -25,6 +25,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden,
@@ -35,6 +36,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F16(half),
@@ -42,12 +44,15 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
         length,
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -180,6 +180,7 @@ fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![32, 32],
@@ -190,6 +191,7 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -197,12 +199,15 @@ fn settings() -> Settings {
         length: Length::Epochs(1),
         batch: 512,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 

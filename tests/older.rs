@@ -44,6 +44,7 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(256), Some(16)],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![80; 2],
@@ -54,6 +55,7 @@ fn settings(kind: Kind) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -61,12 +63,15 @@ fn settings(kind: Kind) -> Settings {
         length: Length::Epochs(6),
         batch: 64,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 
@@ -104,6 +109,8 @@ fn older(checkpoint: &Checkpoint) -> Vec<u8> {
     };
     let tensors: BTreeMap<String, _> = file.iter().map(|(name, view)| (old_name(name), view)).collect();
 
+    // Version 2 knew no encodings of files.
+    header.as_object_mut().unwrap().remove("encoding");
     let mut crc = flate2::Crc::new();
     let parts = [&header["settings"], &header["position"], &header["memory"]];
     crc.update(serde_json::to_string(&parts).unwrap().as_bytes());

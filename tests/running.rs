@@ -366,7 +366,7 @@ fn losses_of_a_text_are_in_nats() {
     let output = done(&[&args[..], &["--data", &data, "--out", out.to_str().unwrap()]].concat());
     let (said, table) = (stderr(&output), String::from_utf8_lossy(&output.stdout).into_owned());
     let loss = epochs(&out).last().unwrap()["test"]["loss"].as_f64().unwrap();
-    assert!(table.contains(&format!("{loss:.4} nats per character")), "{loss}: {table}");
+    assert!(table.contains(&format!("{loss:.4} nats per byte")), "{loss}: {table}");
     assert!(said.contains(&format!("test loss {loss:.4} nats, ")), "{loss}: {said}");
     assert!(!format!("{said}{table}").contains("bits/char") && !table.contains("bits per"), "{said}{table}");
 }

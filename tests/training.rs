@@ -27,6 +27,7 @@ fn settings(seed: u64, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![512, 512],
@@ -37,6 +38,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -44,12 +46,15 @@ fn settings(seed: u64, length: Length) -> Settings {
         length,
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 
@@ -295,7 +300,7 @@ fn settings_survive_to_the_last_bit() {
     let mut settings = lively(OptimizerKind::Sgd);
     mlp(&mut settings).hidden = vec![16];
     let path = Path::new("checkpoint");
-    let position = Position { step: 1, replaced: 0, loss_sum: 0.1, hits: 2.0 };
+    let position = Position { step: 1, replaced: 0, loss_sum: 0.1, hits: 2.0, best: None };
     for share in 1..100 {
         let sparsity = f64::from(share) / 100.0;
         settings.method = MethodConfig::new(Kind::TopKast);
@@ -335,7 +340,7 @@ fn slots_survive_and_are_validated() {
     let path = Path::new("checkpoint");
     let (name, sides, block) = ("layers.0.weight", [64, 64], 16);
     let coordinates = [(3, 1), (0, 2), (3, 0), (1, 1)];
-    let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
+    let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None };
     let settings = lively(OptimizerKind::Sgd);
     for inactive in [None, Some(2)] {
         let topology =

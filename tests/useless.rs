@@ -18,18 +18,22 @@ fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings 
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: model(64, hidden, sparsity, seed).into(),
         precision: Precision::F32,
         method: MethodConfig::new(Kind::Static),
         length: Length::Steps(steps),
         batch: 128,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 
@@ -44,6 +48,7 @@ fn model(inputs: usize, hidden: &[usize], sparsity: f64, seed: u64) -> MlpConfig
         activation: Activation::Relu,
         dropout: 0.0,
         seed,
+        layers: Default::default(),
     }
 }
 

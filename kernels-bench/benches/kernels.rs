@@ -207,6 +207,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![1024, 1024],
@@ -217,6 +218,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -224,11 +226,14 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         length: Length::Epochs(1000),
         batch: BATCH,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }

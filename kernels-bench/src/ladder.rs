@@ -159,6 +159,7 @@ fn settings(neurons: usize) -> Settings {
     Settings {
         data: "noise".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: INPUTS,
             hidden: vec![neurons],
@@ -169,6 +170,7 @@ fn settings(neurons: usize) -> Settings {
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Static),
@@ -176,12 +178,15 @@ fn settings(neurons: usize) -> Settings {
         length: Length::Steps(2),
         batch: BATCH,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

@@ -189,6 +189,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: INPUTS,
             hidden: bench.sizes.hidden.clone(),
@@ -199,6 +200,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
             activation: Activation::Relu,
             dropout: 0.0,
             seed: 1,
+            layers: Default::default(),
         }
         .into(),
         method: method(kind, updates),
@@ -206,11 +208,14 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 1e-4,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }

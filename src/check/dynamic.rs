@@ -43,6 +43,8 @@ pub(super) fn table() -> Vec<Check> {
             let name = format!("fretwork.blocks.{name}.f32.b{block}");
             table.push(Check::new(name, move |gpu| by_set(gpu, block, decay)));
         }
+        let name = format!("fretwork.blocks.zero_padding.f32.b{block}");
+        table.push(Check::new(name, move |gpu| zero_padding(gpu, block)));
         for both in [false, true] {
             let suffix = if both { ".both" } else { "" };
             let name = format!("fretwork.blocks.remap.f32.b{block}{suffix}");
@@ -155,6 +157,25 @@ fn by_set(gpu: &Gpu, block: usize, decay: bool) -> Result<Verdict> {
         Ok(values)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 4.0 * UNIT)))
+}
+
+/// Padding of rows and columns, zeroed.
+fn zero_padding(gpu: &Gpu, block: usize) -> Result<Verdict> {
+    let topology = topology(block, 1019)?;
+    let pattern = Pattern::upload(gpu, &topology)?;
+    let mut walk = operands(1019);
+    let old = numbers(&mut walk, topology.elements(), 1.0);
+    let lines = [topology.rows(), topology.cols()].map(|lines| lines.div_ceil(32)).iter().sum::<usize>();
+    let counted: Vec<u32> = (0..lines).map(|_| walk.bits() | walk.bits()).collect();
+    let mut wanted = old.clone();
+    reference::zero_block_padding(&topology, &mut wanted, &counted);
+    let counted = words(gpu, &counted)?;
+    let found = thrice(gpu, |rec| {
+        let values = place(gpu, &[topology.nnz(), block, block], &old)?;
+        ops::zero_block_padding(rec, &pattern, &values, &counted)?;
+        Ok(values)
+    })?;
+    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 0.0)))
 }
 
 fn count(gpu: &Gpu, add: bool) -> Result<Verdict> {

@@ -1,6 +1,7 @@
 //! Batches: rows of any kind of data, and the batch on the host that they fill.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::{Error, Result};
 
@@ -41,7 +42,7 @@ pub enum Targets {
 pub enum Input {
     /// Features, row after row.
     Floats(Vec<f32>),
-    /// Ids of characters, window after window.
+    /// Ids of bytes, window after window.
     Ids(Vec<u32>),
 }
 
@@ -92,5 +93,38 @@ impl HostBatch {
                 reason: "is not of features with a class each".to_owned(),
             }),
         }
+    }
+}
+
+/// Some rows of a program's own.
+#[derive(Debug)]
+pub(super) struct Picked {
+    pub(super) of: Arc<dyn Batches>,
+    pub(super) rows: Vec<u32>,
+}
+
+impl Batches for Picked {
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn width(&self) -> usize {
+        self.of.width()
+    }
+
+    fn targets(&self) -> Targets {
+        self.of.targets()
+    }
+
+    fn fill(&self, rows: &[u32], batch: &mut HostBatch) -> Result<()> {
+        let rows: Vec<u32> = rows.iter().map(|&row| self.rows[row as usize]).collect();
+        self.of.fill(&rows, batch)
+    }
+
+    fn fingerprint(&self) -> u32 {
+        let mut crc = flate2::Crc::new();
+        crc.update(&self.of.fingerprint().to_le_bytes());
+        crc.update(bytemuck::cast_slice(&self.rows));
+        crc.sum()
     }
 }

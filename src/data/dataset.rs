@@ -6,9 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::batches::{Batches, Targets};
+use super::classes;
+use super::csv::TableOptions;
+use super::encoding::Encoding;
+use super::images::ImageOptions;
 use super::rows::Rows;
 use super::table::Table;
-use super::{csv, digits, idx, text};
+use super::{csv, digits, idx_folder, images, text};
 use crate::{Error, Result};
 
 /// Rows to train on and rows to test on.
@@ -20,10 +24,19 @@ pub struct Dataset {
     pub train: Rows,
     /// The rows to test on.
     pub test: Rows,
-    /// Labels are below this.
+    /// The rows to choose by, where some are set aside.
+    pub validation: Option<Rows>,
+    /// Labels are below this; 0 where rows have values in place of labels.
     pub classes: usize,
-    /// Of a text, the characters that it has, ascending; else empty.
+    /// Names of the classes; empty where each is called by its number.
+    pub class_names: Vec<String>,
+    /// Of a text, the bytes that occur in it, ascending; else empty.
     pub vocabulary: Vec<u8>,
+    /// How the rows of other files become features and targets, where the data is from files of rows; `None` for texts, whose
+    /// vocabulary suffices, and for rows of a program's own.
+    pub encoding: Option<Encoding>,
+    /// What was found in the file of a table, in sentences for the user.
+    pub notices: Vec<String>,
 }
 
 /// Origin of a data set.
@@ -35,10 +48,12 @@ pub enum Source {
     FashionMnist,
     /// MNIST, under `FRETWORK_DATA`.
     Mnist,
-    /// A folder of four IDX files, named as MNIST's are.
+    /// A folder of four IDX files, named as MNIST's or EMNIST's are, or the beginning of their names in it.
     Idx(PathBuf),
-    /// A table of numbers whose last column is the label.
+    /// A table: delimited text with a column for the label.
     Csv(PathBuf),
+    /// A folder of classes, each a folder of PNG and JPEG images.
+    Images(PathBuf, ImageOptions),
     /// A text, or a folder of them.
     Text(PathBuf),
 }
@@ -63,8 +78,18 @@ impl Source {
             Self::Digits | Self::FashionMnist | Self::Mnist => self.clone(),
             Self::Idx(path) => Self::Idx(whole(path)?),
             Self::Csv(path) => Self::Csv(whole(path)?),
+            Self::Images(path, options) => Self::Images(whole(path)?, *options),
             Self::Text(path) => Self::Text(whole(path)?),
         })
+    }
+
+    /// The source with these options of images; unchanged where it has no images.
+    #[must_use]
+    pub fn with_images(self, options: ImageOptions) -> Self {
+        match self {
+            Self::Images(path, _) => Self::Images(path, options),
+            other => other,
+        }
     }
 }
 
@@ -79,9 +104,12 @@ impl FromStr for Source {
             None if text == "mnist" => Ok(Self::Mnist),
             Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
             Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
+            Some(("images", path)) if !path.is_empty() => {
+                Ok(Self::Images(path.into(), ImageOptions::default()))
+            }
             Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
             _ => Err(bad(format!(
-                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, text:FILE"
+                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, images:DIR, text:FILE"
             ))),
         }
     }
@@ -95,55 +123,83 @@ impl fmt::Display for Source {
             Self::Mnist => f.write_str("mnist"),
             Self::Idx(path) => write!(f, "idx:{}", path.display()),
             Self::Csv(path) => write!(f, "csv:{}", path.display()),
+            Self::Images(path, _) => write!(f, "images:{}", path.display()),
             Self::Text(path) => write!(f, "text:{}", path.display()),
         }
     }
 }
 
 impl Dataset {
-    /// Reads a data set. The seed says how a CSV file is split, the others come split; `context` is the length of the windows
+    /// Reads a data set. The seed says how a CSV file is split, and images without a test folder; the others come split; `context` is the length of the windows
     /// of a text.
     ///
     /// # Errors
     /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
     pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
+        Self::load_with(source, seed, context, &TableOptions::default())
+    }
+
+    /// Reads a data set as [`Dataset::load`] does, a table with these options.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`]; [`Error::Config`] for a label that no column has, and labels that are not of the task.
+    pub fn load_with(source: &Source, seed: u64, context: usize, options: &TableOptions) -> Result<Self> {
         let name = source.to_string();
-        let (train, test) = match source {
-            Source::Digits => digits::load()?,
-            Source::FashionMnist => {
-                idx::load_folder(&find("fashion-mnist", "apt-get install dataset-fashion-mnist, or put")?)?
+        let (train, test, classes) = match source {
+            Source::Digits => {
+                let (train, test) = digits::load()?;
+                classes::number(Path::new(&name), train, test)?
             }
-            Source::Mnist => idx::load_folder(&find("mnist", "put")?)?,
-            Source::Idx(folder) => idx::load_folder(folder)?,
-            Source::Csv(path) => csv::load(path, seed)?,
+            Source::FashionMnist => {
+                idx_folder::load(&find("fashion-mnist", "apt-get install dataset-fashion-mnist, or put")?)?
+            }
+            Source::Mnist => idx_folder::load(&find("mnist", "put")?)?,
+            Source::Idx(folder) => idx_folder::load(folder)?,
+            Source::Images(path, options) => images::load(path, *options, seed)?,
+            Source::Csv(path) => {
+                let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, options)?;
+                let class_names = encoding.classes().to_vec();
+                let classes = class_names.len();
+                let encoding = Some(Encoding::Table(encoding));
+                let data = Self::of_tables(&name, train, test, classes);
+                return Ok(Self { class_names, encoding, notices, ..data });
+            }
             Source::Text(path) => {
                 let (vocabulary, [train, test]) = text::load(path, context)?;
                 let (train, test) = (Rows::Text(train), Rows::Text(test));
-                return Ok(Self { name, train, test, classes: vocabulary.len(), vocabulary });
+                let classes = vocabulary.len();
+                return Ok(Self {
+                    name,
+                    train,
+                    test,
+                    validation: None,
+                    classes,
+                    class_names: Vec::new(),
+                    vocabulary,
+                    encoding: None,
+                    notices: Vec::new(),
+                });
             }
         };
-        let most = |table: &Table| table.labels().iter().max().map_or(0, |&label| label as usize + 1);
-        // A rare class of a table may fall into the test rows alone; a split that others made should not do that.
-        let classes = match source {
-            Source::Csv(_) => most(&train).max(most(&test)),
-            _ => most(&train),
-        }
-        .max(2);
-        if let Some(row) = test.labels().iter().position(|&label| label as usize >= classes) {
-            let reason = format!(
-                "test row {row} has label {}, but the training rows have labels 0 to {}",
-                test.labels()[row],
-                classes - 1
-            );
-            return Err(Error::Data { path: name.into(), reason });
-        }
-        Ok(Self::of_tables(&name, train, test, classes))
+        let class_names = classes.names;
+        let encoding = Some(Encoding::of_images(&train));
+        Ok(Self { class_names, encoding, ..Self::of_tables(&name, train, test, classes.count) })
     }
 
     /// A data set of features with labels below `classes`.
     pub fn of_tables(name: &str, train: Table, test: Table, classes: usize) -> Self {
         let name = name.to_owned();
-        Self { name, train: train.into(), test: test.into(), classes, vocabulary: Vec::new() }
+        Self {
+            name,
+            train: train.into(),
+            test: test.into(),
+            validation: None,
+            classes,
+            class_names: Vec::new(),
+            vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
+        }
     }
 
     /// A data set of a program's own rows: whatever implements [`Batches`].
@@ -162,7 +218,17 @@ impl Dataset {
             Targets::Values(_) => 0,
         };
         let (train, test) = (Rows::Batches(train), Rows::Batches(test));
-        Ok(Self { name: name.to_owned(), train, test, classes, vocabulary: Vec::new() })
+        Ok(Self {
+            name: name.to_owned(),
+            train,
+            test,
+            validation: None,
+            classes,
+            class_names: Vec::new(),
+            vocabulary: Vec::new(),
+            encoding: None,
+            notices: Vec::new(),
+        })
     }
 
     /// Targets of a row.
@@ -186,7 +252,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Features of a row, or characters of a window.
+    /// Features of a row, or bytes of a window.
     pub fn width(&self) -> usize {
         self.train.width()
     }
@@ -197,7 +263,7 @@ fn find(name: &str, how: &str) -> Result<PathBuf> {
     let given = std::env::var_os("FRETWORK_DATA").map(PathBuf::from);
     let mut places: Vec<PathBuf> = given.iter().flat_map(|root| [root.join(name), root.clone()]).collect();
     places.push(Path::new("/usr/share/datasets").join(name));
-    places.iter().find(|place| idx::is_there(place)).cloned().ok_or_else(|| Error::Data {
+    places.iter().find(|place| idx_folder::is_there(place)).cloned().ok_or_else(|| Error::Data {
         path: name.into(),
         reason: format!(
             "not found in {}; {how} the four IDX files under $FRETWORK_DATA/{name}",

@@ -6,8 +6,8 @@ use super::dataset::Dataset;
 use super::rows::Rows;
 use super::table::Features;
 
-/// CRC-32 over everything a run sees of a data set: rows, labels, their order, widths, classes and vocabulary. It guards
-/// against mistakes, not against forgery.
+/// CRC-32 over everything a run sees of a data set (rows, labels or values, their order, widths, classes and vocabulary), or over the
+/// bytes of a file. It guards against mistakes, not against forgery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(u32);
@@ -19,7 +19,7 @@ impl Fingerprint {
         let sizes = [data.classes, data.width(), data.train.rows(), data.test.rows()];
         sizes.iter().for_each(|&size| crc.update(&(size as u64).to_le_bytes()));
         crc.update(&data.vocabulary);
-        for rows in [&data.train, &data.test] {
+        for rows in [&data.train, &data.test].into_iter().chain(&data.validation) {
             match rows {
                 Rows::Table(table) => {
                     match table.features() {
@@ -30,11 +30,19 @@ impl Fingerprint {
                         Features::Floats(floats) => crc.update(bytemuck::cast_slice(floats)),
                     }
                     crc.update(bytemuck::cast_slice(table.labels()));
+                    crc.update(bytemuck::cast_slice(table.values().unwrap_or_default()));
                 }
-                Rows::Text(text) => crc.update(text.ids()),
+                Rows::Text(text) => text.slices().for_each(|ids| crc.update(ids)),
                 Rows::Batches(batches) => crc.update(&batches.fingerprint().to_le_bytes()),
             }
         }
+        Self(crc.sum())
+    }
+
+    /// The fingerprint of a file's bytes.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut crc = flate2::Crc::new();
+        crc.update(bytes);
         Self(crc.sum())
     }
 }
@@ -84,21 +92,25 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_its_windows_and_its_characters() {
+    fn a_text_is_its_windows_and_its_vocabulary() {
         let of = |ids: &[u8], vocabulary: &[u8]| {
             let text = Text::new(ids, 2).unwrap();
             Fingerprint::of(&Dataset {
                 name: "text".to_owned(),
                 train: Rows::Text(text.clone()),
                 test: Rows::Text(text),
+                validation: None,
                 classes: vocabulary.len(),
+                class_names: Vec::new(),
                 vocabulary: vocabulary.to_vec(),
+                encoding: None,
+                notices: Vec::new(),
             })
         };
         let whole = of(&[0, 1, 2, 0, 1], b"abc");
         assert_ne!(whole, of(&[0, 1, 2, 0, 2], b"abc"));
         assert_ne!(whole, of(&[0, 1, 2, 0, 1], b"abd"));
-        // A character after the last window's labels is seen by nobody.
+        // A byte after the last window's labels is seen by nobody.
         assert_eq!(whole, of(&[0, 1, 2, 0, 1, 2], b"abc"));
     }
 }

@@ -1,7 +1,7 @@
 //! IDX, the format of MNIST: a magic number with type and rank, the sides, then the bytes.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::table::{Features, Table};
 use crate::{Error, Result, files};
@@ -10,37 +10,6 @@ use crate::{Error, Result, files};
 pub(crate) struct Part<'a> {
     pub(crate) path: &'a Path,
     pub(crate) bytes: &'a [u8],
-}
-
-/// Reads the four files of a folder.
-pub(super) fn load_folder(folder: &Path) -> Result<(Table, Table)> {
-    let read = |split: &str| -> Result<Table> {
-        let images = locate(folder, split, "images", 3)?;
-        let labels = locate(folder, split, "labels", 1)?;
-        let image_bytes = files::read(&images, files::most_bytes())?;
-        let label_bytes = files::read(&labels, files::most_bytes())?;
-        pair(
-            &Part { path: &images, bytes: &image_bytes },
-            &Part { path: &labels, bytes: &label_bytes },
-            1.0 / 255.0,
-        )
-    };
-    Ok((read("train")?, read("t10k")?))
-}
-
-/// Whether a folder has training images.
-pub(super) fn is_there(folder: &Path) -> bool {
-    locate(folder, "train", "images", 3).is_ok()
-}
-
-/// The names that the files go by.
-fn locate(folder: &Path, split: &str, kind: &str, rank: usize) -> Result<PathBuf> {
-    let names = ["-", "."].map(|dot| format!("{split}-{kind}{dot}idx{rank}-ubyte"));
-    let candidates = names.iter().flat_map(|name| [folder.join(format!("{name}.gz")), folder.join(name)]);
-    candidates.clone().find(|path| path.is_file()).ok_or_else(|| Error::Data {
-        path: folder.to_owned(),
-        reason: format!("has no {} (nor with .gz)", names[0]),
-    })
 }
 
 /// Images and their labels.
@@ -63,6 +32,28 @@ pub(crate) fn pair(images: &Part<'_>, labels: &Part<'_>, factor: f32) -> Result<
         .ok_or_else(|| bad(images.path, format!("has images of {:?}, which is too large", &sides[1..])))?;
     Table::new(Features::Bytes(pixels, factor), label_bytes.into_iter().map(u32::from).collect(), width)
         .map_err(|error| bad(images.path, error.to_string()))
+}
+
+/// Features of the images in a file, of `width` pixels each.
+///
+/// # Errors
+/// [`Error::Data`] for a file that is not IDX, or has images of another size.
+pub(super) fn images(path: &Path, width: usize, factor: f32) -> Result<Features> {
+    let bytes = files::read(path, files::most_bytes())?;
+    let (sides, pixels) = parse(&Part { path, bytes: &bytes })?;
+    let bad = |reason: String| Error::Data { path: path.to_owned(), reason };
+    let found =
+        sides.get(1..).and_then(|sides| sides.iter().try_fold(1usize, |all, &side| all.checked_mul(side)));
+    if sides.len() < 2 || found != Some(width) {
+        return Err(bad(format!(
+            "has elements of the sides {:?}, but the run was trained with images of {width} pixels",
+            sides.get(1..).unwrap_or_default()
+        )));
+    }
+    if pixels.is_empty() {
+        return Err(bad("has no images".to_owned()));
+    }
+    Ok(Features::Bytes(pixels, factor))
 }
 
 /// Sides and bytes of one file.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::batches::{Batches, HostBatch, HostTargets, Input, Targets};
+use super::batches::{Batches, HostBatch, HostTargets, Input, Picked, Targets};
 use super::table::Table;
 use super::text::Text;
 use crate::{Error, Result};
@@ -11,9 +11,9 @@ use crate::{Error, Result};
 /// Rows to train on, or to test on.
 #[derive(Debug, Clone)]
 pub enum Rows {
-    /// Features with a label each.
+    /// Features with a label or a value each.
     Table(Table),
-    /// Windows of a text, with a label for each character.
+    /// Windows of a text, with a label for each byte.
     Text(Text),
     /// Rows of a program's own.
     Batches(Arc<dyn Batches>),
@@ -40,7 +40,7 @@ impl Rows {
         }
     }
 
-    /// Features of a row, or characters of a window.
+    /// Features of a row, or bytes of a window.
     pub fn width(&self) -> usize {
         match self {
             Self::Table(table) => table.width(),
@@ -52,6 +52,7 @@ impl Rows {
     /// Targets of a row, where labels are below `classes`.
     pub fn targets(&self, classes: usize) -> Targets {
         match self {
+            Self::Table(table) if table.values().is_some() => Targets::Values(1),
             Self::Table(_) | Self::Text(_) => Targets::Classes(classes),
             Self::Batches(batches) => batches.targets(),
         }
@@ -63,14 +64,26 @@ impl Rows {
         let mut count = |label: u32| *counts.entry(label).or_default() += 1;
         match self {
             Self::Table(table) => table.labels().iter().copied().for_each(&mut count),
-            Self::Text(text) => text.ids()[1..].iter().for_each(|&id| count(id.into())),
-            Self::Batches(_) => return None,
+            Self::Text(text) => text.labels().for_each(|id| count(id.into())),
+            Self::Batches(_) => {}
+        }
+        if counts.is_empty() {
+            return None;
         }
         let [most, all] = [counts.values().copied().max().unwrap_or(0), counts.values().sum()];
         Some(most as f64 / all.max(1) as f64)
     }
 
-    /// The largest label; of a text the largest id of a character.
+    /// Population variance of the values of rows that have values: the mean squared error of always answering with their mean.
+    pub fn variance(&self) -> Option<f64> {
+        let Self::Table(table) = self else { return None };
+        let values = table.values()?.iter().map(|&value| f64::from(value));
+        let count = table.rows() as f64;
+        let mean = values.clone().sum::<f64>() / count;
+        Some(values.map(|value| (value - mean).powi(2)).sum::<f64>() / count)
+    }
+
+    /// The largest label; of a text the largest id of a byte.
     pub(crate) fn largest_label(&self) -> Option<u32> {
         match self {
             Self::Table(table) => table.labels().iter().copied().max(),
@@ -95,6 +108,23 @@ impl Rows {
         Ok(())
     }
 
+    /// Some of the rows, in the order of `rows`.
+    ///
+    /// # Errors
+    /// As [`Table::new`].
+    ///
+    /// # Panics
+    /// If a row is not there.
+    pub(super) fn pick(&self, rows: &[u32]) -> Result<Self> {
+        Ok(match self {
+            Self::Table(table) => Self::Table(table.pick(rows)?),
+            Self::Text(text) => Self::Text(text.pick(rows)),
+            Self::Batches(batches) => {
+                Self::Batches(Arc::new(Picked { of: Arc::clone(batches), rows: rows.to_vec() }))
+            }
+        })
+    }
+
     /// Gathers rows into a batch; places past the last of `rows` do not count.
     ///
     /// # Errors
@@ -108,8 +138,16 @@ impl Rows {
             return Err(Error::Config { option: "batch", reason });
         }
         match (self, &mut batch.input, &mut batch.targets) {
-            (Self::Table(table), Input::Floats(features), HostTargets::Classes(labels)) => {
+            (Self::Table(table), Input::Floats(features), HostTargets::Classes(labels))
+                if table.values().is_none() =>
+            {
                 table.fill(rows, features.len() / labels.len(), features, labels);
+                Ok(())
+            }
+            (Self::Table(table), Input::Floats(features), HostTargets::Values(values))
+                if table.values().is_some() =>
+            {
+                table.fill_values(rows, features.len() / values.len(), features, values);
                 Ok(())
             }
             (Self::Text(text), Input::Ids(ids), HostTargets::Classes(labels)) => {

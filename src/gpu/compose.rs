@@ -66,6 +66,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "blocks/remap",
     "blocks/renew",
     "blocks/zero_inactive",
+    "blocks/zero_padding",
     "ceiling/copy",
     "ceiling/fma",
     "combine/rows",

@@ -49,6 +49,9 @@ pub struct Graph {
     pub(super) outputs: Vec<usize>,
     /// How blocks are shared out among matrices without a density of their own, and the share that is absent.
     pub(super) allotment: Option<(Density, f64)>,
+    /// Layers whose sparsity is their own, and all that are sparse without that.
+    pub(super) own: super::LayerSparsity,
+    pub(super) sparse_layers: Vec<String>,
     scope: Vec<String>,
     matrices: u32,
     /// Names of the parameters.
@@ -71,6 +74,8 @@ impl Graph {
             inputs: Vec::new(),
             outputs: Vec::new(),
             allotment: None,
+            own: super::LayerSparsity::default(),
+            sparse_layers: Vec::new(),
             scope: Vec::new(),
             matrices: 0,
             names: HashSet::new(),
@@ -188,6 +193,8 @@ impl Graph {
     /// [`Error::Argument`] for a name that another parameter has, a shape without elements, or a block that doesn't divide the sides.
     pub fn param(&mut self, mut spec: ParamSpec) -> Result<ParamId> {
         spec.name = self.name(&spec.name);
+        spec.validate()?;
+        self.apply_own(&mut spec);
         spec.validate()?;
         if !self.names.insert(spec.name.clone()) {
             return Err(Error::argument("graph", "parameter", "a name of its own", spec.name));

@@ -60,6 +60,9 @@ impl Graph {
             let label = if param.matrix.is_some() { "a weight" } else { "a bias, a gain or a table" };
             sum.add(Class::Values, label, elements, 4);
             sum.add(Class::Gradients, label, elements, 4);
+            if let Some(bits) = param.counted() {
+                sum.add(Class::Topology, "padding", bits.len() as u128, 4);
+            }
             if param.matrix.as_ref().is_some_and(|matrix| matrix.operand == DType::F16) {
                 sum.add(Class::Values, "an f16 copy of a weight", elements, 2);
             }

@@ -76,6 +76,8 @@ pub struct Param {
     is_matrix: bool,
     biased: bool,
     by_input: Option<usize>,
+    /// Rows and columns that count, a bit each, where others pad a sparse matrix.
+    counted: Option<Tensor>,
 }
 
 /// A parameter's place in the store, and the ordinal of its random draws.
@@ -104,7 +106,7 @@ impl Param {
         gpu.expect_buffer(name, &shape, DType::F32)?;
         let elements = shape.iter().product::<usize>();
         let key = Key::new(identity.seed, Stream::Weights(identity.stream));
-        let values = match spec.init {
+        let mut values = match spec.init {
             Init::Constant(value) => vec![value; elements],
             Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
             Init::Uniform(variance) => {
@@ -113,9 +115,10 @@ impl Param {
                     FanIn::Present => elements as f64 / rows as f64,
                     FanIn::All => spec.shape.get(1).copied().unwrap_or(1) as f64,
                 };
-                Draw { variance, key }.values(inputs, elements)
+                Draw { variance, key }.values(inputs * spec.share_of_inputs(), elements)
             }
         };
+        spec.zero_padding(topology, &mut values);
         let (weight, grad) = match (topology, arena) {
             (None, Some([weight, grad])) => {
                 gpu.write(&weight, &values)?;
@@ -160,6 +163,10 @@ impl Param {
             is_matrix: matrix.is_some(),
             biased: matrix.is_some_and(|matrix| matrix.biased),
             by_input: matrix.and_then(|matrix| matrix.by_input),
+            counted: spec
+                .counted()
+                .map(|bits| gpu.upload(Class::Topology, "padding", &[bits.len()], &bits))
+                .transpose()?,
         })
     }
 
@@ -358,6 +365,12 @@ impl Param {
     /// Whether the weight is stored transposed, a row per input, as in the lower layer of experts.
     pub fn is_stored_by_input(&self) -> bool {
         self.by_input.is_some()
+    }
+
+    /// Rows and columns that count, a bit each, where others pad a sparse matrix; see
+    /// [`zero_block_padding`](ops::zero_block_padding).
+    pub fn counted(&self) -> Option<&Tensor> {
+        self.counted.as_ref()
     }
 
     /// Number of inputs of an output, were every block present.

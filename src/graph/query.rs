@@ -48,9 +48,7 @@ impl Graph {
 
     /// Elements of all parameters if every block were present.
     pub fn params_dense(&self) -> usize {
-        let elements =
-            |param: &ParamSpec| param.shape.iter().fold(1usize, |all, &side| all.saturating_mul(side));
-        self.params.iter().fold(0, |sum, param| sum.saturating_add(elements(param)))
+        self.params.iter().fold(0, |sum, param| sum.saturating_add(param.real_elements()))
     }
 
     /// Activation that is fused behind the product of a matrix.
@@ -194,7 +192,13 @@ impl Graph {
             .iter()
             .map(|param| {
                 let blocks = param.blocks();
-                serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks })
+                let mut described =
+                    serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks });
+                if param.extent.iter().any(Option::is_some) {
+                    described["extent"] = serde_json::json!(param.extent);
+                    described["draws_padding"] = param.draws_padding.into();
+                }
+                described
             })
             .collect();
         let inputs: Vec<_> = self

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use super::{Precision, Value};
+use super::{Extent, Precision, Value};
 use crate::gpu::DType;
 use crate::random::Key;
+use crate::reference::bits;
+use crate::sparse::Topology;
 use crate::{Error, Result};
 
 /// A parameter by its place in the graph and in the store.
@@ -131,13 +133,25 @@ pub struct ParamSpec {
     pub(super) init: Init,
     pub(super) decays: bool,
     pub(super) matrix: Option<Matrix>,
+    /// Rows and columns that count, where others are padding.
+    pub(super) extent: [Option<Extent>; 2],
+    /// Whether padding columns are drawn like all others: those of inputs, whose features are 0 there.
+    pub(super) draws_padding: bool,
 }
 
 impl ParamSpec {
     /// A vector or table: no matrix of a product, stored densely, without weight decay. `name` is relative to the
     /// [scope](super::Graph::scope).
     pub fn new(name: &str, shape: &[usize], init: Init) -> Self {
-        Self { name: name.to_owned(), shape: shape.to_vec(), init, decays: false, matrix: None }
+        Self {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            init,
+            decays: false,
+            matrix: None,
+            extent: [None, None],
+            draws_padding: false,
+        }
     }
 
     /// A matrix `[out, in]` that products read, with weight decay, of the graph's precision.
@@ -156,6 +170,8 @@ impl ParamSpec {
             init: Init::Uniform(variance),
             decays: true,
             matrix: Some(matrix),
+            extent: [None, None],
+            draws_padding: false,
         }
     }
 
@@ -203,10 +219,59 @@ impl ParamSpec {
         self.with(|matrix| matrix.activation = activation)
     }
 
+    /// The parameter, of which only these rows and columns count: others pad it to whole blocks and are 0.
+    #[must_use]
+    pub fn extent(self, rows: Option<Extent>, columns: Option<Extent>) -> Self {
+        Self { extent: [rows, columns], ..self }
+    }
+
+    /// Whether padding columns are drawn like all others, where they have no effect: those of inputs, whose features are 0 there.
+    #[must_use]
+    pub fn draws_padding(self, draws_padding: bool) -> Self {
+        Self { draws_padding, ..self }
+    }
+
     /// Whether weight decay applies.
     #[must_use]
     pub fn decays(self, decays: bool) -> Self {
         Self { decays, ..self }
+    }
+
+    /// Extents outside of which elements are 0. Padding of inputs is drawn and has no effect.
+    fn zeroed(&self) -> [Option<Extent>; 2] {
+        let [rows, columns] = self.extent.clone();
+        [rows, columns.filter(|_| !self.draws_padding)]
+    }
+
+    /// Bits of the rows and of the columns that count, each in whole words, where others pad a sparse matrix.
+    pub(super) fn counted(&self) -> Option<Vec<u32>> {
+        let zeroed = self.zeroed();
+        if self.grid().is_none() || zeroed.iter().all(Option::is_none) {
+            return None;
+        }
+        let bits = |(extent, &side): (&Option<Extent>, &usize)| match extent {
+            Some(extent) => bits::set(side, extent.lines()),
+            None => bits::set(side, 0..side),
+        };
+        Some(zeroed.iter().zip(&self.shape).flat_map(bits).collect())
+    }
+
+    /// Share of the columns that count: padding is no input of a unit.
+    pub(super) fn share_of_inputs(&self) -> f64 {
+        let [_, columns] = self.zeroed();
+        columns.map_or(1.0, |columns| columns.count() as f64 / self.shape[1] as f64)
+    }
+
+    /// Elements if every block were present, without padding that is 0.
+    pub(super) fn real_elements(&self) -> usize {
+        let sides = self.shape.iter().zip(self.zeroed().into_iter().chain(std::iter::repeat(None)));
+        let sides = sides.map(|(&side, extent)| extent.map_or(side, |extent| extent.count()));
+        sides.fold(1usize, usize::saturating_mul)
+    }
+
+    /// Sets the padding of the parameter's elements to 0, those of a topology's blocks or all.
+    pub(super) fn zero_padding(&self, topology: Option<&Topology>, values: &mut [f32]) {
+        super::extent::zero_padding(&self.zeroed(), &self.shape, topology, values);
     }
 
     /// Block sparsity of the matrix, where it is sparse.

@@ -52,6 +52,12 @@ impl Graph {
                 return Err(Error::Config { option: "hidden", reason });
             }
         }
+        let own = match sparsity {
+            Some(_) => self.sparsity()?.unwrap_or(0.0),
+            None => 0.0,
+        };
+        // The network's own sparsity is that of its layers as they are, some of which may have been given their blocks.
+        let sparsity = sparsity.filter(|&sparsity| sparsity != own);
         let mut grids = Vec::new();
         for param in self.matrices() {
             if let (Some(grid), Some(Blocks { density: None, .. })) = (param.grid(), param.blocks()) {
@@ -67,10 +73,6 @@ impl Graph {
             };
             allotted = density.allocate(&grids, sparsity.unwrap_or(own))?.into_iter();
         }
-        let own = match sparsity {
-            Some(_) => self.sparsity()?.unwrap_or(0.0),
-            None => 0.0,
-        };
         let count = |param: &ParamSpec| {
             let (Some([rows, cols]), Some(matrix)) = (param.grid(), &param.matrix) else { return 0 };
             match (matrix.sparse.and_then(|blocks| blocks.density), sparsity) {

@@ -17,6 +17,8 @@ pub struct Exchange {
     pub(super) step: Step,
     /// Values of new blocks.
     pub(super) values: BlockInit,
+    /// Rows and columns that count, a bit each, where others pad the matrix: draws leave padding at 0.
+    pub(super) counted: Option<Tensor>,
     /// Set of the blocks that are active afterwards, where some are not.
     pub(super) active: Option<Tensor>,
 }
@@ -35,6 +37,9 @@ impl Exchange {
         let swap = Swap { dropped, grown, map: &map, born, churn, step: &self.step };
         ops::swap_pattern(rec, pattern, swap, self.active.as_ref())?;
         ops::renew_blocks(rec, pattern, self.weight.values(), born, &self.values, &self.step)?;
+        if let (Some(counted), false) = (&self.counted, matches!(self.values, BlockInit::Zero)) {
+            ops::zero_block_padding(rec, pattern, self.weight.values(), counted)?;
+        }
         for part in &self.state {
             ops::renew_blocks(rec, pattern, part, born, &BlockInit::Zero, &self.step)?;
         }

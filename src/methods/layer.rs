@@ -46,6 +46,9 @@ pub struct LayerContext<'a> {
     pub regrowth: Key,
     /// Memory of the layer's updates.
     pub workspace: &'a Workspace,
+    /// Rows and columns that count, a bit each, where others pad the matrix to whole blocks, as of
+    /// [`zero_block_padding`](ops::zero_block_padding).
+    pub counted: Option<&'a Tensor>,
     /// Exchanges that are recorded after the backward pass, once it is known whether the step counts; `None` records each at
     /// once.
     pub later: Option<&'a RefCell<Vec<Exchange>>>,
@@ -76,6 +79,7 @@ impl<'a> LayerContext<'a> {
             growth: Key::new(seed, Stream::Growth(layer)),
             regrowth: Key::new(seed, Stream::Regrowth(layer)),
             workspace,
+            counted: None,
             later: None,
         }
     }
@@ -279,6 +283,7 @@ impl<'a> LayerContext<'a> {
             workspace: self.workspace.clone(),
             step: self.step.clone(),
             values,
+            counted: self.counted.cloned(),
             active: active.cloned(),
         };
         match self.later {

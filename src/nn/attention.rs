@@ -49,7 +49,7 @@ impl Module for Attention {
                 Buffer::scratch("deltas", &[rows, heads], DType::F32),
             ],
         };
-        let attended = graph.add_one(AttentionNode { context }, wiring)?;
+        let attended = graph.add_one(AttentionNode { context, heads }, wiring)?;
         let out = Linear::new(width, width).sparse(sparse).variance(variance);
         Ok(vec![graph.scope("out", |graph| out.apply(graph, attended))?])
     }
@@ -58,6 +58,7 @@ impl Module for Attention {
 #[derive(Debug)]
 struct AttentionNode {
     context: usize,
+    heads: usize,
 }
 
 impl AttentionNode {
@@ -73,7 +74,7 @@ impl Node for AttentionNode {
     }
 
     fn options(&self) -> serde_json::Value {
-        json!({ "context": self.context })
+        json!({ "context": self.context, "heads": self.heads })
     }
 
     fn forward(&self, rec: &mut Recorder<'_>, pass: &Forward<'_>) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub enum Row {
     /// Features of a table, `[batch, features]`.
     Features(usize),
-    /// Ids of the characters of a window of text, `[batch * context]`.
+    /// Ids of the bytes of a window of text, `[batch * context]`.
     Window(usize),
 }
 
@@ -39,6 +39,20 @@ impl PartialEq for Composed {
     }
 }
 
+/// Whether a description says nothing that `whole` does not say: one of an older version may lack options.
+fn is_part(part: &serde_json::Value, whole: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (part, whole) {
+        (Value::Object(part), Value::Object(whole)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|whole| is_part(value, whole)))
+        }
+        (Value::Array(part), Value::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(part, whole)| is_part(part, whole))
+        }
+        _ => part == whole,
+    }
+}
+
 impl Composed {
     /// A network of this module, for rows of this kind, to be trained on the objective of this name.
     ///
@@ -56,6 +70,11 @@ impl Composed {
     /// Rows that the network reads.
     pub fn row(&self) -> Row {
         self.row
+    }
+
+    /// [`Graph::describe`] of the network.
+    pub(super) fn describe(&self) -> &serde_json::Value {
+        &self.graph
     }
 
     pub(super) fn seed(&self) -> u64 {
@@ -111,7 +130,8 @@ impl Composed {
     /// # Errors
     /// [`Error::Config`] where the two are not the same network.
     pub fn adopt(&mut self, other: &Self) -> Result<()> {
-        if self != other {
+        let [kept, given] = [&*self, other].map(|of| (of.seed, of.row, &of.objective));
+        if kept != given || !is_part(&self.graph, &other.graph) {
             let reason = "the network that was composed differs from the checkpoint's in its graph, rows, objective or seed";
             return Err(Error::Config { option: "model", reason: reason.to_owned() });
         }

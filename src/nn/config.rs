@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::{Composed, LmConfig, MlpConfig, MoeConfig};
+use super::{Composed, LmConfig, MlpConfig, MoeConfig, Row};
 use crate::gpu::Gpu;
-use crate::graph::{FanIn, Graph, Layer, Network, Precision, Start};
+use crate::graph::{Description, FanIn, Graph, Layer, LayerSparsity, Network, Precision, Start};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ use crate::{Error, Result};
 pub enum ModelConfig {
     /// A multi-layer perceptron.
     Mlp(MlpConfig),
-    /// A character-level language model.
+    /// A byte-level language model.
     Lm(LmConfig),
     /// A network that a program composed of modules.
     Composed(Composed),
@@ -46,11 +46,45 @@ impl ModelConfig {
         }
     }
 
+    /// The network in words: nodes and parameters. That of a composed network is read from the checkpoint, without the program that
+    /// composed it.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::graph`], and [`Error::Config`] for a checkpoint's description that is damaged.
+    pub fn description(&self) -> Result<Description> {
+        let text = match self {
+            Self::Mlp(_) | Self::Lm(_) => self.graph(1, Precision::F32)?.describe(),
+            Self::Composed(composed) => composed.describe().clone(),
+        };
+        serde_json::from_value(text).map_err(|error| Error::Config {
+            option: "model",
+            reason: format!("its description is damaged: {error}"),
+        })
+    }
+
+    /// Layers whose sparsity is their own; `None` for a composed network, whose modules say so themselves.
+    pub fn layer_sparsity(&mut self) -> Option<&mut LayerSparsity> {
+        match self {
+            Self::Mlp(config) => Some(&mut config.layers),
+            Self::Lm(config) => Some(&mut config.layers),
+            Self::Composed(_) => None,
+        }
+    }
+
     /// Notices for the user before training, none of them an error.
     pub fn notices(&self) -> Vec<String> {
         match self {
             Self::Mlp(_) | Self::Composed(_) => Vec::new(),
             Self::Lm(config) => config.experts.as_ref().map_or(Vec::new(), MoeConfig::notices),
+        }
+    }
+
+    /// Rows that the network reads.
+    pub fn row(&self) -> Row {
+        match self {
+            Self::Mlp(config) => Row::Features(config.inputs),
+            Self::Lm(config) => Row::Window(config.context),
+            Self::Composed(composed) => composed.row(),
         }
     }
 
@@ -63,7 +97,7 @@ impl ModelConfig {
         }
     }
 
-    /// Characters of a window, for a model that sees windows of text; 0 for others.
+    /// Bytes of a window, for a model that sees windows of text; 0 for others.
     pub fn context(&self) -> usize {
         match self {
             Self::Mlp(_) => 0,
@@ -74,10 +108,15 @@ impl ModelConfig {
 
     /// The share of blocks that are absent; `None` where every layer is dense.
     pub fn sparsity(&self) -> Option<f64> {
-        match self {
-            Self::Mlp(config) => config.sparsity,
-            Self::Lm(config) => config.sparsity,
-            Self::Composed(composed) => composed.sparsity(),
+        let (sparsity, layers) = match self {
+            Self::Mlp(config) => (config.sparsity, &config.layers),
+            Self::Lm(config) => (config.sparsity, &config.layers),
+            Self::Composed(composed) => return composed.sparsity(),
+        };
+        match layers.is_default() {
+            true => sparsity,
+            // Layers of their own sparsity change that of all together.
+            false => self.graph(1, Precision::F32).and_then(|graph| graph.sparsity()).ok().flatten(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::ops::Activation;
 pub struct FeedForward {
     /// Width of a row.
     pub width: usize,
-    /// Hidden units.
+    /// Hidden units, padded inside to a multiple of the block where the layers are sparse.
     pub hidden: usize,
     /// Activation of the hidden units.
     pub activation: Activation,
@@ -28,9 +28,17 @@ impl Module for FeedForward {
 
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let x = single(graph, inputs)?;
-        let up = Linear::new(self.width, self.hidden).sparse(self.sparse).activation(self.activation);
-        let down = Linear::new(self.hidden, self.width).sparse(self.sparse).variance(self.variance);
-        let hidden = graph.scope("up", |graph| up.apply(graph, x))?;
-        Ok(vec![graph.scope("down", |graph| down.apply(graph, hidden))?])
+        Ok(vec![self.padded(graph, x, self.sparse.map_or(1, |blocks| blocks.block))?])
+    }
+}
+
+impl FeedForward {
+    /// The network with its hidden units padded to a multiple of `block`.
+    pub(super) fn padded(&self, graph: &mut Graph, x: Value, block: usize) -> Result<Value> {
+        let (width, hidden) = (self.width, self.hidden.next_multiple_of(block.max(1)));
+        let up = Linear::new(width, hidden).sparse(self.sparse).activation(self.activation);
+        let down = Linear::new(hidden, width).sparse(self.sparse).variance(self.variance);
+        let units = graph.scope("up", |graph| up.real_outputs(self.hidden).apply(graph, x))?;
+        graph.scope("down", |graph| down.real_inputs(self.hidden).apply(graph, units))
     }
 }

@@ -10,7 +10,7 @@ use crate::graph::{
 use crate::ops;
 
 /// Keeps a row of equal numbers from being divided by 0.
-const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// Layer normalisation (Ba, Kiros and Hinton 2016) of each row, with a gain and a bias for each column.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use super::Module;
 use super::module::single;
 use crate::gpu::Recorder;
 use crate::graph::{
-    Backward, Blocks, Buffer, Forward, Fused, Graph, Init, Input, Node, Output, PRE, ParamSpec, Side,
+    Backward, Blocks, Buffer, Extent, Forward, Fused, Graph, Init, Input, Node, Output, PRE, ParamSpec, Side,
     Signals, Value, Wiring,
 };
 use crate::ops::{self, Activation, Dropout};
@@ -23,12 +23,24 @@ pub struct Linear {
     activation: Option<Activation>,
     dropout: f32,
     variance: Option<f64>,
+    /// Outputs and inputs that count, where others are padding.
+    extent: [Option<Extent>; 2],
+    draws_padding: bool,
 }
 
 impl Linear {
     /// A dense layer.
     pub fn new(inputs: usize, outputs: usize) -> Self {
-        Self { inputs, outputs, sparse: None, activation: None, dropout: 0.0, variance: None }
+        Self {
+            inputs,
+            outputs,
+            sparse: None,
+            activation: None,
+            dropout: 0.0,
+            variance: None,
+            extent: [None, None],
+            draws_padding: false,
+        }
     }
 
     /// The layer with a block-sparse weight; dense for `None`.
@@ -59,6 +71,27 @@ impl Linear {
     #[must_use]
     pub fn dropout(self, rate: f32) -> Self {
         Self { dropout: rate, ..self }
+    }
+
+    /// The layer of which only the first `outputs` outputs count. The others pad it to whole blocks: their weights and biases are 0.
+    #[must_use]
+    pub fn real_outputs(mut self, outputs: usize) -> Self {
+        self.extent[0] = Extent::first(outputs, self.outputs);
+        self
+    }
+
+    /// The layer of which only the first `inputs` inputs count, those of a layer with so many [outputs](Linear::real_outputs).
+    #[must_use]
+    pub fn real_inputs(mut self, inputs: usize) -> Self {
+        self.extent[1] = Extent::first(inputs, self.inputs);
+        self
+    }
+
+    /// The layer that reads rows of so many features, padded with zeros. Weights of padding are drawn like all others, and have no
+    /// effect.
+    #[must_use]
+    pub(super) fn features(self, features: usize) -> Self {
+        Self { draws_padding: true, ..self.real_inputs(features) }
     }
 
     /// The layer whose first weights give outputs of this variance, where inputs have variance 1: 2 by default before an
@@ -103,11 +136,12 @@ impl Module for Linear {
             .units(Side::Output, Side::Of(x))
             .precision(graph.precision())
             .biased()
-            .activation(activation);
-        let params = vec![
-            graph.param(weight)?,
-            graph.param(ParamSpec::new("bias", &[self.outputs], Init::Constant(0.0)))?,
-        ];
+            .activation(activation)
+            .extent(self.extent[0].clone(), self.extent[1].clone())
+            .draws_padding(self.draws_padding);
+        let bias =
+            ParamSpec::new("bias", &[self.outputs], Init::Constant(0.0)).extent(self.extent[0].clone(), None);
+        let params = vec![graph.param(weight)?, graph.param(bias)?];
         let shape = [rows, self.outputs];
         // Activations are what the next product reads; sums without one may join a residual stream or a loss, in f32.
         let stored = if fused.is_some() { operand } else { crate::gpu::DType::F32 };

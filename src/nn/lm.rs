@@ -1,21 +1,21 @@
-//! A small character-level language model: a decoder-only transformer with learned positions and a norm before each part.
+//! A small byte-level language model: a decoder-only transformer with learned positions and a norm before each part.
 
 use std::fmt;
 
 use super::config::{MOST_DEPTH, expect_size};
 use super::{Attention, Embedding, FeedForward, Linear, Module, Moe, MoeConfig, Norm, add};
 use crate::gpu::DType;
-use crate::graph::{Graph, Precision, Value, blocks};
+use crate::graph::{Graph, LayerSparsity, Precision, Value, blocks};
 use crate::ops::{Activation, HEADS};
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
 
-/// Sizes and options of a character-level language model.
+/// Sizes and options of a byte-level language model.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LmConfig {
-    /// The characters it knows, ascending. A character's number is its place here.
+    /// The bytes that the text has, ascending. The id of a byte is its place here.
     pub vocabulary: Vec<u8>,
-    /// Characters that it sees at a time.
+    /// Bytes of a window.
     pub context: usize,
     /// The width of the residual stream, a multiple of the block.
     pub width: usize,
@@ -23,7 +23,7 @@ pub struct LmConfig {
     pub heads: usize,
     /// Blocks of attention and feed-forward network.
     pub depth: usize,
-    /// Hidden units of a feed-forward network, a multiple of the block.
+    /// Hidden units of a feed-forward network, padded inside to a multiple of the block.
     pub hidden: usize,
     /// Experts in the place of feed-forward networks, if there are any.
     pub experts: Option<MoeConfig>,
@@ -37,6 +37,9 @@ pub struct LmConfig {
     pub density: Density,
     /// Where patterns and weights come from.
     pub seed: u64,
+    /// Layers whose sparsity is their own.
+    #[serde(default, skip_serializing_if = "LayerSparsity::is_default")]
+    pub layers: LayerSparsity,
 }
 
 impl LmConfig {
@@ -50,10 +53,10 @@ impl LmConfig {
             return bad("block", format!("{} is none of {BLOCKS:?}", self.block));
         }
         if self.vocabulary.len() < 2 {
-            return bad("data", format!("a text of {} different characters", self.vocabulary.len()));
+            return bad("data", format!("a text of {} different bytes", self.vocabulary.len()));
         }
         if !self.vocabulary.is_sorted_by(|a, b| a < b) {
-            return bad("data", "the characters of a model should ascend".to_owned());
+            return bad("data", "the bytes of a vocabulary should ascend".to_owned());
         }
         for (option, size) in [("context", self.context), ("width", self.width), ("hidden", self.hidden)] {
             expect_size(option, size)?;
@@ -66,12 +69,13 @@ impl LmConfig {
                 return bad(option, "0 makes no model".to_owned());
             }
         }
-        for (option, value) in [("width", self.width), ("hidden", self.hidden)] {
-            if value == 0 || value % self.block != 0 {
-                let near = value.next_multiple_of(self.block).max(self.block);
-                let reason = format!("{value} is not a multiple of the block, {}; try {near}", self.block);
-                return bad(option, reason);
-            }
+        if self.width == 0 || !self.width.is_multiple_of(self.block) {
+            let near = self.width.next_multiple_of(self.block).max(self.block);
+            let reason = format!("{} is not a multiple of the block, {}; try {near}", self.width, self.block);
+            return bad("width", reason);
+        }
+        if self.hidden == 0 {
+            return bad("hidden", "a feed-forward network of 0 units gives nothing".to_owned());
         }
         if self.heads == 0
             || !self.width.is_multiple_of(self.heads)
@@ -80,11 +84,13 @@ impl LmConfig {
             let reason = format!("{} of a width of {}; a head may be {HEADS:?} wide", self.heads, self.width);
             return bad("heads", reason);
         }
-        self.experts.as_ref().map_or(Ok(()), |experts| experts.validate(self.block))?;
-        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
+        self.experts.as_ref().map_or(Ok(()), MoeConfig::validate)?;
+        let graph = self.graph(1, Precision::F32)?;
+        graph.expect_own()?;
+        graph.counts(None).map(|_| ())
     }
 
-    /// The model as a graph for `batch` windows, a row for each character: embeddings; blocks of attention and a feed-forward
+    /// The model as a graph for `batch` windows, a row for each byte: embeddings; blocks of attention and a feed-forward
     /// network or a mixture of experts, each behind a norm and added to the residual stream; a norm and the head.
     ///
     /// # Errors
@@ -94,6 +100,7 @@ impl LmConfig {
         if let Some(sparsity) = self.sparsity {
             graph.allot(self.density, sparsity);
         }
+        graph.set_layer_sparsity(&self.layers);
         let rows = batch.saturating_mul(self.context);
         let ids = graph.input("input", &[rows], DType::U32)?;
         let (vocabulary, width) = (self.vocabulary.len(), self.width);
@@ -124,7 +131,8 @@ impl LmConfig {
         let normed = graph.scope("norm_2", |graph| Norm.apply(graph, x))?;
         let fed = graph.scope("feed", |graph| match &self.experts {
             None => {
-                FeedForward { width, hidden: self.hidden, activation, sparse, variance }.apply(graph, normed)
+                let feed = FeedForward { width, hidden: self.hidden, activation, sparse, variance };
+                feed.padded(graph, normed, self.block)
             }
             Some(config) => {
                 let (config, block, sequence) = (config.clone(), self.block, self.context);
@@ -141,7 +149,7 @@ impl fmt::Display for LmConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} characters, {} blocks of width {} with {} heads and ",
+            "{} bytes, {} blocks of width {} with {} heads and ",
             self.context, self.depth, self.width, self.heads
         )?;
         match &self.experts {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::config::expect_size;
 use super::{Linear, Module};
-use crate::graph::{Graph, Precision, blocks};
+use crate::graph::{Graph, LayerSparsity, Precision, blocks};
 use crate::ops::Activation;
 use crate::sparse::{BLOCKS, Density};
 use crate::{Error, Result};
@@ -14,9 +14,9 @@ use crate::{Error, Result};
 pub struct MlpConfig {
     /// Features of a row. Padded to a multiple of the block.
     pub inputs: usize,
-    /// Widths of the hidden layers, each a multiple of the block.
+    /// Widths of the hidden layers. Where the block does not divide a width, the layer is padded to it inside.
     pub hidden: Vec<usize>,
-    /// Width of the output. The last layer is dense.
+    /// Width of the output: the number of classes, or 1 for a regression. The last layer is dense.
     pub classes: usize,
     /// Side of a block.
     pub block: usize,
@@ -30,6 +30,9 @@ pub struct MlpConfig {
     pub dropout: f32,
     /// Seed of patterns, weights and dropout.
     pub seed: u64,
+    /// Layers whose sparsity is their own.
+    #[serde(default, skip_serializing_if = "LayerSparsity::is_default")]
+    pub layers: LayerSparsity,
 }
 
 impl MlpConfig {
@@ -48,13 +51,19 @@ impl MlpConfig {
         if let Some(sparsity) = self.sparsity {
             graph.allot(self.density, sparsity);
         }
+        graph.set_layer_sparsity(&self.layers);
         let mut x = graph.input("input", &[batch, self.padded_inputs()], graph.operand())?;
         for (number, pair) in self.widths().windows(2).enumerate() {
             let hidden = number < self.hidden.len();
             // The last layer is small, and every class needs it: it is dense.
             let sparse = self.sparsity.filter(|_| hidden).map(|_| blocks(self.block));
             let mut linear = Linear::new(pair[0], pair[1]).sparse(sparse).variance(2.0);
+            linear = match number {
+                0 => linear.features(self.inputs),
+                _ => linear.real_inputs(self.hidden[number - 1]),
+            };
             if hidden {
+                linear = linear.real_outputs(self.hidden[number]);
                 linear = linear.activation(self.activation.at_layer(number)).dropout(self.dropout);
             }
             let name = format!("layers.{number}");
@@ -68,7 +77,7 @@ impl MlpConfig {
     /// Widths from the padded input to the output.
     fn widths(&self) -> Vec<usize> {
         let mut widths = vec![self.padded_inputs()];
-        widths.extend(&self.hidden);
+        widths.extend(self.hidden.iter().map(|width| width.next_multiple_of(self.block)));
         widths.push(self.classes);
         widths
     }
@@ -85,20 +94,18 @@ impl MlpConfig {
         expect_size("data", self.inputs)?;
         expect_size("data", self.classes)?;
         self.hidden.iter().try_for_each(|&width| expect_size("hidden", width))?;
-        if self.inputs == 0 || self.classes < 2 {
-            return bad("data", format!("{} features and {} classes", self.inputs, self.classes));
+        if self.inputs == 0 || self.classes == 0 {
+            return bad("data", format!("{} features and {} outputs", self.inputs, self.classes));
         }
-        if let Some(width) = self.hidden.iter().find(|&width| width % self.block != 0 || *width == 0) {
-            let near = width.next_multiple_of(self.block).max(self.block);
-            return bad(
-                "hidden",
-                format!("{width} is not a multiple of the block, {}; try {near}", self.block),
-            );
+        if self.hidden.contains(&0) {
+            return bad("hidden", "a layer of 0 units passes nothing on".to_owned());
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return bad("dropout", format!("{} is not in [0, 1)", self.dropout));
         }
-        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
+        let graph = self.graph(1, Precision::F32)?;
+        graph.expect_own()?;
+        graph.counts(None).map(|_| ())
     }
 }
 

@@ -18,7 +18,7 @@ mod residual;
 mod sequential;
 
 pub use crate::graph::{
-    Blocks, FanIn, Half, Layer, Load, Network, Param, Precision, Signals, Weight, blocks,
+    Blocks, FanIn, Half, Layer, LayerSparsity, Load, Network, Param, Precision, Signals, Weight, blocks,
 };
 pub use add::add;
 pub use attention::Attention;
@@ -26,12 +26,15 @@ pub use composed::{Composed, Row};
 pub use config::ModelConfig;
 pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
+pub(crate) use layer_norm::EPSILON as LAYER_NORM_EPSILON;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use lm::LmConfig;
 pub use mlp::MlpConfig;
 pub use module::{Module, single};
+pub(crate) use moe::{Described as DescribedMoe, gate_biases};
 pub use moe::{Moe, MoeConfig, Overflow};
+pub(crate) use norm::EPSILON as NORM_EPSILON;
 pub use norm::Norm;
 pub use residual::Residual;
 pub use sequential::Sequential;

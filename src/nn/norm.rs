@@ -10,7 +10,7 @@ use crate::graph::{
 use crate::ops;
 
 /// Keeps a row of zeros from being divided by 0.
-const EPSILON: f32 = 1e-5;
+pub(crate) const EPSILON: f32 = 1e-5;
 
 /// RMSNorm (Zhang and Sennrich 2019) of each row, with a gain for each column.
 #[derive(Debug, Clone, Default)]

@@ -183,6 +183,36 @@ pub fn zero_inactive_blocks(
     by_set(rec, "zero_inactive", pattern, values, active, |args| args)
 }
 
+/// Records that the padding of `values` (`[nnz, block, block]`) becomes 0: elements in rows or columns of the matrix that do not count.
+/// `counted` has a bit for each row, in whole words, and then one for each column: 1 for those that count.
+///
+/// # Errors
+/// [`Error::Argument`](crate::Error::Argument) where shapes do not fit.
+pub fn zero_block_padding(
+    rec: &mut Recorder<'_>,
+    pattern: &Pattern,
+    values: &Tensor,
+    counted: &Tensor,
+) -> Result<()> {
+    let op = "blocks.zero_padding";
+    values.expect_shape(op, "values", &[pattern.nnz(), pattern.block(), pattern.block()])?;
+    let [row_words, col_words] = [pattern.rows(), pattern.cols()].map(|lines| lines.div_ceil(32));
+    counted.expect_shape(op, "counted", &[row_words + col_words])?;
+    let key = Key::new("blocks", "zero_padding").block(pattern.block());
+    for window in Windows::new(rec.gpu(), pattern.nnz()).over(values).cut() {
+        let values = window.of(values)?;
+        let args = Args::new()
+            .tensor("values", &values)
+            .tensor("counted", counted)
+            .tensor("topology", pattern.packed())
+            .size(op, "n", values.len())?
+            .size(op, "first", window.start)?
+            .size(op, "row_words", row_words)?;
+        rec.record(&key, &args, elementwise(values.len()))?;
+    }
+    Ok(())
+}
+
 /// Records decoupled weight decay, `value *= 1 - learning_rate * rate`, with one rate for blocks of the set `active`
 /// and another for the rest. The learning rate is the [`Step`]'s.
 ///

@@ -49,7 +49,8 @@ mod windows;
 pub use activation::{activation_backward, activation_forward};
 pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
 pub use blocks::{
-    BlockInit, RemapSource, decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks,
+    BlockInit, RemapSource, decay_blocks, remap_births, remap_blocks, renew_blocks, zero_block_padding,
+    zero_inactive_blocks,
 };
 pub use combine::combine;
 pub use convert::{Rounding, convert};

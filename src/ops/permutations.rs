@@ -278,7 +278,7 @@ fn blocks() -> Vec<Rule> {
         let draws = sets(&[&[], &["uniform"], &["uniform", "reviving"]]);
         rules.push(rule("blocks", "renew").axis(draws).switch("scaled"));
         rules.push(rule("blocks", "remap").switch("both"));
-        rules.extend(["decay", "zero_inactive"].map(|name| rule("blocks", name)));
+        rules.extend(["decay", "zero_inactive", "zero_padding"].map(|name| rule("blocks", name)));
         rules.extend(
             ["activate", "backward"].map(|name| rule("experts", name).axis(activations()).switch("gated")),
         );

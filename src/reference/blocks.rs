@@ -64,6 +64,21 @@ pub fn zero_inactive_blocks(topology: &Topology, values: &mut [f32], active: &[u
     }
 }
 
+/// Zeroes the padding of blocks: elements in rows or columns that do not count. `counted` has a bit for each row, in whole words, and
+/// then one for each column.
+pub fn zero_block_padding(topology: &Topology, values: &mut [f32], counted: &[u32]) {
+    let block = topology.block();
+    let first_column = topology.rows().div_ceil(32) * 32;
+    let counts = |line: usize| counted[line / 32] >> (line % 32) & 1 == 1;
+    for ((row, col), values) in topology.coordinates().zip(values.chunks_mut(block * block)) {
+        for (at, value) in values.iter_mut().enumerate() {
+            if !(counts(row * block + at / block) && counts(first_column + col * block + at % block)) {
+                *value = 0.0;
+            }
+        }
+    }
+}
+
 /// Decoupled weight decay, `value *= 1 - learning_rate * rate`, with one rate inside a set of blocks and another
 /// outside.
 pub fn decay_blocks(

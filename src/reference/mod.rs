@@ -40,7 +40,9 @@ mod ssd;
 
 pub use activation::{activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
-pub use blocks::{decay_blocks, remap_births, remap_blocks, renew_blocks, zero_inactive_blocks};
+pub use blocks::{
+    decay_blocks, remap_births, remap_blocks, renew_blocks, zero_block_padding, zero_inactive_blocks,
+};
 pub use combine::combine;
 pub use convert::{to_f16, to_f32};
 pub use dds::dds;

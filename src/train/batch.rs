@@ -57,9 +57,17 @@ impl Batch {
         })
     }
 
-    /// Labels per row: 1, or one per character of a text.
+    /// Labels per row: 1, or one per byte of a text.
     pub(super) fn labels_per_row(&self) -> usize {
         self.labels
+    }
+
+    /// Class of each place of the batch that was loaded last; none where targets are numbers.
+    pub(super) fn classes(&self) -> &[u32] {
+        match &self.host.targets {
+            HostTargets::Classes(classes) => classes,
+            HostTargets::Values(_) => &[],
+        }
     }
 
     /// Writes rows and the step's values to the device, ahead of the next submission.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer};
+use super::{Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer, Weights};
 use crate::data::{Dataset, Rows};
 use crate::gpu::Gpu;
 use crate::methods::Method;
@@ -124,6 +124,13 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
+    /// First weights, in the place of drawn ones: dense ones, of which sparse layers keep the largest blocks, or block-sparse ones.
+    #[must_use]
+    pub fn weights(mut self, weights: Weights) -> Self {
+        self.parts.start.weights = Some(weights);
+        self
+    }
+
     /// Seed of everything that is drawn; 1 otherwise.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
@@ -158,7 +165,8 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
     /// read; [`Error::Argument`] where the shapes of the modules don't meet; [`Error::OutOfMemory`].
     pub fn build(self) -> Result<Trainer> {
         let gpu = self.gpu;
-        let (settings, parts, data) = self.settle()?;
+        let (mut settings, parts, data) = self.settle()?;
+        settings.start_from(&parts.start)?;
         Trainer::with_parts(gpu, settings, data, parts)
     }
 

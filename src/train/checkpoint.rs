@@ -8,16 +8,16 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use safetensors::tensor::{Dtype, SafeTensors, View as _};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
-
-use super::Settings;
 use super::restore::Restore;
-use crate::data::Fingerprint;
+use super::tensor_data::{TensorData, Values};
+use super::{Best, Settings};
+use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
-use crate::graph::{FanIn, Layer, Network, Param};
+use crate::graph::{FanIn, Layer, Network, Param, ParamDescription};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -33,6 +33,9 @@ pub struct Position {
     pub loss_sum: f32,
     /// Rows of the current epoch that were classified right so far.
     pub hits: f32,
+    /// The best epoch so far, in a run that validates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
@@ -47,54 +50,6 @@ impl Position {
     }
 }
 
-/// A tensor on the host.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TensorData {
-    /// Sizes, slowest first.
-    pub shape: Vec<usize>,
-    /// The numbers.
-    pub values: Values,
-}
-
-/// The numbers of a tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// Floats.
-    F32(Vec<f32>),
-    /// Indices.
-    I32(Vec<i32>),
-}
-
-impl Values {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::F32(values) => bytemuck::cast_slice(values),
-            Self::I32(values) => bytemuck::cast_slice(values),
-        }
-    }
-}
-
-impl View for &TensorData {
-    fn dtype(&self) -> Dtype {
-        match self.values {
-            Values::F32(_) => Dtype::F32,
-            Values::I32(_) => Dtype::I32,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.values.bytes().into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.values.bytes().len()
-    }
-}
-
 /// A run, frozen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
@@ -106,9 +61,13 @@ pub struct Checkpoint {
     pub memory: Value,
     /// The fingerprint of the data; none in a checkpoint of a version that took none.
     pub fingerprint: Option<Fingerprint>,
+    /// How rows of files are encoded; none for a text, for rows of a program's own, and in a checkpoint of a version that kept none.
+    pub encoding: Option<Encoding>,
     tensors: BTreeMap<String, TensorData>,
 }
 
+/// Beginning of [`FORMAT`] in all versions.
+const FORMAT_PREFIX: &str = "fretwork.checkpoint.";
 /// Key of the header's entry: the format and its version.
 const FORMAT: &str = "fretwork.checkpoint.3";
 /// Keys of older versions, which are read and not written. The settings of both have the options of all methods; the checksum of
@@ -118,7 +77,7 @@ const OLDER: [&str; 2] = ["fretwork.checkpoint.2", "fretwork.checkpoint.1"];
 impl Checkpoint {
     /// A checkpoint with no tensors and no fingerprint yet.
     pub fn new(settings: Settings, position: Position, memory: Value) -> Self {
-        Self { settings, position, memory, fingerprint: None, tensors: BTreeMap::new() }
+        Self { settings, position, memory, fingerprint: None, encoding: None, tensors: BTreeMap::new() }
     }
 
     /// Adds a dense tensor.
@@ -183,13 +142,29 @@ impl Checkpoint {
         }
     }
 
-    /// Stored parameters.
+    /// Stored parameters, without padding.
     pub fn params_present(&self) -> usize {
         let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
         // What is not kept for a parameter's sake is one, or says where its blocks are.
         let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
         let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));
-        parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum()
+        let stored: usize = parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum();
+        let padding = |param: &ParamDescription| {
+            let sides = <[usize; 2]>::try_from(param.shape.as_slice());
+            let topology = param
+                .blocks
+                .zip(sides.ok())
+                .map(|(blocks, sides)| self.topology(Path::new(""), &param.name, sides, blocks.block).ok());
+            match topology {
+                Some(topology) => topology.map_or(0, |topology| param.padding(Some(&topology))),
+                None => param.padding(None),
+            }
+        };
+        let description = self.settings.model.description();
+        stored
+            - description
+                .map_or(0, |description| description.params.iter().map(padding).sum::<usize>())
+                .min(stored)
     }
 
     /// The pattern of a sparse weight `[rows, cols]`, validated.
@@ -351,6 +326,15 @@ impl Checkpoint {
         if !(header.position.loss_sum.is_finite() && header.position.hits.is_finite()) {
             return Err(bad("its position has sums that are not finite".to_owned()));
         }
+        if let Some(best) =
+            header.position.best.filter(|best| best.step.max(best.epoch) > header.position.step)
+        {
+            let step = header.position.step;
+            return Err(bad(format!(
+                "its best epoch, {}, is later than its position, step {step}",
+                best.epoch
+            )));
+        }
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| bad(format!("is no whole safetensors file: {error}")))?;
         let mut tensors = BTreeMap::new();
@@ -362,32 +346,40 @@ impl Checkpoint {
             };
             tensors.insert(name.to_owned(), TensorData { shape: view.shape().to_vec(), values });
         }
-        let Header { settings, position, memory, fingerprint, checksum } = header;
-        let checkpoint = Self { settings, position, memory, fingerprint, tensors };
-        let HeaderText { settings, position, memory } = parts;
-        let found = checkpoint.checksum(&format!("[{settings},{position},{memory}]"), format != OLDER[1]);
+        let Header { settings, position, memory, fingerprint, encoding, checksum } = header;
+        if let Some(encoding) = &encoding {
+            encoding.validate().map_err(&bad)?;
+        }
+        let checkpoint = Self { settings, position, memory, fingerprint, encoding, tensors };
+        let HeaderText { settings, position, memory, encoding } = parts;
+        let encoding = encoding.map_or("", RawValue::get);
+        let json = format!("[{settings},{position},{memory}]");
+        let found = checkpoint.checksum(&json, encoding, format != OLDER[1]);
         Ok((checkpoint, [found, checksum]))
     }
 
     fn header(&self) -> serde_json::Result<String> {
+        let encoding = self.encoding.as_ref().map_or(Ok(String::new()), serde_json::to_string)?;
+        let json = serde_json::to_string(&(&self.settings, self.position, &self.memory))?;
         serde_json::to_string(&Header {
             settings: self.settings.clone(),
             position: self.position,
             memory: self.memory.clone(),
             fingerprint: self.fingerprint,
-            checksum: self
-                .checksum(&serde_json::to_string(&(&self.settings, self.position, &self.memory))?, true),
+            encoding: self.encoding.clone(),
+            checksum: self.checksum(&json, &encoding, true),
         })
     }
 
-    /// CRC-32 over the JSON of `[settings, position, memory]`, the fingerprint where there is one, and of every tensor name, shape,
-    /// bytes and, with `types`, type.
-    fn checksum(&self, json: &str, types: bool) -> u32 {
+    /// CRC-32 over the JSON of `[settings, position, memory]`, the fingerprint where there is one, the JSON of the encoding where
+    /// there is one, and of every tensor name, shape, bytes and, with `types`, type.
+    fn checksum(&self, json: &str, encoding: &str, types: bool) -> u32 {
         let mut crc = flate2::Crc::new();
         crc.update(json.as_bytes());
         if let Some(fingerprint) = self.fingerprint {
             crc.update(fingerprint.to_string().as_bytes());
         }
+        crc.update(encoding.as_bytes());
         for (name, tensor) in &self.tensors {
             crc.update(name.as_bytes());
             if types {
@@ -398,6 +390,12 @@ impl Checkpoint {
         }
         crc.sum()
     }
+}
+
+/// Whether the header of a safetensors file is a checkpoint's.
+pub(super) fn is_checkpoint(bytes: &[u8]) -> bool {
+    let metadata = SafeTensors::read_metadata(bytes).ok().and_then(|(_, header)| header.metadata().clone());
+    metadata.is_some_and(|entries| entries.keys().any(|key| key.starts_with(FORMAT_PREFIX)))
 }
 
 /// For each parameter its topology, of those of the matrices in order.
@@ -419,6 +417,8 @@ struct HeaderText<'a> {
     position: &'a RawValue,
     #[serde(borrow)]
     memory: &'a RawValue,
+    #[serde(borrow, default)]
+    encoding: Option<&'a RawValue>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -428,5 +428,7 @@ struct Header {
     memory: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<Fingerprint>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoding: Option<Encoding>,
     checksum: u32,
 }

@@ -1,7 +1,7 @@
 //! What a run tells whoever watches it, and what is known at its end.
 
-use super::record::number_or_nan;
-use super::{EmptyLines, LoadRecord};
+use super::record::{is_nan, nan, number_or_nan};
+use super::{EmptyLines, LoadRecord, Validated};
 use crate::gpu::Bytes;
 
 /// What a run tells whoever watches it.
@@ -50,6 +50,8 @@ pub enum Event {
         train: Evaluation,
         /// Over the test rows.
         test: Evaluation,
+        /// Over the validation rows, where some are set aside.
+        validation: Option<Evaluation>,
         /// Steps a second in this epoch, without compilation, tuning, the test and the method's operations between steps.
         steps_per_second: f64,
         /// What passed through each mixture of experts in this epoch.
@@ -68,15 +70,36 @@ pub enum Flow {
     Stop,
 }
 
-/// Loss and accuracy over some rows.
+/// Loss and accuracy over some rows, or the errors of a regression.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Evaluation {
-    /// Mean cross-entropy in nats, of a row or of a character.
+    /// Mean cross-entropy in nats, of a row or of a byte; of a regression the mean squared error of the standardised targets.
     #[serde(deserialize_with = "number_or_nan")]
     pub loss: f64,
-    /// The share of rows whose largest logit is their label's.
-    #[serde(deserialize_with = "number_or_nan")]
+    /// The share of rows whose largest logit is their label's; NaN where rows have no class.
+    #[serde(default = "nan", deserialize_with = "number_or_nan", skip_serializing_if = "is_nan")]
     pub accuracy: f64,
+    /// Root of the mean squared error of a regression, in the units of the targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// Coefficient of determination R² of a regression: 1 - mean squared error / variance of the targets of these rows; `None`
+    /// where they are all equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r2: Option<f64>,
+}
+
+impl Evaluation {
+    /// Nothing evaluated: a loss and an accuracy of NaN.
+    pub const NONE: Self = Self { loss: f64::NAN, accuracy: f64::NAN, rmse: None, r2: None };
+}
+
+/// Confusion matrix: numbers of test rows by class and by prediction.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Confusion {
+    /// Name of each class.
+    pub names: Vec<String>,
+    /// For each class its rows, by the class that was predicted.
+    pub counts: Vec<Vec<u64>>,
 }
 
 /// How the gradients of a run in half precision are scaled.
@@ -91,12 +114,22 @@ pub struct Scaling {
 /// How a run went.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Summary {
-    /// Whether it came to its end, rather than being stopped.
+    /// Whether it came to its end, or ran out of patience, rather than being stopped.
     pub finished: bool,
-    /// Accuracy on the test rows.
+    /// Accuracy on the test rows; NaN where rows have no class.
+    #[serde(skip_serializing_if = "is_nan")]
     pub test_accuracy: f64,
-    /// Mean loss over the test rows, in nats.
+    /// Mean loss over the test rows: in nats, or the mean squared error of standardised targets.
     pub test_loss: f64,
+    /// Validation, where rows are set aside for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validated>,
+    /// Root of the mean squared error of a regression on the test rows, in the units of the targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_rmse: Option<f64>,
+    /// Coefficient of determination of a regression on the test rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
     /// Mean loss over the rows of the last epoch that was trained; NaN where this process did no step.
     pub train_loss: f64,
     /// Steps done in the whole run.

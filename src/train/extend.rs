@@ -69,6 +69,7 @@ mod tests {
         let settings = Settings {
             data: "digits".to_owned(),
             first_rows: [None; 2],
+            table: Default::default(),
             model: MlpConfig {
                 inputs: 64,
                 hidden: vec![64],
@@ -79,6 +80,7 @@ mod tests {
                 activation: Activation::Relu,
                 dropout: 0.0,
                 seed: 1,
+                layers: Default::default(),
             }
             .into(),
             precision: Precision::F32,
@@ -86,16 +88,19 @@ mod tests {
             length: Length::Epochs(10),
             batch: 25,
             micro_batch: None,
+            images: None,
+            validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,
             schedule,
             momentum: 0.9,
             weight_decay: 0.0,
+            origin: Default::default(),
         };
         Checkpoint::new(
             settings,
-            Position { step, replaced: 0, loss_sum: 0.0, hits: 0.0 },
+            Position { step, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None },
             serde_json::Value::Null,
         )
     }

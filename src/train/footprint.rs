@@ -1,6 +1,7 @@
 //! Bytes that a network and a run take, summed before anything is allocated.
 
 use super::Settings;
+use crate::data::Task;
 use crate::gpu::{Class, Gpu};
 use crate::graph::Sum;
 use crate::methods::Method;
@@ -45,10 +46,11 @@ impl Footprint {
                 sum.add(Class::Gradients, "accumulated gradients", elements, 4);
             }
         }
-        // Labels, and the loss of each row.
+        // Labels, and the loss of each row with its hit, which a regression has not.
+        let reported = if settings.task() == Task::Regression { 1 } else { 2 };
         let rows = settings.pass_rows() as u128 * model.context().max(1) as u128;
         sum.add(Class::Activations, "labels", rows, 4);
-        sum.add(Class::Scratch, "report", 2 * rows, 4);
+        sum.add(Class::Scratch, "report", reported * rows, 4);
         if method.is_static() {
             return Ok(footprint);
         }

@@ -102,6 +102,10 @@ impl Trainer {
             Some(majority) if self.objective.counts_hits() => {
                 judge(self.data.classes, labels, majority, train, test)
             }
+            _ if test.r2.is_some_and(|r2| r2 <= 0.0) => vec![
+                "the test error is no smaller than that of always answering with the mean of the targets"
+                    .to_owned(),
+            ],
             _ => Vec::new(),
         }
     }
@@ -134,8 +138,8 @@ mod tests {
     use super::*;
 
     fn judged(train_loss: f64, accuracy: f64) -> String {
-        let train = Evaluation { loss: train_loss, accuracy };
-        judge(10, 1000, 0.1, train, Evaluation { loss: 1.0, accuracy }).join("\n")
+        let train = Evaluation { loss: train_loss, accuracy, ..Evaluation::NONE };
+        judge(10, 1000, 0.1, train, Evaluation { loss: 1.0, accuracy, ..Evaluation::NONE }).join("\n")
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Exchangeable parts of a run: objective, optimizer, method and exchange.
 
-use super::{CrossEntropy, Exchange, Objective, Settings};
+use super::{CrossEntropy, Exchange, MeanSquaredError, Objective, Settings, StartFrom};
+use crate::data::Task;
 use crate::methods::{Method, Static};
 use crate::optim::{AdamW, Optimizer};
 
@@ -16,6 +17,8 @@ pub struct Parts {
     pub method: Box<dyn Method>,
     /// An exchange with other processes in the middle of steps.
     pub exchange: Option<Box<dyn Exchange>>,
+    /// Files that a new run begins with, which [its settings name](Settings::start_from); a run that is resumed reads none.
+    pub start: StartFrom,
 }
 
 impl Default for Parts {
@@ -26,6 +29,7 @@ impl Default for Parts {
             optimizer: Box::new(AdamW::default()),
             method: Box::new(Static),
             exchange: None,
+            start: StartFrom::default(),
         }
     }
 }
@@ -34,6 +38,10 @@ impl Settings {
     /// The parts that the settings name.
     pub fn parts(&self) -> Parts {
         Parts {
+            objective: match self.task() {
+                Task::Classification => Box::new(CrossEntropy),
+                Task::Regression => Box::new(MeanSquaredError),
+            },
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
             method: self.method.build(),
             ..Parts::default()

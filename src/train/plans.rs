@@ -296,6 +296,7 @@ impl Trainer {
             growth: Key::new(seed, Stream::Growth(param.stream())),
             regrowth: Key::new(seed, Stream::Regrowth(param.stream())),
             workspace: self.evolution.workspaces[ready.param.index()].as_ref()?,
+            counted: param.counted(),
             later: None,
         })
     }

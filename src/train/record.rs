@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::train::{Evaluation, Scaling};
+use super::{Confusion, Evaluation, Scaling};
 
 /// Line of `log.jsonl`; the field `event` names its kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub enum LogRecord {
     Start(StartRecord),
     /// Kernels were chosen by measurement.
     Kernels(KernelsRecord),
+    /// Steps of an epoch were done, before the record of the epoch, or before the run was stopped in it.
+    Steps(StepsRecord),
     /// An epoch is over.
     Epoch(EpochRecord),
     /// Unknown event, ignored on reading and never written.
@@ -60,6 +62,30 @@ impl KernelRecord {
     }
 }
 
+/// Steps of an epoch, by the reports of progress, of which there are about twenty an epoch: an element of each list for a report. A
+/// number that is not finite is `None`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepsRecord {
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// Steps done in the whole run.
+    pub steps: Vec<u64>,
+    /// Mean loss over the rows since the report before.
+    pub loss: Vec<Option<f32>>,
+    /// Learning rate of the step.
+    pub learning_rate: Vec<Option<f32>>,
+    /// Mean time of a step since the report before, in milliseconds.
+    pub step_ms: Vec<Option<f32>>,
+}
+
+impl StepsRecord {
+    /// A record without reports.
+    pub(super) fn new(epoch: u64) -> Self {
+        let [loss, learning_rate, step_ms] = [const { Vec::new() }; 3];
+        Self { epoch, steps: Vec::new(), loss, learning_rate, step_ms }
+    }
+}
+
 /// Completed epoch. An epoch that was logged before an interruption may be logged again; its last record counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -71,6 +97,12 @@ pub struct EpochRecord {
     pub train: Evaluation,
     /// Means over the test rows.
     pub test: Evaluation,
+    /// Means over the validation rows, where some are set aside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Evaluation>,
+    /// Confusion matrix of the test rows, in the last epoch of a run with few classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
     /// The sparse layers; none in a dense network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecord>,
@@ -131,8 +163,13 @@ pub struct LayerRecord {
     pub resting: Option<String>,
 }
 
-fn nan() -> f64 {
+pub(super) fn nan() -> f64 {
     f64::NAN
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+pub(super) fn is_nan(number: &f64) -> bool {
+    number.is_nan()
 }
 
 /// Deserializes a number or null. JSON has no NaN and no infinity; both are written as null and read as NaN.

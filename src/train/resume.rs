@@ -37,6 +37,7 @@ impl Trainer {
         settings.validate()?;
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
+        fit::expect_validation(&settings, &data)?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(
@@ -63,6 +64,7 @@ impl Trainer {
         let memory = self.evolution.method.memory();
         let mut checkpoint = Checkpoint::new(self.settings.clone(), self.position, memory);
         checkpoint.fingerprint = Some(self.fingerprint);
+        checkpoint.encoding.clone_from(&self.data.encoding);
         for (parameter, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
             let weight = parameter.weight().sparse();
             let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;

@@ -25,8 +25,8 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
         let (mut trained, mut steps_here, mut waits) = (Duration::ZERO, 0, 0);
-        let mut train = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
-        let mut test = None;
+        let mut train = Evaluation::NONE;
+        let (mut test, mut validation) = (None, None);
         let mut flow = Flow::Continue;
         for notice in self.settings.model.notices() {
             watch(&Event::Notice(notice));
@@ -42,18 +42,23 @@ impl Trainer {
             self.tell(self.evolution.idle_layers(&self.model), &mut told, watch);
         }
 
-        while self.position.step < total && flow == Flow::Continue {
+        while self.position.step < total && flow == Flow::Continue && !self.is_out_of_patience() {
             let epoch = self.position.step / per_epoch;
             let until = total.min((epoch + 1) * per_epoch);
             self.compile(watch)?;
             let (began, at, waited) = (Instant::now(), self.position.step, self.gpu.blocking_waits());
             let mutating = self.evolution.mutating;
-            flow = self.train_until(epoch, until, watch)?;
+            let submitted = self.train_until(epoch, until, watch)?;
+            flow = submitted.flow;
             waits += self.gpu.blocking_waits() - waited;
             train = self.collect()?;
             let elapsed = began.elapsed().saturating_sub(self.evolution.mutating - mutating);
             let done = self.position.step - at;
             (trained, steps_here) = (trained + elapsed, steps_here + done);
+            let steps = self.finish_log(submitted)?;
+            if let (Some(folder), Some(steps)) = (folder, steps) {
+                folder.log(&LogRecord::Steps(steps))?;
+            }
 
             if self.position.step == until {
                 let epochs = total.div_ceil(per_epoch);
@@ -64,6 +69,8 @@ impl Trainer {
                 }
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
+                validation = self.validate()?;
+                let is_best = self.compare(epoch, validation, evaluation);
                 let (loads, scaling) = (self.take_loads()?, self.scaling()?);
                 if until == total {
                     self.signs.notices.extend(self.judge(train, evaluation));
@@ -74,6 +81,7 @@ impl Trainer {
                     step: self.position.step,
                     train,
                     test: evaluation,
+                    validation,
                     steps_per_second: done as f64 / elapsed.as_secs_f64(),
                     loads: loads.clone(),
                     scaling,
@@ -87,6 +95,8 @@ impl Trainer {
                 let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
                 self.evolution.forget_churn(&self.gpu)?;
                 if let Some(folder) = folder {
+                    let is_last = until == total || self.is_out_of_patience();
+                    let confusion = if is_last { self.confusion()? } else { None };
                     // Before the checkpoint: a run that is killed in between is resumed before this epoch and logs it again.
                     let step = self.position.step;
                     folder.log(&LogRecord::Epoch(EpochRecord {
@@ -94,12 +104,18 @@ impl Trainer {
                         step,
                         train,
                         test: evaluation,
+                        validation,
+                        confusion,
                         layers,
                         loads,
                         scaling,
                         notices: self.signs.notices.clone(),
                     }))?;
-                    folder.save(&self.checkpoint()?)?;
+                    let checkpoint = self.checkpoint()?;
+                    if is_best {
+                        folder.save_best(&checkpoint)?;
+                    }
+                    folder.save(&checkpoint)?;
                 }
                 if watch(&event) == Flow::Stop {
                     flow = Flow::Stop;
@@ -121,16 +137,20 @@ impl Trainer {
             self.judge(train, test).into_iter().filter(|notice| !self.signs.notices.contains(notice)),
         );
         self.tell(notices.clone(), &mut told, watch);
+        self.tell(self.early_notice().into_iter().collect(), &mut told, watch);
         Ok(Summary {
-            finished: self.position.step >= total,
+            finished: self.position.step >= total || self.is_out_of_patience(),
             test_accuracy: test.accuracy,
             test_loss: test.loss,
+            validation: self.validated(validation)?,
+            test_rmse: test.rmse,
+            test_r2: test.r2,
             train_loss: train.loss,
             steps: self.position.step,
             seconds: started.elapsed().as_secs_f64(),
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
             operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
-            params_present: self.model.params_present(),
+            params_present: self.params_present()?,
             params_dense: self.model.graph().params_dense(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
@@ -139,6 +159,17 @@ impl Trainer {
             empty_lines: self.signs.empty.clone(),
             notices,
         })
+    }
+
+    /// Stored parameters, without padding. Waits for the topologies of padded layers.
+    fn params_present(&self) -> Result<usize> {
+        let mut present = self.model.params_present();
+        for param in self.settings.model.description()?.params.iter().filter(|param| param.has_padding()) {
+            let weight = self.model.store().by_name(&param.name)?.weight().sparse();
+            let topology = weight.map(|matrix| matrix.pattern().topology(&self.gpu)).transpose()?;
+            present -= param.padding(topology.as_ref());
+        }
+        Ok(present)
     }
 
     /// Sends each notice to the watcher, once per process.
@@ -161,6 +192,6 @@ impl Trainer {
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
         let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
-        Ok(self.evaluation(&totals, seen))
+        Ok(self.evaluation(&totals, seen, &self.data.train))
     }
 }

@@ -74,6 +74,7 @@ impl RunFolder {
     fn locked(path: &Path, option: &'static str) -> Result<Self> {
         let folder = Self { path: path.to_owned(), _lock: Some(Arc::new(lock(path, option)?)) };
         remove_left_over(&folder.checkpoint_path())?;
+        remove_left_over(&folder.best_path())?;
         remove_left_over(&folder.log_path())?;
         Ok(folder)
     }
@@ -91,9 +92,27 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run that has a checkpoint, to read it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    pub fn with_checkpoint(path: &Path) -> Result<Self> {
+        let folder = Self::unlocked(path);
+        if !folder.checkpoint_path().is_file() {
+            let reason = format!("{} has no checkpoint", path.display());
+            return Err(Error::Config { option: "dir", reason });
+        }
+        Ok(folder)
+    }
+
     /// Where the checkpoint is.
     pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint.safetensors")
+    }
+
+    /// Where the checkpoint of the epoch with the smallest validation loss is, in a run that validates.
+    pub fn best_path(&self) -> PathBuf {
+        self.path.join("best.safetensors")
     }
 
     /// Where the log is.
@@ -130,6 +149,15 @@ impl RunFolder {
         replace(&path, &checkpoint.to_bytes(&path)?)
     }
 
+    /// Replaces the checkpoint of the best epoch, likewise.
+    ///
+    /// # Errors
+    /// As [`RunFolder::save`].
+    pub fn save_best(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let path = self.best_path();
+        replace(&path, &checkpoint.to_bytes(&path)?)
+    }
+
     /// Adds a line to the log, on the disk when this returns. An event that was logged before a run was interrupted is logged
     /// again when the resumed run gets there.
     ///
@@ -157,6 +185,14 @@ impl RunFolder {
         let file = std::fs::OpenOptions::new().write(true).open(&path).map_err(Error::io(&path))?;
         file.set_len(whole as u64).map_err(Error::io(&path))
     }
+}
+
+/// Writes a file whole: beside an older one and renamed, so that one of the two is always there.
+///
+/// # Errors
+/// [`Error::Io`]; an older file is then still there.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes)
 }
 
 /// The file whose lock guards a folder.

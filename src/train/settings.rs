@@ -1,6 +1,7 @@
 //! Settings of a run.
 
-use super::{OptimizerKind, Schedule};
+use super::{OptimizerKind, Schedule, Validation};
+use crate::data::{Fingerprint, ImageOptions, TableOptions, Task};
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -22,6 +23,9 @@ pub struct Settings {
     pub data: String,
     /// Numbers of training and test rows, the first of the data set; `None` for all.
     pub first_rows: [Option<usize>; 2],
+    /// How a table is read, and whether a class or a number is learned.
+    #[serde(default, skip_serializing_if = "TableOptions::is_default")]
+    pub table: TableOptions,
     /// The network.
     pub model: ModelConfig,
     /// Precision of activations and operands.
@@ -38,6 +42,12 @@ pub struct Settings {
     pub micro_batch: Option<usize>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
+    /// What is done to images; `None` for nothing, and for other data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<ImageOptions>,
+    /// Validation, where rows are set aside for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
     /// Optimizer.
     pub optimizer: OptimizerKind,
     /// The full learning rate.
@@ -48,6 +58,26 @@ pub struct Settings {
     pub momentum: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// Files that first weights and patterns come from.
+    #[serde(default, skip_serializing_if = "Origin::is_drawn")]
+    pub origin: Origin,
+}
+
+/// Fingerprints of the files that a run's first weights and patterns come from; those that come from no file are drawn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Origin {
+    /// File of the weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Fingerprint>,
+    /// File of the patterns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Fingerprint>,
+}
+
+impl Origin {
+    fn is_drawn(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Settings {
@@ -56,6 +86,7 @@ impl Settings {
         Self {
             data: String::new(),
             first_rows: [None; 2],
+            table: TableOptions::default(),
             model: model.into(),
             precision: Precision::F32,
             method: MethodConfig::new(Kind::Static),
@@ -63,11 +94,14 @@ impl Settings {
             batch: 128,
             micro_batch: None,
             epoch_steps: None,
+            images: None,
+            validation: None,
             optimizer: OptimizerKind::AdamW,
             learning_rate: 0.001,
             schedule: Schedule::OneCycle,
             momentum: 0.9,
             weight_decay: 0.01,
+            origin: Origin::default(),
         }
     }
 
@@ -98,9 +132,27 @@ impl Settings {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
+        self.validation.as_ref().map_or(Ok(()), Validation::validate)?;
         self.model.validate()?;
+        match (&self.model, self.task()) {
+            (ModelConfig::Mlp(config), Task::Classification) if config.classes < 2 => {
+                return bad("data", format!("{} features and {} classes", config.inputs, config.classes));
+            }
+            (ModelConfig::Mlp(config), Task::Regression) if config.classes != 1 => {
+                return bad("task", format!("a regression has one output, not {}", config.classes));
+            }
+            (ModelConfig::Lm(_), Task::Regression) => {
+                return bad("task", "a language model predicts characters, not numbers".to_owned());
+            }
+            _ => {}
+        }
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+    }
+
+    /// Whether a class or a number is learned.
+    pub fn task(&self) -> Task {
+        self.table.task.unwrap_or_default()
     }
 
     /// Rows of one forward and backward pass: a step, or a part of one.

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::plans::Plans;
 use super::program::Program;
-use super::{Event, Flow, Trainer};
+use super::step_log::{Arrived, StepLog};
+use super::{Event, Flow, StepsRecord, Trainer};
 use crate::Result;
 use crate::data::epoch_order;
 use crate::gpu::{Pending, Submission};
@@ -22,9 +23,17 @@ const REPORTS: u64 = 20;
 struct Report {
     totals: Pending<f32>,
     status: Pending<u32>,
-    /// Labels of the epoch until then.
-    labels: usize,
-    step: u64,
+    /// The report, but for its totals.
+    of: Arrived,
+}
+
+/// Steps of an epoch that were submitted, with the reports that have arrived and those that are on their way.
+pub(super) struct Submitted {
+    pub(super) flow: Flow,
+    log: StepLog,
+    reports: VecDeque<Report>,
+    /// Learning rate of the last step.
+    learning_rate: f32,
 }
 
 impl Trainer {
@@ -34,7 +43,7 @@ impl Trainer {
         epoch: u64,
         until: u64,
         watch: &mut dyn FnMut(&Event) -> Flow,
-    ) -> Result<Flow> {
+    ) -> Result<Submitted> {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
@@ -43,8 +52,10 @@ impl Trainer {
         let mut in_flight = VecDeque::new();
         let mut reports: VecDeque<Report> = VecDeque::new();
         let (mut loss, mut accuracy) = (None, None);
+        let (mut flow, mut learning_rate) = (Flow::Continue, 0.0);
+        let mut log = StepLog::new(epoch, self.arrived(self.position.step % per_epoch, learning_rate));
 
-        while self.position.step < until {
+        while self.position.step < until && flow == Flow::Continue {
             let index = self.position.step;
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
@@ -60,6 +71,7 @@ impl Trainer {
                 corrections: self.optimizer.corrections(moves),
                 moves: moves + u32::from(!replaces),
             };
+            learning_rate = values.learning_rate;
             let reported = (index + 1).is_multiple_of(every) || index + 1 == until;
             in_flight.push_back(self.step(members, values, share, reported)?);
             self.position.step += 1;
@@ -74,28 +86,60 @@ impl Trainer {
                 reports.push_back(Report {
                     totals: self.gpu.read(&self.batch.buffers.totals)?,
                     status: self.gpu.read(&self.batch.buffers.status)?,
-                    labels: (first + members.len()) * self.batch.labels_per_row(),
-                    step: index,
+                    of: Arrived {
+                        step: self.position.step,
+                        learning_rate,
+                        loss_sum: 0.0,
+                        labels: (first + members.len()) * self.batch.labels_per_row(),
+                    },
                 });
             }
+            let mut arrived = Vec::new();
             while let Some(report) = reports.front_mut() {
                 if !(report.totals.is_ready()? && report.status.is_ready()?) {
                     break;
                 }
                 if let Some(report) = reports.pop_front() {
-                    self.check(&report.status.wait()?, report.step)?;
-                    let totals = report.totals.wait()?;
-                    loss = Some(f64::from(totals[0]) / report.labels as f64);
-                    accuracy =
-                        self.objective.counts_hits().then(|| f64::from(totals[1]) / report.labels as f64);
+                    let Report { totals, status, of } = report;
+                    self.check(&status.wait()?, of.step - 1)?;
+                    let totals = totals.wait()?;
+                    loss = Some(f64::from(totals[0]) / of.labels as f64);
+                    accuracy = self.objective.counts_hits().then(|| f64::from(totals[1]) / of.labels as f64);
+                    arrived.push(Arrived { loss_sum: totals[0], ..of });
                 }
             }
+            log.add(&arrived);
             let step = self.position.step - epoch * per_epoch;
-            if watch(&Event::Progress { epoch, step, steps: per_epoch, loss, accuracy }) == Flow::Stop {
-                return Ok(Flow::Stop);
-            }
+            flow = watch(&Event::Progress { epoch, step, steps: per_epoch, loss, accuracy });
         }
-        Ok(Flow::Continue)
+        Ok(Submitted { flow, log, reports, learning_rate })
+    }
+
+    /// The log of submitted steps, once their totals have been [collected](Trainer::collect) and so nothing is waited for: the
+    /// reports that were on their way, and one of the steps after the last report.
+    pub(super) fn finish_log(&self, submitted: Submitted) -> Result<Option<StepsRecord>> {
+        let Submitted { mut log, reports, learning_rate, .. } = submitted;
+        let mut arrived = Vec::new();
+        for Report { totals, of, .. } in reports {
+            arrived.push(Arrived { loss_sum: totals.wait()?[0], ..of });
+        }
+        if self.position.step > arrived.last().map_or(log.step(), |last| last.step) {
+            let per_epoch = self.settings.steps_per_epoch(self.data.train.rows());
+            arrived.push(self.arrived((self.position.step - 1) % per_epoch + 1, learning_rate));
+        }
+        log.add(&arrived);
+        Ok(log.into_record())
+    }
+
+    /// The run after `steps` steps of an epoch, as its position says.
+    fn arrived(&self, steps: u64, learning_rate: f32) -> Arrived {
+        let rows = (steps as usize * self.settings.batch).min(self.data.train.rows());
+        Arrived {
+            step: self.position.step,
+            learning_rate,
+            loss_sum: self.position.loss_sum,
+            labels: rows * self.batch.labels_per_row(),
+        }
     }
 
     /// Submits one step: passes that accumulate gradients, where there are several, and then the last, with what follows it.

@@ -50,19 +50,22 @@ impl Trainer {
     /// A run from its beginning, with parts of the caller's own in place of those that the settings name.
     ///
     /// # Errors
-    /// As [`Trainer::new`], and where the method [refuses](crate::methods::Method::accepts) the network.
+    /// As [`Trainer::new`], and where the method [refuses](crate::methods::Method::accepts) the network; [`Error::Data`] for files to
+    /// start from that are of another network.
     pub fn with_parts(gpu: &Gpu, settings: Settings, data: Dataset, parts: Parts) -> Result<Self> {
         settings.validate()?;
+        parts.start.expect_settings(&settings)?;
         fit::expect_data(&settings.model, &data)?;
+        fit::expect_validation(&settings, &data)?;
         let method = &*parts.method;
         methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
-        let topologies = settings.model.topologies(stored)?;
+        let first = parts.start.first(&settings, stored)?;
         let model = settings.model.build(
             gpu,
             settings.pass_rows(),
-            &topologies,
+            &first.topologies,
             method.fan_in(),
             settings.precision,
         )?;
@@ -70,7 +73,8 @@ impl Trainer {
             // Nodes may be a program's own.
             model.expect_gradients(gpu)?;
         }
-        let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0 };
+        first.write(gpu, &model)?;
+        let position = Position { step: 0, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None };
         let mut trainer = Self::assemble(gpu, settings, data, model, position, parts)?;
         let epochs = trainer.clock().steps.div_ceil(trainer.clock().per_epoch);
         trainer.mutate(Phase::Start { epochs })?;
@@ -86,7 +90,7 @@ impl Trainer {
         position: Position,
         parts: Parts,
     ) -> Result<Self> {
-        let Parts { objective, optimizer, method, exchange } = parts;
+        let Parts { objective, optimizer, method, exchange, start: _ } = parts;
         let shapes = model.graph().output_shapes().into_iter().map(|(_, shape)| shape.to_vec());
         let [wanted, found] = [objective.targets(&shapes.collect::<Vec<_>>())?, data.targets()];
         if wanted != found

@@ -6,8 +6,13 @@ use super::{assert_refused, fretwork, stderr, train};
 fn options_that_make_no_sense() {
     for (args, wanted) in [
         (&["--block", "12"][..], "block: 12 is none of [8, 16, 32, 64, 128]"),
-        (&["--hidden", "500"], "hidden: 500 is not a multiple of the block, 16; try 512"),
-        (&["--hidden", "0"], "hidden: 0 is not a multiple"),
+        (&["--hidden", "0"], "hidden: a layer of 0 units"),
+        (&["--init-from", "missing"], "missing: No such file"),
+        (
+            &["--keep-dense", "layers.9"],
+            "keep-dense: layers.9 is no sparse layer; there are layers.0, layers.1",
+        ),
+        (&["--keep-dense", "layers.0,layers.1"], "keep-dense: no layer is left sparse"),
         (&["--sparsity", "1.0"], "sparsity: 1 is not in [0, 1)"),
         (&["--sparsity", "-0.5"], "sparsity: -0.5 is not in [0, 1)"),
         (&["--sparsity", "NaN"], "sparsity: NaN is not in [0, 1)"),

@@ -5,19 +5,21 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
+use fretwork::export::{Format, to_bytes};
 use fretwork::random::{Key, Stream, unit};
 use fretwork::reference::gate::normal;
 use fretwork::reference::to_f16;
 use fretwork::sparse::Topology;
 use fretwork::train::{Checkpoint, RunFolder};
 use half::f16;
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 use crate::pages::{Block, blocks};
 use crate::runs::Folder;
 
 /// Files that the tests below run, or that those import.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "bsr.py",
     "checkpoint.py",
     "checksum.py",
@@ -29,6 +31,7 @@ const FILES: [&str; 11] = [
     "layers.py",
     "lm.py",
     "mlp.py",
+    "read_bsr.py",
 ];
 
 /// The file that a block belongs to.
@@ -231,6 +234,32 @@ fn scipy_reads_a_sparse_weight() {
         rows.chunks(16).zip(&bias).map(|(row, bias)| f64::from(row[..13].iter().sum::<f32>() + bias));
     assert_eq!(printed.len(), 32);
     for (found, wanted) in printed.into_iter().zip(wanted) {
+        assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
+    }
+}
+
+/// SciPy reads a block-sparse export, whose hidden width the block does not divide and whose inputs are padded.
+#[test]
+fn scipy_reads_an_export() {
+    let Some(programs) = Programs::with("scipy") else { return };
+    programs.folder.write_table();
+    programs.folder.train("--data csv:table.csv --hidden 30 --block 8 --batch 50 --sparsity 0.5 --steps 3");
+    let folder = RunFolder::open(&programs.folder.path("run")).unwrap();
+    let checkpoint = folder.load().unwrap();
+    for format in [Format::SafetensorsBsr, Format::SafetensorsDense] {
+        let bytes = to_bytes(&checkpoint, &folder.checkpoint_path(), format).unwrap();
+        std::fs::write(programs.folder.path(&format!("{format}.safetensors")), bytes).unwrap();
+    }
+    let dense = std::fs::read(programs.folder.path("safetensors-dense.safetensors")).unwrap();
+    let dense = SafeTensors::deserialize(&dense).unwrap();
+    let weight = dense.tensor("layers.0.weight").unwrap();
+    assert_eq!(weight.shape(), [30, 13]);
+    let weight: Vec<f32> = bytemuck::pod_collect_to_vec(weight.data());
+    let found = programs.run(&["read_bsr.py", "safetensors-bsr.safetensors", "layers.0.weight"]);
+    assert_eq!(found.len(), 30);
+    assert!(found.iter().any(|sum| sum.abs() > 0.01));
+    for (found, row) in found.into_iter().zip(weight.chunks(13)) {
+        let wanted = f64::from(row.iter().sum::<f32>());
         assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
     }
 }

@@ -56,7 +56,7 @@ impl Folder {
         std::fs::write(self.path("table.csv"), table).unwrap();
     }
 
-    /// A text of few characters, with some order in it.
+    /// A text of few different bytes, with some order in it.
     pub(crate) fn write_text(&self) {
         let mut walk = Key::new(9, Stream::Check(1)).walk();
         let words = ["fret", "work ", "open\n", "saw ", "block. "];

@@ -11,7 +11,7 @@ use fretwork::ops::gate::Balance;
 use fretwork::sparse::Density;
 use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
 
-/// Characters of the text that language models are built for.
+/// Bytes of the text that language models are built for.
 const VOCABULARY: &[u8] = b" abcdefghijklmnopqrstuvwxyz";
 const CONTEXT: usize = 32;
 
@@ -19,18 +19,22 @@ fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind
     Settings {
         data: data.name.clone(),
         first_rows: [None; 2],
+        table: Default::default(),
         model,
         precision,
         method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.0,
+        origin: Default::default(),
     }
 }
 
@@ -45,6 +49,7 @@ fn mlp(hidden: &[usize], activation: Activation, dropout: f32) -> MlpConfig {
         activation,
         dropout,
         seed: 1,
+        layers: Default::default(),
     }
 }
 
@@ -62,6 +67,7 @@ fn lm(experts: Option<MoeConfig>, sparsity: Option<f64>, depth: usize) -> LmConf
         sparsity,
         density: Density::Uniform,
         seed: 1,
+        layers: Default::default(),
     }
 }
 

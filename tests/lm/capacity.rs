@@ -153,15 +153,15 @@ fn a_weight_that_is_always_one_trains_no_router() {
     ] {
         let with = |balance| MoeConfig { balance, ..experts(gate) };
         for balance in [Balance::default(), others] {
-            let refused = with(balance).validate(16).unwrap_err().to_string();
+            let refused = with(balance).validate().unwrap_err().to_string();
             assert!(refused.contains("trains no router") && refused.contains(instead), "{refused}");
         }
-        assert_eq!(with(load).validate(16).is_ok(), gate.starts_with("noisy"), "{gate}");
-        assert!(with(aux).validate(16).is_ok(), "{gate}");
+        assert_eq!(with(load).validate().is_ok(), gate.starts_with("noisy"), "{gate}");
+        assert!(with(aux).validate().is_ok(), "{gate}");
         let notices = with(aux).notices();
         assert!(notices.iter().any(|notice| notice.contains("losses of balance alone")), "{notices:?}");
         // A single expert is in balance whatever its router does.
-        assert!(MoeConfig { experts: vec![16], ..with(aux) }.validate(16).is_err(), "{gate}");
+        assert!(MoeConfig { experts: vec![16], ..with(aux) }.validate().is_err(), "{gate}");
     }
     // The load is that of noise.
     for (gate, told) in [("softmax-top:2", true), ("noisy-top:2", false), ("noisy-top:4", true)] {
@@ -173,6 +173,6 @@ fn a_weight_that_is_always_one_trains_no_router() {
         );
     }
     for gate in ["softmax-top:1", "sigmoid-top:1", "softmax-top:2:renormalised", "gshard", "hash:1"] {
-        assert!(experts(gate).validate(16).is_ok() && experts(gate).notices().is_empty(), "{gate}");
+        assert!(experts(gate).validate().is_ok() && experts(gate).notices().is_empty(), "{gate}");
     }
 }

@@ -1,4 +1,4 @@
-//! Which characters a model's logits depend on: in a causal mixture, on those up to their own in their own window alone.
+//! Which bytes a model's logits depend on: in a causal mixture, on those up to their own in their own window alone.
 
 use fretwork::gpu::{Gpu, Plan, Recorder};
 use fretwork::nn::{FanIn, ModelConfig, MoeConfig, Network, Overflow, Precision};
@@ -30,7 +30,7 @@ impl Pass {
         Self { gpu: gpu.clone(), model, plan }
     }
 
-    /// The bits of the logits, character by character.
+    /// The bits of the logits, byte by byte.
     fn logits(&self, ids: &[u32]) -> Vec<Vec<u32>> {
         self.gpu.write(self.model.input(), ids).unwrap();
         self.gpu.run(&self.plan).unwrap();
@@ -45,7 +45,7 @@ impl Pass {
         self.model.loads().iter().flat_map(read).sum()
     }
 
-    /// Whether a change of a window's last character, or of all of another window, changes a logit that it should not.
+    /// Whether a change of a window's last byte, or of all of another window, changes a logit that it should not.
     fn leaks(&self) -> bool {
         let mut walk = Key::new(4, Stream::Check(18)).walk();
         let ids: Vec<u32> = (0..BATCH * CONTEXT).map(|_| walk.below(12)).collect();
@@ -53,15 +53,11 @@ impl Pass {
         let mut leaks = false;
         for window in 0..BATCH {
             let last = (window + 1) * CONTEXT - 1;
-            for character in (0..12).step_by(2) {
+            for byte in (0..12).step_by(2) {
                 let mut changed = ids.clone();
-                changed[last] = character;
+                changed[last] = byte;
                 let after = self.logits(&changed);
-                assert_eq!(
-                    after[last] != before[last],
-                    character != ids[last],
-                    "the character itself is seen"
-                );
+                assert_eq!(after[last] != before[last], byte != ids[last], "the byte itself is seen");
                 leaks |= (0..ids.len()).any(|row| row != last && after[row] != before[row]);
             }
             let mut changed = ids.clone();

@@ -135,6 +135,9 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     ("blocks::zero_inactive_blocks", |b, r| {
         ops::zero_inactive_blocks(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[1]))
     }),
+    ("blocks::zero_block_padding", |b, r| {
+        ops::zero_block_padding(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[2]))
+    }),
     ("blocks::decay_blocks", |b, r| {
         ops::decay_blocks(r, &b.pattern([16, 24]), &b.f(&[2, 8, 8]), &b.u(&[1]), [0.1; 2], &b.step())
     }),

@@ -157,6 +157,7 @@ impl Fixture {
         let settings = Settings {
             data: "none".to_owned(),
             first_rows: [None; 2],
+            table: Default::default(),
             model: MlpConfig {
                 inputs,
                 hidden: hidden.iter().map(|blocks| blocks * BLOCK).collect(),
@@ -167,6 +168,7 @@ impl Fixture {
                 activation: Activation::Relu,
                 dropout: 0.0,
                 seed: 1,
+                layers: Default::default(),
             }
             .into(),
             method: MethodConfig::new(Kind::Static),
@@ -174,12 +176,15 @@ impl Fixture {
             length: Length::Steps(1),
             batch: 1,
             micro_batch: None,
+            images: None,
+            validation: None,
             epoch_steps: None,
             optimizer: OptimizerKind::Sgd,
             learning_rate: 0.1,
             schedule: Schedule::Constant,
             momentum: 0.0,
             weight_decay: 0.0,
+            origin: Default::default(),
         };
         let trainer = Trainer::with_parts(
             &gpu,

@@ -29,6 +29,7 @@ pub(crate) fn config(experts: Option<MoeConfig>, sparsity: Option<f64>) -> LmCon
         sparsity,
         density: Density::Uniform,
         seed: 5,
+        layers: Default::default(),
     }
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn spread(gpu: &Gpu, model: &Network, walk: &mut Walk, stored: impl F
 const WORDS: [&str; 7] = ["abide", "face", "chide", "dig", "high", "bead", "fib"];
 
 /// Writes a text of 3000 words, drawn uniformly from seven, and returns it as a `--data` source. Its entropy is 0.39 nats per
-/// character; a model of the previous character alone reaches 1.05.
+/// byte; a model of the previous byte alone reaches 1.05.
 pub(crate) fn text(folder: &Path) -> String {
     let mut walk = Key::new(1, Stream::Check(3)).walk();
     let text: String =
@@ -90,18 +91,22 @@ pub(crate) fn settings(
     let settings = Settings {
         data: data.to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
         method: MethodConfig::new(Kind::Static),
         precision,
         length: Length::Steps(steps),
         batch: 16,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: Some(10),
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     };
     (settings, dataset)
 }

@@ -27,6 +27,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             activation: Activation::Gelu,
             dropout: if block == 16 { 0.2 } else { 0.0 },
             seed: 3,
+            layers: Default::default(),
         }
         .into(),
         precision: Precision::F32,
@@ -34,12 +35,16 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
         length: Length::Steps(6),
         batch: 90,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
+        table: Default::default(),
     }
 }
 

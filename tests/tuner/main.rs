@@ -195,6 +195,7 @@ fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 64,
             hidden: vec![64, 96],
@@ -205,6 +206,7 @@ fn settings() -> Settings {
             activation: Activation::Gelu,
             dropout: 0.2,
             seed: 5,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl),
@@ -212,12 +214,15 @@ fn settings() -> Settings {
         length: Length::Steps(8),
         batch: 200,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.01,
+        origin: Default::default(),
     }
 }
 

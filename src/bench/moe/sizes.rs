@@ -48,6 +48,13 @@ impl MoeSizes {
                 format!("{} columns are fewer than the {} experts", self.width, self.experts),
             );
         }
+        if self.block == 0 || !self.hidden.is_multiple_of(self.block) {
+            // The reference on the host reads weights without padding.
+            return bad(
+                "hidden",
+                format!("{} units are no multiple of the block, {}", self.hidden, self.block),
+            );
+        }
         match self.experts.checked_mul(rows) {
             Some(all) if all > 0 && all.is_multiple_of(self.choices) => Ok(all / self.choices),
             _ => bad(

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
 
@@ -20,6 +21,7 @@ const ALWAYS: &[&str] = &[
     "data",
     "rows",
     "test_rows",
+    "validation",
     "model",
     "hidden",
     "dense",
@@ -37,6 +39,7 @@ const ALWAYS: &[&str] = &[
     "schedule",
     "momentum",
     "weight_decay",
+    "init_from",
     "out",
     "resume",
     "stop_after",
@@ -50,6 +53,11 @@ const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter",
 
 /// Rules of all conditional options. An option may have several rules; the first that does not hold is named.
 const RULES: &[Rule] = &[
+    Rule {
+        options: &["label", "missing", "task"],
+        needs: "a table, --data csv:FILE",
+        holds: |train| matches!(train.data.data, Source::Csv(_)),
+    },
     Rule {
         options: &["context", "width", "heads", "depth"],
         needs: "a language model, --model lm or moe-lm",
@@ -72,6 +80,16 @@ const RULES: &[Rule] = &[
         needs: "--model moe-lm",
         holds: |train| train.model() == Model::MoeLm,
     },
+    Rule {
+        options: &["image_size", "gray"],
+        needs: "images, --data images:DIR",
+        holds: |train| matches!(train.data.data, Source::Images(..)),
+    },
+    Rule {
+        options: &["patience"],
+        needs: "rows to see an improvement on, --validation",
+        holds: |train| train.data.validation.is_some(),
+    },
     Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
     Rule {
         options: &["load"],
@@ -93,6 +111,16 @@ const RULES: &[Rule] = &[
         options: &["sparsity", "init", "method"],
         needs: "sparse layers, without --dense",
         holds: |train| !train.network.dense,
+    },
+    Rule {
+        options: &["pattern", "keep_dense"],
+        needs: "sparse layers, without --dense",
+        holds: |train| !train.network.dense,
+    },
+    Rule {
+        options: &["sparsity", "init"],
+        needs: "patterns that are not given, without --pattern",
+        holds: |train| train.start.pattern.is_none(),
     },
     Rule {
         options: &["stochastic_rounding", "loss_scale"],
@@ -226,6 +254,15 @@ mod tests {
     #[test]
     fn options_without_effect_are_refused_and_others_are_not() {
         for (line, wanted) in [
+            (
+                "--patience 3",
+                "--patience has no effect: it needs rows to see an improvement on, --validation",
+            ),
+            ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
+            ("--data csv:a --image-size 8x8", "--image-size has no effect"),
+            ("--label first", "--label has no effect: it needs a table, --data csv:FILE; leave it out"),
+            ("--data mnist --missing drop", "--missing has no effect: it needs a table"),
+            ("--data text:a --task regression", "--task has no effect: it needs a table"),
             ("--experts 4", "--experts has no effect: it needs --model moe-lm; leave it out"),
             ("--width 64", "--width has no effect: it needs a language model"),
             ("--data text:a --gated", "--gated has no effect: it needs --model moe-lm"),
@@ -237,6 +274,9 @@ mod tests {
             ("--model moe-lm --gate hash:1 --aux 0.1", "--aux has no effect: it needs a gate that learns"),
             ("--dense --sparsity 0.5", "--sparsity has no effect: it needs sparse layers"),
             ("--dense --method set", "--method has no effect"),
+            ("--dense --keep-dense layers.0", "--keep-dense has no effect: it needs sparse layers"),
+            ("--dense --pattern file", "--pattern has no effect: it needs sparse layers"),
+            ("--pattern file --init er", "--init has no effect: it needs patterns that are not given"),
             ("--loss-scale 2", "--loss-scale has no effect: it needs --dtype f16"),
             ("--penalty 1", "--penalty has no effect: it needs --method top-kast or scl"),
             ("--update-every 5", "--update-every has no effect"),
@@ -254,6 +294,7 @@ mod tests {
         for line in [
             "",
             "--dense --hidden 64,64 --dropout 0.1",
+            "--data csv:a --label 3 --missing mean --task regression",
             "--data text:a --width 64 --hidden 64",
             "--model moe-lm --experts 4 --hidden 64 --capacity 1 --overflow probability",
             "--model moe-lm --gate noisy-top:2 --load 0.1 --aux 0.1",
@@ -263,6 +304,11 @@ mod tests {
             "--method snip --scope layer --sparsity 0.5 --init er",
             "--method importance --prune-outgoing --update-fraction 0.1",
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
+            "--validation 0.1 --patience 3",
+            "--validation idx:a",
+            "--data images:a --image-size 8x8 --gray",
+            "--dense --init-from file",
+            "--pattern file --keep-dense layers.0 --init-from file --method rigl",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");
         }

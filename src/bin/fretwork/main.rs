@@ -1,10 +1,14 @@
 //! The `fretwork` program.
 
 mod bench;
+mod characters;
 mod doctor;
 mod effect;
+mod evaluate;
+mod export;
 mod options;
 mod output;
+mod predict;
 mod progress;
 mod report;
 mod sample;
@@ -26,7 +30,10 @@ fn main() -> ExitCode {
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match &options.command {
         Command::Train(train) => train::run(train, &Given::of(&matches)),
+        Command::Evaluate(evaluate) => evaluate::run(evaluate),
+        Command::Predict(predict) => predict::run(predict),
         Command::Report(report) => report::run(report),
+        Command::Export(export) => export::run(export),
         Command::Sample(sample) => sample::run(sample),
         Command::Doctor(doctor) => doctor::run(doctor),
         Command::Bench(bench) => bench::run(bench),

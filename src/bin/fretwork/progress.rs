@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use fretwork::data::Task;
 use fretwork::train::{Evaluation, Event, Flow};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
-use crate::output::line;
+use crate::output::{line, loss_unit, significant};
 
 /// Shows the progress of a run, and stops it at a step limit or an interrupt.
 pub(crate) struct Watcher {
@@ -63,28 +64,37 @@ impl Watcher {
                 if !self.json && self.terminal {
                     let bar = self.bar.get_or_insert_with(|| epoch_bar(epoch, steps));
                     bar.set_position(step);
-                    if let (Some(loss), Some(accuracy)) = (loss, accuracy) {
-                        bar.set_message(format!("loss {loss:.3} nats acc {accuracy:.3}"));
+                    match (loss, accuracy) {
+                        (Some(loss), Some(accuracy)) => {
+                            bar.set_message(format!("loss {loss:.3} nats acc {accuracy:.3}"));
+                        }
+                        (Some(loss), None) => bar.set_message(format!("squared error {loss:.3}")),
+                        _ => {}
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, steps_per_second, loads, scaling } => {
+            Event::Epoch { epoch, step, train, test, validation, steps_per_second, loads, scaling } => {
+                let task = if test.rmse.is_some() { Task::Regression } else { Task::Classification };
                 if self.json {
-                    let event = json!({
-                        "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test, "loss_unit": "nats",
+                    let mut event = json!({
+                        "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test, "loss_unit": loss_unit(task),
                         "steps_per_second": steps_per_second, "loads": loads, "scaling": scaling,
                     });
+                    if let Some(validation) = validation {
+                        event["validation"] = json!(validation);
+                    }
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
-                    bar.finish_with_message(outcome(train, test));
+                    bar.finish_with_message(outcome(train, test, validation.as_ref()));
                 } else {
                     eprintln!(
-                        "epoch {}: train loss {:.4} nats, accuracy {:.4}; test loss {:.4} nats, accuracy {:.4}; {}",
+                        "epoch {}: train {}; {}test {}; {}",
                         epoch + 1,
-                        train.loss,
-                        train.accuracy,
-                        test.loss,
-                        test.accuracy,
+                        in_words(train),
+                        validation
+                            .as_ref()
+                            .map_or(String::new(), |of| format!("validation {}; ", in_words(of))),
+                        in_words(test),
                         pace(*steps_per_second, " steps")
                     );
                 }
@@ -152,9 +162,33 @@ fn epoch_bar(epoch: u64, steps: u64) -> ProgressBar {
     bar
 }
 
-/// Results at the end of an epoch's line, 42 columns wide for losses below 10.
-fn outcome(train: &Evaluation, test: &Evaluation) -> String {
-    format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy)
+/// Results at the end of an epoch's line, 42 columns wide for losses below 10, and narrower with validation, whose loss then stands
+/// in the place of the test loss.
+fn outcome(train: &Evaluation, test: &Evaluation, validation: Option<&Evaluation>) -> String {
+    match (validation, test.rmse) {
+        (Some(of), Some(rmse)) => {
+            format!("squared error {:.3}, valid. {:.3}, test RMSE {rmse:.3e}", train.loss, of.loss)
+        }
+        (None, Some(rmse)) => {
+            format!("squared error {:.3}, test {:.3} RMSE {rmse:.3e}", train.loss, test.loss)
+        }
+        (Some(of), None) => {
+            format!("loss {:.3}, valid. {:.3} nats, test acc {:.3}", train.loss, of.loss, test.accuracy)
+        }
+        (None, None) => {
+            format!("loss {:.3} nats, test {:.3} nats acc {:.3}", train.loss, test.loss, test.accuracy)
+        }
+    }
+}
+
+/// Loss and accuracy, or the errors of a regression.
+fn in_words(evaluation: &Evaluation) -> String {
+    let Evaluation { loss, accuracy, rmse, r2 } = evaluation;
+    match (rmse, r2) {
+        (Some(rmse), Some(r2)) => format!("RMSE {}, R² {r2:.4}", significant(*rmse)),
+        (Some(rmse), None) => format!("RMSE {}", significant(*rmse)),
+        _ => format!("loss {loss:.4} nats, accuracy {accuracy:.4}"),
+    }
 }
 
 /// Steps per second followed by `steps`, or seconds per step below one step per second.
@@ -192,10 +226,17 @@ mod tests {
 
     #[test]
     fn a_line_fits_a_terminal_of_eighty_columns() {
-        let [train, test] = [9.87, 8.76].map(|loss| Evaluation { loss, accuracy: 0.987 });
-        let outcome = outcome(&train, &test);
-        assert_eq!(outcome, "loss 9.870 nats, test 8.760 nats acc 0.987");
+        let [train, test] = [9.87, 8.76].map(|loss| Evaluation { loss, accuracy: 0.987, ..Evaluation::NONE });
         let before = format!("epoch   1 ====== 1234/1234 {}  ", pace(1234.0, ""));
-        assert!(before.len() + outcome.len() <= 80);
+        let told = outcome(&train, &test, None);
+        assert_eq!(told, "loss 9.870 nats, test 8.760 nats acc 0.987");
+        assert!(before.len() + told.len() <= 80);
+        let told = outcome(&train, &test, Some(&test));
+        assert_eq!(told, "loss 9.870, valid. 8.760 nats, test acc 0.987");
+        assert!(before.len() + told.len() <= 80);
+        let of_values = Evaluation { loss: 9.87, rmse: Some(123_456.0), ..Evaluation::NONE };
+        let told = outcome(&of_values, &of_values, None);
+        assert_eq!(told, "squared error 9.870, test 9.870 RMSE 1.235e5");
+        assert!(before.len() + told.len() <= 82);
     }
 }

@@ -1,14 +1,21 @@
 //! Settings of a new run, from the options of `train`.
 
 use fretwork::Error;
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Source, Task};
 use fretwork::methods::MethodConfig;
-use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
+use fretwork::nn::{Half, LayerSparsity, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
-use fretwork::train::{Length, OptimizerKind, Settings};
+use fretwork::train::{Length, OptimizerKind, Origin, Settings, Validation};
 
 use crate::options::{Float, Model, Train};
+
+/// Steps that the default number of epochs of a table makes, within 5 and [`MOST_TABLE_EPOCHS`] epochs.
+const TABLE_STEPS: u64 = 1000;
+/// Rows of a step by which the default number of epochs of a table is counted.
+const TABLE_BATCH: usize = 128;
+/// Most epochs of a table by default.
+const MOST_TABLE_EPOCHS: u64 = 200;
 
 /// Settings of the run, and notices of options that were reduced to the data's size.
 ///
@@ -25,12 +32,17 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
     let epochs = match rows.data {
         Source::Digits => 20,
         Source::Text(_) => 10,
+        // A small table needs more epochs for as many steps.
+        Source::Csv(_) => {
+            TABLE_STEPS.div_ceil(data.train.rows().div_ceil(TABLE_BATCH) as u64).clamp(5, MOST_TABLE_EPOCHS)
+        }
         _ => 5,
     };
     let batch = steps.batch.unwrap_or(if text { 16 } else { 128 });
     let mut settings = Settings {
         data: rows.data.absolute()?.to_string(),
         first_rows: [rows.rows, rows.test_rows],
+        table: rows.table(),
         model: model(options, data),
         precision: precision(options),
         method: method(options),
@@ -41,14 +53,23 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         batch,
         micro_batch: steps.micro_batch,
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
+        images: rows.images(),
+        validation: validation(options)?,
         optimizer: steps.optimizer,
         learning_rate: steps.lr.unwrap_or(rate),
         schedule: steps.schedule,
         momentum: steps.momentum,
         weight_decay: steps.weight_decay.unwrap_or(decay),
+        origin: Origin::default(),
     };
     let notices = fit(&mut settings, options, data);
     Ok((settings, notices))
+}
+
+/// Validation of the run, with an absolute path.
+fn validation(options: &Train) -> fretwork::Result<Option<Validation>> {
+    let validation = |of: fretwork::Result<_>| Ok(Validation { of: of?, patience: options.steps.patience });
+    options.data.validation.as_ref().map(|of| validation(of.absolute())).transpose()
 }
 
 /// Reduces the batch to the rows of the data, and returns a notice of each size beyond the data.
@@ -91,20 +112,25 @@ fn precision(options: &Train) -> Precision {
 }
 
 fn model(options: &Train, data: &Dataset) -> ModelConfig {
-    let Train { network, lm, .. } = options;
+    let Train { network, lm, start, .. } = options;
+    let layers = LayerSparsity { keep_dense: start.keep_dense.clone(), ..LayerSparsity::default() };
     let sparsity = (!network.dense).then_some(network.sparsity);
     let (block, density, activation, seed) = (network.block, network.init, network.activation, network.seed);
     match options.model() {
         Model::Mlp => ModelConfig::Mlp(MlpConfig {
             inputs: data.width(),
             hidden: network.hidden.clone().unwrap_or_else(|| vec![512, 512]),
-            classes: data.classes,
+            classes: match options.data.task {
+                Some(Task::Regression) => 1,
+                _ => data.classes,
+            },
             block,
             sparsity,
             density,
             activation,
             dropout: network.dropout,
             seed,
+            layers,
         }),
         kind => ModelConfig::Lm(LmConfig {
             vocabulary: data.vocabulary.clone(),
@@ -119,6 +145,7 @@ fn model(options: &Train, data: &Dataset) -> ModelConfig {
             sparsity,
             density,
             seed,
+            layers,
         }),
     }
 }

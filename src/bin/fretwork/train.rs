@@ -1,22 +1,24 @@
 //! `fretwork train`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::Dataset;
+use fretwork::data::{Dataset, Holdout, ImageOptions, Source, TableOptions, Task};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{EmptyLines, Event, Length, RunFolder, Summary, Trainer};
+use fretwork::train::{
+    Best, EmptyLines, Event, Length, Parts, RunFolder, StartFrom, Summary, Trainer, Validated, Weights,
+};
 use fretwork::tune::{Tuner, Tuning};
 use serde_json::json;
 
 use crate::INTERRUPTED;
 use crate::effect::{Given, refuse_idle, refuse_settled};
 use crate::options::{Run, Train};
-use crate::output::line;
+use crate::output::{line, loss_unit, significant};
 use crate::progress::{Watcher, duration, while_waiting};
 use crate::settings::settings;
 
@@ -40,6 +42,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 
     let run = &options.run;
     let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
+    let task = trainer.settings().task();
     let mut watcher = Watcher::new(run.json, run.stop_after, interrupted);
     for notice in notices {
         watcher.see(&Event::Notice(notice));
@@ -51,7 +54,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     watcher.finish()?;
     if run.json {
         let mut done = json!({
-            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": "nats",
+            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": loss_unit(task),
         });
         if let (Some(done), serde_json::Value::Object(fields)) =
             (done.as_object_mut(), serde_json::to_value(&summary)?)
@@ -60,7 +63,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
         }
         line(done)?;
     } else {
-        print_table(&summary, text, &gpu)?;
+        print_table(&summary, task, text, &gpu)?;
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -81,14 +84,25 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     let first_rows = [data.rows, data.test_rows];
-    let data = Dataset::load(&data.data, network.seed, lm.context)?.first(first_rows)?;
-    let (settings, notices) = settings(options, &data)?;
-    settings.validate()?;
     refuse_idle(options, given)?;
+    let drawn = (network.seed, lm.context);
+    let read_as = (data.images(), data.table());
+    let data = load(&data.data, read_as, first_rows, data.validation.as_ref(), drawn)?;
+    let (mut settings, mut notices) = settings(options, &data)?;
+    settings.validate()?;
+    notices.splice(..0, data.notices.iter().cloned());
+    let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
+    let start =
+        StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
+    notices.extend(settings.start_from(&start)?);
+    settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
     let (gpu, tuner) = open(run)?;
     // A method that prunes at the start has kernels compiled for it here.
-    let trainer = while_waiting(run.json, "preparing the network", || Trainer::new(&gpu, settings, data))?;
+    let trainer = while_waiting(run.json, "preparing the network", || {
+        let parts = Parts { start, ..settings.parts() };
+        Trainer::with_parts(&gpu, settings, data, parts)
+    })?;
     let folder = run.out.as_deref().map(RunFolder::create).transpose()?;
     Ok(Begun { trainer, folder, gpu, tuner, notices })
 }
@@ -99,8 +113,14 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
-    let data = Dataset::load(&settings.data.parse()?, settings.model.seed(), settings.model.context())?;
-    let data = data.first(settings.first_rows)?;
+    let model = &settings.model;
+    let data = load(
+        &settings.data.parse()?,
+        (settings.images, settings.table.clone()),
+        settings.first_rows,
+        settings.validation.as_ref().map(|validation| &validation.of),
+        (model.seed(), model.context()),
+    )?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
@@ -125,6 +145,23 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
 }
 
+/// Reads the data of a run, and sets validation rows aside, if any.
+fn load(
+    source: &Source,
+    (images, table): (Option<ImageOptions>, TableOptions),
+    first_rows: [Option<usize>; 2],
+    validation: Option<&Holdout>,
+    (seed, context): (u64, usize),
+) -> fretwork::Result<Dataset> {
+    let images = images.unwrap_or_default();
+    let source = source.clone().with_images(images);
+    let data = Dataset::load_with(&source, seed, context, &table)?.first(first_rows)?;
+    match validation {
+        Some(of) => data.hold_out(&of.clone().with_images(images), seed, context),
+        None => Ok(data),
+    }
+}
+
 /// Opens the device, and its tuner unless tuning is off.
 fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
@@ -133,18 +170,48 @@ fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
     Ok((gpu, tuner))
 }
 
-fn print_table(summary: &Summary, text: bool, gpu: &Gpu) -> Result<()> {
+fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<()> {
     let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let nats = |loss: f64| format!("{loss:.4} nats per {}", if text { "character" } else { "row" });
+    let loss = |loss: f64| match (task, text) {
+        (Task::Regression, _) => format!("{loss:.4} mean squared error, standardised"),
+        (Task::Classification, true) => format!("{loss:.4} nats per byte"),
+        (Task::Classification, false) => format!("{loss:.4} nats per row"),
+    };
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.
     let trained = summary.step_ms.is_finite();
-    let mut rows = vec![
-        ("test accuracy", format!("{:.4}", summary.test_accuracy)),
-        ("test loss", nats(summary.test_loss)),
-    ];
-    rows.extend(trained.then(|| ("train loss", nats(summary.train_loss))));
+    let mut rows = Vec::new();
+    match task {
+        Task::Classification => rows.push(("test accuracy", format!("{:.4}", summary.test_accuracy))),
+        Task::Regression => {
+            rows.extend(summary.test_rmse.map(|rmse| ("test RMSE", significant(rmse))));
+            rows.extend(summary.test_r2.map(|r2| ("test R²", format!("{r2:.4}"))));
+        }
+    }
+    rows.push(("test loss", loss(summary.test_loss)));
+    if let Some(Validated { last, best, finished_early }) = summary.validation {
+        match (last.rmse, last.r2) {
+            (Some(rmse), r2) => {
+                rows.push(("validation RMSE", significant(rmse)));
+                rows.extend(r2.map(|r2| ("validation R²", format!("{r2:.4}"))));
+            }
+            (None, _) => rows.push(("validation accuracy", format!("{:.4}", last.accuracy))),
+        }
+        rows.push(("validation loss", loss(last.loss)));
+        rows.extend(best.map(|Best { epoch, validation, test, .. }| {
+            let tested = match test.rmse {
+                Some(rmse) => format!("RMSE {}", significant(rmse)),
+                None => format!("accuracy {:.4}", test.accuracy),
+            };
+            let text = format!("{}, of validation loss {:.4}; its test {tested}", epoch + 1, validation.loss);
+            ("best epoch", text)
+        }));
+        rows.extend(
+            finished_early.then(|| ("finished early", "the validation loss fell no more".to_owned())),
+        );
+    }
+    rows.extend(trained.then(|| ("train loss", loss(summary.train_loss))));
     rows.extend([
         (
             "parameters present",

@@ -56,7 +56,7 @@ pub(super) fn of(moe: &Moe, tokens: usize, precision: Precision) -> Result<Buffe
     if config.shared > 0 {
         let pre = u32::from(!moe.activation.shows_in_output());
         let size = precision.dtype().size();
-        (0..2 + pre).for_each(|_| add("hidden units", rows * config.shared as u128, size));
+        (0..2 + pre).for_each(|_| add("hidden units", rows * moe.padded_shared() as u128, size));
     }
     if config.capacity > 0.0 {
         let words = tokens.div_ceil(32) as u128 * experts as u128;

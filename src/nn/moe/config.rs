@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Experts, gate, capacity and balance of a mixture.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct MoeConfig {
-    /// Hidden units of each expert, multiples of the block. They may differ.
+    /// Hidden units of each expert, padded inside to multiples of the block. They may differ.
     pub experts: Vec<usize>,
     /// How tokens choose experts, or experts tokens.
     pub gate: Gate,
@@ -34,7 +34,7 @@ impl MoeConfig {
     ///
     /// # Errors
     /// [`Error::Config`].
-    pub fn validate(&self, block: usize) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         let bad = |option, reason| Err(Error::Config { option, reason });
         self.gate.validate(self.experts.len())?;
         self.balance.validate()?;
@@ -42,9 +42,8 @@ impl MoeConfig {
         self.experts.iter().try_for_each(|&width| expect_size("experts", width))?;
         expect_size("shared", self.shared)?;
         for (option, width, may_be_none) in widths.chain([("shared", self.shared, true)]) {
-            if width % block != 0 || (width == 0 && !may_be_none) {
-                let near = width.next_multiple_of(block).max(block);
-                return bad(option, format!("{width} is not a multiple of the block, {block}; try {near}"));
+            if width == 0 && !may_be_none {
+                return bad(option, "an expert of 0 units gives nothing".to_owned());
             }
         }
         if !(self.capacity.is_finite() && self.capacity >= 0.0) {
@@ -86,6 +85,11 @@ impl MoeConfig {
         }
     }
 
+    /// Hidden units of each expert with their padding.
+    pub(crate) fn padded(&self, block: usize) -> impl Iterator<Item = usize> {
+        self.experts.iter().map(move |units| units.next_multiple_of(block))
+    }
+
     /// The sizes of the routing of so many tokens.
     pub(crate) fn routing(&self, tokens: usize, block: usize) -> RoutingShape {
         let count = self.experts.len();
@@ -96,7 +100,7 @@ impl MoeConfig {
             tokens,
             choices: self.gate.assignments(count),
             block,
-            widths: self.experts.clone(),
+            widths: self.padded(block).collect(),
             most,
         }
     }
@@ -129,7 +133,7 @@ impl MoeConfig {
                 false => "tests do so, too, and their loss is better than that of text that is still to come",
             };
             notices.push(format!(
-                "{gate} is not causal in training: it {how}, so a character's experts depend on later ones; {tests}"
+                "{gate} is not causal in training: it {how}, so a byte's experts depend on later bytes; {tests}"
             ));
         }
         if self.gate.weighs_nothing() {

@@ -3,6 +3,7 @@
 mod bytes;
 mod capacity;
 mod config;
+mod described;
 mod experts;
 mod node;
 mod router;
@@ -10,10 +11,13 @@ mod shared;
 
 pub use crate::ops::gate::Overflow;
 pub use config::MoeConfig;
+pub(crate) use described::{Described, gate_biases};
 
 use super::Module;
 use crate::gpu::DType;
-use crate::graph::{Blocks, Graph, Input, Output, ParamId, ParamSpec, Precision, Side, Value, Wiring};
+use crate::graph::{
+    Blocks, Extent, Graph, Input, Output, ParamId, ParamSpec, Precision, Side, Value, Wiring,
+};
 use crate::ops::Activation;
 use crate::ops::gate::Gate;
 use crate::random::{Key, Stream};
@@ -42,11 +46,18 @@ pub struct Moe {
 }
 
 impl Moe {
+    /// Hidden units of the shared expert with their padding.
+    fn padded_shared(&self) -> usize {
+        self.config.shared.next_multiple_of(self.block)
+    }
+
     fn params(&self, graph: &mut Graph, x: Value) -> Result<(Vec<ParamId>, Places)> {
         let (config, width) = (&self.config, self.width);
         let precision = graph.precision();
         let count = config.experts.len();
-        let hidden: usize = config.experts.iter().sum();
+        let padded: Vec<usize> = config.padded(self.block).collect();
+        let hidden: usize = padded.iter().sum();
+        let units = Extent::of_parts(config.experts.iter().copied(), padded);
         let mut params = Vec::new();
         let mut declare = |spec: ParamSpec| -> Result<usize> {
             params.push(graph.param(spec)?);
@@ -70,18 +81,19 @@ impl Moe {
                 .sparse(self.sparse)
                 .units(Side::Hidden(0), Side::Of(x))
                 .precision(read)
+                .extent(units.clone(), None)
         };
         let gate = config.gated.then(|| declare(layer("gate", 2.0))).transpose()?;
         let up = declare(layer("up", if config.gated { 1.0 } else { 2.0 }))?;
         // The inputs of the lower layer are the hidden units of one expert, and not the columns of this matrix.
-        let mean = hidden as f64 / count as f64;
+        let mean = config.experts.iter().sum::<usize>() as f64 / count as f64;
         let down = layer("down", self.variance * width as f64 / mean)
             .units(Side::Hidden(0), Side::Always)
             .stored_by_input(mean.round() as usize);
         let down = declare(down)?;
         let shared = match config.shared {
             0 => None,
-            shared => Some(shared::declare(&mut declare, self, [width, shared], x, precision)?),
+            _ => Some(shared::declare(&mut declare, self, x, precision)?),
         };
         Ok((params, Places { logits, noise, gate, up, down, shared }))
     }
@@ -97,7 +109,7 @@ impl Module for Moe {
         let &[x, ref ids @ ..] = inputs else {
             return Err(Error::argument(op, "inputs", "rows, and ids of tokens", "none"));
         };
-        self.config.validate(self.block)?;
+        self.config.validate()?;
         let [tokens, width] = graph.matrix(&op, x)?;
         if width != self.width || self.sequence == 0 || !tokens.is_multiple_of(self.sequence) {
             let wanted = format!("rows of width {} in sequences of {}", self.width, self.sequence);

@@ -3,7 +3,7 @@
 use super::Moe;
 use crate::Result;
 use crate::gpu::{Gpu, Recorder, Tensor};
-use crate::graph::{Backward, Forward, Init, ParamSpec, Precision, Side, Signals, Value};
+use crate::graph::{Backward, Extent, Forward, Init, ParamSpec, Precision, Side, Signals, Value};
 use crate::ops::{self, Activation, Epilogue};
 
 /// Places of the shared expert's parameters among the mixture's: weight and bias of both layers.
@@ -17,18 +17,22 @@ pub(super) struct SharedParams {
 pub(super) fn declare(
     declare: &mut dyn FnMut(ParamSpec) -> Result<usize>,
     moe: &Moe,
-    [width, hidden]: [usize; 2],
     x: Value,
     precision: Precision,
 ) -> Result<SharedParams> {
+    let (width, hidden) = (moe.width, moe.padded_shared());
+    let units = || Extent::first(moe.config.shared, hidden);
     let mut layer =
         |name: &str, sides: [usize; 2], variance, [rows, columns]: [Side; 2]| -> Result<[usize; 2]> {
+            let [out, input] = if name == "up" { [units(), None] } else { [None, units()] };
             let weight = ParamSpec::matrix(&format!("shared.{name}.weight"), sides, variance)
                 .sparse(moe.sparse)
                 .units(rows, columns)
                 .precision(precision)
+                .extent(out.clone(), input)
                 .biased();
-            let bias = ParamSpec::new(&format!("shared.{name}.bias"), &sides[..1], Init::Constant(0.0));
+            let bias = ParamSpec::new(&format!("shared.{name}.bias"), &sides[..1], Init::Constant(0.0))
+                .extent(out, None);
             Ok([declare(weight)?, declare(bias)?])
         };
     Ok(SharedParams {
@@ -55,7 +59,7 @@ impl Shared {
         tokens: usize,
         precision: Precision,
     ) -> Result<Self> {
-        let alloc = |label| precision.alloc(gpu, label, &[tokens, moe.config.shared]);
+        let alloc = |label| precision.alloc(gpu, label, &[tokens, moe.padded_shared()]);
         let activation = moe.activation;
         Ok(Self {
             activation,

@@ -1,11 +1,32 @@
-//! Line charts over epochs.
+//! Line charts over epochs or steps.
 
 use crate::report::{Axis, escape, number, percent};
 
-/// Curve: `[completed epochs, value]` in order. A value that is not drawable leaves a gap.
+/// Curve: `[completed epochs or steps, value]` in order. A value that is not drawable leaves a gap.
 pub(super) struct Series<'a> {
     pub(super) name: &'a str,
     pub(super) points: Vec<[f64; 2]>,
+}
+
+/// What a chart goes across.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Across {
+    Epochs,
+    Steps,
+}
+
+impl Across {
+    /// A place on the axis, and the axis itself, in words.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Epochs => "epoch",
+            Self::Steps => "step",
+        }
+    }
+
+    fn moment(self, place: f64) -> String {
+        if place == 0.0 { "start".to_owned() } else { format!("{} {place}", self.name()) }
+    }
 }
 
 /// Unit of the values.
@@ -34,6 +55,10 @@ pub(super) const WIDE: Frame =
 pub(super) const SMALL: Frame =
     Frame { width: 320.0, height: 180.0, left: 46.0, right: 54.0, x_ticks: 6, y_ticks: 4 };
 
+/// Frame of a chart over steps, whose last value may be as small as a learning rate at its end.
+pub(super) const STEPS: Frame =
+    Frame { width: 320.0, height: 180.0, left: 46.0, right: 70.0, x_ticks: 5, y_ticks: 4 };
+
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 40.0;
 
@@ -43,9 +68,13 @@ const LINE: f64 = 17.0;
 /// Most points of a curve with large markers.
 const FEW: usize = 20;
 
+/// Most points of a curve with markers.
+const MANY: usize = 120;
+
 /// Line chart of one or more curves.
 pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
+    pub(super) across: Across,
     pub(super) unit: Unit,
     pub(super) frame: &'a Frame,
     /// Interval that the value axis contains.
@@ -108,9 +137,10 @@ impl Chart<'_> {
             svg += &format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{value}</text>", base + 18.0);
         }
         svg += &format!(
-            "<text class=\"name\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">epoch</text>",
+            "<text class=\"name\" x=\"{:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
             (left + width - right) / 2.0,
-            height - 5.0
+            height - 5.0,
+            self.across.name()
         );
         for (index, series) in self.series.iter().enumerate() {
             svg += &format!("<g class=\"s{index}\">{}</g>", self.curve(index, series, &x, &y));
@@ -138,15 +168,21 @@ impl Chart<'_> {
         let mut markers = String::new();
         let mut pen = 'M';
         let radius = if series.points.len() > FEW { 1.5 } else { 3.5 };
-        for &[epoch, value] in &series.points {
+        // Markers of many points would cover the curve; the line alone is drawn.
+        let is_marked = series.points.len() <= MANY;
+        for &[place, value] in &series.points {
             if !drawable(value) {
                 pen = 'M';
                 continue;
             }
-            let (x, y) = (x(epoch), y(value));
+            let (x, y) = (x(place), y(value));
             path += &format!("{pen}{x:.1} {y:.1}");
             pen = 'L';
-            let tip = format!("{}, {}: {}", escape(series.name), moment(epoch), self.unit.show(value));
+            if !is_marked {
+                continue;
+            }
+            let tip =
+                format!("{}, {}: {}", escape(series.name), self.across.moment(place), self.unit.show(value));
             markers += &format!("{}<title>{tip}</title></path>", marker(index, x, y, radius));
         }
         if path.is_empty() { path } else { format!("<path class=\"line\" d=\"{path}\"/>{markers}") }
@@ -186,7 +222,7 @@ impl Chart<'_> {
             }
             _ => format!("{} without a number", series.name),
         });
-        format!("{} over epochs: {}", self.title, parts.collect::<Vec<_>>().join("; "))
+        format!("{} over {}s: {}", self.title, self.across.name(), parts.collect::<Vec<_>>().join("; "))
     }
 
     /// Legend: marker and name of each curve.
@@ -219,17 +255,33 @@ impl Series<'_> {
 
 /// Time in words, from the number of completed epochs.
 pub(super) fn moment(epochs: f64) -> String {
-    if epochs == 0.0 { "start".to_owned() } else { format!("epoch {epochs}") }
+    Across::Epochs.moment(epochs)
 }
 
-/// Opening tag of a marker. Curves differ in shape as well as in colour: a circle, or a diamond.
+/// Least and greatest drawable value; 0 and 1 where there is none.
+pub(super) fn extent(series: &[Series<'_>]) -> [f64; 2] {
+    let values = series.iter().flat_map(|series| &series.points).map(|point| point[1]);
+    let [low, high] = values
+        .filter(|&value| drawable(value))
+        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
+    if low <= high { [low, high] } else { [0.0, 1.0] }
+}
+
+/// Opening tag of a marker. Curves differ in shape as well as in colour: a circle, a diamond, or a square.
 fn marker(index: usize, x: f64, y: f64, radius: f64) -> String {
-    let shape = if index.is_multiple_of(2) {
-        let turn = format!("a{radius} {radius} 0 1 1");
-        format!("M{:.1} {y:.1}{turn} {d} 0{turn} -{d} 0z", x - radius, d = 2.0 * radius)
-    } else {
-        let side = radius + 0.8;
-        format!("M{x:.1} {:.1}l{side} {side}l-{side} {side}l-{side} -{side}z", y - side)
+    let shape = match index % 3 {
+        0 => {
+            let turn = format!("a{radius} {radius} 0 1 1");
+            format!("M{:.1} {y:.1}{turn} {d} 0{turn} -{d} 0z", x - radius, d = 2.0 * radius)
+        }
+        1 => {
+            let side = radius + 0.8;
+            format!("M{x:.1} {:.1}l{side} {side}l-{side} {side}l-{side} -{side}z", y - side)
+        }
+        _ => {
+            let side = 2.0 * radius - 0.5;
+            format!("M{:.1} {:.1}h{side}v{side}h-{side}z", x - side / 2.0, y - side / 2.0)
+        }
     };
     format!("<path class=\"marker\" d=\"{shape}\">")
 }

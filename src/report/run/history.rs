@@ -5,13 +5,15 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::sparse::BLOCKS;
-use crate::train::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, from_hex};
+use crate::train::{EpochRecord, KernelsRecord, LayerRecord, LogRecord, StepsRecord, from_hex};
 use crate::{Error, Result, files};
 
 /// Records of a run, keyed by the number of completed epochs; the key 0 is the start.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) epochs: BTreeMap<u64, EpochRecord>,
+    /// Mean loss, learning rate and milliseconds of a step, by the steps done in the run.
+    pub(super) steps: BTreeMap<u64, [f64; 3]>,
     /// Sparse layers, in the order of their first record.
     pub(super) layers: Vec<Layer>,
     /// Kernels of the last process that trained the run.
@@ -89,6 +91,7 @@ impl History {
                 self.kernels = Some(kernels);
                 return Ok(());
             }
+            LogRecord::Steps(steps) => return self.add_steps(steps),
             LogRecord::Other => return Ok(()),
         };
         // The last record of an epoch replaces the earlier ones, with their layers.
@@ -98,6 +101,26 @@ impl History {
         for record in layers {
             let name = record.name.clone();
             self.add_layer(done, record).map_err(|reason| format!("{name}: {reason}"))?;
+        }
+        Ok(())
+    }
+
+    /// Adds reports of steps. A report of the same step replaces an earlier one: a run that is resumed does its steps again.
+    fn add_steps(&mut self, record: StepsRecord) -> Result<(), String> {
+        let StepsRecord { steps, loss, learning_rate, step_ms, .. } = record;
+        if [loss.len(), learning_rate.len(), step_ms.len()] != [steps.len(); 3] {
+            return Err(format!(
+                "has {} steps, but {} losses, {} rates and {} times",
+                steps.len(),
+                loss.len(),
+                learning_rate.len(),
+                step_ms.len()
+            ));
+        }
+        let number = |values: &[Option<f32>], index: usize| values[index].map_or(f64::NAN, f64::from);
+        for (index, &step) in steps.iter().enumerate() {
+            let report = [number(&loss, index), number(&learning_rate, index), number(&step_ms, index)];
+            self.steps.insert(step, report);
         }
         Ok(())
     }
@@ -135,6 +158,12 @@ fn parse(line: &[u8]) -> Result<LogRecord, String> {
 }
 
 impl Layer {
+    /// Whether the pattern is the same at all times.
+    pub(super) fn is_fixed(&self) -> bool {
+        let mut states = self.states.values();
+        states.next().is_none_or(|first| states.all(|state| state.has_pattern_of(first)))
+    }
+
     /// Number of places in the grid of blocks.
     pub(super) fn places(&self) -> usize {
         self.grid[0] * self.grid[1]
@@ -142,16 +171,26 @@ impl Layer {
 }
 
 impl State {
+    /// Whether the same blocks are stored and inactive as in another state.
+    pub(super) fn has_pattern_of(&self, other: &Self) -> bool {
+        (&self.present, &self.resting) == (&other.present, &other.resting)
+    }
+
     /// Numbers of grid rows and of grid columns without an active block.
     pub(super) fn empty_lines(&self, [rows, cols]: [usize; 2]) -> [usize; 2] {
-        let (mut row_active, mut col_active) = (vec![false; rows], vec![false; cols]);
+        self.dead_lines([rows, cols]).map(|lines| lines.into_iter().filter(|&dead| dead).count())
+    }
+
+    /// For each grid row, and for each grid column, whether it is without an active block.
+    pub(super) fn dead_lines(&self, [rows, cols]: [usize; 2]) -> [Vec<bool>; 2] {
+        let (mut row_dead, mut col_dead) = (vec![true; rows], vec![true; cols]);
         for place in 0..rows * cols {
             if (self.present[place / 32] & !self.resting[place / 32]) >> (place % 32) & 1 == 1 {
-                row_active[place / cols] = true;
-                col_active[place % cols] = true;
+                row_dead[place / cols] = false;
+                col_dead[place % cols] = false;
             }
         }
-        [row_active, col_active].map(|lines| lines.into_iter().filter(|active| !active).count())
+        [row_dead, col_dead]
     }
 
     fn new(record: &LayerRecord) -> Result<Self, String> {

@@ -1,12 +1,15 @@
-//! HTML page of a run: settings, learning curves, and each sparse layer's pattern over time.
+//! HTML page of a run: settings, curves over epochs and steps, confusion of classes, and each sparse layer's pattern over time.
 
 mod chart;
+mod confusion;
 mod history;
 mod kernels;
+mod layers;
 mod load;
 mod page;
 mod pattern;
 mod settings;
+mod steps;
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! The page of a run, from top to bottom.
 
-use super::chart::{Chart, SMALL, Series, Unit, WIDE, drawable};
-use super::history::{History, Layer, State};
-use super::{kernels, load, pattern, settings};
+use super::chart::{Across, Chart, Series, Unit, WIDE, extent};
+use super::history::History;
+use super::{confusion, kernels, layers, load, settings, steps};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
-use crate::train::{Checkpoint, EpochRecord};
+use crate::train::{Checkpoint, EpochRecord, Evaluation};
 
 /// The page of the run in the folder named `folder`.
 pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &History) -> String {
@@ -24,8 +24,10 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     } else {
         body += &curves(history);
     }
+    body += &steps::section(&history.steps);
+    body += &confusion::section(&history.epochs);
     body += &load::section(&history.epochs);
-    body += &layers(history);
+    body += &layers::section(&history.layers);
     body += &kernels::section(history.kernels.as_ref());
     if let Some(checkpoint) = checkpoint {
         let tables = settings::tables(&checkpoint.settings);
@@ -42,11 +44,7 @@ fn header(folder: &str, title: &str, checkpoint: Option<&Checkpoint>, history: &
             if !history.layers.is_empty() {
                 let changes = history.layers.iter().flat_map(|layer| layer.states.values());
                 let changed = changes.into_iter().any(|state| state.updates > 0 || state.churn > 0)
-                    || history.layers.iter().any(|layer| {
-                        let mut states = layer.states.values();
-                        let first = states.next();
-                        states.any(|state| Some(&state.present) != first.map(|first| &first.present))
-                    });
+                    || history.layers.iter().any(|layer| !layer.is_fixed());
                 method += if changed { "; the pattern changes in training" } else { "; the pattern is fixed" };
             }
             format!("{method}. The checkpoint is at step {}.", count(checkpoint.position.step as usize))
@@ -75,20 +73,42 @@ fn notices(history: &History) -> String {
 
 /// Tiles of the headline figures; an unknown figure has no tile.
 fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
+    let regression = is_regression(history);
     let mut tiles = Vec::new();
     let tested = history.epochs.iter().filter(|(_, epoch)| epoch.test.accuracy.is_finite());
     // Among equals the earliest is the best, since it took the least training.
     let best = tested.rev().max_by(|a, b| a.1.test.accuracy.total_cmp(&b.1.test.accuracy));
-    if let Some((done, epoch)) = best {
-        tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    let score = |epoch: &EpochRecord| match (epoch.test.rmse, epoch.test.r2) {
+        (Some(rmse), _) => ("Test RMSE", number(rmse)),
+        _ => ("Test accuracy", number(epoch.test.accuracy)),
+    };
+    match (best_validated(history), best) {
+        // An epoch is chosen by the validation rows, where there are any, and not by what it is tested on.
+        (Some((done, loss)), _) => {
+            tiles.push(("Smallest validation loss", number(loss), format!("epoch {done}")));
+            let (name, value) = score(&history.epochs[&done]);
+            tiles.push((name, value, format!("epoch {done}, chosen by validation")));
+        }
+        (None, Some((done, epoch))) if !regression => {
+            tiles.push(("Best test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+        }
+        _ => {}
     }
     let text = matches!(checkpoint.map(|checkpoint| &checkpoint.settings.model), Some(ModelConfig::Lm(_)));
     if let (Some((done, epoch)), true) = (history.epochs.last_key_value(), text) {
-        let note = format!("nats per character of held-out text, epoch {done}");
+        let note = format!("nats per byte of held-out text, epoch {done}");
         tiles.push(("Last test loss", number(epoch.test.loss), note));
     }
-    if let Some((done, epoch)) = history.epochs.last_key_value() {
-        tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+    match history.epochs.last_key_value() {
+        Some((done, epoch)) if regression => {
+            let note = format!("in the units of the target, epoch {done}");
+            tiles.push(("Last test RMSE", number(epoch.test.rmse.unwrap_or(f64::NAN)), note));
+            tiles.extend(epoch.test.r2.map(|r2| ("Last test R²", number(r2), format!("epoch {done}"))));
+        }
+        Some((done, epoch)) => {
+            tiles.push(("Last test accuracy", number(epoch.test.accuracy), format!("epoch {done}")));
+        }
+        None => {}
     }
     if let Some([present, dense]) = checkpoint.map(settings::parameters) {
         let share = percent(present as f64 / dense as f64);
@@ -113,38 +133,70 @@ fn tiles(checkpoint: Option<&Checkpoint>, history: &History) -> String {
     format!("<dl class=\"tiles\">\n{}</dl>\n", tiles.collect::<String>())
 }
 
+/// Completed epochs and loss of the epoch with the smallest validation loss, the first in a tie.
+fn best_validated(history: &History) -> Option<(u64, f64)> {
+    let losses = history.epochs.iter().filter_map(|(&done, epoch)| Some((done, epoch.validation?.loss)));
+    losses.filter(|(_, loss)| loss.is_finite()).min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// Whether the run predicts numbers, so that it has an error in their units and no accuracy.
+fn is_regression(history: &History) -> bool {
+    history.epochs.values().any(|epoch| epoch.test.rmse.is_some())
+}
+
 fn curves(history: &History) -> String {
-    let series = |name, value: fn(&EpochRecord) -> f64| Series {
+    let series = |name, value: &dyn Fn(&EpochRecord) -> f64| Series {
         name,
         points: history.epochs.iter().map(|(&done, epoch)| [done as f64, value(epoch)]).collect(),
     };
-    let loss = [series("test", |epoch| epoch.test.loss), series("train", |epoch| epoch.train.loss)];
-    let accuracy =
-        [series("test", |epoch| epoch.test.accuracy), series("train", |epoch| epoch.train.accuracy)];
+    let regression = is_regression(history);
+    let score_of = |evaluation: &Evaluation| match regression {
+        false => evaluation.accuracy,
+        true => evaluation.r2.unwrap_or(f64::NAN),
+    };
+    let mut loss = vec![series("test", &|epoch| epoch.test.loss), series("train", &|epoch| epoch.train.loss)];
+    let mut accuracy = vec![
+        series("test", &|epoch| score_of(&epoch.test)),
+        series("train", &|epoch| score_of(&epoch.train)),
+    ];
+    if best_validated(history).is_some() {
+        loss.push(series("valid.", &|epoch| epoch.validation.map_or(f64::NAN, |of| of.loss)));
+        accuracy.push(series("valid.", &|epoch| epoch.validation.map_or(f64::NAN, |of| score_of(&of))));
+    }
+    let (score, score_note, loss_note) = match regression {
+        false => ("Accuracy", "share of rows that are classified right", "mean cross-entropy in nats"),
+        true => (
+            "R²",
+            "share of the target's variance that is explained",
+            "mean squared error of standardised targets",
+        ),
+    };
     let [least, most] = extent(&loss);
     let [low, high] = extent(&accuracy);
     let charts = [
         (
             "Loss",
-            "mean cross-entropy in nats",
+            loss_note,
             Chart {
                 title: "Loss",
+                across: Across::Epochs,
                 unit: Unit::Number,
                 frame: &WIDE,
                 range: [least.min(0.0), if most > 0.0 { most } else { 1.0 }],
-                series: loss.into(),
+                series: loss,
             },
         ),
         (
-            "Accuracy",
-            "share of rows that are classified right",
+            score,
+            score_note,
             Chart {
-                title: "Accuracy",
+                title: score,
+                across: Across::Epochs,
                 unit: Unit::Number,
                 frame: &WIDE,
                 // A constant curve gives no range, so a margin is added.
                 range: if low < high { [low, high] } else { [(low - 0.05).max(0.0), (low + 0.05).min(1.0)] },
-                series: accuracy.into(),
+                series: accuracy,
             },
         ),
     ];
@@ -158,84 +210,27 @@ fn curves(history: &History) -> String {
     format!("<section><h2>Curves</h2>\n<div class=\"two\">\n{}</div></section>\n", cards.collect::<String>())
 }
 
-/// Least and greatest drawable value; 0 and 1 where there is none.
-fn extent(series: &[Series<'_>]) -> [f64; 2] {
-    let values = series.iter().flat_map(|series| &series.points).map(|point| point[1]);
-    let [low, high] = values
-        .filter(|&value| drawable(value))
-        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)]);
-    if low <= high { [low, high] } else { [0.0, 1.0] }
-}
-
-/// Quantity drawn of each sparse layer: name, explanation, and value at a time.
-type Quantity = (&'static str, &'static str, fn(&Layer, u64, &State) -> f64);
-
-const QUANTITIES: [Quantity; 3] = [
-    ("Density", "stored blocks", |layer, _, state| state.nnz as f64 / layer.places() as f64),
-    ("Churn", "new blocks, of those stored", |_, done, state| churn(done, state)),
-    ("Visited", "places ever stored: R<sub>s</sub>", |_, _, state| state.visited),
-];
-
-/// New blocks since the previous record, as a share of those stored; NaN at the start, which has no previous record.
-fn churn(done: u64, state: &State) -> f64 {
-    if done == 0 { f64::NAN } else { state.churn as f64 / state.nnz as f64 }
-}
-
-fn layers(history: &History) -> String {
-    if history.layers.is_empty() {
-        return String::new();
-    }
-    let curve = |layer: &Layer, quantity: &Quantity| -> Vec<[f64; 2]> {
-        layer.states.iter().map(|(&done, state)| [done as f64, (quantity.2)(layer, done, state)]).collect()
-    };
-    // All layers share one scale, so that they can be compared.
-    let most = QUANTITIES.map(|quantity| {
-        let points = history.layers.iter().flat_map(|layer| curve(layer, &quantity)).collect();
-        let [_, most] = extent(&[Series { name: "", points }]);
-        if most > 0.0 { most } else { 0.1 }
-    });
-    let cards = history.layers.iter().map(|layer| {
-        let charts = QUANTITIES.iter().zip(most).map(|(quantity, most)| {
-            let (name, note, _) = *quantity;
-            let chart = Chart {
-                title: name,
-                unit: Unit::Share,
-                frame: &SMALL,
-                range: [0.0, most],
-                series: vec![Series { name, points: curve(layer, quantity) }],
-            };
-            format!("<div><h4>{name} <small>{note}</small></h4>{}</div>\n", chart.svg())
-        });
-        let ([rows, cols], block) = (layer.grid, layer.block);
-        format!(
-            "<div class=\"card\"><h3>{} <small>{} × {} weights in {rows} × {cols} blocks of {block}</small></h3>\n\
-             <div class=\"three\">\n{}</div>\n<h4>Pattern <small>rows are outputs, columns are inputs</small></h4>\n{}\
-             </div>\n",
-            escape(&layer.name),
-            count(rows * block),
-            count(cols * block),
-            charts.collect::<String>(),
-            pattern::pictures(layer)
-        )
-    });
-    format!("<section><h2>Sparse layers</h2>\n{}</section>\n", cards.collect::<String>())
-}
-
 /// Tables of every number drawn, for screen readers and for copying.
 fn numbers(history: &History) -> String {
     if history.epochs.is_empty() && history.layers.is_empty() {
         return String::new();
     }
+    let (validated, regression) = (best_validated(history).is_some(), is_regression(history));
+    let score = |of: &Evaluation| if regression { of.r2.unwrap_or(f64::NAN) } else { of.accuracy };
     let epochs = history.epochs.iter().map(|(done, epoch)| {
         let EpochRecord { step, train, test, .. } = epoch;
-        let values = [train.loss, train.accuracy, test.loss, test.accuracy].map(number);
-        row(&done.to_string(), [&[step.to_string()], values.as_slice()].concat())
+        let validation = epoch.validation.filter(|_| validated).map(|of| [of.loss, score(&of)]);
+        let values = [train.loss, score(train), test.loss, score(test)];
+        let values = values.into_iter().chain(validation.into_iter().flatten()).map(number);
+        row(&done.to_string(), std::iter::once(step.to_string()).chain(values).collect())
     });
-    let mut tables = table(
-        "Epochs",
-        &["epoch", "step", "train loss, nats", "train accuracy", "test loss, nats", "test accuracy"],
-        epochs.collect(),
-    );
+    let (error, score) = if regression { ("squared error", "R²") } else { ("loss, nats", "accuracy") };
+    let parts = ["train", "test", "validation"].into_iter().take(if validated { 3 } else { 2 });
+    let of_parts = parts.flat_map(|part| [format!("{part} {error}"), format!("{part} {score}")]);
+    let columns: Vec<String> = ["epoch", "step"].map(str::to_owned).into_iter().chain(of_parts).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut tables = table("Epochs", &columns, epochs.collect());
+    tables += &steps::numbers(&history.steps);
     for layer in &history.layers {
         let states = layer.states.iter().map(|(&done, state)| {
             let resting: u32 = state.resting.iter().map(|word| word.count_ones()).sum();
@@ -247,7 +242,7 @@ fn numbers(history: &History) -> String {
                     count(resting as usize),
                     state.updates.to_string(),
                     state.churn.to_string(),
-                    if done == 0 { "–".to_owned() } else { percent(churn(done, state)) },
+                    if done == 0 { "–".to_owned() } else { percent(layers::churn(done, state)) },
                     percent(state.visited),
                     state.empty_lines(layer.grid)[0].to_string(),
                     state.empty_lines(layer.grid)[1].to_string(),

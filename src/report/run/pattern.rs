@@ -15,12 +15,16 @@ const SHADES: usize = 8;
 
 /// Pictures of a layer, with a legend.
 pub(super) fn pictures(layer: &Layer) -> String {
-    let states: Vec<_> = layer.states.iter().collect();
-    let shown: Vec<_> = chosen(states.len()).into_iter().map(|index| states[index]).collect();
+    let spans = spans(layer);
+    let shown: Vec<_> = chosen(spans.len()).into_iter().map(|index| spans[index]).collect();
     let side = layer.grid[0].max(layer.grid[1]).div_ceil(CELLS);
     let (legend, drawings) = if side > 1 { shaded(layer, side, &shown) } else { exact(layer, &shown) };
-    let figures = shown.iter().zip(drawings).map(|(&(&done, state), drawing)| {
-        let (when, nnz) = (moment(done as f64), count(state.nnz));
+    let figures = shown.iter().zip(drawings).map(|(&Span { first, last, state }, drawing)| {
+        let (mut when, nnz) = (moment(first as f64), count(state.nnz));
+        if last > first {
+            // The start is no epoch with a number.
+            when += &if first == 0 { format!(" to {}", moment(last as f64)) } else { format!(" to {last}") };
+        }
         let density = percent(state.nnz as f64 / layer.places() as f64);
         format!(
             "<figure><svg viewBox=\"0 0 {cols} {rows}\" preserveAspectRatio=\"xMinYMin\" role=\"img\" \
@@ -39,6 +43,26 @@ pub(super) fn pictures(layer: &Layer) -> String {
     )
 }
 
+/// Times in which a pattern stays as it is, in completed epochs.
+#[derive(Clone, Copy)]
+struct Span<'a> {
+    first: u64,
+    last: u64,
+    state: &'a State,
+}
+
+/// The patterns of a layer, one after the other, each once for all the time that it stays.
+fn spans(layer: &Layer) -> Vec<Span<'_>> {
+    let mut spans: Vec<Span<'_>> = Vec::new();
+    for (&done, state) in &layer.states {
+        match spans.last_mut() {
+            Some(span) if span.state.has_pattern_of(state) => span.last = done,
+            _ => spans.push(Span { first: done, last: done, state }),
+        }
+    }
+    spans
+}
+
 /// Indices of the times shown, of `count`: all, or [`PICTURES`] at even distances, from the first to the last.
 fn chosen(count: usize) -> Vec<usize> {
     match count {
@@ -47,12 +71,16 @@ fn chosen(count: usize) -> Vec<usize> {
     }
 }
 
-/// One cell for each block: stored, inactive, or new since the previous picture.
-fn exact(layer: &Layer, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
+/// One cell for each block: stored, inactive, or new since the previous picture; behind them the rows and columns without an active
+/// block.
+fn exact(layer: &Layer, shown: &[Span<'_>]) -> (String, Vec<String>) {
     let mut before: Option<&State> = None;
     let mut drawings = Vec::new();
-    for &(_, state) in shown {
+    let mut any_dead = false;
+    for &Span { state, .. } in shown {
         let [mut stored, mut resting, mut new] = [const { String::new() }; 3];
+        let dead = dead_lines(layer, state);
+        any_dead |= !dead.is_empty();
         for place in (0..layer.places()).filter(|&place| has(&state.present, place)) {
             let path = if before.is_some_and(|before| !has(&before.present, place)) {
                 &mut new
@@ -64,7 +92,7 @@ fn exact(layer: &Layer, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
             square(path, place / layer.grid[1], place % layer.grid[1]);
         }
         drawings.push(
-            [("stored", stored), ("resting", resting), ("new", new)]
+            [("dead", dead), ("stored", stored), ("resting", resting), ("new", new)]
                 .iter()
                 .filter(|(_, path)| !path.is_empty())
                 .map(|(class, path)| format!("<path class=\"{class}\" d=\"{path}\"/>"))
@@ -73,19 +101,23 @@ fn exact(layer: &Layer, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
         before = Some(state);
     }
     let mut keys = vec![("stored", "stored")];
-    if shown.iter().any(|(_, state)| state.resting.iter().any(|&word| word != 0)) {
+    if shown.iter().any(|Span { state, .. }| state.resting.iter().any(|&word| word != 0)) {
         keys.push(("resting", "stored, resting"));
     }
     if shown.len() > 1 {
         keys.push(("new", "new since the picture before"));
     }
     keys.push(("absent", "absent"));
+    if any_dead {
+        keys.push(("dead", "row or column without an active block"));
+    }
     (keys.into_iter().map(|(class, text)| key(class, "1", text)).collect(), drawings)
 }
 
 /// One cell for `side` x `side` blocks, shaded by the share of stored blocks.
-fn shaded(layer: &Layer, side: usize, shown: &[(&u64, &State)]) -> (String, Vec<String>) {
-    let pictures: Vec<_> = shown.iter().map(|(_, state)| shares(layer, side, &state.present)).collect();
+fn shaded(layer: &Layer, side: usize, shown: &[Span<'_>]) -> (String, Vec<String>) {
+    let pictures: Vec<_> =
+        shown.iter().map(|Span { state, .. }| shares(layer, side, &state.present)).collect();
     let darkest = pictures.iter().flatten().copied().fold(0.0, f64::max);
     let cols = layer.grid[1].div_ceil(side);
     let drawings = pictures.iter().map(|cells| {
@@ -127,6 +159,16 @@ fn shares(layer: &Layer, side: usize, set: &[u32]) -> Vec<f64> {
             stored as f64 / (within(cell / cells, rows) * within(cell % cells, cols)) as f64
         })
         .collect()
+}
+
+/// Outline of the rows and columns without an active block.
+fn dead_lines(layer: &Layer, state: &State) -> String {
+    let [rows, cols] = layer.grid;
+    let [dead_rows, dead_cols] = state.dead_lines(layer.grid);
+    let places =
+        |dead: Vec<bool>| dead.into_iter().enumerate().filter(|(_, dead)| *dead).map(|(place, _)| place);
+    places(dead_rows).map(|row| format!("M0 {row}h{cols}v1h-{cols}z")).collect::<String>()
+        + &places(dead_cols).map(|col| format!("M{col} 0h1v{rows}h-1z")).collect::<String>()
 }
 
 fn has(set: &[u32], place: usize) -> bool {

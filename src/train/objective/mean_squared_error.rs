@@ -18,6 +18,10 @@ impl Objective for MeanSquaredError {
         single(self.name(), outputs).map(|[_, columns]| Targets::Values(columns))
     }
 
+    fn is_squared_error(&self) -> bool {
+        true
+    }
+
     fn record(&self, rec: &mut Recorder<'_>, pass: &LossPass<'_>) -> Result<()> {
         let LossPass { outputs, output_grads, targets, report, step } = *pass;
         let report = report.reshape(&report.shape()[..1])?;

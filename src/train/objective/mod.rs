@@ -31,6 +31,11 @@ pub trait Objective: fmt::Debug + Send {
         false
     }
 
+    /// Whether the loss of a row is the squared error of its outputs, so that its root is in the units of the targets.
+    fn is_squared_error(&self) -> bool {
+        false
+    }
+
     /// Records the loss of each row, and the gradients of all outputs, averaged over the rows of the batch.
     ///
     /// # Errors

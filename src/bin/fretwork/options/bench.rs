@@ -7,12 +7,13 @@ use clap::{Args, ValueEnum};
 use super::Float;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "What is timed")]
 pub(crate) struct BenchOptions {
     /// Subject to time.
     #[arg(value_enum, default_value = "all")]
     pub(crate) subject: BenchSubject,
     /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
-    #[arg(long, value_name = "INDEX|NAME")]
+    #[arg(long, help_heading = "Device", value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
     /// Type of the operands of products, steps and updates; experts are timed in f32.
     #[arg(long, value_enum, default_value = "f32")]
@@ -27,10 +28,10 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<usize>,
     /// Print one JSON object of all measurements, raw times included, instead of tables.
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
     /// Also write an HTML page with a roofline and speed-ups over density.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) html: Option<PathBuf>,
 }
 

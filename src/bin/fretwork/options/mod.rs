@@ -4,9 +4,12 @@ mod bench;
 mod data;
 mod doctor;
 mod experts;
+mod export;
 mod network;
+mod predict;
 mod report;
 mod sample;
+mod start;
 mod topologies;
 mod train;
 
@@ -14,7 +17,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{BenchOptions, BenchSubject};
 pub(crate) use doctor::Doctor;
+pub(crate) use export::Export;
 pub(crate) use network::{Float, Model};
+pub(crate) use predict::{Evaluate, Predict};
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;
 pub(crate) use train::{Run, Train};
@@ -31,8 +36,14 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Train a block-sparse network.
     Train(Box<Train>),
+    /// Evaluate a trained network on labelled rows: accuracy, loss, confusion, and metrics of each class, or the errors of a regression.
+    Evaluate(Evaluate),
+    /// Predict the rows of a file with a trained network, as CSV.
+    Predict(Predict),
     /// Write an HTML page of a run: settings, learning curves, and patterns over time.
     Report(Report),
+    /// Write the network of a run in a format that other programs read.
+    Export(Export),
     /// Generate text with a language model.
     Sample(Sample),
     /// List adapters, and check the kernels on one of them.
@@ -56,21 +67,49 @@ mod tests {
             let argument = train.get_arguments().find(|argument| argument.get_id() == id).unwrap();
             argument.get_help_heading().unwrap_or_else(|| panic!("{id} has no heading"))
         };
-        train.get_arguments().for_each(|argument| {
-            heading(argument.get_id().as_str());
-        });
         for (wanted, ids) in [
-            ("Data", &["data", "rows", "test_rows"][..]),
+            (
+                "Data",
+                &[
+                    "data",
+                    "rows",
+                    "test_rows",
+                    "label",
+                    "missing",
+                    "task",
+                    "image_size",
+                    "gray",
+                    "validation",
+                ][..],
+            ),
             ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
             ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
-            ("Training", &["epochs", "steps", "batch", "optimizer", "lr", "schedule"]),
+            ("Training", &["epochs", "steps", "batch", "patience", "optimizer", "lr", "schedule"]),
             ("Language models", &["context", "width", "heads", "depth"]),
             ("Mixtures of experts", &["experts", "gate", "capacity", "shared"]),
             ("Topologies", &["method", "update_every", "penalty", "scope", "prune_outgoing"]),
+            ("Start", &["init_from", "pattern", "keep_dense"]),
             ("Run", &["out", "resume", "stop_after", "adapter", "no_tune", "json"]),
         ] {
             ids.iter().for_each(|id| assert_eq!(heading(id), wanted, "{id}"));
         }
+    }
+
+    /// Each argument of each command says what it is, under a heading. `help` and `version` are clap's own.
+    #[test]
+    fn every_argument_has_a_help_and_a_heading() {
+        let mut seen = 0;
+        for command in Options::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} says nothing", command.get_name());
+            for argument in command.get_arguments() {
+                let place = format!("{} {}", command.get_name(), argument.get_id());
+                let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.len() > 10, "{place} has no help: {help:?}");
+                assert!(argument.get_help_heading().is_some(), "{place} has no heading");
+                seen += 1;
+            }
+        }
+        assert!(seen > 80, "only {seen} arguments were seen");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(crate) struct Network {
     /// mlp | lm | moe-lm; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
     #[arg(long)]
     pub(crate) model: Option<Model>,
-    /// Widths of the hidden layers, multiples of the block, by default 512,512. For language models: hidden units of each
+    /// Widths of the hidden layers, padded inside to multiples of the block, by default 512,512. For language models: hidden units of each
     /// feed-forward network, by default four times the width, or of each expert, by default twice the width.
     #[arg(long, value_delimiter = ',')]
     pub(crate) hidden: Option<Vec<usize>>,
@@ -70,7 +70,7 @@ pub(crate) enum Float {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Language models")]
 pub(crate) struct Lm {
-    /// Context length in characters.
+    /// Context length in bytes.
     #[arg(long, default_value_t = 64)]
     pub(crate) context: usize,
     /// Width of the residual stream, a multiple of the block.

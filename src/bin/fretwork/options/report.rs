@@ -6,10 +6,10 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// Run folder.
-    #[arg(value_name = "DIR")]
+    /// Folder of the run, as it was given to `train --out`.
+    #[arg(value_name = "DIR", help_heading = "Input")]
     pub(crate) folder: PathBuf,
     /// File to write; by default report.html in the run folder.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) out: Option<PathBuf>,
 }

@@ -10,6 +10,7 @@ use fretwork::train::{OptimizerKind, Schedule};
 use super::data::Data;
 use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
+use super::start::Start;
 use super::topologies::Topologies;
 
 #[derive(Debug, Args)]
@@ -28,6 +29,8 @@ pub(crate) struct Train {
     pub(crate) moe: Moe,
     #[command(flatten)]
     pub(crate) topologies: Topologies,
+    #[command(flatten)]
+    pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) run: Run,
 }
@@ -48,7 +51,8 @@ impl Train {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Steps {
-    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, 5 for other data.
+    /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, as many as make
+    /// 1,000 steps of 128 rows for a table, within 5 and 200, and 5 for other data.
     #[arg(long, conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps of the whole run, instead of epochs.
@@ -63,6 +67,9 @@ pub(crate) struct Steps {
     /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
     #[arg(long, value_name = "STEPS")]
     pub(crate) epoch_steps: Option<u64>,
+    /// End the run after so many epochs in which the validation loss did not fall; needs --validation.
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) patience: Option<u64>,
     /// sgd (with Nesterov momentum) | adamw
     #[arg(long, default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,

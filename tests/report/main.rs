@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod sections;
+
 use fretwork::Error;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, Precision};
@@ -41,8 +43,10 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
     LogRecord::Epoch(EpochRecord {
         epoch,
         step: 30 * (epoch + 1),
-        train: Evaluation { loss: 0.5, accuracy: 0.75 },
-        test: Evaluation { loss: 0.625, accuracy: test_accuracy },
+        train: Evaluation { loss: 0.5, accuracy: 0.75, ..Evaluation::NONE },
+        test: Evaluation { loss: 0.625, accuracy: test_accuracy, ..Evaluation::NONE },
+        validation: None,
+        confusion: None,
         layers,
         loads: vec![],
         scaling: None,
@@ -133,11 +137,18 @@ fn every_stored_block_is_a_square() {
 
 #[test]
 fn at_most_eight_pictures() {
-    let lines: Vec<_> =
-        (0..30).map(|index| epoch(index, 0.5, vec![layer("layers.0", [4, 4], &[1, 2])])).collect();
-    let page = page(&folder(&lines));
-    assert_eq!(page.matches("<figure>").count(), 8);
-    assert!(page.contains("<b>epoch 1</b>") && page.contains("<b>epoch 30</b>"));
+    let lines = |changes: bool| -> Vec<_> {
+        let at = |index: u64| usize::from(changes && index % 2 == 1);
+        (0..30).map(|index| epoch(index, 0.5, vec![layer("layers.0", [4, 4], &[at(index), 2])])).collect()
+    };
+    let drawn = page(&folder(&lines(true)));
+    assert_eq!(drawn.matches("<figure>").count(), 8);
+    assert!(drawn.contains("<b>epoch 1</b>") && drawn.contains("<b>epoch 30</b>"));
+    // A pattern that stays is drawn once, and its flat curves are not.
+    assert!(drawn.contains("Density, epoch 30"));
+    let drawn = page(&folder(&lines(false)));
+    assert_eq!(drawn.matches("<figure>").count(), 1);
+    assert!(drawn.contains("<b>epoch 1 to 30</b> 2 blocks") && !drawn.contains("Density, epoch 30"));
 }
 
 #[test]
@@ -244,7 +255,7 @@ fn what_is_no_number_leaves_a_gap() {
     for index in 0..3 {
         let mut line = epoch(index, if index == 1 { f64::NAN } else { 0.5 }, vec![]);
         if let LogRecord::Epoch(record) = &mut line {
-            record.train = Evaluation { loss: f64::NAN, accuracy: f64::INFINITY };
+            record.train = Evaluation { loss: f64::NAN, accuracy: f64::INFINITY, ..Evaluation::NONE };
         }
         lines.push(line);
     }
@@ -263,13 +274,15 @@ fn what_is_no_number_leaves_a_gap() {
 }
 
 fn page_of_nothing_finite() -> String {
-    let nan = Evaluation { loss: f64::NAN, accuracy: f64::NAN };
+    let nan = Evaluation { loss: f64::NAN, accuracy: f64::NAN, ..Evaluation::NONE };
     let layer = LayerRecord { visited: f64::NAN, ..layer("layers.0", [2, 2], &[]) };
     page(&folder(&[LogRecord::Epoch(EpochRecord {
         epoch: u64::MAX,
         step: u64::MAX,
         train: nan,
         test: nan,
+        validation: None,
+        confusion: None,
         layers: vec![layer],
         loads: vec![],
         scaling: None,
@@ -281,13 +294,17 @@ fn page_of_nothing_finite() -> String {
 fn numbers_of_any_size_are_drawn_or_left_out() {
     for value in [0.0, 1.0, 1e-300, 1e29, 1e300, -1e300, f64::MAX, f64::MIN_POSITIVE] {
         let lines = [0, 1, u64::MAX].map(|index| {
-            let (test, train) =
-                (Evaluation { loss: value, accuracy: value }, Evaluation { loss: -value, accuracy: 1.0 });
+            let (test, train) = (
+                Evaluation { loss: value, accuracy: value, ..Evaluation::NONE },
+                Evaluation { loss: -value, accuracy: 1.0, ..Evaluation::NONE },
+            );
             LogRecord::Epoch(EpochRecord {
                 epoch: index,
                 step: 0,
                 train,
                 test,
+                validation: None,
+                confusion: None,
                 layers: vec![],
                 loads: vec![],
                 scaling: None,
@@ -311,6 +328,7 @@ fn settings() -> Settings {
     Settings {
         data: "csv:<b>\"tables\" & 'more'</b>.csv".to_owned(),
         first_rows: [None; 2],
+        table: Default::default(),
         model: MlpConfig {
             inputs: 30,
             hidden: vec![32],
@@ -321,6 +339,7 @@ fn settings() -> Settings {
             activation: Activation::Relu,
             dropout: 0.1,
             seed: 7,
+            layers: Default::default(),
         }
         .into(),
         method: MethodConfig::new(Kind::Rigl),
@@ -328,12 +347,15 @@ fn settings() -> Settings {
         length: Length::Epochs(3),
         batch: 50,
         micro_batch: None,
+        images: None,
+        validation: None,
         epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.05,
         schedule: Schedule::OneCycle,
         momentum: 0.9,
         weight_decay: 0.0005,
+        origin: Default::default(),
     }
 }
 
@@ -343,7 +365,7 @@ fn settings_and_parameters_are_from_the_checkpoint() {
     let folder = RunFolder::create(&directory.path().join("run")).unwrap();
     let mut checkpoint = Checkpoint::new(
         settings(),
-        Position { step: 1234, replaced: 0, loss_sum: 0.0, hits: 0.0 },
+        Position { step: 1234, replaced: 0, loss_sum: 0.0, hits: 0.0, best: None },
         serde_json::Value::Null,
     );
     let topology = Topology::from_csr(32, 32, 16, &[0, 1, 1], &[1]).unwrap();
@@ -386,7 +408,8 @@ fn records_come_back() {
         text.starts_with("{\"event\":\"epoch\",\"epoch\":3,\"step\":120,\"train\":{\"loss\":0.5,"),
         "{text}"
     );
-    assert!(text.contains("\"accuracy\":null"), "{text}");
+    // An accuracy of NaN is none, as that of a regression.
+    assert!(text.contains("\"test\":{\"loss\":0.625}"), "{text}");
     assert!(text.contains("\"pattern\":\"0100000008\""), "{text}");
     let LogRecord::Epoch(record) = serde_json::from_str(&text).unwrap() else { panic!("{text}") };
     assert!(record.test.accuracy.is_nan());

@@ -1,0 +1,20 @@
+//! `fretwork export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use fretwork::export::Format;
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Run folder, as `train --out` left it.
+    #[arg(value_name = "DIR", help_heading = "Input")]
+    pub(crate) folder: PathBuf,
+    /// onnx: a model that ONNX Runtime runs | safetensors-dense: dense weights by PyTorch's names | safetensors-bsr: block-sparse
+    /// weights as SciPy's and PyTorch's BSR | torch: a state dict
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) to: Format,
+    /// File to write; by default one in the run folder, named by the format.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+}

@@ -1,0 +1,42 @@
+//! `fretwork predict` and `fretwork evaluate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub(crate) struct Predict {
+    /// Run folder, as `train --out` left it.
+    #[arg(value_name = "DIR", help_heading = "Input")]
+    pub(crate) folder: PathBuf,
+    /// Rows to predict, of the kind the run was trained with: a table, in which the label's column may be there or not, an IDX file of
+    /// images, or a text, whose characters are predicted from those before them.
+    #[arg(value_name = "FILE", help_heading = "Input")]
+    pub(crate) file: PathBuf,
+    /// Write the probability of each class instead of the likeliest class.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) proba: bool,
+    /// CSV file to write; by default the standard output.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) out: Option<PathBuf>,
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
+    #[arg(long, value_name = "INDEX|NAME", help_heading = "Device")]
+    pub(crate) adapter: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evaluate {
+    /// Run folder, as `train --out` left it.
+    #[arg(value_name = "DIR", help_heading = "Input")]
+    pub(crate) folder: PathBuf,
+    /// Labelled rows: a file of the kind the run was trained with, or a source as of `train --data`, of which the test rows are used if
+    /// it has some; by default the run's own test rows.
+    #[arg(value_name = "DATA", help_heading = "Input")]
+    pub(crate) data: Option<String>,
+    /// Print one JSON object.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
+    #[arg(long, value_name = "INDEX|NAME", help_heading = "Device")]
+    pub(crate) adapter: Option<String>,
+}

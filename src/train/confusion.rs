@@ -1,0 +1,66 @@
+//! Confusion matrix of the test rows.
+
+use super::{Confusion, Trainer};
+use crate::Result;
+use crate::data::{Rows, Targets};
+use crate::ops::{IGNORED, StepValues};
+
+/// Most classes of a matrix that is logged.
+const MOST_CLASSES: usize = 30;
+
+impl Trainer {
+    /// Counts of test rows by their class and by the class of their largest logit, the first in a tie; `None` for a text, for more than
+    /// 30 classes, and where targets are no classes. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost).
+    pub(super) fn confusion(&mut self) -> Result<Option<Confusion>> {
+        let classes = match self.data.targets() {
+            Targets::Classes(classes @ 1..=MOST_CLASSES) if self.objective.counts_hits() => classes,
+            _ => return Ok(None),
+        };
+        if matches!(self.data.test, Rows::Text(_)) || self.model.outputs().len() != 1 {
+            return Ok(None);
+        }
+        let columns = self.model.logits().shape()[1];
+        let mut counts = vec![vec![0u64; columns]; classes];
+        let rows: Vec<u32> = (0..self.data.test.rows() as u32).collect();
+        let before = [self.position.loss_sum, self.position.hits];
+        for members in rows.chunks(self.settings.pass_rows()) {
+            self.batch.load(&self.gpu, &self.data.test, members, StepValues::forward(0))?;
+            self.gpu.run(&self.plans.test)?;
+            let logits = self.gpu.read::<f32>(self.model.logits())?.wait()?;
+            for (&class, logits) in self.batch.classes().iter().zip(logits.chunks(columns)) {
+                if class != IGNORED {
+                    counts[class as usize][largest(logits)] += 1;
+                }
+            }
+        }
+        self.gpu.write(&self.batch.buffers.totals, &before)?;
+        let names = (0..classes).map(|class| self.data.class_name(class)).collect();
+        Ok(Some(Confusion { names, counts }))
+    }
+}
+
+/// Place of the largest number, the first in a tie.
+fn largest(logits: &[f32]) -> usize {
+    let mut largest = 0;
+    for (place, logit) in logits.iter().enumerate() {
+        if *logit > logits[largest] {
+            largest = place;
+        }
+    }
+    largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::largest;
+
+    #[test]
+    fn the_first_of_equals_is_the_largest() {
+        assert_eq!(largest(&[0.5, 2.0, -1.0, 2.0]), 1);
+        assert_eq!(largest(&[-3.0]), 0);
+        assert_eq!(largest(&[-3.0, -2.0]), 1);
+    }
+}

@@ -1,0 +1,241 @@
+//! Predictions of a trained network, from its run folder alone.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt as _;
+
+use super::plans::record_refresh;
+use super::steps::IN_FLIGHT;
+use super::{Checkpoint, Footprint, RunFolder};
+use crate::data::{Encoding, Features, HostBatch, HostTargets, Input, Rows, Table, TargetKind, Task};
+use crate::gpu::{DType, Gpu, Plan, Recorder};
+use crate::graph::Network;
+use crate::nn::ModelConfig;
+use crate::{Error, Result};
+
+/// A trained network that predicts, with the encoding of its data.
+///
+/// ```no_run
+/// use fretwork::gpu::{Gpu, Options};
+/// use fretwork::train::{Predictor, RunFolder};
+///
+/// # fn main() -> fretwork::Result<()> {
+/// let gpu = Gpu::request(Options::default())?;
+/// let mut predictor = Predictor::open(&gpu, &RunFolder::inspect("runs/iris".as_ref())?)?;
+/// let features = predictor.encoding()?.features("new.csv".as_ref())?;
+/// for row in predictor.probabilities(features)? {
+///     println!("{row:?}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Predictor {
+    gpu: Gpu,
+    checkpoint: Checkpoint,
+    network: Network,
+    forward: Plan,
+    /// Rows (of a text: windows) of one forward pass.
+    batch: usize,
+    host: HostBatch,
+    halves: Vec<f16>,
+}
+
+impl Predictor {
+    /// The network of a run's checkpoint.
+    ///
+    /// # Errors
+    /// As [`RunFolder::load`]; [`Error::Config`] for a network that a program composed; [`Error::OutOfMemory`].
+    pub fn open(gpu: &Gpu, folder: &RunFolder) -> Result<Self> {
+        Self::of_checkpoint(gpu, folder.load()?, &folder.checkpoint_path())
+    }
+
+    /// The network of a checkpoint that was read from `path`.
+    ///
+    /// # Errors
+    /// As [`Predictor::open`].
+    pub fn of_checkpoint(gpu: &Gpu, checkpoint: Checkpoint, path: &Path) -> Result<Self> {
+        let settings = &checkpoint.settings;
+        settings.validate()?;
+        if let (ModelConfig::Mlp(config), Some(encoding)) = (&settings.model, &checkpoint.encoding) {
+            let outputs = match encoding.table().map(|table| &table.target.kind) {
+                Some(TargetKind::Classes(names)) => names.len(),
+                Some(TargetKind::Values(_)) => 1,
+                None => config.classes,
+            };
+            if (config.inputs, config.classes) != (encoding.width(), outputs) {
+                let reason = "its encoding is of another number of features or classes than its network";
+                return Err(Error::Checkpoint { path: path.to_owned(), reason: reason.to_owned() });
+            }
+        }
+        let (model, precision, batch) = (&settings.model, settings.precision, settings.pass_rows());
+        Footprint::of_network(model, model.sparsity(), batch, precision)?.expect_room(gpu)?;
+        let network = checkpoint.network(gpu, path, &checkpoint.topologies(path)?, batch)?;
+        gpu.run(&record_refresh(gpu, &network)?)?;
+        let mut rec = Recorder::new(gpu);
+        network.forward(&mut rec, None)?;
+        let (input, outputs) = (network.input(), network.logits().shape()[0]);
+        let host = HostBatch {
+            places: batch,
+            input: match input.dtype() {
+                DType::U32 => Input::Ids(vec![0; input.len()]),
+                _ => Input::Floats(vec![0.0; input.len()]),
+            },
+            targets: match settings.task() {
+                Task::Classification => HostTargets::Classes(vec![0; outputs]),
+                Task::Regression => HostTargets::Values(vec![0.0; outputs]),
+            },
+        };
+        let halves = if input.dtype() == DType::F16 { vec![f16::ZERO; input.len()] } else { Vec::new() };
+        Ok(Self { gpu: gpu.clone(), forward: rec.finish()?, network, batch, host, halves, checkpoint })
+    }
+
+    /// The checkpoint, without use for its tensors any more.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// What is predicted.
+    pub fn task(&self) -> Task {
+        self.checkpoint.settings.task()
+    }
+
+    /// How rows of files are encoded.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a language model, and for a run of a version that kept no encoding.
+    pub fn encoding(&self) -> Result<&Encoding> {
+        self.checkpoint.encoding.as_ref().ok_or_else(|| Error::Config {
+            option: "dir",
+            reason: "the run keeps no encoding of files of rows: it is of a text or of an older version"
+                .to_owned(),
+        })
+    }
+
+    /// Names of the classes, in the order of the outputs: those of a table, the characters of a text (escaped), or numbers. None for a
+    /// regression.
+    pub fn classes(&self) -> Vec<String> {
+        let numbered = |count: usize| (0..count).map(|class| class.to_string()).collect();
+        match (&self.checkpoint.settings.model, &self.checkpoint.encoding) {
+            (_, Some(Encoding::Table(table))) => table.classes().to_vec(),
+            (ModelConfig::Lm(config), _) => {
+                config.vocabulary.iter().map(|byte| byte.escape_ascii().to_string()).collect()
+            }
+            _ if self.task() == Task::Regression => Vec::new(),
+            _ => numbered(self.network.logits().shape()[1]),
+        }
+    }
+
+    /// The network's outputs for every row: logits, or a standardised value; `[rows, outputs]`, and of a text
+    /// `[rows * context, outputs]`. Waits for the device.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the rows are not of the kind or width that the network reads; [`Error::NotFinite`] for an output that is
+    /// NaN or infinite; [`Error::DeviceLost`].
+    pub fn outputs(&mut self, rows: &Rows) -> Result<Vec<f32>> {
+        let wanted = match &self.checkpoint.settings.model {
+            ModelConfig::Mlp(config) => config.inputs,
+            model => model.context(),
+        };
+        if rows.width() != wanted {
+            let reason = format!("rows of width {}, but the network reads {wanted}", rows.width());
+            return Err(Error::Config { option: "data", reason });
+        }
+        let labels = self.network.logits().shape()[0] / self.batch;
+        let numbers: Vec<u32> = (0..rows.rows() as u32).collect();
+        let (mut outputs, mut reads) = (Vec::new(), VecDeque::new());
+        for members in numbers.chunks(self.batch) {
+            rows.fill(members, &mut self.host)?;
+            match &self.host.input {
+                Input::Floats(features) if self.network.input().dtype() == DType::F16 => {
+                    self.halves.convert_from_f32_slice(features);
+                    self.gpu.write(self.network.input(), &self.halves)?;
+                }
+                Input::Floats(features) => self.gpu.write(self.network.input(), features)?,
+                Input::Ids(ids) => self.gpu.write(self.network.input(), ids)?,
+            }
+            self.gpu.run(&self.forward)?;
+            let logits = self.network.logits().rows(0, members.len() * labels)?;
+            reads.push_back(self.gpu.read::<f32>(&logits)?);
+            if reads.len() > IN_FLIGHT
+                && let Some(oldest) = reads.pop_front()
+            {
+                outputs.extend(oldest.wait()?);
+            }
+        }
+        for read in reads {
+            outputs.extend(read.wait()?);
+        }
+        if outputs.iter().any(|output| !output.is_finite()) {
+            let step = self.checkpoint.position.step;
+            return Err(Error::NotFinite { step, layer: "the network".to_owned(), quantity: "the output" });
+        }
+        Ok(outputs)
+    }
+
+    /// Outputs per row of [`Predictor::outputs`].
+    pub fn width(&self) -> usize {
+        self.network.logits().shape()[1]
+    }
+
+    /// The probability of each class, for each row of features.
+    ///
+    /// # Errors
+    /// As [`Predictor::outputs`]; [`Error::Config`] for a regression.
+    pub fn probabilities(&mut self, features: Features) -> Result<Vec<Vec<f64>>> {
+        if self.task() == Task::Regression {
+            let reason = "a regression predicts numbers, which have no probabilities".to_owned();
+            return Err(Error::Config { option: "proba", reason });
+        }
+        let rows = self.rows(features)?;
+        Ok(self.outputs(&rows)?.chunks(self.width()).map(softmax).collect())
+    }
+
+    /// The number of the likeliest class of each row, the first in a tie.
+    ///
+    /// # Errors
+    /// As [`Predictor::probabilities`].
+    pub fn likeliest(&mut self, features: Features) -> Result<Vec<usize>> {
+        Ok(self.probabilities(features)?.iter().map(|row| largest(row)).collect())
+    }
+
+    /// The predicted value of each row, in the units of the target.
+    ///
+    /// # Errors
+    /// As [`Predictor::outputs`]; [`Error::Config`] for a classification.
+    pub fn values(&mut self, features: Features) -> Result<Vec<f64>> {
+        let kind = self.encoding()?.table().map(|table| table.target.kind.clone());
+        let Some(TargetKind::Values(standard)) = kind else {
+            let reason = "a classification predicts classes, not values".to_owned();
+            return Err(Error::Config { option: "task", reason });
+        };
+        let rows = self.rows(features)?;
+        Ok(self.outputs(&rows)?.into_iter().map(|output| standard.value(output.into())).collect())
+    }
+
+    /// Features as rows, with targets that nothing reads.
+    fn rows(&self, features: Features) -> Result<Rows> {
+        let width = self.encoding()?.width();
+        let count = features.len() / width;
+        Ok(Rows::Table(match self.task() {
+            Task::Classification => Table::new(features, vec![0; count], width)?,
+            Task::Regression => Table::with_values(features, vec![0.0; count], width)?,
+        }))
+    }
+}
+
+/// Probabilities of logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// Place of the largest number, the first in a tie.
+pub(super) fn largest<T: PartialOrd>(numbers: &[T]) -> usize {
+    let better = |best: usize, place: usize| if numbers[place] > numbers[best] { place } else { best };
+    (0..numbers.len()).fold(0, better)
+}
