@@ -27,14 +27,13 @@ fn malformed_tables() {
     let data = format!("csv:{}", path.display());
     for (text, wanted) in [
         ("", "there are no rows"),
-        ("a,b,c\n", "there are no rows"),
+        ("a,b,label\n", "there are no rows"),
         ("1,2,0\n3,1\n", "line 2: 2 columns, but the first line has 3"),
-        ("1,2,0\n3,x,1\n", "line 2: column 2: \"x\" is not a number"),
-        ("1,2,0\n3,,1\n", "line 2: column 2: \"\" is not a number"),
-        ("1,2,0\n3,nan,1\n", "line 2: column 2: \"nan\" is not a number"),
-        ("1,2,0\n3,1,-1\n", "line 2: label -1 is not a whole number"),
-        ("1,2,0\n3,1,0.5\n", "line 2: label 0.5 is not a whole number"),
-        ("1,2,0\n3,1,70000\n", "line 2: label 70000 is not a whole number from 0 to 65535"),
+        ("1,2,0\n3,,1\n", "line 2: column \"column 2\" has no value; give --missing drop"),
+        ("1,2,0\n3,nan,1\n", "line 2: column \"column 2\" has no value"),
+        ("1,2,0\n3,inf,1\n", "line 2: column \"column 2\": \"inf\" is not a finite number"),
+        ("1,2,0\n3,1,0.5\n", "has the number 0.5 on line 2"),
+        ("1,2,0\n1,3,0\n1,4,0\n2,2,0\n2,7,0\n", "all rows have the label \"0\""),
         ("0\n1\n", "features and a label are needed"),
         ("1,2,0\n3,1,1\n", "has 2 rows; at least 5 are needed"),
     ] {

@@ -83,7 +83,7 @@ impl<'a> File<'a> {
             if is_blank(&record) {
                 continue;
             }
-            let line = record.position().map_or(line, csv::Position::line);
+            let line = record.position().map_or(line, |place| self.line_of(place));
             let columns = *width.get_or_insert(record.len());
             if record.len() != columns {
                 let reason = format!("{} columns, but the first line has {columns}", record.len());
@@ -91,6 +91,13 @@ impl<'a> File<'a> {
             }
             each(line, &record)?;
         }
+    }
+
+    /// The line of the record at a place where a reader began to look for it: after empty lines.
+    fn line_of(&self, place: &csv::Position) -> u64 {
+        let rest = self.bytes.iter().skip(place.byte() as usize);
+        let ends = rest.take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|byte| **byte == b'\n');
+        place.line() + ends.count() as u64
     }
 
     fn malformed(&self, line: u64, error: &csv::Error) -> Error {
@@ -194,7 +201,7 @@ mod tests {
 
     #[test]
     fn marks_blank_lines_and_quotes_are_no_data() {
-        let text = b"\xEF\xBB\xBF 1 , \"2\" ,\"a\"\"b\"\r\n   \n\n3,4,c\n\n";
+        let text = b"\xEF\xBB\xBF 1 ,\"2\",\"a\"\"b\"\r\n   \n\n3,4,c\n\n";
         let file = File::new(Path::new("table.csv"), text).unwrap();
         let mut seen = Vec::new();
         file.each_record(&mut |line, record| {
