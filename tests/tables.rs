@@ -102,6 +102,20 @@ fn the_label_is_named_placed_or_found() {
     let said = refusal(&text, &labelled(Label::Name("c".to_owned())));
     assert!(said.starts_with("label: no column is named \"c\"") && said.contains("label, a, b"), "{said}");
     assert!(refusal(&text, &labelled(Label::Place(4))).contains("4 is no column of"));
+    // Beside an x, y is a coordinate.
+    let text = format!("x,y,z\n{}", rows(20, |i| format!("{},{},{}", i * i, i, i % 2)));
+    assert_eq!(columns(&load(&text)).0, names(&["x", "y"]));
+    assert_eq!(
+        columns(
+            &load_with(
+                &text.replace("x,", "w,"),
+                &TableOptions { task: Some(Task::Regression), ..TableOptions::default() }
+            )
+            .unwrap()
+        )
+        .0,
+        names(&["w", "z"])
+    );
     // Without a header the last column is the label.
     assert_eq!(columns(&load(&rows(20, |i| format!("{},{}", i * i, i % 3)))).1, names(&["0", "1", "2"]));
 }

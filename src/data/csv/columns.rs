@@ -53,19 +53,24 @@ struct Counts {
 
 impl Counts {
     fn add(&mut self, line: u64, field: &str, cell: Cell<'_>) {
-        let here = || Some((line, field.to_owned()));
+        // The first row is counted last, once it is known to be no header.
+        let note = |first: &mut Option<(u64, String)>| {
+            if first.as_ref().is_none_or(|(at, _)| line < *at) {
+                *first = Some((line, field.to_owned()));
+            }
+        };
         match cell {
             Cell::Missing => self.missing += 1,
             Cell::Number(number) => {
                 self.numbers += 1;
-                if self.decimal.is_none() && !is_whole(number) {
-                    self.decimal = here();
+                if !is_whole(number) {
+                    note(&mut self.decimal);
                 }
             }
-            Cell::Infinite => self.infinite = self.infinite.take().or_else(here),
+            Cell::Infinite => note(&mut self.infinite),
             Cell::Word(_) => {
                 self.words += 1;
-                self.first_word = self.first_word.take().or_else(here);
+                note(&mut self.first_word);
             }
         }
     }
@@ -125,15 +130,9 @@ pub(super) fn layout(file: &File<'_>, options: &TableOptions) -> Result<Layout> 
 fn is_header(file: &File<'_>, first: &StringRecord, counts: &[Counts], rows: usize, label: &Label) -> bool {
     let cells = || first.iter().map(|field| file.cell(field));
     let is_word = |cell| matches!(cell, Cell::Word(_));
-    let usual: Vec<_> = first
-        .iter()
-        .zip(counts)
-        .filter(|(field, _)| Label::is_usual(field))
-        .map(|(_, counts)| counts)
-        .collect();
     let names_label = match label {
         Label::Name(name) => first.iter().any(|field| field == name),
-        _ => matches!(usual[..], [counts] if !counts.first_recurs),
+        _ => Label::usual(first.iter()).is_some_and(|place| !counts[place].first_recurs),
     };
     let has_number = cells().any(|cell| matches!(cell, Cell::Number(_) | Cell::Infinite));
     let numbers_below =
@@ -161,17 +160,11 @@ fn names(file: &File<'_>, header: Option<&StringRecord>, width: usize) -> Result
 /// Place of the label.
 fn label(label: &Label, header: Option<&[String]>, width: usize, file: &File<'_>) -> Result<usize> {
     let bad = |reason: String| Err(Error::Config { option: "label", reason });
-    let usual = || -> Vec<usize> {
-        let names = header.unwrap_or_default();
-        (0..names.len()).filter(|&place| Label::is_usual(&names[place])).collect()
-    };
+    let usual = || Label::usual(header.unwrap_or_default().iter().map(String::as_str));
     match label {
         Label::First => Ok(0),
         Label::Last => Ok(width - 1),
-        Label::Auto => Ok(match usual()[..] {
-            [place] => place,
-            _ => width - 1,
-        }),
+        Label::Auto => Ok(usual().unwrap_or(width - 1)),
         Label::Place(place) if (1..=width).contains(place) => Ok(place - 1),
         Label::Place(place) => {
             bad(format!("{place} is no column of {}, which has {width}", file.path.display()))

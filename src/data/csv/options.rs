@@ -26,9 +26,15 @@ impl Label {
     /// Names of a label in a header, in lower case.
     pub const NAMES: [&'static str; 6] = ["label", "labels", "class", "target", "species", "y"];
 
-    /// Whether a header's field is one of [`Label::NAMES`], in any case.
-    pub(super) fn is_usual(name: &str) -> bool {
-        Self::NAMES.iter().any(|usual| usual.eq_ignore_ascii_case(name))
+    /// Place of the one field of a header that is one of [`Label::NAMES`], in any case; beside `x`, `y` is a coordinate.
+    pub(super) fn usual<'a>(header: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
+        let has_x = header.clone().any(|name| name.eq_ignore_ascii_case("x"));
+        let is_usual = |name: &str| {
+            let is = |usual: &&str| usual.eq_ignore_ascii_case(name);
+            Self::NAMES.iter().any(is) && !(has_x && name.eq_ignore_ascii_case("y"))
+        };
+        let mut places = header.enumerate().filter(|(_, name)| is_usual(name)).map(|(place, _)| place);
+        places.next().filter(|_| places.next().is_none())
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Data {
     #[arg(long, value_name = "N")]
     pub(crate) test_rows: Option<usize>,
     /// Table: column of the label: its name, first, last, or its number, counted from 1. By default the one column that the header
-    /// names label, labels, class, target, species or y, else the last.
+    /// names label, labels, class, target, species or y (not beside an x), else the last.
     #[arg(long, value_name = "NAME|first|last|N")]
     pub(crate) label: Option<Label>,
     /// Table: refuse missing values (empty, NA, NaN, null, ?), drop their rows, or fill them in with the mean of their column:
