@@ -400,3 +400,32 @@ fn images_and_characters_are_predicted() {
     assert!(folder.refused("evaluate lm csv:table.csv").contains("the run was trained on a text"));
     assert!(folder.refused("predict nowhere new.txt").contains("neither a checkpoint nor a log"));
 }
+
+/// The embedded digits in the shape of a Kaggle table: a header, the label first, whole numbers for pixels.
+#[test]
+fn digits_with_the_label_first_are_learned() {
+    let Dataset { test: digits, .. } = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    let fretwork::data::Rows::Table(digits) = digits else { panic!("no table") };
+    let all: Vec<u32> = (0..digits.rows() as u32).collect();
+    let (mut x, mut labels) = (vec![0.0; 64 * all.len()], vec![0; all.len()]);
+    digits.fill(&all, 64, &mut x, &mut labels);
+    let header: String = (0..64).map(|pixel| format!(",pixel{pixel}")).collect();
+    let row = |i: usize| {
+        let pixels: String =
+            x[64 * i..64 * (i + 1)].iter().map(|pixel| format!(",{}", pixel * 16.0)).collect();
+        format!("{}{pixels}", labels[i])
+    };
+    let folder = Folder::new();
+    folder.write("train.csv", &format!("label{header}\n{}", rows(all.len(), row)));
+    let done = folder.train("--data csv:train.csv --hidden 128,128 --epochs 15 --out run");
+    let accuracy = done["test_accuracy"].as_f64().unwrap();
+    // The label is not the last pixel, which nearly always is 0.
+    assert!(accuracy > 0.93 && accuracy < 1.0, "{accuracy}");
+    // The table for which labels are to be predicted has no label.
+    let row = |i: usize| row(i).split_once(',').unwrap().1.to_owned();
+    folder.write("test.csv", &format!("{}\n{}", &header[1..], rows(100, row)));
+    let said = folder.done("predict run test.csv");
+    let hits =
+        said.lines().skip(1).zip(&labels).filter(|(class, label)| **class == label.to_string()).count();
+    assert!(said.lines().count() == 101 && hits > 93, "{hits}");
+}

@@ -23,9 +23,9 @@ pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
     let mut predictor = Predictor::of_checkpoint(&gpu, checkpoint, &folder.checkpoint_path())?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     if text {
-        characters(&mut predictor, options, &mut writer)?
+        characters(&mut predictor, options, &mut writer)?;
     } else {
-        rows(&mut predictor, options, &mut writer)?
+        rows(&mut predictor, options, &mut writer)?;
     }
     let bytes = writer.into_inner().context("predictions cannot be written")?;
     match &options.out {
