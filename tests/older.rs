@@ -90,6 +90,7 @@ fn older(checkpoint: &Checkpoint) -> Vec<u8> {
     let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
     let header = &metadata.metadata().as_ref().unwrap()["fretwork.checkpoint.3"];
     let mut header: Value = serde_json::from_str(header).unwrap();
+    header.as_object_mut().unwrap().remove("encoding");
     let kind = header["settings"]["method"]["kind"].clone();
     header["settings"]["method"] = options();
     header["settings"]["method"]["kind"] = kind;

@@ -28,10 +28,13 @@ fn malformed_tables() {
     for (text, wanted) in [
         ("", "there are no rows"),
         ("a,b,c\n", "has 1 rows; at least 5 are needed"),
+        ("a,b,label\n", "there are no rows"),
         ("1,2,0\n3,1\n", "line 2: 2 columns, but the first line has 3"),
         ("1,2,0\n3,,1\n", "line 2: column \"column 2\" has no value; give --missing drop"),
         ("1,2,0\n3,nan,1\n", "line 2: column \"column 2\" has no value"),
+        ("1,2,0\n3,inf,1\n", "line 2: column \"column 2\": \"inf\" is not a finite number"),
         ("1,2,0\n3,1,0.5\n", "\"column 3\" has the number 0.5 on line 2"),
+        ("1,2,0\n1,3,0\n1,4,0\n2,2,0\n2,7,0\n", "all rows have the label \"0\""),
         ("0\n1\n", "features and a label are needed"),
         ("1,2,0\n3,1,1\n", "has 2 rows; at least 5 are needed"),
     ] {

@@ -74,8 +74,6 @@ impl<'a> File<'a> {
     pub(super) fn each_record(&self, each: &mut dyn FnMut(u64, &StringRecord) -> Result<()>) -> Result<()> {
         let mut reader = reader(self.bytes, self.delimiter);
         let (mut record, mut width) = (StringRecord::new(), None);
-        // Blank lines before a record count to its position, so lines are counted here.
-        let (mut counted, mut lines) = (0, 1);
         loop {
             let line = reader.position().line();
             let more = reader.read_record(&mut record).map_err(|error| self.malformed(line, &error))?;
@@ -85,11 +83,7 @@ impl<'a> File<'a> {
             if is_blank(&record) {
                 continue;
             }
-            let start = record.position().map_or(counted, |position| position.byte() as usize);
-            let blank = self.bytes[start..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            lines += self.bytes[counted..start + blank].iter().filter(|&&byte| byte == b'\n').count() as u64;
-            counted = start + blank;
-            let line = lines;
+            let line = record.position().map_or(line, |place| self.line_of(place));
             let columns = *width.get_or_insert(record.len());
             if record.len() != columns {
                 let reason = format!("{} columns, but the first line has {columns}", record.len());
@@ -97,6 +91,13 @@ impl<'a> File<'a> {
             }
             each(line, &record)?;
         }
+    }
+
+    /// The line of the record at a place where a reader began to look for it: after empty lines.
+    fn line_of(&self, place: &csv::Position) -> u64 {
+        let rest = self.bytes.iter().skip(place.byte() as usize);
+        let ends = rest.take_while(|byte| matches!(byte, b'\n' | b'\r')).filter(|byte| **byte == b'\n');
+        place.line() + ends.count() as u64
     }
 
     fn malformed(&self, line: u64, error: &csv::Error) -> Error {
