@@ -197,14 +197,16 @@ fn a_quick_doctor_says_what_it_left_out() {
 #[test]
 fn a_quick_doctor_checks_what_a_run_uses() {
     use fretwork::methods::{Kind, MethodConfig};
-    use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
+    use fretwork::train::{Length, Settings, Trainer};
     let gpu = Gpu::request(Options::default()).unwrap();
     let data = fretwork::data::Dataset::load(&fretwork::data::Source::Digits, 1, 0).unwrap();
     let settings = Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: fretwork::nn::MlpConfig {
+        precision: fretwork::nn::Precision::F32,
+        method: MethodConfig::new(Kind::Rigl),
+        length: Length::Steps(200),
+        learning_rate: 0.004,
+        ..Settings::new(fretwork::nn::MlpConfig {
             inputs: 64,
             hidden: vec![64, 64],
             classes: 10,
@@ -215,22 +217,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
-        }
-        .into(),
-        precision: fretwork::nn::Precision::F32,
-        method: MethodConfig::new(Kind::Rigl),
-        length: Length::Steps(200),
-        batch: 128,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     };
     let trainer = Trainer::new(&gpu, settings, data).unwrap();
     let table = check::table();

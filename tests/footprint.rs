@@ -9,28 +9,18 @@ use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, 
 use fretwork::ops::Activation;
 use fretwork::ops::gate::{Balance, Gate};
 use fretwork::sparse::Density;
-use fretwork::train::{Footprint, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Footprint, Length, Schedule, Settings, Trainer};
 
 fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
     Settings {
         data: data.name.clone(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model,
-        precision: Precision::F32,
         method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
         schedule: Schedule::Constant,
-        momentum: 0.9,
         weight_decay: 0.0,
-        origin: Default::default(),
+        ..Settings::new(model)
     }
 }
 

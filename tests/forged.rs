@@ -7,7 +7,7 @@ use std::path::Path;
 use fretwork::data::{Dataset, Features, Source, Table};
 use fretwork::gpu::{Gpu, Options};
 use fretwork::methods::{Kind, MethodConfig, Scope};
-use fretwork::nn::{MlpConfig, Precision};
+use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology};
 use fretwork::train::{Checkpoint, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
@@ -30,8 +30,14 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(64), Some(16)],
-        table: Default::default(),
-        model: MlpConfig {
+        method: method(kind),
+        length: Length::Epochs(4),
+        batch: 32,
+        optimizer: OptimizerKind::Sgd,
+        learning_rate: 0.1,
+        schedule: Schedule::Constant,
+        weight_decay: 0.0,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![16 * SIDE; 2],
             classes: 10,
@@ -42,22 +48,7 @@ fn settings(kind: Kind) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method: method(kind),
-        length: Length::Epochs(4),
-        batch: 32,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::Sgd,
-        learning_rate: 0.1,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        weight_decay: 0.0,
-        origin: Default::default(),
+        })
     }
 }
 

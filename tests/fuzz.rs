@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{LmConfig, MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{LmConfig, MlpConfig, ModelConfig};
 use fretwork::ops::Activation;
 use fretwork::readers::ALL;
 use fretwork::sparse::{Density, Topology};
@@ -107,23 +107,14 @@ fn lm() -> ModelConfig {
 fn checkpoint(model: &ModelConfig) -> Vec<u8> {
     let settings = Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: model.clone(),
-        precision: Precision::F32,
         method: MethodConfig::new(Kind::Rigl),
         length: Length::Epochs(3),
         batch: 4,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
         optimizer: OptimizerKind::Sgd,
         learning_rate: 0.1,
         schedule: Schedule::Constant,
-        momentum: 0.9,
         weight_decay: 0.0,
-        origin: Default::default(),
+        ..Settings::new(model.clone())
     };
     let position = Position { step: 2, loss_sum: 1.5, hits: 3.0, replaced: 1, best: None };
     let mut checkpoint = Checkpoint::new(settings, position, serde_json::json!({ "tickets": 0 }));

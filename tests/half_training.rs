@@ -14,7 +14,7 @@ use fretwork::nn::{Half, MlpConfig, Precision};
 use fretwork::ops::{Activation, LossScaleState};
 use fretwork::reference::decide_scale;
 use fretwork::sparse::{Density, Topology};
-use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Checkpoint, Event, Flow, Length, Schedule, Settings, Trainer};
 use halves::gpu;
 
 fn digits() -> Dataset {
@@ -24,9 +24,10 @@ fn digits() -> Dataset {
 fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        precision: Precision::F16(half),
+        length,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden,
             classes: 10,
@@ -37,22 +38,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F16(half),
-        method: MethodConfig::new(Kind::Static),
-        length,
-        batch: 128,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     }
 }
 

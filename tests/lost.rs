@@ -4,11 +4,10 @@
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Gpu, LossFlag, Options, Plan, Recorder, Submission, Tensor};
-use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, Precision};
+use fretwork::nn::MlpConfig;
 use fretwork::ops::{self, Activation};
 use fretwork::sparse::{BlockMatrix, Density, Pattern, Topology};
-use fretwork::train::{Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Flow, Length, Schedule, Settings, Trainer};
 use fretwork::{Error, Result, wgpu};
 
 /// Origin of a device.
@@ -179,9 +178,12 @@ fn rejected_calls_lose_no_device() {
 fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        length: Length::Epochs(1),
+        batch: 512,
+        learning_rate: 0.004,
+        schedule: Schedule::Constant,
+        weight_decay: 0.0,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![32, 32],
             classes: 10,
@@ -192,22 +194,7 @@ fn settings() -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static),
-        length: Length::Epochs(1),
-        batch: 512,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::Constant,
-        momentum: 0.9,
-        weight_decay: 0.0,
-        origin: Default::default(),
+        })
     }
 }
 

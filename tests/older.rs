@@ -8,10 +8,10 @@ use std::path::Path;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Options};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, Precision};
+use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
-use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Checkpoint, Event, Flow, Length, Settings, Trainer};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
@@ -44,8 +44,11 @@ fn settings(kind: Kind) -> Settings {
     Settings {
         data: "digits".to_owned(),
         first_rows: [Some(256), Some(16)],
-        table: Default::default(),
-        model: MlpConfig {
+        method: serde_json::from_value(method).unwrap(),
+        length: Length::Epochs(6),
+        batch: 64,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![80; 2],
             classes: 10,
@@ -56,22 +59,7 @@ fn settings(kind: Kind) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method: serde_json::from_value(method).unwrap(),
-        length: Length::Epochs(6),
-        batch: 64,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     }
 }
 

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fretwork::data::{ColumnKind, Dataset, Encoding, Label, Missing, Source, TableOptions, TargetKind, Task};
+use fretwork::data::{
+    ColumnKind, Dataset, Encoding, Label, LoadOptions, Missing, Source, TableOptions, TargetKind, Task,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -57,7 +59,8 @@ impl Folder {
 fn load_with(text: &str, options: &TableOptions) -> fretwork::Result<Dataset> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
-    Dataset::load_with(&Source::Csv(file.path().to_owned()), 1, 0, options)
+    let options = LoadOptions { seed: 1, table: options.clone(), ..LoadOptions::default() };
+    Dataset::load_with(&Source::Csv(file.path().to_owned()), &options)
 }
 
 fn load(text: &str) -> Dataset {
@@ -366,7 +369,7 @@ fn images(folder: &Path, name: &str, count: u32, side: u32) {
 }
 
 #[test]
-fn images_and_characters_are_predicted() {
+fn images_and_bytes_are_predicted() {
     let folder = Folder::new();
     folder.train("--data digits --rows 512 --hidden 64 --epochs 2 --out run");
     images(folder.0.path(), "eight", 3, 8);
@@ -385,16 +388,16 @@ fn images_and_characters_are_predicted() {
     folder.write("text.txt", &"the fret saw cuts open work. ".repeat(60));
     let lm = "--width 32 --heads 2 --depth 1 --context 12 --block 8 --batch 7 --steps 40 --lr 0.01";
     folder.train(&format!("--data text:text.txt {lm} --out lm"));
-    // Twenty characters are no multiple of a window: none is left out, and each has what the others of its window give it.
+    // Twenty bytes are no multiple of a window: none is left out, and each has what the others of its window give it.
     let text = "the fret saw cuts open";
     folder.write("new.txt", text);
     let said = folder.done("predict lm new.txt");
-    assert!(said.starts_with("character,prediction,nll\nh,") && said.lines().count() == text.len(), "{said}");
+    assert!(said.starts_with("byte,prediction,nll\nh,") && said.lines().count() == text.len(), "{said}");
     let nll: f64 =
         said.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse::<f64>().unwrap()).sum();
     assert!(nll > 0.0 && nll / 21.0 < 3.0, "{said}");
     folder.write("new.txt", "the Fret");
-    assert!(folder.refused("predict lm new.txt").contains("character 5 is 'F'"));
+    assert!(folder.refused("predict lm new.txt").contains("byte 4 is 'F'"));
     let metrics: Value = serde_json::from_str(&folder.done("evaluate lm --json")).unwrap();
     assert!(metrics["loss"].as_f64().unwrap() > 0.0 && metrics["names"][0] == " ", "{metrics}");
     assert!(folder.refused("evaluate lm csv:table.csv").contains("the run was trained on a text"));

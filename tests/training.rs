@@ -8,7 +8,7 @@ use fretwork::Error;
 use fretwork::data::{Dataset, Fingerprint, Source};
 use fretwork::gpu::{Gpu, Options, Variant};
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{MlpConfig, ModelConfig};
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology};
 use fretwork::train::{
@@ -26,9 +26,9 @@ fn digits() -> Dataset {
 fn settings(seed: u64, length: Length) -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        length,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![512, 512],
             classes: 10,
@@ -39,22 +39,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             dropout: 0.0,
             seed,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static),
-        length,
-        batch: 128,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     }
 }
 

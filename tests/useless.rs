@@ -7,33 +7,19 @@ use fretwork::gpu::{Class, Gpu, Options, Recorder};
 use fretwork::methods::{
     Every, Kind, LayerContext, Method, MethodConfig, MutableTopology, Phase, Rigl, Set, Updates,
 };
-use fretwork::nn::{MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{MlpConfig, ModelConfig};
 use fretwork::ops::Activation;
 use fretwork::sparse::{Density, Topology, connects};
-use fretwork::train::{Event, Flow, Length, OptimizerKind, Parts, Schedule, Settings, Summary, Trainer};
+use fretwork::train::{Event, Flow, Length, OptimizerKind, Parts, Settings, Summary, Trainer};
 
 const BLOCK: usize = 16;
 
 fn settings(hidden: &[usize], sparsity: f64, seed: u64, steps: u64) -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: model(64, hidden, sparsity, seed).into(),
-        precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static),
         length: Length::Steps(steps),
-        batch: 128,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
         learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        ..Settings::new(model(64, hidden, sparsity, seed))
     }
 }
 

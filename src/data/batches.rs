@@ -33,11 +33,11 @@ pub trait Batches: fmt::Debug + Send + Sync {
 pub enum Targets {
     /// A class, below this number.
     Classes(usize),
-    /// So many numbers.
+    /// This number of values.
     Values(usize),
 }
 
-/// What a network takes in, on the host.
+/// Input of a network, on the host.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// Features, row after row.
@@ -60,7 +60,7 @@ pub enum HostTargets {
 pub struct HostBatch {
     /// Places for rows.
     pub places: usize,
-    /// What the network takes in, as many elements a place as its input has.
+    /// Input of the network, with as many elements a place as the network's input has.
     pub input: Input,
     /// The targets.
     pub targets: HostTargets,

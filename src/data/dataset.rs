@@ -1,8 +1,6 @@
-//! Data sets, and where they come from.
+//! Data sets: rows to train on, to test on and to choose by.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use super::batches::{Batches, Targets};
@@ -11,6 +9,7 @@ use super::csv::TableOptions;
 use super::encoding::Encoding;
 use super::images::ImageOptions;
 use super::rows::Rows;
+use super::source::{Holdout, Source};
 use super::table::Table;
 use super::{csv, digits, idx_folder, images, text};
 use crate::{Error, Result};
@@ -28,123 +27,62 @@ pub struct Dataset {
     pub validation: Option<Rows>,
     /// Labels are below this; 0 where rows have values in place of labels.
     pub classes: usize,
-    /// Names of the classes; empty where each is called by its number.
-    pub class_names: Vec<String>,
     /// Of a text, the bytes that occur in it, ascending; else empty.
     pub vocabulary: Vec<u8>,
     /// How the rows of other files become features and targets, where the data is from files of rows; `None` for texts, whose
     /// vocabulary suffices, and for rows of a program's own.
     pub encoding: Option<Encoding>,
-    /// What was found in the file of a table, in sentences for the user.
+    /// Findings in the file of a table (delimiter, header, classes), in sentences for the user.
     pub notices: Vec<String>,
 }
 
-/// Origin of a data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The embedded UCI optdigits.
-    Digits,
-    /// Fashion-MNIST, where Debian's package or `FRETWORK_DATA` has it.
-    FashionMnist,
-    /// MNIST, under `FRETWORK_DATA`.
-    Mnist,
-    /// A folder of four IDX files, named as MNIST's or EMNIST's are, or the beginning of their names in it.
-    Idx(PathBuf),
-    /// A table: delimited text with a column for the label.
-    Csv(PathBuf),
-    /// A folder of classes, each a folder of PNG and JPEG images.
-    Images(PathBuf, ImageOptions),
-    /// A text, or a folder of them.
-    Text(PathBuf),
-}
-
-impl Source {
-    /// A source that stays valid from whatever folder a program is started in: its path is absolute.
-    ///
-    /// # Errors
-    /// [`Error::Config`] where the path is not UTF-8, since a checkpoint keeps it as text; [`Error::Io`] if the current folder is
-    /// gone.
-    pub fn absolute(&self) -> Result<Self> {
-        let whole = |path: &Path| {
-            let whole = std::path::absolute(path).map_err(Error::io(path))?;
-            let reason = || format!("{} is not UTF-8; choose a path that is", whole.display());
-            if whole.to_str().is_some() {
-                Ok(whole)
-            } else {
-                Err(Error::Config { option: "data", reason: reason() })
-            }
-        };
-        Ok(match self {
-            Self::Digits | Self::FashionMnist | Self::Mnist => self.clone(),
-            Self::Idx(path) => Self::Idx(whole(path)?),
-            Self::Csv(path) => Self::Csv(whole(path)?),
-            Self::Images(path, options) => Self::Images(whole(path)?, *options),
-            Self::Text(path) => Self::Text(whole(path)?),
-        })
-    }
-
-    /// The source with these options of images; unchanged where it has no images.
-    #[must_use]
-    pub fn with_images(self, options: ImageOptions) -> Self {
-        match self {
-            Self::Images(path, _) => Self::Images(path, options),
-            other => other,
-        }
-    }
-}
-
-impl FromStr for Source {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = |reason: String| Error::Config { option: "data", reason };
-        match text.split_once(':') {
-            None if text == "digits" => Ok(Self::Digits),
-            None if text == "fashion-mnist" => Ok(Self::FashionMnist),
-            None if text == "mnist" => Ok(Self::Mnist),
-            Some(("idx", path)) if !path.is_empty() => Ok(Self::Idx(path.into())),
-            Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
-            Some(("images", path)) if !path.is_empty() => {
-                Ok(Self::Images(path.into(), ImageOptions::default()))
-            }
-            Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
-            _ => Err(bad(format!(
-                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, images:DIR, text:FILE"
-            ))),
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Digits => f.write_str("digits"),
-            Self::FashionMnist => f.write_str("fashion-mnist"),
-            Self::Mnist => f.write_str("mnist"),
-            Self::Idx(path) => write!(f, "idx:{}", path.display()),
-            Self::Csv(path) => write!(f, "csv:{}", path.display()),
-            Self::Images(path, _) => write!(f, "images:{}", path.display()),
-            Self::Text(path) => write!(f, "text:{}", path.display()),
-        }
-    }
+/// Options of reading a data set.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Seed of the splits that are drawn.
+    pub seed: u64,
+    /// Length of the windows of a text, in bytes.
+    pub context: usize,
+    /// Treatment of a table.
+    pub table: TableOptions,
+    /// Treatment of images.
+    pub images: ImageOptions,
+    /// Numbers of rows to train on and to test on that are kept; all of them where there is no number.
+    pub first_rows: [Option<usize>; 2],
+    /// Origin of the validation rows, if there are to be any.
+    pub validation: Option<Holdout>,
 }
 
 impl Dataset {
-    /// Reads a data set. The seed says how a CSV file is split, and images without a test folder; the others come split; `context` is the length of the windows
-    /// of a text.
+    /// Reads all rows of a data set. The seed draws the split of a table, and of images without a test folder; other sources come
+    /// split. `context` is the length of the windows of a text, in bytes.
     ///
     /// # Errors
     /// [`Error::Data`] naming the file and what is wrong with it, or how to get it.
     pub fn load(source: &Source, seed: u64, context: usize) -> Result<Self> {
-        Self::load_with(source, seed, context, &TableOptions::default())
+        Self::load_with(source, &LoadOptions { seed, context, ..LoadOptions::default() })
     }
 
-    /// Reads a data set as [`Dataset::load`] does, a table with these options.
+    /// Reads a data set with these options, keeps the first rows, and sets validation rows aside.
     ///
     /// # Errors
-    /// As [`Dataset::load`]; [`Error::Config`] for a label that no column has, and labels that are not of the task.
-    pub fn load_with(source: &Source, seed: u64, context: usize, options: &TableOptions) -> Result<Self> {
+    /// As [`Dataset::load`], [`Dataset::first`] and [`Dataset::hold_out`]; [`Error::Config`] for a label that no column has, and labels
+    /// that are not of the task.
+    pub fn load_with(source: &Source, options: &LoadOptions) -> Result<Self> {
+        let data = Self::read(source, options)?.first(options.first_rows)?;
+        match &options.validation {
+            Some(of) => data.hold_out(of, options),
+            None => Ok(data),
+        }
+    }
+
+    /// Reads all rows.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_with`].
+    pub(super) fn read(source: &Source, options: &LoadOptions) -> Result<Self> {
         let name = source.to_string();
+        let &LoadOptions { seed, context, .. } = options;
         let (train, test, classes) = match source {
             Source::Digits => {
                 let (train, test) = digits::load()?;
@@ -155,14 +93,11 @@ impl Dataset {
             }
             Source::Mnist => idx_folder::load(&find("mnist", "put")?)?,
             Source::Idx(folder) => idx_folder::load(folder)?,
-            Source::Images(path, options) => images::load(path, *options, seed)?,
+            Source::Images(path) => images::load(path, options.images, seed)?,
             Source::Csv(path) => {
-                let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, options)?;
-                let class_names = encoding.classes().to_vec();
-                let classes = class_names.len();
-                let encoding = Some(Encoding::Table(encoding));
-                let data = Self::of_tables(&name, train, test, classes);
-                return Ok(Self { class_names, encoding, notices, ..data });
+                let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, &options.table)?;
+                let data = Self::of_tables(&name, train, test, encoding.classes().len());
+                return Ok(Self { encoding: Some(Encoding::Table(encoding)), notices, ..data });
             }
             Source::Text(path) => {
                 let (vocabulary, [train, test]) = text::load(path, context)?;
@@ -174,16 +109,14 @@ impl Dataset {
                     test,
                     validation: None,
                     classes,
-                    class_names: Vec::new(),
                     vocabulary,
                     encoding: None,
                     notices: Vec::new(),
                 });
             }
         };
-        let class_names = classes.names;
-        let encoding = Some(Encoding::of_images(&train));
-        Ok(Self { class_names, encoding, ..Self::of_tables(&name, train, test, classes.count) })
+        let encoding = Some(Encoding::of_images(&train, classes.names));
+        Ok(Self { encoding, ..Self::of_tables(&name, train, test, classes.count) })
     }
 
     /// A data set of features with labels below `classes`.
@@ -195,7 +128,6 @@ impl Dataset {
             test: test.into(),
             validation: None,
             classes,
-            class_names: Vec::new(),
             vocabulary: Vec::new(),
             encoding: None,
             notices: Vec::new(),
@@ -224,7 +156,6 @@ impl Dataset {
             test,
             validation: None,
             classes,
-            class_names: Vec::new(),
             vocabulary: Vec::new(),
             encoding: None,
             notices: Vec::new(),

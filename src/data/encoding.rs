@@ -1,4 +1,4 @@
-//! Encoding of a data set's files: what a checkpoint keeps to predict from files without the training data.
+//! Encoding of a data set's files, which a checkpoint keeps so that it predicts from files without the training data.
 
 use std::path::Path;
 
@@ -19,17 +19,20 @@ pub enum Encoding {
         width: usize,
         /// Features are bytes times this factor.
         factor: f32,
+        /// Names of the classes, in the order of their numbers; empty where each is called by its number.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<String>,
     },
 }
 
 impl Encoding {
-    /// Of images that were read from IDX files.
-    pub(super) fn of_images(table: &Table) -> Self {
+    /// Encoding of images, of the classes of these names.
+    pub(super) fn of_images(table: &Table, classes: Vec<String>) -> Self {
         let factor = match table.features() {
             Features::Bytes(_, factor) => *factor,
             Features::Floats(_) => 1.0,
         };
-        Self::Images { width: table.width(), factor }
+        Self::Images { width: table.width(), factor, classes }
     }
 
     /// Features of a row.
@@ -40,7 +43,15 @@ impl Encoding {
         }
     }
 
-    /// What is predicted.
+    /// Names of the classes, in the order of their numbers; none for a regression, and where each is called by its number.
+    pub fn classes(&self) -> &[String] {
+        match self {
+            Self::Table(table) => table.classes(),
+            Self::Images { classes, .. } => classes,
+        }
+    }
+
+    /// Whether classes or values are predicted.
     pub fn task(&self) -> Task {
         match self {
             Self::Table(table) => table.target.task(),
@@ -60,7 +71,7 @@ impl Encoding {
     pub(crate) fn validate(&self) -> Result<(), String> {
         match self {
             Self::Table(table) => table.validate(),
-            Self::Images { width, factor } if *width == 0 || !factor.is_finite() => {
+            Self::Images { width, factor, .. } if *width == 0 || !factor.is_finite() => {
                 Err("the encoding of images is not sound".to_owned())
             }
             Self::Images { .. } => Ok(()),
@@ -75,7 +86,7 @@ impl Encoding {
     pub fn features(&self, path: &Path) -> Result<Features> {
         match self {
             Self::Table(table) => csv::unlabelled(path, table),
-            Self::Images { width, factor } => idx::images(path, *width, *factor),
+            Self::Images { width, factor, .. } => idx::images(path, *width, *factor),
         }
     }
 

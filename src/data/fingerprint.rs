@@ -101,7 +101,6 @@ mod tests {
                 test: Rows::Text(text),
                 validation: None,
                 classes: vocabulary.len(),
-                class_names: Vec::new(),
                 vocabulary: vocabulary.to_vec(),
                 encoding: None,
                 notices: Vec::new(),

@@ -11,7 +11,7 @@ use super::idx::{Part, pair};
 use super::table::Table;
 use crate::{Error, Result, files};
 
-/// What a name says of the training and of the test part.
+/// Words for the training and the test part in names of files.
 const TRAIN: &[&str] = &["train"];
 const TEST: &[&str] = &["t10k", "test"];
 
@@ -44,7 +44,7 @@ fn prefixes(folder: &Path) -> BTreeSet<String> {
     names.filter_map(|entry| prefix(entry.file_name().to_str()?).map(str::to_owned)).collect()
 }
 
-/// What stands before `train-images…` in the name of a file of training images.
+/// Part of a name before `train-images…`, if it is that of a file of training images.
 fn prefix(name: &str) -> Option<&str> {
     let name = name.strip_suffix(".gz").unwrap_or(name);
     let endings = ["train-images-idx3-ubyte", "train-images.idx3-ubyte"];

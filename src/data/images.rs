@@ -22,7 +22,7 @@ const FACTOR: f32 = 1.0 / 255.0;
 /// Most pixels on a side that images are resized to.
 const MOST_SIDE: u32 = 4096;
 
-/// What is done to images before they are trained on.
+/// Treatment of images before they are trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct ImageOptions {
     /// Size that images are resized to; `None` where all have one size already.

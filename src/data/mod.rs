@@ -11,6 +11,7 @@ pub(crate) mod idx;
 mod idx_folder;
 pub(crate) mod images;
 mod rows;
+mod source;
 mod table;
 pub(crate) mod text;
 mod validation;
@@ -19,12 +20,12 @@ pub use batches::{Batches, HostBatch, HostTargets, Input, Targets};
 pub use csv::{
     Column, ColumnKind, Label, Missing, Standard, TableEncoding, TableOptions, Target, TargetKind, Task,
 };
-pub use dataset::{Dataset, Source};
+pub use dataset::{Dataset, LoadOptions};
 pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
 pub use images::{ImageOptions, ImageSize};
 pub use rows::Rows;
+pub use source::{Holdout, Source};
 pub use table::{Features, Table, epoch_order};
 pub(crate) use text::read_text;
 pub use text::{Text, encode};
-pub use validation::Holdout;

@@ -1,111 +1,42 @@
 //! Validation rows: what is chosen by, apart from the rows to train on and to test on.
 
-use std::fmt;
-use std::str::FromStr;
-
 use super::csv;
-use super::dataset::{Dataset, Source};
+use super::dataset::{Dataset, LoadOptions};
 use super::encoding::Encoding;
-use super::images::ImageOptions;
 use super::rows::Rows;
+use super::source::{Holdout, Source};
 use super::table::Table;
 use super::text;
 use crate::random::{Key, Stream};
 use crate::{Error, Result};
-
-/// Origin of the validation rows.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Holdout {
-    /// This share of the training rows, drawn by the seed.
-    Share(f64),
-    /// All rows of another data set of the same kind.
-    Source(Source),
-}
-
-impl Holdout {
-    /// The origin with these options of images; see [`Source::with_images`].
-    #[must_use]
-    pub fn with_images(self, options: ImageOptions) -> Self {
-        match self {
-            Self::Source(source) => Self::Source(source.with_images(options)),
-            share @ Self::Share(_) => share,
-        }
-    }
-
-    /// An origin whose path is absolute; see [`Source::absolute`].
-    ///
-    /// # Errors
-    /// As [`Source::absolute`].
-    pub fn absolute(&self) -> Result<Self> {
-        Ok(match self {
-            Self::Share(share) => Self::Share(*share),
-            Self::Source(source) => Self::Source(source.absolute()?),
-        })
-    }
-}
-
-impl FromStr for Holdout {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text.parse::<f64>() {
-            Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
-            Ok(share) => Err(bad(format!("{share} is not a share above 0 and below 1"))),
-            Err(_) => text.parse().map(Self::Source).map_err(|_| {
-                bad(format!("{text:?} is neither a share, such as 0.1, nor a source as those of --data"))
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Holdout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Share(share) => share.fmt(f),
-            Self::Source(source) => source.fmt(f),
-        }
-    }
-}
-
-impl serde::Serialize for Holdout {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for Holdout {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
 
 fn bad(reason: String) -> Error {
     Error::Config { option: "validation", reason }
 }
 
 impl Dataset {
-    /// Sets validation rows aside: a share of the training rows, which are then no longer trained on, or the rows of another
-    /// source.
+    /// Sets validation rows aside: a share of the training rows, which are then no longer trained on, or all rows of another source,
+    /// which is read with the seed, the context and the treatment of images of `options`.
     ///
     /// # Errors
     /// [`Error::Config`] naming what is wrong: a share that leaves no row to train or to validate on, a source of another kind,
     /// of rows of another width, or with a class or a byte that the training rows do not have; as [`Dataset::load`].
-    pub fn hold_out(mut self, of: &Holdout, seed: u64, context: usize) -> Result<Self> {
+    pub fn hold_out(mut self, of: &Holdout, options: &LoadOptions) -> Result<Self> {
         let rows = match of {
             Holdout::Share(share) => {
-                let [kept, held] = split(self.train.rows(), *share, seed)?;
+                let [kept, held] = split(self.train.rows(), *share, options.seed)?;
                 let held = self.train.pick(&held)?;
                 self.train = self.train.pick(&kept)?;
                 held
             }
-            Holdout::Source(source) => self.rows_of(source, seed, context)?,
+            Holdout::Source(source) => self.rows_of(source, options)?,
         };
         self.validation = Some(rows);
         Ok(self)
     }
 
     /// All rows of another source, with the classes or the vocabulary of this data set.
-    fn rows_of(&self, source: &Source, seed: u64, context: usize) -> Result<Rows> {
+    fn rows_of(&self, source: &Source, options: &LoadOptions) -> Result<Rows> {
         if source.absolute()?.to_string() == self.name || source.to_string() == self.name {
             return Err(bad(format!(
                 "{source} is the data to train on; give a share of it, or another source"
@@ -113,7 +44,7 @@ impl Dataset {
         }
         match (&self.train, source) {
             (Rows::Text(_), Source::Text(path)) => {
-                text::encoded(path, &self.vocabulary, context).map(Rows::Text)
+                text::encoded(path, &self.vocabulary, options.context).map(Rows::Text)
             }
             (Rows::Text(_), _) => Err(bad(format!("{source} is no text, but {} is one", self.name))),
             (Rows::Table(_), Source::Text(_)) => {
@@ -124,7 +55,7 @@ impl Dataset {
                 None => Err(bad(format!("{source} is a table, but {} is none", self.name))),
             },
             (Rows::Table(table), _) => {
-                let other = Self::load(source, seed, context)?;
+                let other = Self::read(source, options)?;
                 self.with_classes(table, source, other).map(Rows::Table)
             }
             (Rows::Batches(_), _) => Err(bad("rows of a program's own have no source".to_owned())),
@@ -161,7 +92,8 @@ impl Dataset {
 
     /// Name of a class: its number, unless the data has another.
     pub fn class_name(&self, class: usize) -> String {
-        self.class_names.get(class).map_or_else(|| class.to_string(), Clone::clone)
+        let names = self.encoding.as_ref().map_or(&[][..], Encoding::classes);
+        names.get(class).map_or_else(|| class.to_string(), Clone::clone)
     }
 }
 
@@ -199,8 +131,9 @@ mod tests {
             let labels = values.clone().map(|value| u32::from(value) % 2).collect();
             Table::new(Features::Bytes(values.collect(), 1.0), labels, 1).unwrap()
         };
-        let class_names = names.iter().map(|&name| name.to_owned()).collect();
-        Dataset { class_names, ..Dataset::of_tables("rows", table(0..10), table(10..12), 2) }
+        let classes = names.iter().map(|&name| name.to_owned()).collect();
+        let encoding = Some(Encoding::Images { width: 1, factor: 1.0, classes });
+        Dataset { encoding, ..Dataset::of_tables("rows", table(0..10), table(10..12), 2) }
     }
 
     /// The features of all rows.
@@ -212,9 +145,13 @@ mod tests {
         features
     }
 
+    fn reading(seed: u64, context: usize) -> LoadOptions {
+        LoadOptions { seed, context, ..LoadOptions::default() }
+    }
+
     #[test]
     fn a_share_is_drawn_by_the_seed_and_is_not_trained_on() {
-        let held = |seed| rows(&[]).hold_out(&Holdout::Share(0.3), seed, 0).unwrap();
+        let held = |seed| rows(&[]).hold_out(&Holdout::Share(0.3), &reading(seed, 0)).unwrap();
         let (first, again, other) = (held(1), held(1), held(2));
         let of = |data: &Dataset| (features(&data.train), features(data.validation.as_ref().unwrap()));
         assert_eq!(of(&first), of(&again));
@@ -226,7 +163,7 @@ mod tests {
         all.sort_by(f32::total_cmp);
         assert_eq!(all, (0..10).map(|row| row as f32).collect::<Vec<_>>());
         assert_eq!(first.test, rows(&[]).test);
-        // What is validated on is a part of the data, which a run may not change.
+        // Validation rows are part of the data, which a resumed run may not change.
         let mut changed = first.clone();
         changed.validation = other.validation;
         assert_ne!(Fingerprint::of(&first), Fingerprint::of(&changed));
@@ -235,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_share_leaves_rows_on_both_sides() {
-        let refused = |share| rows(&[]).hold_out(&Holdout::Share(share), 1, 0).unwrap_err().to_string();
+        let refused =
+            |share| rows(&[]).hold_out(&Holdout::Share(share), &reading(1, 0)).unwrap_err().to_string();
         assert!(
             refused(0.04).contains("0.04 of 10 training rows leaves no row to validate on"),
             "{}",
@@ -258,7 +196,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abcdefghij".repeat(20)).unwrap();
         let data = || Dataset::load(&Source::Text(file.path().to_owned()), 1, 9).unwrap();
-        let held = data().hold_out(&Holdout::Share(0.25), 1, 9).unwrap();
+        let held = data().hold_out(&Holdout::Share(0.25), &reading(1, 9)).unwrap();
         let (Rows::Text(all), Rows::Text(train), Some(Rows::Text(validation))) =
             (data().train, held.train, held.validation)
         else {
@@ -294,9 +232,9 @@ mod tests {
             (text("a", &"abcd".repeat(30)), text("b", &"dcba".repeat(5)), text("c", "abcdeabcde"));
         let data = || Dataset::load(&first, 1, 4).unwrap();
         let refused = |data: Dataset, source: &Source| {
-            data.hold_out(&Holdout::Source(source.clone()), 1, 4).unwrap_err().to_string()
+            data.hold_out(&Holdout::Source(source.clone()), &reading(1, 4)).unwrap_err().to_string()
         };
-        let held = data().hold_out(&Holdout::Source(known), 1, 4).unwrap();
+        let held = data().hold_out(&Holdout::Source(known), &reading(1, 4)).unwrap();
         assert_eq!((held.train.rows(), held.validation.unwrap().rows()), (26, 4));
         assert!(refused(data(), &unknown).contains("byte 4 is 'e', which does not occur in the text"));
         assert!(refused(data(), &first).contains("is the data to train on"));

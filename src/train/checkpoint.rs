@@ -53,11 +53,11 @@ impl Position {
 /// A run, frozen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// What determines the run.
+    /// Settings of the run.
     pub settings: Settings,
     /// How far it is.
     pub position: Position,
-    /// What its method remembers.
+    /// State of the method on the host.
     pub memory: Value,
     /// The fingerprint of the data; none in a checkpoint of a version that took none.
     pub fingerprint: Option<Fingerprint>,
@@ -145,7 +145,7 @@ impl Checkpoint {
     /// Stored parameters, without padding.
     pub fn params_present(&self) -> usize {
         let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
-        // What is not kept for a parameter's sake is one, or says where its blocks are.
+        // Floats without a prefix are parameters; indices are their patterns.
         let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
         let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));
         let stored: usize = parameters.map(|(_, tensor)| tensor.shape.iter().product::<usize>()).sum();
@@ -236,7 +236,7 @@ impl Checkpoint {
         config.layers()?.into_iter().map(topology).collect()
     }
 
-    /// What belongs to the elements of a parameter, of a known shape; where it is a weight of this pattern, in slot order.
+    /// A number for each element of a parameter of a known shape; in slot order where the parameter has a topology.
     ///
     /// # Errors
     /// As [`Checkpoint::get`].
@@ -262,7 +262,7 @@ impl Checkpoint {
         topologies: &[Option<Topology>],
         batch: usize,
     ) -> Result<Network> {
-        // What is drawn here is overwritten.
+        // The weights that are drawn here are overwritten.
         let config = &self.settings.model;
         let network = config.build(gpu, batch, topologies, FanIn::All, self.settings.precision)?;
         for (parameter, topology) in network.store().iter().zip(by_param(&network, topologies)) {

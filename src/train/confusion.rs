@@ -1,5 +1,6 @@
 //! Confusion matrix of the test rows.
 
+use super::predictor::largest;
 use super::{Confusion, Trainer};
 use crate::Result;
 use crate::data::{Rows, Targets};
@@ -39,28 +40,5 @@ impl Trainer {
         self.gpu.write(&self.batch.buffers.totals, &before)?;
         let names = (0..classes).map(|class| self.data.class_name(class)).collect();
         Ok(Some(Confusion { names, counts }))
-    }
-}
-
-/// Place of the largest number, the first in a tie.
-fn largest(logits: &[f32]) -> usize {
-    let mut largest = 0;
-    for (place, logit) in logits.iter().enumerate() {
-        if *logit > logits[largest] {
-            largest = place;
-        }
-    }
-    largest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::largest;
-
-    #[test]
-    fn the_first_of_equals_is_the_largest() {
-        assert_eq!(largest(&[0.5, 2.0, -1.0, 2.0]), 1);
-        assert_eq!(largest(&[-3.0]), 0);
-        assert_eq!(largest(&[-3.0, -2.0]), 1);
     }
 }

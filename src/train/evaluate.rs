@@ -59,7 +59,7 @@ impl Trainer {
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.buffers.totals, &before)?;
         let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(self.evaluation(&totals, count, &self.data.test))
+        Ok(self.evaluation(&totals, count, data.unwrap_or(&self.data.test)))
     }
 
     /// Means over `count` labels, of `rows`, of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.

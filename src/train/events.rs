@@ -1,10 +1,10 @@
-//! What a run tells whoever watches it, and what is known at its end.
+//! Events of a run for its watcher, and its summary.
 
 use super::record::{is_nan, nan, number_or_nan};
 use super::{EmptyLines, LoadRecord, Validated};
 use crate::gpu::Bytes;
 
-/// What a run tells whoever watches it.
+/// Event of a run, for its watcher.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A kernel is about to be measured.
@@ -54,14 +54,14 @@ pub enum Event {
         validation: Option<Evaluation>,
         /// Steps a second in this epoch, without compilation, tuning, the test and the method's operations between steps.
         steps_per_second: f64,
-        /// What passed through each mixture of experts in this epoch.
+        /// Tokens taken and dropped by each mixture of experts in this epoch.
         loads: Vec<LoadRecord>,
         /// How gradients are scaled, where they are.
         scaling: Option<Scaling>,
     },
 }
 
-/// What the watcher wants.
+/// Answer of a watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Go on.
@@ -105,7 +105,7 @@ pub struct Confusion {
 /// How the gradients of a run in half precision are scaled.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Scaling {
-    /// What they are multiplied by.
+    /// Factor of the gradients.
     pub loss_scale: f32,
     /// Steps of the whole run that changed nothing, because a gradient was too large for f16.
     pub skipped: u32,
@@ -145,7 +145,7 @@ pub struct Summary {
     pub operating_ms: f64,
     /// Stored parameters.
     pub params_present: usize,
-    /// What they would be with every block present.
+    /// Parameters with every block present.
     pub params_dense: usize,
     /// Bytes on the device, by class.
     pub bytes: Bytes,

@@ -1,4 +1,4 @@
-//! What the log says of a network in the middle of a run.
+//! Records of a network's layers and loads for the log.
 
 use super::{LayerRecord, LoadRecord, Scaling, Trainer, to_hex};
 use crate::gpu::Tensor;
@@ -8,7 +8,7 @@ use crate::reference::{self, bits};
 use crate::{Error, Result};
 
 impl Trainer {
-    /// What passed through mixtures of experts since this was last asked. Waits for the device.
+    /// Tokens taken and dropped by mixtures of experts since the last call. Waits for the device.
     pub(super) fn take_loads(&self) -> Result<Vec<LoadRecord>> {
         let take = |tensor: &Tensor| -> Result<Vec<u32>> {
             let words = self.gpu.read::<u32>(tensor)?.wait()?;

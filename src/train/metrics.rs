@@ -6,7 +6,7 @@ use crate::{Error, Result};
 /// Metrics of a classification.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct ClassMetrics {
-    /// Rows, or characters.
+    /// Rows, or bytes.
     pub rows: usize,
     /// Share of rows whose likeliest class is their label.
     pub accuracy: f64,

@@ -9,6 +9,7 @@ mod evaluate;
 mod events;
 mod evolution;
 mod extend;
+mod feed;
 mod fit;
 mod footprint;
 mod health;
@@ -57,7 +58,7 @@ pub use record::{
 pub use run_folder::{RunFolder, write_whole};
 pub use sample::Sampler;
 pub use schedule::Schedule;
-pub use score::{CharacterPrediction, Metrics};
+pub use score::{BytePrediction, Metrics};
 pub use settings::{Length, Origin, Settings};
 pub use start::StartFrom;
 pub use tensor_data::{TensorData, Values};

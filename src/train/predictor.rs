@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use half::f16;
-use half::slice::HalfFloatSliceExt as _;
-
+use super::feed::Feed;
 use super::plans::record_refresh;
 use super::steps::IN_FLIGHT;
 use super::{Checkpoint, Footprint, RunFolder};
-use crate::data::{Encoding, Features, HostBatch, HostTargets, Input, Rows, Table, TargetKind, Task};
+use crate::data::{Encoding, Features, Rows, Table, TargetKind, Task};
 use crate::gpu::{DType, Gpu, Plan, Recorder};
 use crate::graph::Network;
 use crate::nn::ModelConfig;
@@ -39,8 +37,7 @@ pub struct Predictor {
     forward: Plan,
     /// Rows (of a text: windows) of one forward pass.
     batch: usize,
-    host: HostBatch,
-    halves: Vec<f16>,
+    feed: Feed,
 }
 
 impl Predictor {
@@ -76,20 +73,12 @@ impl Predictor {
         gpu.run(&record_refresh(gpu, &network)?)?;
         let mut rec = Recorder::new(gpu);
         network.forward(&mut rec, None)?;
-        let (input, outputs) = (network.input(), network.logits().shape()[0]);
-        let host = HostBatch {
-            places: batch,
-            input: match input.dtype() {
-                DType::U32 => Input::Ids(vec![0; input.len()]),
-                _ => Input::Floats(vec![0.0; input.len()]),
-            },
-            targets: match settings.task() {
-                Task::Classification => HostTargets::Classes(vec![0; outputs]),
-                Task::Regression => HostTargets::Values(vec![0.0; outputs]),
-            },
+        let targets = match settings.task() {
+            Task::Classification => DType::U32,
+            Task::Regression => DType::F32,
         };
-        let halves = if input.dtype() == DType::F16 { vec![f16::ZERO; input.len()] } else { Vec::new() };
-        Ok(Self { gpu: gpu.clone(), forward: rec.finish()?, network, batch, host, halves, checkpoint })
+        let feed = Feed::new(&network, batch, targets, network.logits().shape()[0]);
+        Ok(Self { gpu: gpu.clone(), forward: rec.finish()?, network, batch, feed, checkpoint })
     }
 
     /// The checkpoint, without use for its tensors any more.
@@ -97,7 +86,7 @@ impl Predictor {
         &self.checkpoint
     }
 
-    /// What is predicted.
+    /// Whether classes or values are predicted.
     pub fn task(&self) -> Task {
         self.checkpoint.settings.task()
     }
@@ -114,17 +103,17 @@ impl Predictor {
         })
     }
 
-    /// Names of the classes, in the order of the outputs: those of a table, the characters of a text (escaped), or numbers. None for a
+    /// Names of the classes, in the order of the outputs: those of the encoding, the bytes of a text (escaped), or numbers. None for a
     /// regression.
     pub fn classes(&self) -> Vec<String> {
-        let numbered = |count: usize| (0..count).map(|class| class.to_string()).collect();
-        match (&self.checkpoint.settings.model, &self.checkpoint.encoding) {
-            (_, Some(Encoding::Table(table))) => table.classes().to_vec(),
-            (ModelConfig::Lm(config), _) => {
+        let named = self.checkpoint.encoding.as_ref().map_or(&[][..], Encoding::classes);
+        match &self.checkpoint.settings.model {
+            _ if self.task() == Task::Regression => Vec::new(),
+            ModelConfig::Lm(config) => {
                 config.vocabulary.iter().map(|byte| byte.escape_ascii().to_string()).collect()
             }
-            _ if self.task() == Task::Regression => Vec::new(),
-            _ => numbered(self.network.logits().shape()[1]),
+            _ if named.is_empty() => (0..self.width()).map(|class| class.to_string()).collect(),
+            _ => named.to_vec(),
         }
     }
 
@@ -147,15 +136,7 @@ impl Predictor {
         let numbers: Vec<u32> = (0..rows.rows() as u32).collect();
         let (mut outputs, mut reads) = (Vec::new(), VecDeque::new());
         for members in numbers.chunks(self.batch) {
-            rows.fill(members, &mut self.host)?;
-            match &self.host.input {
-                Input::Floats(features) if self.network.input().dtype() == DType::F16 => {
-                    self.halves.convert_from_f32_slice(features);
-                    self.gpu.write(self.network.input(), &self.halves)?;
-                }
-                Input::Floats(features) => self.gpu.write(self.network.input(), features)?,
-                Input::Ids(ids) => self.gpu.write(self.network.input(), ids)?,
-            }
+            self.feed.load(&self.gpu, rows, members)?;
             self.gpu.run(&self.forward)?;
             let logits = self.network.logits().rows(0, members.len() * labels)?;
             reads.push_back(self.gpu.read::<f32>(&logits)?);
@@ -238,4 +219,16 @@ pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
 pub(super) fn largest<T: PartialOrd>(numbers: &[T]) -> usize {
     let better = |best: usize, place: usize| if numbers[place] > numbers[best] { place } else { best };
     (0..numbers.len()).fold(0, better)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::largest;
+
+    #[test]
+    fn the_first_of_equals_is_the_largest() {
+        assert_eq!(largest(&[0.5, 2.0, -1.0, 2.0]), 1);
+        assert_eq!(largest(&[-3.0]), 0);
+        assert_eq!(largest(&[-3.0, -2.0]), 1);
+    }
 }

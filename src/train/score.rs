@@ -1,11 +1,11 @@
-//! Evaluation of a trained network on labelled rows, and predictions of the characters of a text.
+//! Evaluation of a trained network on labelled rows, and predictions of the bytes of a text.
 
 use std::path::Path;
 
 use super::metrics::nll;
 use super::predictor::{largest, softmax};
 use super::{ClassMetrics, Predictor, ValueMetrics};
-use crate::data::{Dataset, Fingerprint, Rows, Source, TargetKind, Text, read_text};
+use crate::data::{Dataset, Fingerprint, LoadOptions, Rows, Source, TargetKind, Text, read_text};
 use crate::nn::{LmConfig, ModelConfig};
 use crate::{Error, Result};
 
@@ -13,22 +13,22 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Metrics {
-    /// Of a classification, or of the characters of a text.
+    /// Of a classification, or of the bytes of a text.
     Classes(ClassMetrics),
     /// Of a regression.
     Values(ValueMetrics),
 }
 
-/// Prediction of one character of a text from those before it.
+/// Prediction of one byte of a text from those before it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CharacterPrediction {
-    /// The character that stands in the text.
-    pub character: u8,
+pub struct BytePrediction {
+    /// The byte that stands in the text.
+    pub byte: u8,
     /// The likeliest one.
     pub likeliest: u8,
-    /// Negative log-likelihood of `character`, in nats.
+    /// Negative log-likelihood of `byte`, in nats.
     pub nll: f64,
-    /// Probability of each character of the vocabulary.
+    /// Probability of each byte of the vocabulary.
     pub probabilities: Vec<f64>,
 }
 
@@ -36,12 +36,10 @@ impl Predictor {
     /// The run's own test rows.
     ///
     /// # Errors
-    /// As [`Dataset::load_with`]; [`Error::Checkpoint`] if the data was changed since, so that training rows might be among them.
+    /// As [`Settings::load_data`](super::Settings::load_data); [`Error::Config`] if the data was changed since, so that training rows might be among them.
     pub fn own_test_rows(&self) -> Result<Rows> {
         let settings = &self.checkpoint().settings;
-        let (seed, context) = (settings.model.seed(), settings.model.context());
-        let data = Dataset::load_with(&settings.data.parse()?, seed, context, &settings.table)?;
-        let data = data.first(settings.first_rows)?;
+        let data = settings.load_data()?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = self.checkpoint().fingerprint.filter(|&wanted| wanted != found) {
             let reason = format!(
@@ -66,7 +64,7 @@ impl Predictor {
             _ => Path::new(data),
         };
         if let ModelConfig::Lm(config) = &self.checkpoint().settings.model {
-            if matches!(source, Some(Source::Csv(_) | Source::Idx(_) | Source::Digits | Source::Mnist)) {
+            if source.as_ref().is_some_and(|source| !matches!(source, Source::Text(_))) {
                 return Err(other_kind(data, "a text"));
             }
             let ids = read_text(path, &config.vocabulary)?;
@@ -80,7 +78,8 @@ impl Predictor {
             Some(Source::Csv(_)) if encoding.table().is_none() => Err(other_kind(data, "images")),
             Some(Source::Csv(_)) | None => Ok(Rows::Table(encoding.labelled(path)?)),
             Some(source) => {
-                let data = Dataset::load(&source, 1, 0)?;
+                let options = LoadOptions { validation: None, ..self.checkpoint().settings.load_options() };
+                let data = Dataset::load_with(&source, &LoadOptions { first_rows: [None; 2], ..options })?;
                 if data.encoding.as_ref() != Some(encoding) {
                     return Err(other_kind(&data.name, "data of another kind or size"));
                 }
@@ -121,13 +120,13 @@ impl Predictor {
         Ok(Metrics::Values(ValueMetrics::of(&in_units(outputs), &in_units(values))?))
     }
 
-    /// Predictions of the characters of a text but the first, each from the characters before it within its window; windows are
+    /// Predictions of the bytes of a text but the first, each from the bytes before it within its window; windows are
     /// consecutive, as in training. Waits for the device.
     ///
     /// # Errors
-    /// [`Error::Config`] if the model is no language model; [`Error::Data`] naming a character that the model does not know, or for a
-    /// text of less than two characters.
-    pub fn characters(&mut self, path: &Path) -> Result<Vec<CharacterPrediction>> {
+    /// [`Error::Config`] if the model is no language model; [`Error::Data`] naming a byte that the model does not know, or for a
+    /// text of less than two bytes.
+    pub fn bytes(&mut self, path: &Path) -> Result<Vec<BytePrediction>> {
         let ModelConfig::Lm(LmConfig { vocabulary, context, .. }) = &self.checkpoint().settings.model else {
             return Err(other_kind(&path.display().to_string(), "rows of features"));
         };
@@ -135,22 +134,20 @@ impl Predictor {
         let mut ids = read_text(path, &vocabulary)?;
         let predicted = ids.split_off(1.min(ids.len()));
         if predicted.is_empty() {
-            let reason =
-                "a text of at least two characters is needed, to predict one from another".to_owned();
+            let reason = "a text of at least two bytes is needed, to predict one from another".to_owned();
             return Err(Error::Data { path: path.to_owned(), reason });
         }
         ids.extend(&predicted);
-        // The last window is filled up: what follows a character has no part in its prediction.
+        // The last window is filled up: what follows a byte has no part in its prediction.
         ids.resize(predicted.len().next_multiple_of(context) + 1, 0);
         let outputs = self.outputs(&Rows::Text(Text::new(&ids, context)?))?;
-        let characters =
-            outputs.chunks(self.width()).zip(&predicted).map(|(logits, &id)| CharacterPrediction {
-                character: vocabulary[usize::from(id)],
-                likeliest: vocabulary[largest(logits)],
-                nll: nll(logits, id.into()),
-                probabilities: softmax(logits),
-            });
-        Ok(characters.collect())
+        let bytes = outputs.chunks(self.width()).zip(&predicted).map(|(logits, &id)| BytePrediction {
+            byte: vocabulary[usize::from(id)],
+            likeliest: vocabulary[largest(logits)],
+            nll: nll(logits, id.into()),
+            probabilities: softmax(logits),
+        });
+        Ok(bytes.collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule, Validation};
-use crate::data::{Fingerprint, ImageOptions, TableOptions, Task};
+use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task};
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -42,7 +42,7 @@ pub struct Settings {
     pub micro_batch: Option<usize>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
-    /// What is done to images; `None` for nothing, and for other data.
+    /// Treatment of images; `None` for none, and for other data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<ImageOptions>,
     /// Validation, where rows are set aside for it.
@@ -142,12 +142,32 @@ impl Settings {
                 return bad("task", format!("a regression has one output, not {}", config.classes));
             }
             (ModelConfig::Lm(_), Task::Regression) => {
-                return bad("task", "a language model predicts characters, not numbers".to_owned());
+                return bad("task", "a language model predicts bytes, not numbers".to_owned());
             }
             _ => {}
         }
         self.precision.validate()?;
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+    }
+
+    /// How the data of the run is read.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            seed: self.model.seed(),
+            context: self.model.context(),
+            table: self.table.clone(),
+            images: self.images.unwrap_or_default(),
+            first_rows: self.first_rows,
+            validation: self.validation.as_ref().map(|validation| validation.of.clone()),
+        }
+    }
+
+    /// Reads the data of the run.
+    ///
+    /// # Errors
+    /// As [`Dataset::load_with`]; [`Error::Config`] for data that is no source, as a program's own rows are.
+    pub fn load_data(&self) -> Result<Dataset> {
+        Dataset::load_with(&self.data.parse()?, &self.load_options())
     }
 
     /// Whether a class or a number is learned.

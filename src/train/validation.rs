@@ -98,7 +98,7 @@ impl Trainer {
         ))
     }
 
-    /// What is known of the validation at the end of a run; `last` is that of the last epoch, where this process had one.
+    /// Validation at the end of a run; `last` is the last epoch's, where this process had one.
     pub(super) fn validated(&mut self, last: Option<Evaluation>) -> Result<Option<Validated>> {
         let last = match last {
             Some(last) => Some(last),

@@ -95,7 +95,7 @@ fn logits(gpu: &Gpu, checkpoint: &Checkpoint, rows: usize, features: &[f32]) -> 
     outputs(gpu, &network)
 }
 
-/// What a network gives for the input that it holds.
+/// Outputs of a network for the input that it holds.
 fn outputs(gpu: &Gpu, network: &Network) -> Vec<f32> {
     let mut rec = Recorder::new(gpu);
     network.refresh(&mut rec, None).unwrap();

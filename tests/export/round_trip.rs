@@ -1,4 +1,4 @@
-//! What is exported and started from is what was trained, to the bit.
+//! Runs that start from exported weights have the trained weights, to the bit.
 
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn block_sparse_weights_keep_pattern_and_bits() {
     }
     let x = features(20, 64, 64);
     assert_eq!(logits(&gpu, &run, 20, &x), logits(&gpu, &sparse, 20, &x));
-    // What goes out again is what came in.
+    // A second export has the bytes of the first.
     let again = to_bytes(&run, path, Format::SafetensorsBsr).unwrap();
     assert_eq!(again, to_bytes(&sparse, path, Format::SafetensorsBsr).unwrap());
     assert_eq!(run.settings.origin.weights, Some(bsr.fingerprint()));

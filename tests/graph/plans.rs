@@ -9,7 +9,7 @@ use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, 
 use fretwork::ops::Activation;
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::Density;
-use fretwork::train::{Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Length, Schedule, Settings, Trainer};
 
 /// Bytes of the text that language models are built for.
 const VOCABULARY: &[u8] = b" abcdefghijklmnopqrstuvwxyz";
@@ -18,23 +18,14 @@ const CONTEXT: usize = 32;
 fn settings(data: &Dataset, model: ModelConfig, precision: Precision, kind: Kind) -> Settings {
     Settings {
         data: data.name.clone(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model,
         precision,
         method: MethodConfig::new(kind),
         length: Length::Steps(100),
         batch: 16,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
         schedule: Schedule::Constant,
-        momentum: 0.9,
         weight_decay: 0.0,
-        origin: Default::default(),
+        ..Settings::new(model)
     }
 }
 

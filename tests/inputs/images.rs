@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fretwork::data::{Dataset, ImageOptions, ImageSize, Rows, Source};
+use fretwork::data::{Dataset, ImageOptions, ImageSize, LoadOptions, Rows, Source};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
 
 use super::{done, log, refusal, summary};
@@ -64,6 +64,11 @@ fn digits_in_files_are_learned() {
     assert_eq!(stopped.status.code(), Some(130), "{}", super::stderr(&stopped));
     let told = summary(&done(&["train", "--json", "--resume", &out]));
     assert!(told["validation"]["last"]["accuracy"].as_f64().unwrap() > 0.7, "{told}");
+    let found = done(&["evaluate", &out, "--json"]).stdout;
+    let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+    assert_eq!(found["names"][7], "digit 7");
+    let [found, wanted] = [&found["accuracy"], &told["test_accuracy"]].map(|share| share.as_f64().unwrap());
+    assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
 }
 
 #[test]
@@ -76,8 +81,9 @@ fn pixels_are_rows() {
         std::fs::create_dir_all(&class).unwrap();
         GrayImage::from_raw(8, 8, pixels.clone()).unwrap().save(class.join(format!("{number}.png"))).unwrap();
     }
-    let load = |options: ImageOptions, seed| {
-        Dataset::load(&Source::Images(folder.path().to_owned(), options), seed, 0).unwrap()
+    let load = |images: ImageOptions, seed| {
+        let options = LoadOptions { seed, images, ..LoadOptions::default() };
+        Dataset::load_with(&Source::Images(folder.path().to_owned()), &options).unwrap()
     };
     let rows = |data: &Dataset| [digits(&data.train, 40), digits(&data.test, 10)].concat();
     let read = load(ImageOptions::default(), 1);

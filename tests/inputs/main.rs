@@ -1,7 +1,8 @@
-//! What a run is given and what it tells: texts, images, validation, and the page of a run.
+//! Inputs of a run and its reports: texts, images, validation, and the page of a run.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod evaluated;
 mod images;
 mod texts;
 mod validation;

@@ -13,10 +13,10 @@ use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor};
 use fretwork::methods::{
     Decay, Every, Kind, LayerContext, Method, MethodConfig, Scope, Set, TopKastOptions, Updates,
 };
-use fretwork::nn::{MlpConfig, ModelConfig, Precision};
+use fretwork::nn::{MlpConfig, ModelConfig};
 use fretwork::ops::{self, Activation};
 use fretwork::sparse::{Density, Pattern, Topology};
-use fretwork::train::{Event, Flow, Length, OptimizerKind, Parts, RunFolder, Schedule, Settings, Trainer};
+use fretwork::train::{Event, Flow, Length, Parts, RunFolder, Settings, Trainer};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -46,9 +46,11 @@ fn settings(kind: Kind, length: Length) -> Settings {
     }
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        method,
+        length,
+        batch: 400,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![64, 96],
             classes: 10,
@@ -59,22 +61,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
             dropout: 0.1,
             seed: 3,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method,
-        length,
-        batch: 400,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     }
 }
 

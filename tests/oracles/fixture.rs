@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::graph::{Graph, ParamId};
-use fretwork::methods::{Kind, Method, MethodConfig, MutableTopology, Phase, Scope};
+use fretwork::methods::{Method, MutableTopology, Phase, Scope};
 use fretwork::nn::{MlpConfig, Network, Precision};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
@@ -156,9 +156,14 @@ impl Fixture {
         let data = Dataset::of_tables("none", table.clone(), table, CLASSES);
         let settings = Settings {
             data: "none".to_owned(),
-            first_rows: [None; 2],
-            table: Default::default(),
-            model: MlpConfig {
+            length: Length::Steps(1),
+            batch: 1,
+            optimizer: OptimizerKind::Sgd,
+            learning_rate: 0.1,
+            schedule: Schedule::Constant,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            ..Settings::new(MlpConfig {
                 inputs,
                 hidden: hidden.iter().map(|blocks| blocks * BLOCK).collect(),
                 classes: CLASSES,
@@ -169,22 +174,7 @@ impl Fixture {
                 dropout: 0.0,
                 seed: 1,
                 layers: Default::default(),
-            }
-            .into(),
-            method: MethodConfig::new(Kind::Static),
-            precision: Precision::F32,
-            length: Length::Steps(1),
-            batch: 1,
-            micro_batch: None,
-            images: None,
-            validation: None,
-            epoch_steps: None,
-            optimizer: OptimizerKind::Sgd,
-            learning_rate: 0.1,
-            schedule: Schedule::Constant,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            origin: Default::default(),
+            })
         };
         let trainer = Trainer::with_parts(
             &gpu,

@@ -6,13 +6,13 @@ mod sections;
 
 use fretwork::Error;
 use fretwork::methods::{Kind, MethodConfig};
-use fretwork::nn::{MlpConfig, Precision};
+use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::report::run as report;
 use fretwork::sparse::{Density, Topology};
 use fretwork::train::{
     Checkpoint, EpochRecord, Evaluation, LayerRecord, Length, LoadRecord, LogRecord, OptimizerKind, Position,
-    RunFolder, Schedule, Settings, StartRecord, from_hex, to_hex,
+    RunFolder, Settings, StartRecord, from_hex, to_hex,
 };
 use tempfile::TempDir;
 
@@ -327,9 +327,13 @@ fn an_empty_log_says_so() {
 fn settings() -> Settings {
     Settings {
         data: "csv:<b>\"tables\" & 'more'</b>.csv".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        method: MethodConfig::new(Kind::Rigl),
+        length: Length::Epochs(3),
+        batch: 50,
+        optimizer: OptimizerKind::Sgd,
+        learning_rate: 0.05,
+        weight_decay: 0.0005,
+        ..Settings::new(MlpConfig {
             inputs: 30,
             hidden: vec![32],
             classes: 3,
@@ -340,22 +344,7 @@ fn settings() -> Settings {
             dropout: 0.1,
             seed: 7,
             layers: Default::default(),
-        }
-        .into(),
-        method: MethodConfig::new(Kind::Rigl),
-        precision: Precision::F32,
-        length: Length::Epochs(3),
-        batch: 50,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::Sgd,
-        learning_rate: 0.05,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.0005,
-        origin: Default::default(),
+        })
     }
 }
 

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::Gpu;
-use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{LmConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::Activation;
 use fretwork::ops::gate::Balance;
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::sparse::Density;
-use fretwork::train::{Length, OptimizerKind, Schedule, Settings};
+use fretwork::train::{Length, Settings};
 
 pub(crate) const BATCH: usize = 3;
 pub(crate) const CONTEXT: usize = 10;
@@ -90,23 +89,12 @@ pub(crate) fn settings(
     let dataset = Dataset::load(&source, 1, CONTEXT).unwrap();
     let settings = Settings {
         data: data.to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) }.into(),
-        method: MethodConfig::new(Kind::Static),
         precision,
         length: Length::Steps(steps),
         batch: 16,
-        micro_batch: None,
-        images: None,
-        validation: None,
         epoch_steps: Some(10),
-        optimizer: OptimizerKind::AdamW,
         learning_rate: 0.01,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        ..Settings::new(LmConfig { vocabulary: dataset.vocabulary.clone(), ..config(experts, Some(0.5)) })
     };
     (settings, dataset)
 }

@@ -5,19 +5,21 @@ use std::path::Path;
 use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Gpu, Sources};
-use fretwork::methods::{Every, Kind, MethodConfig, Rigl, Set, Updates};
-use fretwork::nn::{MlpConfig, Precision};
+use fretwork::methods::{Every, Rigl, Set, Updates};
+use fretwork::nn::MlpConfig;
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
-use fretwork::train::{Checkpoint, Event, Flow, Length, OptimizerKind, Schedule, Settings, Trainer};
+use fretwork::train::{Checkpoint, Event, Flow, Length, Settings, Trainer};
 
 use super::{SMALL, device, devices};
 
 fn settings(hidden: Vec<usize>, block: usize) -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        model: MlpConfig {
+        length: Length::Steps(6),
+        batch: 90,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden,
             classes: 10,
@@ -28,23 +30,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             dropout: if block == 16 { 0.2 } else { 0.0 },
             seed: 3,
             layers: Default::default(),
-        }
-        .into(),
-        precision: Precision::F32,
-        method: MethodConfig::new(Kind::Static),
-        length: Length::Steps(6),
-        batch: 90,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
-        table: Default::default(),
+        })
     }
 }
 

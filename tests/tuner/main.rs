@@ -19,7 +19,7 @@ use fretwork::nn::{Half, MlpConfig, ModelConfig, Precision};
 use fretwork::ops::{self, Activation, Epilogue, Transpose};
 use fretwork::report::run as report;
 use fretwork::sparse::Density;
-use fretwork::train::{Event, Flow, Length, OptimizerKind, RunFolder, Schedule, Settings, Trainer};
+use fretwork::train::{Event, Flow, Length, RunFolder, Settings, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use half::f16;
 
@@ -194,9 +194,11 @@ fn a_candidate_with_other_bits_is_never_chosen() {
 fn settings() -> Settings {
     Settings {
         data: "digits".to_owned(),
-        first_rows: [None; 2],
-        table: Default::default(),
-        model: MlpConfig {
+        method: MethodConfig::new(Kind::Rigl),
+        length: Length::Steps(8),
+        batch: 200,
+        learning_rate: 0.004,
+        ..Settings::new(MlpConfig {
             inputs: 64,
             hidden: vec![64, 96],
             classes: 10,
@@ -207,22 +209,7 @@ fn settings() -> Settings {
             dropout: 0.2,
             seed: 5,
             layers: Default::default(),
-        }
-        .into(),
-        method: MethodConfig::new(Kind::Rigl),
-        precision: Precision::F32,
-        length: Length::Steps(8),
-        batch: 200,
-        micro_batch: None,
-        images: None,
-        validation: None,
-        epoch_steps: None,
-        optimizer: OptimizerKind::AdamW,
-        learning_rate: 0.004,
-        schedule: Schedule::OneCycle,
-        momentum: 0.9,
-        weight_decay: 0.01,
-        origin: Default::default(),
+        })
     }
 }
 

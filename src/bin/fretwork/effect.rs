@@ -83,7 +83,7 @@ const RULES: &[Rule] = &[
     Rule {
         options: &["image_size", "gray"],
         needs: "images, --data images:DIR",
-        holds: |train| matches!(train.data.data, Source::Images(..)),
+        holds: |train| matches!(train.data.data, Source::Images(_)),
     },
     Rule {
         options: &["patience"],

@@ -23,7 +23,7 @@ pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
     let mut predictor = Predictor::of_checkpoint(&gpu, checkpoint, &folder.checkpoint_path())?;
     let mut writer = csv::Writer::from_writer(Vec::new());
     if text {
-        characters(&mut predictor, options, &mut writer)?;
+        bytes(&mut predictor, options, &mut writer)?;
     } else {
         rows(&mut predictor, options, &mut writer)?;
     }
@@ -61,10 +61,10 @@ fn rows(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<V
     Ok(())
 }
 
-/// A record for each character but the first; characters are escaped, as `\n` for the end of a line.
-fn characters(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<Vec<u8>>) -> Result<()> {
+/// A record for each byte but the first; bytes are escaped, as `\n` for the end of a line.
+fn bytes(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<Vec<u8>>) -> Result<()> {
     let escaped = |byte: u8| byte.escape_ascii().to_string();
-    let predictions = predictor.characters(&options.file)?;
+    let predictions = predictor.bytes(&options.file)?;
     if options.proba {
         writer.write_record(predictor.classes())?;
         for prediction in predictions {
@@ -72,10 +72,10 @@ fn characters(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Wr
         }
         return Ok(());
     }
-    writer.write_record(["character", "prediction", "nll"])?;
+    writer.write_record(["byte", "prediction", "nll"])?;
     for prediction in predictions {
-        let [character, likeliest] = [prediction.character, prediction.likeliest].map(escaped);
-        writer.write_record([character, likeliest, format!("{:.6}", prediction.nll)])?;
+        let [byte, likeliest] = [prediction.byte, prediction.likeliest].map(escaped);
+        writer.write_record([byte, likeliest, format!("{:.6}", prediction.nll)])?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::{Dataset, Holdout, ImageOptions, Source, TableOptions, Task};
+use fretwork::data::{Dataset, LoadOptions, Task};
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
 use fretwork::train::{
@@ -83,11 +83,18 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
 /// Begins a new run. Options and data are validated before a device is opened, and the folder is created last.
 fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
-    let first_rows = [data.rows, data.test_rows];
     refuse_idle(options, given)?;
-    let drawn = (network.seed, lm.context);
-    let read_as = (data.images(), data.table());
-    let data = load(&data.data, read_as, first_rows, data.validation.as_ref(), drawn)?;
+    let data = Dataset::load_with(
+        &data.data,
+        &LoadOptions {
+            seed: network.seed,
+            context: lm.context,
+            table: data.table(),
+            images: data.images().unwrap_or_default(),
+            first_rows: [data.rows, data.test_rows],
+            validation: data.validation.clone(),
+        },
+    )?;
     let (mut settings, mut notices) = settings(options, &data)?;
     settings.validate()?;
     notices.splice(..0, data.notices.iter().cloned());
@@ -113,14 +120,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
     let settings = &checkpoint.settings;
-    let model = &settings.model;
-    let data = load(
-        &settings.data.parse()?,
-        (settings.images, settings.table.clone()),
-        settings.first_rows,
-        settings.validation.as_ref().map(|validation| &validation.of),
-        (model.seed(), model.context()),
-    )?;
+    let data = settings.load_data()?;
     let mut notices = Vec::new();
     if checkpoint.fingerprint.is_none() {
         notices.push(format!(
@@ -143,23 +143,6 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
         Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)
     })?;
     Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
-}
-
-/// Reads the data of a run, and sets validation rows aside, if any.
-fn load(
-    source: &Source,
-    (images, table): (Option<ImageOptions>, TableOptions),
-    first_rows: [Option<usize>; 2],
-    validation: Option<&Holdout>,
-    (seed, context): (u64, usize),
-) -> fretwork::Result<Dataset> {
-    let images = images.unwrap_or_default();
-    let source = source.clone().with_images(images);
-    let data = Dataset::load_with(&source, seed, context, &table)?.first(first_rows)?;
-    match validation {
-        Some(of) => data.hold_out(&of.clone().with_images(images), seed, context),
-        None => Ok(data),
-    }
 }
 
 /// Opens the device, and its tuner unless tuning is off.

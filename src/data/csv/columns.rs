@@ -22,7 +22,7 @@ const VERY_FEW: usize = 10;
 /// In a table of words alone, a header shows only with at least this many rows below it.
 const SHOWING: usize = 5;
 
-/// What a table's columns hold.
+/// Columns of a table: names, kinds, and the label.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) header: bool,

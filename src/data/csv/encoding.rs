@@ -126,7 +126,7 @@ impl Column {
 }
 
 impl Target {
-    /// What is predicted.
+    /// Whether classes or values are predicted.
     pub fn task(&self) -> Task {
         match &self.kind {
             TargetKind::Classes(_) => Task::Classification,

@@ -30,7 +30,7 @@ pub(crate) struct Tables {
     pub(crate) train: Table,
     pub(crate) test: Table,
     pub(crate) encoding: TableEncoding,
-    /// What was found in the file, in sentences for the user.
+    /// Findings in the file (delimiter, header, classes), in sentences for the user.
     pub(crate) notices: Vec<String>,
 }
 

@@ -127,7 +127,7 @@ pub struct TableOptions {
     pub label: Label,
     /// Treatment of missing values.
     pub missing: Missing,
-    /// What is learned; `None` for a classification, where the labels are words or few whole numbers.
+    /// The task to learn; `None` for a classification, where the labels are words or few whole numbers.
     pub task: Option<Task>,
 }
 

@@ -10,7 +10,7 @@ use crate::Result;
 /// Rows of a table before standardisation.
 #[derive(Debug)]
 pub(super) struct Values {
-    /// What [`Column::raw`] returns of each cell, row after row.
+    /// Raw value of each cell, by [`Column::raw`], row after row.
     pub(super) raw: Vec<f64>,
     pub(super) labels: Labels,
     /// Rows that were left out because a value was missing.
@@ -74,7 +74,7 @@ pub(super) fn read(file: &File<'_>, layout: &Layout, missing: Missing) -> Result
     Ok(Values { raw, labels, dropped, missing: filled })
 }
 
-/// What [`Column::raw`] returns of a cell, with the place of one that is refused.
+/// Raw value of a cell, by [`Column::raw`]; an error names the cell's line and column.
 pub(super) fn cell(file: &File<'_>, line: u64, column: &Column, field: &str) -> Result<f64> {
     let raw = column.raw(file.cell(field), field);
     raw.map_err(|reason| file.bad_at(line, &format!("column {:?}: {reason}", column.name)))

@@ -8,7 +8,7 @@ pub(super) struct Series<'a> {
     pub(super) points: Vec<[f64; 2]>,
 }
 
-/// What a chart goes across.
+/// Unit of a chart's horizontal axis.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Across {
     Epochs,

@@ -44,7 +44,7 @@ impl Data {
         TableOptions { label: self.label.clone().unwrap_or_default(), missing: self.missing, task: self.task }
     }
 
-    /// What is done to images; `None` where nothing is.
+    /// Treatment of images; `None` for none.
     pub(crate) fn images(&self) -> Option<ImageOptions> {
         let options = ImageOptions { size: self.image_size, gray: self.gray };
         (options != ImageOptions::default()).then_some(options)

@@ -10,7 +10,7 @@ pub(crate) struct Predict {
     #[arg(value_name = "DIR", help_heading = "Input")]
     pub(crate) folder: PathBuf,
     /// Rows to predict, of the kind the run was trained with: a table, in which the label's column may be there or not, an IDX file of
-    /// images, or a text, whose characters are predicted from those before them.
+    /// images, or a text, whose bytes are predicted from those before them.
     #[arg(value_name = "FILE", help_heading = "Input")]
     pub(crate) file: PathBuf,
     /// Write the probability of each class instead of the likeliest class.
