@@ -3,6 +3,7 @@
 //! A block begins with the name of the file that it belongs to; blocks of one name follow each other in that file.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use fretwork::export::{Format, to_bytes};
@@ -19,19 +20,24 @@ use crate::pages::{Block, blocks};
 use crate::runs::Folder;
 
 /// Files that the tests below run, or that those import.
-const FILES: [&str; 12] = [
+const FILES: [&str; 17] = [
     "bsr.py",
     "checkpoint.py",
     "checksum.py",
     "data.py",
+    "digits_torch.py",
     "experts.py",
+    "experts_torch.py",
+    "exported.py",
     "first_step.py",
     "generator.py",
     "initial.py",
     "layers.py",
     "lm.py",
+    "lm_torch.py",
     "mlp.py",
     "read_bsr.py",
+    "run_torch.py",
 ];
 
 /// The file that a block belongs to.
@@ -49,21 +55,18 @@ pub(crate) fn assert_has_a_test(block: &Block) {
 }
 
 /// The programs of all pages, in a folder of their own.
-struct Programs {
-    folder: Folder,
-    /// A Python that has NumPy.
-    python: &'static str,
+pub(crate) struct Programs {
+    pub(crate) folder: Folder,
+    python: PathBuf,
 }
 
 impl Programs {
     /// `None` where there is no NumPy, or not the module named. CI must have them; elsewhere their absence is said.
-    fn with(module: &str) -> Option<Self> {
+    pub(crate) fn with(module: &str) -> Option<Self> {
         // The second is the distribution's, for which it has NumPy.
-        let has = |python: &&str| {
-            let output = Command::new(python).args(["-c", &format!("import {module}")]).output();
-            output.is_ok_and(|output| output.status.success())
-        };
-        let Some(python) = ["python3", "/usr/bin/python3"].into_iter().find(has) else {
+        let Some(python) =
+            ["python3", "/usr/bin/python3"].into_iter().find(|python| imports(python.as_ref(), module))
+        else {
             assert!(
                 std::env::var_os("CI").is_none(),
                 "{module} is missing (apt-get install python3-{module})"
@@ -71,6 +74,23 @@ impl Programs {
             println!("SKIPPED: Python on the pages is not run without {module} (python3-{module})");
             return None;
         };
+        Some(Self::run_by(python.into()))
+    }
+
+    /// Programs run by the Python of the environment that `scripts/setup test` makes beside the distribution's PyTorch; `None`, said,
+    /// without it.
+    pub(crate) fn with_torch() -> Option<Self> {
+        let python = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("torch/bin/python");
+        if !imports(&python, "torch, safetensors.torch") {
+            println!(
+                "SKIPPED: exports are not run in PyTorch without python3-torch; then `scripts/setup test`"
+            );
+            return None;
+        }
+        Some(Self::run_by(python))
+    }
+
+    fn run_by(python: PathBuf) -> Self {
         let mut files = BTreeMap::<String, String>::new();
         for block in blocks().iter().filter(|block| block.tag == "python") {
             files.entry(file_of(block)).or_default().push_str(&block.text);
@@ -79,12 +99,12 @@ impl Programs {
         for (name, text) in files {
             std::fs::write(folder.path(&name), text).unwrap();
         }
-        Some(Self { folder, python })
+        Self { folder, python }
     }
 
     /// Output of a program, or of a line of Python after `-c`.
-    fn run(&self, arguments: &[&str]) -> Vec<f64> {
-        let mut command = Command::new(self.python);
+    pub(crate) fn run(&self, arguments: &[&str]) -> Vec<f64> {
+        let mut command = Command::new(&self.python);
         let output = command.args(arguments).current_dir(self.folder.path("")).output().unwrap();
         let said = expect_success(&output, arguments);
         said.split_whitespace().map(|number| number.parse().unwrap()).collect()
@@ -104,6 +124,11 @@ impl Programs {
             "{arguments:?} finds {found}, reported was {wanted}"
         );
     }
+}
+
+fn imports(python: &Path, modules: &str) -> bool {
+    let output = Command::new(python).args(["-c", &format!("import {modules}")]).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 fn expect_success(output: &Output, what: impl std::fmt::Debug) -> String {
