@@ -45,8 +45,8 @@ const BREAKS: [(&str, &str, &str, &str); 14] = [
     // A matrix in another's place.
     (
         "common/coop",
-        "*c01 = coopMultiplyAdd(a0, b1, *c01);",
-        "*c01 = coopMultiplyAdd(a0, b0, *c01);",
+        "c01 = coopMultiplyAdd(a0, b1, c01);",
+        "c01 = coopMultiplyAdd(a0, b0, c01);",
         "fretwork.dense.coop.padded.f16.nn 64x64x64",
     ),
     // A weight that gradients do not pass through.

@@ -1,14 +1,12 @@
 // Dense matmul, cooperative-matrix variant: see common/coop.wgsl.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
-    subtile_of, stage, multiply, store_accumulators, result_place, result4,
-    fetch,
+    INVOCATIONS, RESULT_QUADS, Prefetch, subtile_of, fetch, stage, multiply, store_accumulators, result_place, result4,
 };
 import package::common::epilogue::{store4, bias4};
 @if(continued)
 import package::common::epilogue::stored4;
-import package::constants::{BM, BN, BK};
+import package::constants::{BM, BN, BK, ROWS, COLUMNS};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -26,27 +24,22 @@ fn main(
         return;
     }
     let subtile = subtile_of(local, size);
-    var c00 = Accumulator();
-    var c01 = Accumulator();
-    var c10 = Accumulator();
-    var c11 = Accumulator();
-    var a_prefetch: APrefetch;
-    var b_prefetch: BPrefetch;
-    fetch(i, j, 0u, local, &a_prefetch, &b_prefetch);
+    var prefetch: Prefetch;
+    fetch(i, j, 0u, local, &prefetch);
     for (var k = 0u; k < params.k; k += BK) {
-        stage(&a_prefetch, &b_prefetch, local);
+        stage(&prefetch, local);
         workgroupBarrier();
         if k + BK < params.k {
-            fetch(i, j, k + BK, local, &a_prefetch, &b_prefetch);
+            fetch(i, j, k + BK, local, &prefetch);
         }
-        multiply(subtile, &c00, &c01, &c10, &c11);
+        multiply(subtile);
         workgroupBarrier();
     }
 
     // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column);
             workgroupBarrier();
             store(row, column, i, j, local);
             workgroupBarrier();

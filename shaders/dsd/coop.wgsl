@@ -2,14 +2,13 @@
 // workgroup tile lies within one block row.
 import package::common::matmul::{params, lhs_stored4};
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
-    subtile_of, stage, multiply, store_accumulators, result_place, result4,
-    A_LOADS, B_LOADS, a_quad, b_quad, a_place, b_place, load_b4,
+    INVOCATIONS, RESULT_QUADS, A_UNITS, LOADS, Prefetch, subtile_of, unit_of, is_of_lhs, a_place, b_place, load_b4, stage,
+    multiply, store_accumulators, result_place, result4,
 };
 import package::common::topology::{Line, line_slot, line_place};
 import package::dsd::blocks::line_of;
 import package::common::epilogue::store4;
-import package::constants::{BLOCK, BM, BN, BK};
+import package::constants::{BLOCK, BM, BN, BK, ROWS, COLUMNS};
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -27,31 +26,26 @@ fn main(
         return;
     }
     let subtile = subtile_of(local, size);
-    var c00 = Accumulator();
-    var c01 = Accumulator();
-    var c10 = Accumulator();
-    var c11 = Accumulator();
-    var a_prefetch: APrefetch;
-    var b_prefetch: BPrefetch;
+    var prefetch: Prefetch;
     let line = line_of(i / BLOCK);
     let steps = (line.end - line.begin) * (BLOCK / BK);
     if steps > 0u {
-        fetch_step(line, 0u, i, j, local, &a_prefetch, &b_prefetch);
+        fetch_step(line, 0u, i, j, local, &prefetch);
     }
     for (var step = 0u; step < steps; step++) {
-        stage(&a_prefetch, &b_prefetch, local);
+        stage(&prefetch, local);
         workgroupBarrier();
         if step + 1u < steps {
-            fetch_step(line, step + 1u, i, j, local, &a_prefetch, &b_prefetch);
+            fetch_step(line, step + 1u, i, j, local, &prefetch);
         }
-        multiply(subtile, &c00, &c01, &c10, &c11);
+        multiply(subtile);
         workgroupBarrier();
     }
 
     // Fragments go through workgroup memory to the epilogue, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column);
             workgroupBarrier();
             store(row, column, i, j, local);
             workgroupBarrier();
@@ -68,20 +62,21 @@ fn store(down: u32, over: u32, i: u32, j: u32, local: u32) {
 }
 
 // Prefetches one K step: BK contraction indices of one block.
-fn fetch_step(
-    line: Line, step: u32, i: u32, j: u32, local: u32,
-    a_prefetch: ptr<function, APrefetch>, b_prefetch: ptr<function, BPrefetch>,
-) {
+fn fetch_step(line: Line, step: u32, i: u32, j: u32, local: u32, prefetch: ptr<function, Prefetch>) {
     let slot = line_slot(line, line.begin + step / (BLOCK / BK));
     let within = step % (BLOCK / BK) * BK;
     let first = line_place(line, slot) * BLOCK;
-    for (var each = 0u; each < A_LOADS; each++) {
-        let place = a_place(a_quad(local, each));
-        (*a_prefetch)[each] = block4(slot, i % BLOCK + place.x, within + place.y);
-    }
-    for (var each = 0u; each < B_LOADS; each++) {
-        let place = b_place(b_quad(local, each));
-        (*b_prefetch)[each] = load_b4(j + place.x, first + within + place.y);
+    for (var each = 0u; each < LOADS; each++) {
+        let unit = unit_of(local, each);
+        for (var vector = 0u; vector < 4u; vector++) {
+            if is_of_lhs(unit, each) {
+                let place = a_place(unit, vector);
+                (*prefetch)[each][vector] = block4(slot, i % BLOCK + place.x, within + place.y);
+            } else {
+                let place = b_place(unit - A_UNITS, vector);
+                (*prefetch)[each][vector] = load_b4(j + place.x, first + within + place.y);
+            }
+        }
     }
 }
 

@@ -1,18 +1,21 @@
 // SDD, cooperative-matrix variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores; see
-// common/coop.wgsl. A workgroup tile is one block, or a BM x BN part of a large one.
+// common/coop.wgsl. A workgroup tile is one block, or a BM x BN piece of a large one; of small blocks, a workgroup
+// computes PARTS, so that it has subgroups enough to hide latency.
 import package::common::matmul::params;
 import package::common::coop::{
-    INVOCATIONS, RESULT_QUADS, APrefetch, BPrefetch, Accumulator, ROWS, COLUMNS,
-    subtile_of, stage, multiply, store_accumulators, result_place, result4,
-    fetch,
+    INVOCATIONS, RESULT_QUADS, A_UNITS, LOADS, Prefetch, subtile_of, unit_of, is_of_lhs, a_place, b_place, load_a4,
+    load_b4, stage, multiply, store_accumulators, result_place, result4,
 };
 import package::common::topology::{topology, NNZ, slot_row, slot_col};
 import package::sdd::blocks::{in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
-import package::constants::{BLOCK, BM, BN, BK};
+import package::constants::{BLOCK, BM, BN, BK, ROWS, COLUMNS, PARTS};
 
 const PIECES = BLOCK / BM;
+
+// Row and column in the whole product at which each part begins.
+var<workgroup> origins: array<vec2<u32>, PARTS>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -28,52 +31,72 @@ fn main(
     let there = topology[NNZ];
     @if(window)
     let there = min(params.slots, topology[NNZ] - min(topology[NNZ], params.first_slot));
-    let slot = index / (PIECES * PIECES);
-    if slot >= there {
+    let first = index / (PIECES * PIECES) * PARTS;
+    if first >= there {
         return;
     }
-    let down = index / PIECES % PIECES * BM;
-    let over = index % PIECES * BN;
-    let i = slot_row(in_topology(slot)) * BLOCK + down;
-    let j = slot_col(in_topology(slot)) * BLOCK + over;
+    let piece = vec2<u32>(index / PIECES % PIECES * BM, index % PIECES * BN);
+    if local < PARTS {
+        // Parts past the last slot repeat it, because all subgroups reach the barriers; they store nothing.
+        let slot = in_topology(min(first + local, there - 1u));
+        origins[local] = vec2<u32>(slot_row(slot), slot_col(slot)) * BLOCK + piece;
+    }
+    workgroupBarrier();
+
     let subtile = subtile_of(local, size);
-    var c00 = Accumulator();
-    var c01 = Accumulator();
-    var c10 = Accumulator();
-    var c11 = Accumulator();
-    var a_prefetch: APrefetch;
-    var b_prefetch: BPrefetch;
-    fetch(i, j, 0u, local, &a_prefetch, &b_prefetch);
+    var prefetch: Prefetch;
+    fetch_parts(0u, local, &prefetch);
     for (var k = 0u; k < params.k; k += BK) {
-        stage(&a_prefetch, &b_prefetch, local);
+        stage(&prefetch, local);
         workgroupBarrier();
         if k + BK < params.k {
-            fetch(i, j, k + BK, local, &a_prefetch, &b_prefetch);
+            fetch_parts(k + BK, local, &prefetch);
         }
-        multiply(subtile, &c00, &c01, &c10, &c11);
+        multiply(subtile);
         workgroupBarrier();
     }
 
     // Fragments go through workgroup memory to the store, one of each subgroup tile at a time.
     for (var row = 0u; row < ROWS; row++) {
         for (var column = 0u; column < COLUMNS; column++) {
-            store_accumulators(subtile, row, column, &c00, &c01, &c10, &c11);
+            store_accumulators(subtile, row, column);
             workgroupBarrier();
-            store(row, column, slot, vec2<u32>(down, over), local);
+            store(row, column, first, there, piece, local);
             workgroupBarrier();
         }
     }
 }
 
-// Stores fragment (down, over) of each subgroup tile; the workgroup tile begins at `first` in its block.
-fn store(down: u32, over: u32, slot: u32, first: vec2<u32>, local: u32) {
-    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
-        let place = first + result_place(quad, down, over);
-        @if(!continued) {
-            store_block4(slot, place.x, place.y, result4(quad));
+// Prefetches the K step at contraction index k of all parts.
+fn fetch_parts(k: u32, local: u32, prefetch: ptr<function, Prefetch>) {
+    for (var each = 0u; each < LOADS; each++) {
+        let unit = unit_of(local, each);
+        for (var vector = 0u; vector < 4u; vector++) {
+            if is_of_lhs(unit, each) {
+                let place = a_place(unit, vector);
+                (*prefetch)[each][vector] = load_a4(origins[place.x / BM].x + place.x % BM, k + place.y);
+            } else {
+                let place = b_place(unit - A_UNITS, vector);
+                (*prefetch)[each][vector] = load_b4(origins[place.x / BN].y + place.x % BN, k + place.y);
+            }
         }
-        @if(continued) {
-            store_block4(slot, place.x, place.y, result4(quad) + stored_block4(slot, place.x, place.y));
+    }
+}
+
+// Stores fragment (down, over) of each subgroup tile; the tile of each part begins at `piece` in its block.
+fn store(down: u32, over: u32, first: u32, there: u32, piece: vec2<u32>, local: u32) {
+    for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
+        let place = result_place(quad, down, over);
+        let slot = first + place.x / BM;
+        if slot < there {
+            let row = piece.x + place.x % BM;
+            let column = piece.y + place.y;
+            @if(!continued) {
+                store_block4(slot, row, column, result4(quad));
+            }
+            @if(continued) {
+                store_block4(slot, row, column, result4(quad) + stored_block4(slot, row, column));
+            }
         }
     }
 }

@@ -311,7 +311,7 @@ fn scale_apply_f32(gpu: &Gpu) -> Result<Verdict> {
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
 }
 
-/// Gradients that are finite, and some of which one is not.
+/// Gradients that are all finite, and gradients of which one is infinite.
 fn gradients(gpu: &Gpu) -> Result<[Tensor; 2]> {
     let fine = numbers(&mut operands(1310), COUNT, 1e30);
     let mut broken = fine.clone();

@@ -76,6 +76,8 @@ pub struct Matrices {
     pub side: u32,
     /// Largest subgroup size; a subgroup works on a matrix together.
     pub lanes: u32,
+    /// Whether a matrix is loaded from workgroup memory that is declared as vectors. Metal's functions take pointers to scalars.
+    pub vectors: bool,
 }
 
 impl Matrices {
@@ -92,7 +94,11 @@ impl Matrices {
         if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
             return None;
         }
-        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self { side, lanes })
+        largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self {
+            side,
+            lanes,
+            vectors: info.backend != wgpu::Backend::Metal,
+        })
     }
 }
 

@@ -22,6 +22,9 @@ const HALF: &str = "half";
 /// Conditional of cooperative matrices of 16 x 16 instead of 8 x 8.
 const MATRIX_16: &str = "matrix_16";
 
+/// Conditional of workgroup memory that is declared as scalars, for drivers that load no matrix from vectors.
+const SCALAR_PANELS: &str = "scalar_panels";
+
 macro_rules! sources {
     ($($path:literal),* $(,)?) => {
         &[$(($path, include_str!(concat!("../../shaders/", $path, ".wgsl")))),*]
@@ -283,6 +286,7 @@ impl Sources {
                     .chain([
                         (HALF.to_owned(), (key.dtype == DType::F16).into()),
                         (MATRIX_16.to_owned(), key.tiling.is_some_and(|tiling| tiling.side == 16).into()),
+                        (SCALAR_PANELS.to_owned(), key.tiling.is_some_and(|tiling| !tiling.vectors).into()),
                     ])
                     .collect(),
             },
@@ -295,9 +299,11 @@ impl Sources {
         }
 
         let mut constants = format!("const BLOCK: u32 = {}u;\n", key.block.unwrap_or(0));
-        if let Some(Tiling { side, lanes, tall, wide, depth }) = key.tiling {
-            for (name, value) in [("SIDE", side), ("LANES", lanes), ("BM", tall), ("BN", wide), ("BK", depth)]
-            {
+        if let Some(Tiling { side, lanes, vectors: _, tall, wide, depth, rows, columns, parts }) = key.tiling
+        {
+            let shape = [("SIDE", side), ("LANES", lanes), ("BM", tall), ("BN", wide), ("BK", depth)];
+            let subgroup = [("ROWS", rows), ("COLUMNS", columns), ("PARTS", parts)];
+            for (name, value) in shape.into_iter().chain(subgroup) {
                 constants += &format!("const {name}: u32 = {value}u;\n");
             }
         }

@@ -48,7 +48,7 @@ impl Variant {
 pub struct Choice {
     /// The variant.
     pub variant: Variant,
-    /// Workgroup tile of half the size, for products of few tiles. Only [`Variant::Tile`].
+    /// Workgroup tile of half the size, for products of few tiles. Only [`Variant::Tile`] and [`Variant::Coop`].
     pub small: bool,
     /// Rows of workgroup memory padded by a vector, against bank conflicts. Only [`Variant::Tile`] and [`Variant::Coop`].
     pub padded: bool,
@@ -56,7 +56,7 @@ pub struct Choice {
 
 impl Choice {
     /// All choices.
-    pub const ALL: [Self; 7] = {
+    pub const ALL: [Self; 8] = {
         let tile = Self { variant: Variant::Tile, small: false, padded: false };
         [
             Self { variant: Variant::Lane, ..tile },
@@ -66,6 +66,7 @@ impl Choice {
             Self { small: true, ..tile },
             Self { variant: Variant::Coop, ..tile },
             Self { variant: Variant::Coop, padded: true, ..tile },
+            Self { variant: Variant::Coop, small: true, padded: true },
         ]
     };
 
@@ -79,7 +80,8 @@ impl Choice {
         match (self.variant, self.small, self.padded) {
             (Variant::Tile, true, _) => "tile.small",
             (Variant::Tile, false, true) => "tile.padded",
-            (Variant::Coop, _, true) => "coop.padded",
+            (Variant::Coop, true, _) => "coop.small",
+            (Variant::Coop, false, true) => "coop.padded",
             (variant, ..) => variant.name(),
         }
     }
@@ -111,45 +113,80 @@ pub struct Tiling {
     pub side: u32,
     /// Largest subgroup size, in invocations.
     pub lanes: u32,
+    /// Whether workgroup memory is declared as vectors; see [`Matrices::vectors`].
+    pub vectors: bool,
     /// BM: rows of the workgroup tile.
     pub tall: u32,
     /// BN: columns of the workgroup tile.
     pub wide: u32,
     /// BK: contraction indices staged at a time.
     pub depth: u32,
+    /// Rows of a subgroup tile, in matrices: 1, 2 or 4.
+    pub rows: u32,
+    /// Columns of a subgroup tile, in matrices: 1, 2 or 4.
+    pub columns: u32,
+    /// Workgroup tiles of a workgroup: blocks, where blocks are small.
+    pub parts: u32,
 }
 
 impl Tiling {
     /// Tiling of a product of `family`, if it has one: a product of dense matrices, or of blocks no smaller than a cooperative
-    /// matrix. A workgroup tile has up to four parts of 2 x 2 matrices, within one row or column of blocks.
-    pub fn new(family: &str, matrices: Matrices, block: Option<u32>) -> Option<Self> {
-        let Matrices { side, lanes } = matrices;
-        if ![8, 16].contains(&side) {
+    /// matrix. Sides are up to 8 matrices, or up to 4 with `small`, of one row or column of blocks; a workgroup has up to four
+    /// subgroup tiles.
+    pub fn new(family: &str, matrices: Matrices, block: Option<u32>, small: bool) -> Option<Self> {
+        let Matrices { side, lanes, vectors } = matrices;
+        if ![8, 16].contains(&side) || block.is_some_and(|block| block < side) {
             return None;
         }
-        let most = 4 * side;
-        let block = block.unwrap_or(most);
-        if block < side {
-            return None;
-        }
-        let span = block.min(most);
-        // A narrow tile is longer, so that a workgroup has four parts.
-        let along = 2 * side * (4 / (span / (2 * side)).max(1));
-        let [tall, wide] = match family {
-            "dense" | "sdd" => [span, span],
-            "dds" => [along, span],
-            "dsd" => [span, along],
+        let most = if small { 4 } else { 8 };
+        // Sides below are in matrices.
+        let span = block.map_or(most, |block| (block / side).min(most));
+        // Across blocks of a sparse operand, a tile is as wide as the block; along them, long enough for subgroup tiles that use
+        // each fragment several times.
+        let (along, rows) = match span {
+            1 => (2 * most, most / 2),
+            2 => (most, 2),
+            4 if small => (4, 2),
+            _ => (8, 4),
+        };
+        let across = match span {
+            1 => 1,
+            2 | 4 => 2,
+            _ => 4,
+        };
+        let (tall, wide, rows, columns, parts) = match family {
+            "dense" | "sdd" if span >= 4 => (span, span, span / 2, span / 2, 1),
+            "sdd" => (span, span, span, span, 4),
+            "dds" => (along, span, rows, across, 1),
+            "dsd" => (span, along, across, rows, 1),
             _ => return None,
         };
-        // Workgroup memory bounds the depth; a step must not cross the edge of a block of a sparse operand.
-        let depth = if tall + wide <= 8 * side { 2 * side } else { side };
-        let depth = if family == "sdd" { depth } else { depth.min(block) };
-        Some(Self { side, lanes, tall, wide, depth })
+        // A step must not cross the edge of a block of a sparse operand.
+        let depth = match block {
+            Some(block) if family != "sdd" => block.min(2 * side),
+            _ => 2 * side,
+        };
+        Some(Self { side, lanes, vectors, tall: tall * side, wide: wide * side, depth, rows, columns, parts })
     }
 
     /// Rows and columns of the workgroup tile.
     pub fn sides(self) -> [usize; 2] {
         [self.tall as usize, self.wide as usize]
+    }
+
+    /// Workgroup memory with padded rows, in bytes: staged operands in f16, and a matrix of f32 per subgroup tile.
+    pub fn workgroup_memory(self) -> u32 {
+        let tiles = 2 * self.parts * (self.tall + self.wide) * (self.depth + 8);
+        tiles + 4 * self.subgroup_tiles() * self.side * self.side
+    }
+
+    /// Invocations of a workgroup.
+    pub fn invocations(self) -> u32 {
+        self.subgroup_tiles() * self.lanes
+    }
+
+    fn subgroup_tiles(self) -> u32 {
+        self.parts * (self.tall / (self.rows * self.side)) * (self.wide / (self.columns * self.side))
     }
 }
 
@@ -307,7 +344,10 @@ impl Key {
             label += &format!(".b{block}");
         }
         if let Some(tiling) = self.tiling {
-            label += &format!(".m{}", tiling.side);
+            label += &format!(".m{}.{}x{}x{}", tiling.side, tiling.tall, tiling.wide, tiling.depth);
+            if !tiling.vectors {
+                label += ".scalars";
+            }
         }
         for flag in &self.flags {
             label += ".";

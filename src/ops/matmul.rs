@@ -304,17 +304,18 @@ impl Scalar {
 /// Selects the variant of a product, by precedence: forced by the caller, measured by the tuner, default. Also
 /// returns the tiling if the variant uses cooperative matrices.
 pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
-    let tiling = tiling(gpu, work);
     let runs = |choice: &Choice| gpu.runs(choice.variant);
-    let choice = match (gpu.forced(), tiling) {
-        (Some(forced @ Choice { variant: Variant::Coop, .. }), Some(_)) => forced,
-        (Some(forced), _) => match fallback_variant(gpu, forced.variant) {
+    let choice = match gpu.forced() {
+        Some(forced) if forced.variant == Variant::Coop && tiling(gpu, work, forced.small).is_some() => {
+            forced
+        }
+        Some(forced) => match fallback_variant(gpu, forced.variant) {
             variant if variant == forced.variant => forced,
             other => other.into(),
         },
         // A matrix without blocks has nothing to measure.
-        (None, _) if work.block > 0 && work.nnz == 0 => default_variant(gpu, work),
-        (None, _) => {
+        None if work.block > 0 && work.nnz == 0 => default_variant(gpu, work),
+        None => {
             let default_variant = default_variant(gpu, work);
             // A tuned shape class may span the threshold of cooperative matrices, whose bits differ.
             let measured =
@@ -322,7 +323,11 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
             measured.unwrap_or(default_variant)
         }
     };
-    (choice, tiling.filter(|_| choice.variant == Variant::Coop))
+    let tiling = match choice.variant {
+        Variant::Coop => tiling(gpu, work, choice.small),
+        _ => None,
+    };
+    (choice, tiling)
 }
 
 /// Fallback variant of a forced one: the variant itself where the device and f32 support it, else tile or lane.
@@ -335,19 +340,30 @@ pub(crate) fn fallback_variant(gpu: &Gpu, forced: Variant) -> Variant {
     }
 }
 
-/// Cooperative-matrix tiling of a product, if the device and the operand type support it.
-fn tiling(gpu: &Gpu, work: &Workload) -> Option<Tiling> {
+/// Cooperative-matrix tiling of a product, if the device and the operand type support it. On a device without the workgroup memory
+/// of the large tiling, both are the small one.
+pub(crate) fn tiling(gpu: &Gpu, work: &Workload, small: bool) -> Option<Tiling> {
     let block = (work.block > 0).then_some(work.block as u32);
     let matrices = gpu.matrices().filter(|_| work.dtype == DType::F16)?;
-    Tiling::new(work.family.name(), matrices, block)
+    let limits = gpu.limits();
+    let fits = |tiling: &Tiling| {
+        tiling.workgroup_memory() <= limits.max_compute_workgroup_storage_size
+            && tiling.invocations() <= limits.max_compute_invocations_per_workgroup
+    };
+    let of = |small| Tiling::new(work.family.name(), matrices, block, small).filter(fits);
+    of(small).or_else(|| of(true))
 }
+
+/// Elements of a product from which the large tiling has enough workgroups to fill a GPU: 64 tiles of 128 x 128.
+const LARGE_PRODUCT: usize = 64 * 128 * 128;
 
 /// Default variant of an untuned product. Tuned variants must reproduce its bits. Cooperative matrices where
 /// supported, except on CPU drivers, which have no hardware for them, and for small products.
 pub(crate) fn default_variant(gpu: &Gpu, work: &Workload) -> Choice {
     let [m, n, _] = work.sizes;
-    if tiling(gpu, work).is_some() && !gpu.is_software() && m * n >= 64 * 64 {
-        return Variant::Coop.into();
+    if tiling(gpu, work, true).is_some() && !gpu.is_software() && m * n >= 64 * 64 {
+        let results = if work.family == Family::Sdd { work.nnz * work.block * work.block } else { m * n };
+        return Choice { small: results < LARGE_PRODUCT, ..Variant::Coop.into() };
     }
     heuristic(gpu, work.sizes)
 }

@@ -66,7 +66,7 @@ pub use finite::{activity, finite};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward, layer_norm_gain};
 pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
 pub use mask::mask;
-pub(crate) use matmul::{default_variant, fallback_variant, heuristic};
+pub(crate) use matmul::{default_variant, fallback_variant, heuristic, tiling};
 pub use naive::naive;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};

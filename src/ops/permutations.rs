@@ -120,7 +120,10 @@ const FLOATS: [DType; 2] = [DType::F32, DType::F16];
 
 /// Cooperative matrices that devices are opened with.
 fn matrices() -> impl Iterator<Item = Matrices> {
-    [8, 16].into_iter().flat_map(|side| [8, 16, 32, 64].map(|lanes| Matrices { side, lanes }))
+    let sides = [(8, true), (8, false), (16, true)];
+    sides
+        .into_iter()
+        .flat_map(|(side, vectors)| [8, 16, 32, 64].map(|lanes| Matrices { side, lanes, vectors }))
 }
 
 fn sets(sets: &[&[&'static str]]) -> Axis {
@@ -190,7 +193,8 @@ fn products() -> Vec<Rule> {
                     rules.extend(FLOATS.map(|dtype| product(key.clone().dtype(dtype))));
                     continue;
                 }
-                let tilings = matrices().filter_map(|matrices| Tiling::new(family, matrices, key.block));
+                let tilings =
+                    matrices().filter_map(|matrices| Tiling::new(family, matrices, key.block, choice.small));
                 rules.extend(
                     tilings.map(|tiling| product(key.clone().dtype(DType::F16).tiling(Some(tiling)))),
                 );

@@ -77,7 +77,7 @@ fn record(
     let pieces = (block / span).pow(2);
     let invocations = (span / 4) * (span / rows);
     let slots = match (choice.variant, tiling) {
-        (_, Some(_)) => 1,
+        (_, Some(tiling)) => tiling.parts as usize,
         (Variant::Lane | Variant::Wave, None) => (8 / invocations).max(1),
         (Variant::Tile | Variant::Coop, None) if choice.small => (32 / invocations).max(1),
         (Variant::Tile | Variant::Coop, None) => (64 / invocations).max(1),

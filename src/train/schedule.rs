@@ -29,7 +29,7 @@ impl Schedule {
             Self::Cosine => ease(rate, 0.0, step as f64 / steps.max(1) as f64),
             Self::OneCycle => {
                 let last = steps as f64 - 1.0;
-                // Before the first step in a run of one to three, which has no way up.
+                // Not positive in runs of one to three steps, which have no warm-up.
                 let peak = 0.3 * steps as f64 - 1.0;
                 let start = rate / 25.0;
                 if (step as f64) < peak {

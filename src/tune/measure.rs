@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::operands::Operands;
 use crate::gpu::{Choice, Family, Gpu, Plan, Recorder, Variant, Verdict, VersusDense, Workload};
-use crate::ops::default_variant;
+use crate::ops::{default_variant, tiling};
 use crate::{Error, Result};
 
 /// Least speedup of a candidate over the default variant. Among equals the choice would be noise, and differ every time.
@@ -116,8 +116,12 @@ pub(super) fn measure(gpu: &Gpu, work: &Workload, deadline: Instant) -> Result<M
 /// kernels with them take longest to compile. Cooperative matrices have bits of their own, so they compete with each other alone.
 fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
     let worth_it = |choice: &Choice| {
-        // Squares of 64 are the least of such blocks that a workgroup of SDD takes.
-        let same = choice.small && work.family == Family::Sdd && work.block >= 64;
+        let same = choice.small
+            && match choice.variant {
+                Variant::Coop => tiling(gpu, work, true) == tiling(gpu, work, false),
+                // A workgroup of SDD computes no less than 64 x 64 elements of such blocks.
+                _ => work.family == Family::Sdd && work.block >= 64,
+            };
         let costly = choice.variant == Variant::Tile && gpu.is_software();
         gpu.runs(choice.variant) && choice.is_alike(default) && !same && !costly
     };

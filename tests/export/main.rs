@@ -16,7 +16,7 @@ use std::path::Path;
 
 use fretwork::data::{Dataset, Source};
 use fretwork::export::{Format, to_bytes};
-use fretwork::gpu::{Gpu, Options, Recorder};
+use fretwork::gpu::{DType, Gpu, Options, Recorder};
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{MlpConfig, ModelConfig, Network};
 use fretwork::ops::Activation;
@@ -91,7 +91,14 @@ fn features(rows: usize, width: usize, padded: usize) -> Vec<f32> {
 fn logits(gpu: &Gpu, checkpoint: &Checkpoint, rows: usize, features: &[f32]) -> Vec<f32> {
     let path = Path::new(PATH);
     let network = checkpoint.network(gpu, path, &checkpoint.topologies(path).unwrap(), rows).unwrap();
-    gpu.write(network.input(), features).unwrap();
+    let input = network.input();
+    match input.dtype() {
+        DType::F16 => {
+            let halves: Vec<half::f16> = features.iter().copied().map(half::f16::from_f32).collect();
+            gpu.write(input, &halves).unwrap();
+        }
+        _ => gpu.write(input, features).unwrap(),
+    }
     outputs(gpu, &network)
 }
 

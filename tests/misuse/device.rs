@@ -108,7 +108,7 @@ fn kernels(_: &Bench) {
     for side in [0, 3, 8, 16, u32::MAX] {
         for (family, block) in [("dense", None), ("dds", Some(0)), ("dsd", Some(u32::MAX)), ("none", Some(8))]
         {
-            let tiling = Tiling::new(family, Matrices { side, lanes: 0 }, block);
+            let tiling = Tiling::new(family, Matrices { side, lanes: 0, vectors: true }, block, side == 8);
             assert!(tiling.is_none_or(|tiling| tiling.sides().iter().all(|side| *side > 0)));
         }
     }

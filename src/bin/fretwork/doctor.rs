@@ -172,7 +172,7 @@ fn describe(index: usize, adapter: &AdapterSummary, as_json: bool) -> Result<()>
         ("f16", has(wgpu::Features::SHADER_F16).to_owned()),
         (
             "matrices",
-            matrices.map_or("none".to_owned(), |Matrices { side, lanes }| {
+            matrices.map_or("none".to_owned(), |Matrices { side, lanes, .. }| {
                 format!("{side} x {side}, f16 into f32, by up to {lanes} invocations")
             }),
         ),

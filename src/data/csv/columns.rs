@@ -19,7 +19,7 @@ const MOST_CLASSES: usize = 65_536;
 const FEW: usize = 100;
 /// or up to this one where they are more than half of the rows.
 const VERY_FEW: usize = 10;
-/// In a table of words alone, a header shows only with at least this many rows below it.
+/// Rows that a table without numbers needs below its header for the header to be recognised.
 const SHOWING: usize = 5;
 
 /// Columns of a table: names, kinds, and the label.

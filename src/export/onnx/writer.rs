@@ -62,12 +62,12 @@ impl Writer {
         self.constant(None, shape, proto::FLOAT, little_endian(values, f32::to_le_bytes))
     }
 
-    /// Adds a number.
+    /// Adds a scalar in single precision.
     pub(super) fn float(&mut self, value: f32) -> String {
         self.floats(&[], &[value])
     }
 
-    /// Adds a number in double precision.
+    /// Adds a scalar in double precision.
     pub(super) fn double(&mut self, value: f64) -> String {
         self.constant(None, &[], proto::DOUBLE, value.to_le_bytes().to_vec())
     }
