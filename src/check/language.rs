@@ -30,10 +30,6 @@ pub(super) fn table() -> Vec<Check> {
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
     for (variant, head) in Variant::ALIKE.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
-        // An invocation holds only one of the widest rows.
-        if (variant, head) == (Variant::Lane, 64) {
-            continue;
-        }
         // One key; less than a workgroup's rows; several workgroups. None is a multiple of what an invocation owns.
         for context in [1, 27, 67] {
             for (pass, check) in [

@@ -10,8 +10,7 @@ use super::windows::{Window, Windows};
 use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
 use crate::{Error, Result};
 
-/// Supported head widths. Each is a kernel of its own that holds whole head rows in registers; at 64 the backward
-/// pass spills registers on GPUs.
+/// Supported head widths. Each is a kernel of its own that holds whole head rows in registers.
 pub const HEADS: [usize; 4] = [8, 16, 32, 64];
 
 /// Invocations per workgroup.
@@ -143,20 +142,21 @@ impl<'a> Call<'a> {
             }
             args = args.tensor(name, view);
         }
-        let rows = rows_owned(rec.gpu(), self.head);
+        let several = owns_several(rec.gpu());
+        // `ROWS` in the shader.
+        let rows = if several { (64 / self.head).clamp(1, 4) } else { 1 };
         let tiles = self.attention.context.div_ceil(LANES * rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
-        let key = Key::new("attention", self.name).block(self.head).with("several", rows > 1);
+        let key = Key::new("attention", self.name).block(self.head).with("several", several);
         rec.record(&key, &args, workgroups)
     }
 }
 
-/// Rows per invocation, `ROWS` in the shader; results are bit-identical for any number. CPU drivers profit from
-/// several; GPUs do not.
-fn rows_owned(gpu: &Gpu, head: usize) -> usize {
-    let several = match gpu.forced_variant() {
+/// Whether an invocation owns as many rows as fit its registers; results are bit-identical either way. CPU drivers profit from
+/// fewer loads; GPUs from fewer registers.
+fn owns_several(gpu: &Gpu) -> bool {
+    match gpu.forced_variant() {
         Some(variant) => variant == Variant::Lane,
         None => gpu.is_software(),
-    };
-    if several { (64 / head).clamp(1, 4) } else { 1 }
+    }
 }

@@ -348,9 +348,7 @@ fn language() -> Vec<Rule> {
     rules.extend(["softmax", "soft", "mse"].map(|name| rule("loss", name).switch("window")));
     for name in ["forward", "queries", "keys"] {
         for head in HEADS {
-            let rule = Rule::new(Key::new("attention", name).block(head));
-            // At the widest heads an invocation holds one row only.
-            rules.push(if head < 64 { rule.switch("several") } else { rule });
+            rules.push(Rule::new(Key::new("attention", name).block(head)).switch("several"));
         }
     }
     rules
