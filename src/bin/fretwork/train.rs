@@ -95,12 +95,12 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
             validation: data.validation.clone(),
         },
     )?;
-    let (mut settings, mut notices) = settings(options, &data)?;
-    settings.validate()?;
-    notices.splice(..0, data.notices.iter().cloned());
     let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
     let start =
         StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
+    let (mut settings, mut notices) = settings(options, &data, &start)?;
+    settings.validate()?;
+    notices.splice(..0, data.notices.iter().cloned());
     notices.extend(settings.start_from(&start)?);
     settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;

@@ -17,10 +17,10 @@ pub(crate) struct Sample {
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub(crate) length: usize,
     /// Softmax temperature: below 1 likely bytes become likelier, above 1 less likely.
-    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, value_name = "T", default_value_t = 0.8, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
     /// Seed of the draws.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
     /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, help_heading = "Device", value_name = "INDEX|NAME")]
