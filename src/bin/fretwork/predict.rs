@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use fretwork::data::Task;
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{Predictor, RunFolder};
+use fretwork::train::Predictor;
 
 use crate::options::Predict;
 
 /// Predictions as CSV: a header, and one record for each row of the file.
 pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
-    let folder = RunFolder::inspect(&options.folder)?;
+    let folder = options.input.open()?;
     let checkpoint = folder.load()?;
     let text = matches!(checkpoint.settings.model, ModelConfig::Lm(_));
     if options.proba && checkpoint.settings.task() == Task::Regression {

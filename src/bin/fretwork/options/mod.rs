@@ -12,6 +12,7 @@ mod sample;
 mod start;
 mod topologies;
 mod train;
+mod trained;
 
 use clap::{Parser, Subcommand};
 

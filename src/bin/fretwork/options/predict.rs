@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use fretwork::data::Source;
 
+use super::trained::Trained;
+
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
-    /// Run folder, as `train --out` left it.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Trained,
     /// Rows to predict, of the kind the run was trained with: a table, in which the label's column may be there or not, an IDX file of
     /// images, an image or a folder of them, or a text, whose bytes are predicted from those before them. A kind as of `train --data`
     /// may stand before it: csv:FILE.
@@ -38,9 +39,8 @@ impl Predict {
 
 #[derive(Debug, Args)]
 pub(crate) struct Evaluate {
-    /// Run folder, as `train --out` left it.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Trained,
     /// Labelled rows: a file of the kind the run was trained with, a folder with a folder of images for each class, or a source as of
     /// `train --data`, of which the test rows are used if it has some; by default the run's own test rows.
     #[arg(value_name = "DATA", help_heading = "Input")]

@@ -1,15 +1,14 @@
 //! `fretwork sample`.
 
-use std::path::PathBuf;
-
 use clap::Args;
+
+use super::trained::Trained;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Text")]
 pub(crate) struct Sample {
-    /// Run folder of a language model.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Trained,
     /// Beginning of the text; by default a line break, or where the model's text has none a space, or else its least byte.
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,
