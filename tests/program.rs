@@ -156,7 +156,7 @@ fn a_builder_validates() {
     assert_eq!(again.run(None, &mut |_| Flow::Continue).unwrap().steps, summary.steps);
     let error =
         Trainer::builder(&gpu, net()).data(digits()).resume(&checkpoint, &path).unwrap_err().to_string();
-    assert!(error.contains("fingerprint"), "{error}");
+    assert!(error.contains("validation: is 0.2, but digits has no validation rows"), "{error}");
     let error = Trainer::builder(&gpu, net()).data(digits()).patience(3).build().unwrap_err().to_string();
     assert!(error.contains("patience: needs rows to see an improvement on"), "{error}");
     let error = builder().patience(0).build().unwrap_err().to_string();

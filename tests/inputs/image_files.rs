@@ -91,7 +91,7 @@ fn image_files_are_predicted_and_evaluated() {
         said.contains("has images of the class digit X; the run was trained with digit 0, digit 1"),
         "{said}"
     );
-    let said = refusal(&["evaluate", &run, file]);
+    let said = refusal(&["evaluate", &run, &path("large.png").display().to_string()]);
     assert!(said.contains("has no label; give a folder with a folder for each class"), "{said}");
     let said = refusal(&["evaluate", &run, &images(&path("empty"))]);
     assert!(said.contains("has no folder of images"), "{said}");

@@ -5,6 +5,7 @@
 mod evaluated;
 mod image_files;
 mod images;
+mod refusals;
 mod texts;
 mod validation;
 

@@ -24,7 +24,7 @@ pub(crate) struct Data {
     #[arg(long, value_name = "TREATMENT", default_value = "refuse")]
     pub(crate) missing: Missing,
     /// Table: classification | regression; by default a classification, which a label of words or few whole numbers allows.
-    #[arg(long, value_name = "TASK")]
+    #[arg(long, value_name = "KIND")]
     pub(crate) task: Option<Task>,
     /// Resize images to W pixels a line and H lines.
     #[arg(long, value_name = "WxH")]

@@ -13,7 +13,7 @@ pub(crate) struct Moe {
     /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
     /// gshard | gshard:random | hash:K | expert-choice:FACTOR; by default softmax-top:2:renormalised, and softmax-top:1 for
     /// a single expert
-    #[arg(long, value_name = "GATE")]
+    #[arg(long, value_name = "NAME:K")]
     pub(crate) gate: Option<Gate>,
     /// Coefficient of the auxiliary balance loss of GShard and Switch.
     #[arg(long, value_name = "COEFFICIENT", default_value_t = 0.01, allow_negative_numbers = true)]

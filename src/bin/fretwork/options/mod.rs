@@ -110,7 +110,7 @@ mod tests {
                 // The default is the option's own name, which says nothing of the value.
                 let unnamed = argument.get_id().as_str().to_uppercase();
                 let value = argument.get_value_names().unwrap_or_default();
-                let takes_value = argument.get_num_args().is_none_or(|count| count.takes_values());
+                let takes_value = argument.get_action().takes_values();
                 assert!(
                     argument.is_positional()
                         || !takes_value

@@ -14,7 +14,7 @@ pub(crate) struct Predict {
     /// Rows to predict, of the kind the run was trained with: a table, in which the label's column may be there or not, an IDX file of
     /// images, an image or a folder of them, or a text, whose bytes are predicted from those before them. A kind as of `train --data`
     /// may stand before it: csv:FILE.
-    #[arg(value_name = "FILE|DIR", help_heading = "Input")]
+    #[arg(value_name = "FILE|DIR", help_heading = "Input", display_order = 1)]
     pub(crate) file: PathBuf,
     /// Write the probability of each class instead of the likeliest class.
     #[arg(long, help_heading = "Output")]
@@ -43,7 +43,7 @@ pub(crate) struct Evaluate {
     pub(crate) input: Trained,
     /// Labelled rows: a file of the kind the run was trained with, a folder with a folder of images for each class, or a source as of
     /// `train --data`, of which the test rows are used if it has some; by default the run's own test rows.
-    #[arg(value_name = "DATA", help_heading = "Input")]
+    #[arg(value_name = "DATA", help_heading = "Input", display_order = 1)]
     pub(crate) data: Option<String>,
     /// Print one JSON object.
     #[arg(long, help_heading = "Output")]

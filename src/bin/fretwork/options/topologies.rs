@@ -35,7 +35,7 @@ pub(crate) struct Topologies {
     #[arg(long, value_name = "N")]
     pub(crate) score_rows: Option<usize>,
     /// Pruning methods: blocks compete across the network or within a layer: global | layer. A layer left empty is refused.
-    #[arg(long, value_name = "SCOPE", default_value = "global")]
+    #[arg(long, value_name = "global|layer", default_value = "global")]
     pub(crate) scope: Scope,
     /// Neuron-importance pruning: also prune outgoing weights.
     #[arg(long)]

@@ -9,10 +9,10 @@ use fretwork::train::RunFolder;
 #[command(next_help_heading = "Input")]
 pub(crate) struct Trained {
     /// Run folder, as `train --out` left it.
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", display_order = 0)]
     folder: PathBuf,
     /// Use the checkpoint of the epoch with the smallest validation loss, of a run with `train --validation`, in place of the last one.
-    #[arg(long)]
+    #[arg(long, display_order = 2)]
     best: bool,
 }
 
