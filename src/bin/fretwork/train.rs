@@ -43,7 +43,8 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     let run = &options.run;
     let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
     let task = trainer.settings().task();
-    let mut watcher = Watcher::new(run.json, run.stop_after, interrupted);
+    let epochs = if let Length::Epochs(epochs) = trainer.settings().length { epochs } else { 0 };
+    let mut watcher = Watcher::new(run.json, run.stop_after, epochs, interrupted);
     for notice in notices {
         watcher.see(&Event::Notice(notice));
     }
