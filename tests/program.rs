@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fretwork::Result;
-use fretwork::data::{Dataset, Source};
+use fretwork::data::{Dataset, Holdout, Source};
 use fretwork::gpu::{Class, DType, Gpu, Mark, Options, Recorder, Tensor};
 use fretwork::graph::GRADIENT;
 use fretwork::methods::{Every, Rigl, SCORES, Updates};
 use fretwork::nn::{Linear, Precision, Residual, Sequential, blocks};
 use fretwork::ops;
-use fretwork::train::{Exchange, Flow, GRADIENTS, Trainer};
+use fretwork::train::{Exchange, Flow, GRADIENTS, RunFolder, Schedule, Trainer, Validated};
 
 fn gpu() -> Gpu {
     Gpu::request(Options::default()).unwrap()
@@ -129,6 +129,38 @@ fn an_exchange_that_fails_ends_the_run() {
         .unwrap();
     let error = trainer.run(None, &mut |_| Flow::Continue).unwrap_err().to_string();
     assert!(error.contains("the other one is gone"), "{error}");
+}
+
+/// A builder sets rows aside, ends the run early, and keeps the best epoch's checkpoint; a resumed run goes on likewise.
+#[test]
+fn a_builder_validates() {
+    let gpu = gpu();
+    let folder = tempfile::tempdir().unwrap();
+    let digits = || Dataset::load(&Source::Digits, 1, 0).unwrap().first([Some(300), Some(50)]).unwrap();
+    let builder = || {
+        let builder = Trainer::builder(&gpu, net()).data(digits()).batch(60).epochs(40);
+        builder.learning_rate(0.02, Schedule::Constant).validation(Holdout::Share(0.2))
+    };
+    let run = RunFolder::create(&folder.path().join("run")).unwrap();
+    let summary = builder().patience(3).build().unwrap().run(Some(&run), &mut |_| Flow::Continue).unwrap();
+    let Validated { best, finished_early, .. } = summary.validation.unwrap();
+    // 240 rows make four steps an epoch.
+    assert_eq!((finished_early, summary.steps), (true, 4 * (best.unwrap().epoch + 4)));
+    drop(run);
+    let kept = RunFolder::of_best_epoch(&folder.path().join("run")).unwrap();
+    assert_eq!(kept.load().unwrap().position.step, best.unwrap().step);
+
+    // The run goes on from its best epoch, with its rows, and ends where it ended.
+    let (checkpoint, path) = (kept.load().unwrap(), kept.checkpoint_path());
+    let mut again = builder().resume(&checkpoint, &path).unwrap();
+    assert_eq!(again.run(None, &mut |_| Flow::Continue).unwrap().steps, summary.steps);
+    let error =
+        Trainer::builder(&gpu, net()).data(digits()).resume(&checkpoint, &path).unwrap_err().to_string();
+    assert!(error.contains("validation: is 0.2, but digits has no validation rows"), "{error}");
+    let error = Trainer::builder(&gpu, net()).data(digits()).patience(3).build().unwrap_err().to_string();
+    assert!(error.contains("patience: needs rows to see an improvement on"), "{error}");
+    let error = builder().patience(0).build().unwrap_err().to_string();
+    assert!(error.contains("patience: 0 epochs"), "{error}");
 }
 
 /// Parameters after steps whose gradients are accumulated over passes of so many rows.

@@ -401,7 +401,7 @@ fn images_and_bytes_are_predicted() {
     let metrics: Value = serde_json::from_str(&folder.done("evaluate lm --json")).unwrap();
     assert!(metrics["loss"].as_f64().unwrap() > 0.0 && metrics["names"][0] == " ", "{metrics}");
     assert!(folder.refused("evaluate lm csv:table.csv").contains("the run was trained on a text"));
-    assert!(folder.refused("predict nowhere new.txt").contains("neither a checkpoint nor a log"));
+    assert!(folder.refused("predict nowhere new.txt").contains("nowhere has no checkpoint"));
 }
 
 /// The embedded digits in the shape of a Kaggle table: a header, the label first, whole numbers for pixels.

@@ -93,7 +93,12 @@ impl Dataset {
             }
             Source::Mnist => idx_folder::load(&find("mnist", "put")?)?,
             Source::Idx(folder) => idx_folder::load(folder)?,
-            Source::Images(path) => images::load(path, options.images, seed)?,
+            Source::Images(path) => {
+                let images::Loaded { train, test, classes, pixels } =
+                    images::load(path, options.images, seed)?;
+                let encoding = Some(Encoding::of_images(&train, classes.names, Some(pixels)));
+                return Ok(Self { encoding, ..Self::of_tables(&name, train, test, classes.count) });
+            }
             Source::Csv(path) => {
                 let csv::Tables { train, test, encoding, notices } = csv::load(path, seed, &options.table)?;
                 let data = Self::of_tables(&name, train, test, encoding.classes().len());
@@ -115,7 +120,7 @@ impl Dataset {
                 });
             }
         };
-        let encoding = Some(Encoding::of_images(&train, classes.names));
+        let encoding = Some(Encoding::of_images(&train, classes.names, None));
         Ok(Self { encoding, ..Self::of_tables(&name, train, test, classes.count) })
     }
 

@@ -13,11 +13,12 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader};
 
 use super::classes::Classes;
+use super::image_rows::Pixels;
 use super::table::{Features, Table, epoch_order};
 use crate::{Error, Result, files};
 
 /// Factor of a byte of a pixel.
-const FACTOR: f32 = 1.0 / 255.0;
+pub(super) const FACTOR: f32 = 1.0 / 255.0;
 
 /// Most pixels on a side that images are resized to.
 const MOST_SIDE: u32 = 4096;
@@ -69,26 +70,34 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    fn is_gray(&self) -> bool {
+    pub(super) fn is_gray(&self) -> bool {
         self.pixels.len() == self.size.width as usize * self.size.height as usize
     }
 }
 
 /// Images of one part, and the class of each.
 #[derive(Debug, Default)]
-struct Images {
-    paths: Vec<PathBuf>,
-    images: Vec<Image>,
-    labels: Vec<u32>,
+pub(super) struct Images {
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) images: Vec<Image>,
+    pub(super) labels: Vec<u32>,
     bytes: u64,
 }
 
-/// Reads a folder: training images, test images, and the classes.
+/// The images of a folder, to train on and to test on.
+pub(super) struct Loaded {
+    pub(super) train: Table,
+    pub(super) test: Table,
+    pub(super) classes: Classes,
+    pub(super) pixels: Pixels,
+}
+
+/// Reads a folder of classes.
 ///
 /// # Errors
 /// [`Error::Data`] naming the file or folder that is wrong: no image in a class, a single class, a class of test images without
 /// training images, a file that is no image, is damaged, has transparent pixels, or has another size than the first; [`Error::Io`].
-pub(super) fn load(folder: &Path, options: ImageOptions, seed: u64) -> Result<(Table, Table, Classes)> {
+pub(super) fn load(folder: &Path, options: ImageOptions, seed: u64) -> Result<Loaded> {
     let bad = |reason: String| Error::Data { path: folder.to_owned(), reason };
     let [train, test] = ["train", "test"].map(|part| folder.join(part));
     let is_split = train.is_dir() && test.is_dir();
@@ -110,19 +119,21 @@ pub(super) fn load(folder: &Path, options: ImageOptions, seed: u64) -> Result<(T
     } else {
         parts.push(Images::read(folder, &names, options)?);
     }
-    one_size(&parts)?;
+    let size = one_size(folder, &parts)?;
     let gray = parts.iter().flat_map(|part| &part.images).all(Image::is_gray);
     let mut tables = parts.into_iter().map(|part| part.table(gray)).collect::<Result<Vec<Table>>>()?;
     let classes = Classes { count: names.len(), names };
+    let pixels = Pixels { size, gray, resized: options.size.is_some(), converted: options.gray };
     let last = tables.pop().ok_or_else(|| bad("has no images".to_owned()))?;
-    match tables.pop() {
-        Some(train) => Ok((train, last, classes)),
-        None => split(folder, &last, seed).map(|[train, test]| (train, test, classes)),
-    }
+    let [train, test] = match tables.pop() {
+        Some(train) => [train, last],
+        None => split(folder, &last, seed)?,
+    };
+    Ok(Loaded { train, test, classes, pixels })
 }
 
 /// Names of the folders in a folder, in ascending order; hidden ones are passed over.
-fn folders(folder: &Path) -> Result<Vec<String>> {
+pub(super) fn folders(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for path in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| Error::Data {
@@ -135,7 +146,7 @@ fn folders(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Paths in a folder, in the order of their names; hidden ones are passed over.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
@@ -148,7 +159,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 impl Images {
-    fn read(folder: &Path, names: &[String], options: ImageOptions) -> Result<Self> {
+    /// The images of these classes in a folder, which need not have all of them.
+    pub(super) fn read(folder: &Path, names: &[String], options: ImageOptions) -> Result<Self> {
         let mut part = Self::default();
         for (label, name) in names.iter().enumerate() {
             let class = folder.join(name);
@@ -164,7 +176,7 @@ impl Images {
         Ok(part)
     }
 
-    fn add(&mut self, path: PathBuf, label: u32, options: ImageOptions) -> Result<()> {
+    pub(super) fn add(&mut self, path: PathBuf, label: u32, options: ImageOptions) -> Result<()> {
         let most = files::most_bytes();
         let image = decode(&path, &files::read(&path, most)?, options)?;
         self.bytes += image.pixels.len() as u64;
@@ -180,26 +192,33 @@ impl Images {
     }
 
     /// The images as rows, with three bytes a pixel unless all are to be grey.
-    fn table(self, gray: bool) -> Result<Table> {
+    pub(super) fn table(self, gray: bool) -> Result<Table> {
+        let count = self.images.len().max(1);
+        let (features, labels) = self.features(gray);
+        let width = features.len() / count;
+        Table::new(features, labels, width)
+    }
+
+    /// Features of all images, which are of one size, and their labels.
+    pub(super) fn features(self, gray: bool) -> (Features, Vec<u32>) {
         let mut bytes = Vec::new();
-        let mut width = 0;
         for image in self.images {
-            let before = bytes.len();
             if gray || !image.is_gray() {
                 bytes.extend(image.pixels);
             } else {
                 bytes.extend(image.pixels.into_iter().flat_map(|shade| [shade; 3]));
             }
-            width = bytes.len() - before;
         }
-        Table::new(Features::Bytes(bytes, FACTOR), self.labels, width)
+        (Features::Bytes(bytes, FACTOR), self.labels)
     }
 }
 
-/// Refuses images of different sizes, by name.
-fn one_size(parts: &[Images]) -> Result<()> {
+/// The size of all images; different sizes are refused by name.
+fn one_size(folder: &Path, parts: &[Images]) -> Result<ImageSize> {
     let mut all = parts.iter().flat_map(|part| part.paths.iter().zip(&part.images));
-    let Some((first, Image { size: wanted, .. })) = all.next() else { return Ok(()) };
+    let Some((first, Image { size: wanted, .. })) = all.next() else {
+        return Err(Error::Data { path: folder.to_owned(), reason: "has no images".to_owned() });
+    };
     match all.find(|(_, image)| image.size != *wanted) {
         Some((path, Image { size, .. })) => Err(Error::Data {
             path: path.clone(),
@@ -208,7 +227,7 @@ fn one_size(parts: &[Images]) -> Result<()> {
                 first.display()
             ),
         }),
-        None => Ok(()),
+        None => Ok(*wanted),
     }
 }
 

@@ -9,6 +9,7 @@ mod encoding;
 mod fingerprint;
 pub(crate) mod idx;
 mod idx_folder;
+mod image_rows;
 pub(crate) mod images;
 mod rows;
 mod source;
@@ -23,6 +24,7 @@ pub use csv::{
 pub use dataset::{Dataset, LoadOptions};
 pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
+pub use image_rows::Pixels;
 pub use images::{ImageOptions, ImageSize};
 pub use rows::Rows;
 pub use source::{Holdout, Source};

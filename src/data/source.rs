@@ -64,9 +64,20 @@ impl FromStr for Source {
             Some(("csv", path)) if !path.is_empty() => Ok(Self::Csv(path.into())),
             Some(("images", path)) if !path.is_empty() => Ok(Self::Images(path.into())),
             Some(("text", path)) if !path.is_empty() => Ok(Self::Text(path.into())),
-            _ => Err(bad(format!(
-                "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, images:DIR, text:FILE"
-            ))),
+            _ => {
+                let path = Path::new(text);
+                // The likeliest mistake is a path without its kind.
+                let hint = match (path.is_file(), path.is_dir()) {
+                    (true, _) => format!("; a table is csv:{text}, and a text is text:{text}"),
+                    (_, true) => {
+                        format!("; a folder of images is images:{text}, and one of IDX files is idx:{text}")
+                    }
+                    _ => String::new(),
+                };
+                Err(bad(format!(
+                    "{text:?} is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE, images:DIR, text:FILE{hint}"
+                )))
+            }
         }
     }
 }

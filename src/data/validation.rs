@@ -132,7 +132,7 @@ mod tests {
             Table::new(Features::Bytes(values.collect(), 1.0), labels, 1).unwrap()
         };
         let classes = names.iter().map(|&name| name.to_owned()).collect();
-        let encoding = Some(Encoding::Images { width: 1, factor: 1.0, classes });
+        let encoding = Some(Encoding::Images { width: 1, factor: 1.0, classes, pixels: None });
         Dataset { encoding, ..Dataset::of_tables("rows", table(0..10), table(10..12), 2) }
     }
 

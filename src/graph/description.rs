@@ -115,30 +115,23 @@ impl ParamDescription {
         values
     }
 
-    /// Whether some elements are padding and 0.
+    /// Whether some elements are padding.
     pub fn has_padding(&self) -> bool {
-        self.zeroed().iter().any(Option::is_some)
+        self.extent.iter().any(Option::is_some)
     }
 
-    /// Extents outside of which elements are 0.
-    fn zeroed(&self) -> [Option<Extent>; 2] {
-        let [rows, columns] = self.extent.clone();
-        [rows, columns.filter(|_| !self.draws_padding)]
-    }
-
-    /// Number of stored elements that are padding and 0: of a topology's blocks, or of the whole shape.
+    /// Number of stored elements that are padding, that of inputs included: of a topology's blocks, or of the whole shape.
     pub fn padding(&self, topology: Option<&Topology>) -> usize {
         if !self.has_padding() {
             return 0;
         }
-        let zeroed = self.zeroed();
         let Some(topology) = topology else {
-            let sides = self.shape.iter().zip(zeroed.iter().chain(std::iter::repeat(&None)));
+            let sides = self.shape.iter().zip(self.extent.iter().chain(std::iter::repeat(&None)));
             let sides = sides.map(|(&side, extent)| extent.as_ref().map_or(side, Extent::count));
             return self.shape.iter().product::<usize>() - sides.product::<usize>();
         };
         let mut ones = vec![1.0; topology.elements()];
-        zero_padding(&zeroed, &self.shape, Some(topology), &mut ones);
+        zero_padding(&self.extent, &self.shape, Some(topology), &mut ones);
         ones.into_iter().filter(|&one| one == 0.0).count()
     }
 

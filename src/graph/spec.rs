@@ -262,10 +262,10 @@ impl ParamSpec {
         columns.map_or(1.0, |columns| columns.count() as f64 / self.shape[1] as f64)
     }
 
-    /// Elements if every block were present, without padding that is 0.
+    /// Elements if every block were present, without padding.
     pub(super) fn real_elements(&self) -> usize {
-        let sides = self.shape.iter().zip(self.zeroed().into_iter().chain(std::iter::repeat(None)));
-        let sides = sides.map(|(&side, extent)| extent.map_or(side, |extent| extent.count()));
+        let sides = self.shape.iter().zip(self.extent.iter().chain(std::iter::repeat(&None)));
+        let sides = sides.map(|(&side, extent)| extent.as_ref().map_or(side, Extent::count));
         sides.fold(1usize, usize::saturating_mul)
     }
 

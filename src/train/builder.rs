@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::{Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer, Weights};
-use crate::data::{Dataset, Rows};
+use super::{
+    Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer, Validation, Weights,
+};
+use crate::data::{Dataset, Holdout, LoadOptions, Rows};
 use crate::gpu::Gpu;
 use crate::methods::Method;
 use crate::nn::{Composed, ModelConfig, Module, Precision, Row};
@@ -31,6 +33,8 @@ struct Changes {
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
     precision: Option<Precision>,
+    validation: Option<Holdout>,
+    patience: Option<u64>,
 }
 
 impl Trainer {
@@ -124,6 +128,21 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
+    /// Rows to choose the best epoch by, apart from those to test on: a share of the training rows, or another source. The run's folder
+    /// keeps the checkpoint of the epoch of the smallest validation loss beside the last one.
+    #[must_use]
+    pub fn validation(mut self, of: Holdout) -> Self {
+        self.change.validation = Some(of);
+        self
+    }
+
+    /// The end of the run after so many epochs in which the [validation](TrainerBuilder::validation) loss did not fall.
+    #[must_use]
+    pub fn patience(mut self, epochs: u64) -> Self {
+        self.change.patience = Some(epochs);
+        self
+    }
+
     /// First weights, in the place of drawn ones: dense ones, of which sparse layers keep the largest blocks, or block-sparse ones.
     #[must_use]
     pub fn weights(mut self, weights: Weights) -> Self {
@@ -140,14 +159,25 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
     /// The settings of the run, its parts, and its data.
     fn settle(self) -> Result<(Settings, Parts, Dataset)> {
         let missing = || Error::Config { option: "data", reason: "the builder was given none".to_owned() };
-        let data = self.data.ok_or_else(missing)?;
+        let mut data = self.data.ok_or_else(missing)?;
         let row = match &data.train {
             Rows::Text(text) => Row::Window(text.context()),
             rows => Row::Features(rows.width()),
         };
         let objective = self.parts.objective.name();
         let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
-        let Changes { length, batch, micro_batch, learning_rate, schedule, precision } = self.change;
+        let Changes { length, batch, micro_batch, learning_rate, schedule, precision, validation, patience } =
+            self.change;
+        if patience.is_some() && validation.is_none() {
+            let reason = "needs rows to see an improvement on: a validation of the builder".to_owned();
+            return Err(Error::Config { option: "patience", reason });
+        }
+        if let Some(of) = validation {
+            let context = if let Row::Window(context) = row { context } else { 0 };
+            let options = LoadOptions { seed: self.seed, context, ..LoadOptions::default() };
+            data = data.hold_out(&of, &options)?;
+            settings.validation = Some(Validation { of, patience });
+        }
         settings.data.clone_from(&data.name);
         settings.length = length.unwrap_or(settings.length);
         settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());

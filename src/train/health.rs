@@ -126,7 +126,8 @@ fn judge(classes: usize, labels: usize, majority: f64, train: Evaluation, test: 
     let chance = majority + 3.0 * (majority * (1.0 - majority) / labels.max(1) as f64).sqrt();
     if test.accuracy <= chance {
         notices.push(format!(
-            "test accuracy, {:.4}, is no better than that of always answering with the most frequent class, {majority:.4}",
+            "test accuracy, {:.4}, is no better, but for chance in {labels} labels, than that of always answering with the \
+             most frequent class, {majority:.4}",
             test.accuracy
         ));
     }

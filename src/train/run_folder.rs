@@ -14,9 +14,16 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Name of the checkpoint that is read and written.
+    checkpoint: &'static str,
     /// Held by the writer, not by readers.
     _lock: Option<Arc<Lock>>,
 }
+
+/// File of the last checkpoint.
+const LAST: &str = "checkpoint.safetensors";
+/// File of the checkpoint of the best epoch.
+const BEST: &str = "best.safetensors";
 
 impl RunFolder {
     /// A new folder for a new run. A file is written at once, so that a folder that cannot be written to is refused before the
@@ -67,12 +74,12 @@ impl RunFolder {
     }
 
     fn unlocked(path: &Path) -> Self {
-        Self { path: path.to_owned(), _lock: None }
+        Self { path: path.to_owned(), checkpoint: LAST, _lock: None }
     }
 
     /// Locks a folder, and removes what killed writers left behind.
     fn locked(path: &Path, option: &'static str) -> Result<Self> {
-        let folder = Self { path: path.to_owned(), _lock: Some(Arc::new(lock(path, option)?)) };
+        let folder = Self { _lock: Some(Arc::new(lock(path, option)?)), ..Self::unlocked(path) };
         remove_left_over(&folder.checkpoint_path())?;
         remove_left_over(&folder.best_path())?;
         remove_left_over(&folder.log_path())?;
@@ -105,14 +112,30 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Where the checkpoint is.
+    /// The folder of a run that validated, to read the checkpoint of its best epoch in place of the last one.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    pub fn of_best_epoch(path: &Path) -> Result<Self> {
+        let folder = Self { checkpoint: BEST, ..Self::with_checkpoint(path)? };
+        if !folder.checkpoint_path().is_file() {
+            let reason = format!(
+                "{} has no {BEST}, which a run with --validation keeps from its first epoch on",
+                path.display()
+            );
+            return Err(Error::Config { option: "best", reason });
+        }
+        Ok(folder)
+    }
+
+    /// Where the checkpoint is: the last one, or that of the best epoch in a folder that [reads it](RunFolder::of_best_epoch).
     pub fn checkpoint_path(&self) -> PathBuf {
-        self.path.join("checkpoint.safetensors")
+        self.path.join(self.checkpoint)
     }
 
     /// Where the checkpoint of the epoch with the smallest validation loss is, in a run that validates.
     pub fn best_path(&self) -> PathBuf {
-        self.path.join("best.safetensors")
+        self.path.join(BEST)
     }
 
     /// Where the log is.

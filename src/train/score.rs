@@ -52,15 +52,15 @@ impl Predictor {
         Ok(data.test)
     }
 
-    /// Labelled rows, encoded as the training rows were: of a `--data`-style source or of a file. A table gives all its rows, a text
-    /// all its windows; data that comes split gives its test rows.
+    /// Labelled rows, encoded as the training rows were: of a `--data`-style source, of a file, or of a folder of images. A table gives
+    /// all its rows, a text all its windows, a folder of classes all its images; data that comes split gives its test rows.
     ///
     /// # Errors
     /// [`Error::Data`] naming what the run's encoding does not have; [`Error::Config`] for data of another kind.
     pub fn labelled_rows(&self, data: &str) -> Result<Rows> {
         let source: Option<Source> = data.parse().ok();
         let path = match &source {
-            Some(Source::Csv(path) | Source::Text(path)) => path.as_path(),
+            Some(Source::Csv(path) | Source::Text(path) | Source::Images(path)) => path.as_path(),
             _ => Path::new(data),
         };
         if let ModelConfig::Lm(config) = &self.checkpoint().settings.model {
@@ -76,7 +76,10 @@ impl Predictor {
         match source {
             Some(Source::Text(_)) => Err(other_kind(data, "rows of features")),
             Some(Source::Csv(_)) if encoding.table().is_none() => Err(other_kind(data, "images")),
-            Some(Source::Csv(_)) | None => Ok(Rows::Table(encoding.labelled(path)?)),
+            Some(Source::Images(_)) if !encoding.is_of_image_files() => {
+                Err(other_kind(data, if encoding.table().is_some() { "a table" } else { "IDX images" }))
+            }
+            Some(Source::Csv(_) | Source::Images(_)) | None => Ok(Rows::Table(encoding.labelled(path)?)),
             Some(source) => {
                 let options = LoadOptions { validation: None, ..self.checkpoint().settings.load_options() };
                 let data = Dataset::load_with(&source, &LoadOptions { first_rows: [None; 2], ..options })?;

@@ -13,11 +13,15 @@ fn options_that_make_no_sense() {
             "keep-dense: layers.9 is no sparse layer; there are layers.0, layers.1",
         ),
         (&["--keep-dense", "layers.0,layers.1"], "keep-dense: no layer is left sparse"),
+        (
+            &["--keep-dense", "none,layers.1"],
+            "\"none\" is no layer; give names with commas between them, or none",
+        ),
         (&["--sparsity", "1.0"], "sparsity: 1 is not in [0, 1)"),
         (&["--sparsity", "-0.5"], "sparsity: -0.5 is not in [0, 1)"),
         (&["--sparsity", "NaN"], "sparsity: NaN is not in [0, 1)"),
         (
-            &["--sparsity", "0.9999", "--init", "erk", "--hidden", "16,4096"],
+            &["--sparsity", "0.9999", "--init", "erk", "--hidden", "16,4096", "--keep-dense", "none"],
             "keeps 1 of 260 blocks, but each of 2 sparse layers needs one; at most 0.9923 does",
         ),
         (&["--dropout", "1"], "dropout: 1 is not in [0, 1)"),
@@ -50,7 +54,7 @@ fn options_that_make_no_sense() {
         (&["--rows", "1000000"], "rows: 1000000 rows, but digits has 3823"),
         (&["--test-rows", "0"], "test-rows: 0 rows"),
         (
-            &["--method", "snip", "--sparsity", "0.95"],
+            &["--method", "snip", "--sparsity", "0.95", "--keep-dense", "none"],
             "snip leaves layers.1 with no block; with the scope layer none is emptied",
         ),
     ] {

@@ -68,7 +68,10 @@ pub(crate) fn assert_command(block: &Block, line: String) {
             assert!(makefile.contains(&format!("\n{target}:")), "{place}: the Makefile has no {target}");
         }
         Some("cargo") => {
-            assert!(matches!(words.next(), Some("run" | "test" | "bench" | "build")), "{place}: {line}");
+            assert!(
+                matches!(words.next(), Some("run" | "test" | "bench" | "build" | "install")),
+                "{place}: {line}"
+            );
         }
         Some(script) if script.starts_with("scripts/") => {
             assert!(Path::new(script).is_file(), "{place}: there is no {script}");

@@ -183,7 +183,8 @@ fn perceptrons_can_be_computed_elsewhere() {
     let Some(programs) = Programs::with("numpy") else { return };
     programs.folder.write_table();
     for options in [
-        "--sparsity 0.5 --activation gelu --epochs 2",
+        "--sparsity 0.5 --activation gelu --epochs 2 --keep-dense none",
+        "--sparsity 0.5 --epochs 2",
         "--sparsity 0.6 --activation all-relu:0.4 --epochs 3 --method rigl --update-every 2 --optimizer sgd --lr 0.05",
         "--sparsity 0.6 --activation silu --epochs 3 --method top-kast --update-every 2",
         "--dense --epochs 1",
@@ -203,8 +204,9 @@ fn a_first_step_can_be_computed_elsewhere() {
     let Some(programs) = Programs::with("numpy") else { return };
     programs.folder.write_table();
     for options in [
-        "--sparsity 0.5 --hidden 64,48 --dropout 0.3",
-        "--sparsity 0.93 --hidden 64,48,40 --dropout 0.1 --activation gelu",
+        "--sparsity 0.5 --hidden 64,48 --dropout 0.3 --keep-dense none",
+        "--sparsity 0.93 --hidden 64,48,40 --dropout 0.1 --activation gelu --keep-dense none",
+        "--sparsity 0.8 --hidden 64,48,40 --dropout 0.1",
     ] {
         let done = programs
             .folder

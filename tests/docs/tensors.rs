@@ -82,7 +82,7 @@ fn methods_keep_what_the_page_says() {
         "sup-tickets --update-every 2 --stop-after 18",
     ] {
         folder.train(&format!(
-            "--data csv:table.csv --hidden 64,48 --block 8 --batch 50 --sparsity 0.5 --epochs 6 --method {options}"
+            "--data csv:table.csv --hidden 64,48 --block 8 --batch 50 --sparsity 0.5 --epochs 6 --keep-dense none --method {options}"
         ));
     }
 }

@@ -8,7 +8,7 @@ use image::{DynamicImage, GrayImage, ImageFormat, RgbImage, RgbaImage};
 use super::{done, log, refusal, summary};
 
 /// Embedded digits, the first of a part, as pixels and classes.
-fn digits(rows: &Rows, count: u32) -> Vec<(Vec<u8>, u32)> {
+pub(crate) fn digits(rows: &Rows, count: u32) -> Vec<(Vec<u8>, u32)> {
     let Rows::Table(table) = rows else { panic!("no table") };
     let digit = |row: u32| {
         let (mut features, mut label) = ([0.0; 64], [0]);
@@ -19,7 +19,7 @@ fn digits(rows: &Rows, count: u32) -> Vec<(Vec<u8>, u32)> {
 }
 
 /// Writes digits of 8 x 8 pixels into `DIR/CLASS`, by turns as PNG and as JPEG.
-fn write(folder: &Path, digits: &[(Vec<u8>, u32)]) {
+pub(crate) fn write(folder: &Path, digits: &[(Vec<u8>, u32)]) {
     for (number, (pixels, class)) in digits.iter().enumerate() {
         let class = folder.join(format!("digit {class}"));
         std::fs::create_dir_all(&class).unwrap();
@@ -29,7 +29,7 @@ fn write(folder: &Path, digits: &[(Vec<u8>, u32)]) {
     }
 }
 
-fn images(folder: &Path) -> String {
+pub(crate) fn images(folder: &Path) -> String {
     format!("images:{}", folder.display())
 }
 

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod evaluated;
+mod image_files;
 mod images;
+mod refusals;
 mod texts;
 mod validation;
 

@@ -59,6 +59,21 @@ fn a_run_without_improvement_finishes_early_with_its_best_checkpoint() {
     run_stopped(&path("short"), 4 * (best + 1));
     assert!(bytes(&path("short"), "checkpoint.safetensors") == bytes(&path("whole"), "best.safetensors"));
 
+    // The best epoch's network is read where it is asked for.
+    let whole = path("whole").display().to_string();
+    for (flag, wanted) in [(&["--best"][..], &epochs[best]), (&[], epochs.last().unwrap())] {
+        let found = super::done(&[&["evaluate", &whole, "--json"], flag].concat()).stdout;
+        let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
+        let [found, wanted] = [&found["loss"], &wanted["test"]["loss"]].map(|loss| loss.as_f64().unwrap());
+        assert!((found - wanted).abs() < 1e-5, "{flag:?}: {found}, {wanted}");
+    }
+    let export = |out: &str, flag: &[&str]| {
+        let out = path(out).display().to_string();
+        super::done(&[&["export", &whole, "--to", "safetensors-dense", "--out", &out], flag].concat());
+        std::fs::read(out).unwrap()
+    };
+    assert!(export("best", &["--best"]) != export("last", &[]));
+
     // Stopped within an epoch, before and after the best one, and resumed: the same bits.
     for (name, stop) in [("early", 6), ("late", 4 * (best + 2) + 1)] {
         run_stopped(&path(name), stop);
@@ -96,6 +111,11 @@ fn runs_without_validation_know_nothing_of_it() {
         assert!(!String::from_utf8_lossy(&checkpoint).contains(word), "{word}");
     }
     assert!(!out.join("best.safetensors").exists());
+    let run = out.display().to_string();
+    for line in [&["evaluate", &run][..], &["predict", &run, "rows"], &["export", &run, "--to", "torch"]] {
+        let said = refusal(&[line, &["--best"]].concat());
+        assert!(said.contains("has no best.safetensors, which a run with --validation keeps"), "{said}");
+    }
     let log = std::fs::read_to_string(out.join("log.jsonl")).unwrap();
     assert!(!log.contains("validation"), "{log}");
 }
@@ -118,6 +138,8 @@ fn windows_of_a_text_are_validated_on() {
         // Between nothing learned, ln 28 nats, and everything.
         assert!(loss > 0.0 && loss < 28f64.ln() + 0.5, "{loss}");
         assert_eq!(done["validation"]["last"]["loss"], loss);
+        let said = super::done(&["sample", &out, "--best", "--length", "5"]).stdout;
+        assert!(said.len() > 5, "{}", String::from_utf8_lossy(&said));
         // The source is kept with its path, and read again.
         let more = ["train", "--json", "--resume", &out, "--steps", "8"];
         assert_eq!(summary(&super::done(&more))["steps"], 8);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use fretwork::gpu::{self, Gpu};
-use fretwork::train::{ClassMetrics, Metrics, Predictor, RunFolder, ValueMetrics};
+use fretwork::train::{ClassMetrics, Metrics, Predictor, ValueMetrics};
 use serde_json::json;
 
 use crate::options::Evaluate;
@@ -14,7 +14,7 @@ use crate::output::{line, significant};
 const MOST_SHOWN: usize = 12;
 
 pub(crate) fn run(options: &Evaluate) -> Result<ExitCode> {
-    let folder = RunFolder::inspect(&options.folder)?;
+    let folder = options.input.open()?;
     let checkpoint = folder.load()?;
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     let mut predictor = Predictor::of_checkpoint(&gpu, checkpoint, &folder.checkpoint_path())?;

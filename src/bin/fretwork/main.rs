@@ -6,6 +6,7 @@ mod doctor;
 mod effect;
 mod evaluate;
 mod export;
+mod first_layer;
 mod options;
 mod output;
 mod predict;

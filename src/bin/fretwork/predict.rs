@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use fretwork::data::Task;
 use fretwork::gpu::{self, Gpu};
 use fretwork::nn::ModelConfig;
-use fretwork::train::{Predictor, RunFolder};
+use fretwork::train::Predictor;
 
 use crate::options::Predict;
 
 /// Predictions as CSV: a header, and one record for each row of the file.
 pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
-    let folder = RunFolder::inspect(&options.folder)?;
+    let folder = options.input.open()?;
     let checkpoint = folder.load()?;
     let text = matches!(checkpoint.settings.model, ModelConfig::Lm(_));
     if options.proba && checkpoint.settings.task() == Task::Regression {
@@ -36,27 +36,27 @@ pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
 }
 
 fn rows(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<Vec<u8>>) -> Result<()> {
-    let features = predictor.encoding()?.features(&options.file)?;
+    let (paths, features) = predictor.encoding()?.rows(&options.path())?;
     let classes = predictor.classes();
-    if options.proba {
-        writer.write_record(&classes)?;
-        for row in predictor.probabilities(features)? {
-            writer.write_record(row.iter().map(|probability| format!("{probability:.6}")))?;
-        }
-        return Ok(());
-    }
-    writer.write_record(["prediction"])?;
-    match predictor.task() {
-        Task::Classification => {
-            for class in predictor.likeliest(features)? {
-                writer.write_record([&classes[class]])?;
+    let (heads, records) = if options.proba {
+        let shares = |row: &Vec<f64>| row.iter().map(|probability| format!("{probability:.6}")).collect();
+        let records: Vec<Vec<String>> = predictor.probabilities(features)?.iter().map(shares).collect();
+        (classes, records)
+    } else {
+        let predictions: Vec<String> = match predictor.task() {
+            Task::Classification => {
+                predictor.likeliest(features)?.into_iter().map(|class| classes[class].clone()).collect()
             }
-        }
-        Task::Regression => {
-            for value in predictor.values(features)? {
-                writer.write_record([value.to_string()])?;
-            }
-        }
+            Task::Regression => predictor.values(features)?.iter().map(ToString::to_string).collect(),
+        };
+        (vec!["prediction".to_owned()], predictions.into_iter().map(|prediction| vec![prediction]).collect())
+    };
+    // Images are told apart by their files, other rows by their order.
+    let file = |name: String| (!paths.is_empty()).then_some(name);
+    writer.write_record(file("file".to_owned()).into_iter().chain(heads))?;
+    for (row, record) in records.into_iter().enumerate() {
+        let path = paths.get(row).and_then(|path| file(path.display().to_string()));
+        writer.write_record(path.into_iter().chain(record))?;
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ fn rows(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<V
 /// A record for each byte but the first; bytes are escaped, as `\n` for the end of a line.
 fn bytes(predictor: &mut Predictor, options: &Predict, writer: &mut csv::Writer<Vec<u8>>) -> Result<()> {
     let escaped = |byte: u8| byte.escape_ascii().to_string();
-    let predictions = predictor.bytes(&options.file)?;
+    let predictions = predictor.bytes(&options.path())?;
     if options.proba {
         writer.write_record(predictor.classes())?;
         for prediction in predictions {

@@ -20,6 +20,8 @@ pub(crate) struct Watcher {
     terminal: bool,
     stop_after: Option<u64>,
     steps: u64,
+    /// Epochs of the whole run; 0 where its length is in steps.
+    epochs: u64,
     interrupted: Arc<AtomicBool>,
     bar: Option<ProgressBar>,
     /// Bar shown while kernels are compiled or measured.
@@ -30,9 +32,15 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// Watcher that stops the run after `stop_after` steps, or once `interrupted` is set.
-    pub(crate) fn new(json: bool, stop_after: Option<u64>, interrupted: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(
+        json: bool,
+        stop_after: Option<u64>,
+        epochs: u64,
+        interrupted: Arc<AtomicBool>,
+    ) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { json, terminal, stop_after, steps: 0, interrupted, bar: None, kernels: None, said: Ok(()) }
+        let (steps, bar, kernels, said) = (0, None, None, Ok(()));
+        Self { json, terminal, stop_after, steps, epochs, interrupted, bar, kernels, said }
     }
 
     /// Removes the bars at the end of a run.
@@ -85,8 +93,11 @@ impl Watcher {
                     }
                     self.said = line(event);
                 } else if let Some(bar) = self.bar.take() {
-                    bar.finish_with_message(outcome(train, test, validation.as_ref()));
-                } else {
+                    match is_told(*epoch, self.epochs) {
+                        true => bar.finish_with_message(outcome(train, test, validation.as_ref())),
+                        false => bar.finish_and_clear(),
+                    }
+                } else if is_told(*epoch, self.epochs) {
                     eprintln!(
                         "epoch {}: train {}; {}test {}; {}",
                         epoch + 1,
@@ -130,6 +141,14 @@ impl Watcher {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Most epochs of a run whose lines stay; of more, every nth and the last. The log has all.
+const MOST_LINES: u64 = 20;
+
+/// Whether the line of this epoch, from 0, of so many stays.
+fn is_told(epoch: u64, epochs: u64) -> bool {
+    (epoch + 1).is_multiple_of(epochs.div_ceil(MOST_LINES).max(1)) || epoch + 1 == epochs
 }
 
 /// Runs `work` while a terminal shows a spinner with the text `doing`.
@@ -213,6 +232,16 @@ pub(crate) fn duration(milliseconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn at_most_twenty_lines_of_epochs_stay() {
+        let told = |epochs: u64| (0..epochs).filter(|&epoch| is_told(epoch, epochs)).collect::<Vec<_>>();
+        assert_eq!(told(20), (0..20).collect::<Vec<_>>());
+        assert_eq!(told(25), [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 24]);
+        assert_eq!((told(200).len(), told(200)[0]), (20, 9));
+        // The length of a run may be in steps.
+        assert!((0..50).all(|epoch| is_told(epoch, 0)));
+    }
 
     #[test]
     fn slow_steps_are_told_in_seconds() {

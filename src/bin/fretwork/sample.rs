@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use fretwork::gpu::{self, Gpu};
-use fretwork::train::{RunFolder, Sampler};
+use fretwork::train::Sampler;
 
 use crate::characters::Characters;
 use crate::options::Sample;
 
 pub(crate) fn run(options: &Sample) -> Result<ExitCode> {
-    let folder = RunFolder::inspect(&options.folder)?;
+    let folder = options.input.open()?;
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     let prompt = options.prompt.as_ref().map(String::as_bytes);
     let mut sampler = Sampler::new(&gpu, &folder, prompt, options.temperature, options.seed)?;

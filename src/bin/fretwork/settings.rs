@@ -6,8 +6,9 @@ use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LayerSparsity, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::sparse::MOST_EXPERTS;
-use fretwork::train::{Length, OptimizerKind, Origin, Settings, Validation};
+use fretwork::train::{Length, OptimizerKind, Origin, Settings, StartFrom, Validation};
 
+use crate::first_layer::keep_dense;
 use crate::options::{Float, Model, Train};
 
 /// Steps that the default number of epochs of a table makes, within 5 and [`MOST_TABLE_EPOCHS`] epochs.
@@ -17,12 +18,17 @@ const TABLE_BATCH: usize = 128;
 /// Most epochs of a table by default.
 const MOST_TABLE_EPOCHS: u64 = 200;
 
-/// Settings of the run, and notices of options that were reduced to the data's size.
+/// Settings of a run that begins with these files, and notices of options that were reduced or set by the data's size.
 ///
 /// # Errors
 /// [`Error::Config`] for too many experts, and those of [`Source::absolute`].
-pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Settings, Vec<String>)> {
+pub(crate) fn settings(
+    options: &Train,
+    data: &Dataset,
+    files: &StartFrom,
+) -> fretwork::Result<(Settings, Vec<String>)> {
     expect_experts(options)?;
+    let (keep_dense, first_layer) = keep_dense(options, data.width(), files);
     let Train { data: rows, steps, .. } = options;
     let (rate, decay) = match steps.optimizer {
         OptimizerKind::AdamW => (0.004, 0.01),
@@ -43,7 +49,7 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         data: rows.data.absolute()?.to_string(),
         first_rows: [rows.rows, rows.test_rows],
         table: rows.table(),
-        model: model(options, data),
+        model: model(options, data, keep_dense),
         precision: precision(options),
         method: method(options),
         length: match steps.steps {
@@ -62,7 +68,8 @@ pub(crate) fn settings(options: &Train, data: &Dataset) -> fretwork::Result<(Set
         weight_decay: steps.weight_decay.unwrap_or(decay),
         origin: Origin::default(),
     };
-    let notices = fit(&mut settings, options, data);
+    let mut notices = fit(&mut settings, options, data);
+    notices.extend(first_layer);
     Ok((settings, notices))
 }
 
@@ -111,9 +118,9 @@ fn precision(options: &Train) -> Precision {
     }
 }
 
-fn model(options: &Train, data: &Dataset) -> ModelConfig {
-    let Train { network, lm, start, .. } = options;
-    let layers = LayerSparsity { keep_dense: start.keep_dense.clone(), ..LayerSparsity::default() };
+fn model(options: &Train, data: &Dataset, keep_dense: Vec<String>) -> ModelConfig {
+    let Train { network, lm, .. } = options;
+    let layers = LayerSparsity { keep_dense, ..LayerSparsity::default() };
     let sparsity = (!network.dense).then_some(network.sparsity);
     let (block, density, activation, seed) = (network.block, network.init, network.activation, network.seed);
     match options.model() {

@@ -43,7 +43,8 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     let run = &options.run;
     let text = matches!(trainer.settings().model, ModelConfig::Lm(_));
     let task = trainer.settings().task();
-    let mut watcher = Watcher::new(run.json, run.stop_after, interrupted);
+    let epochs = if let Length::Epochs(epochs) = trainer.settings().length { epochs } else { 0 };
+    let mut watcher = Watcher::new(run.json, run.stop_after, epochs, interrupted);
     for notice in notices {
         watcher.see(&Event::Notice(notice));
     }
@@ -95,12 +96,12 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
             validation: data.validation.clone(),
         },
     )?;
-    let (mut settings, mut notices) = settings(options, &data)?;
-    settings.validate()?;
-    notices.splice(..0, data.notices.iter().cloned());
     let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
     let start =
         StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
+    let (mut settings, mut notices) = settings(options, &data, &start)?;
+    settings.validate()?;
+    notices.splice(..0, data.notices.iter().cloned());
     notices.extend(settings.start_from(&start)?);
     settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;

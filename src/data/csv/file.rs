@@ -30,12 +30,15 @@ impl<'a> File<'a> {
     /// Finds out how the bytes of a file are written.
     ///
     /// # Errors
-    /// [`Error::Data`] for text that is not UTF-8 by its byte-order mark, and for a line that is too long.
+    /// [`Error::Data`] for bytes that are no text, text that is not UTF-8 by its byte-order mark, and for a line that is too long.
     pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self> {
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let mut file = Self { path, bytes, delimiter: b',', decimal_comma: false };
         if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
             return Err(file.bad("is UTF-16; save it as UTF-8".to_owned()));
+        }
+        if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+            return Err(file.bad(format!("is no text: its byte {at} is 0")));
         }
         for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if line.len() > MOST_LINE {

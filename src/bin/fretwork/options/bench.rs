@@ -16,7 +16,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, help_heading = "Device", value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
     /// Type of the operands of products, steps and updates; experts are timed in f32.
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
     /// Rows of the layer whose products are timed, a multiple of 16; by default a number that suits the device.
     #[arg(long, value_name = "N")]

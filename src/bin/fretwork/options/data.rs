@@ -21,10 +21,10 @@ pub(crate) struct Data {
     pub(crate) label: Option<Label>,
     /// Table: refuse missing values (empty, NA, NaN, null, ?), drop their rows, or fill them in with the mean of their column:
     /// refuse | drop | mean
-    #[arg(long, default_value = "refuse")]
+    #[arg(long, value_name = "TREATMENT", default_value = "refuse")]
     pub(crate) missing: Missing,
     /// Table: classification | regression; by default a classification, which a label of words or few whole numbers allows.
-    #[arg(long)]
+    #[arg(long, value_name = "KIND")]
     pub(crate) task: Option<Task>,
     /// Resize images to W pixels a line and H lines.
     #[arg(long, value_name = "WxH")]

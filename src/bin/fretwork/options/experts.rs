@@ -8,34 +8,34 @@ use fretwork::ops::gate::{Gate, Score, Weights};
 #[command(next_help_heading = "Mixtures of experts")]
 pub(crate) struct Moe {
     /// Number of experts with the hidden units of --hidden, or the hidden units of each, such as 64,64,128.
-    #[arg(long, value_delimiter = ',', default_value = "8")]
+    #[arg(long, value_name = "N|UNITS,..", value_delimiter = ',', default_value = "8")]
     pub(crate) experts: Vec<usize>,
     /// softmax-top:K | sigmoid-top:K (both with :renormalised, the first with :chosen, either with :tile=N) | noisy-top:K |
     /// gshard | gshard:random | hash:K | expert-choice:FACTOR; by default softmax-top:2:renormalised, and softmax-top:1 for
     /// a single expert
-    #[arg(long)]
+    #[arg(long, value_name = "NAME:K")]
     pub(crate) gate: Option<Gate>,
     /// Coefficient of the auxiliary balance loss of GShard and Switch.
-    #[arg(long, default_value_t = 0.01, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COEFFICIENT", default_value_t = 0.01, allow_negative_numbers = true)]
     pub(crate) aux: f32,
     /// Coefficient of the importance loss.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COEFFICIENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) importance: f32,
     /// Coefficient of the load loss, for noisy gates.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COEFFICIENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) load: f32,
     /// Coefficient of the z-loss, which keeps router logits small.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COEFFICIENT", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) z_loss: f32,
     /// Balance without a loss: change of each expert's bias in a step.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) bias_rate: f32,
     /// Capacity factor: most tokens of a window that an expert processes in training, as a multiple of an equal share, rounded
     /// up; 0 for no limit.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) capacity: f32,
     /// Tokens dropped past the capacity: position (the last) | probability (those of least weight)
-    #[arg(long, default_value = "position")]
+    #[arg(long, value_name = "ORDER", default_value = "position")]
     pub(crate) overflow: Overflow,
     /// Gate the hidden units of experts (GLU).
     #[arg(long)]

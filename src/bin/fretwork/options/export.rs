@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use fretwork::export::Format;
 
+use super::trained::Trained;
+
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// Run folder, as `train --out` left it.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Trained,
     /// onnx: a model that ONNX Runtime runs | safetensors-dense: dense weights by PyTorch's names | safetensors-bsr: block-sparse
     /// weights as SciPy's and PyTorch's BSR | torch: a state dict
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]

@@ -12,6 +12,7 @@ mod sample;
 mod start;
 mod topologies;
 mod train;
+mod trained;
 
 use clap::{Parser, Subcommand};
 
@@ -106,6 +107,16 @@ mod tests {
                 let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.len() > 10, "{place} has no help: {help:?}");
                 assert!(argument.get_help_heading().is_some(), "{place} has no heading");
+                // The default is the option's own name, which says nothing of the value.
+                let unnamed = argument.get_id().as_str().to_uppercase();
+                let value = argument.get_value_names().unwrap_or_default();
+                let takes_value = argument.get_action().takes_values();
+                assert!(
+                    argument.is_positional()
+                        || !takes_value
+                        || value.iter().any(|name| *name.as_str() != *unnamed),
+                    "{place} does not name its value"
+                );
                 seen += 1;
             }
         }

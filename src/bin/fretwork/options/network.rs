@@ -7,33 +7,33 @@ use fretwork::sparse::Density;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct Network {
-    /// mlp | lm | moe-lm; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
-    #[arg(long)]
+    /// Kind of network; by default a language model (lm) for a text, and a multi-layer perceptron (mlp) for other data.
+    #[arg(long, value_name = "KIND")]
     pub(crate) model: Option<Model>,
     /// Widths of the hidden layers, padded inside to multiples of the block, by default 512,512. For language models: hidden units of each
     /// feed-forward network, by default four times the width, or of each expert, by default twice the width.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "UNITS,..", value_delimiter = ',')]
     pub(crate) hidden: Option<Vec<usize>>,
     /// Store every layer densely.
     #[arg(long)]
     pub(crate) dense: bool,
-    /// Share of absent blocks, in [0, 1).
-    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
+    /// Share of absent blocks in the layers that are not dense, in [0, 1).
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) sparsity: f64,
     /// Block side: 8, 16, 32, 64 or 128. Input features are padded with zeros to a multiple of the side.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, value_name = "SIDE", default_value_t = 16)]
     pub(crate) block: usize,
     /// Distribution of the present blocks over the layers: uniform | er | erk
-    #[arg(long, default_value = "erk")]
+    #[arg(long, value_name = "DENSITIES", default_value = "erk")]
     pub(crate) init: Density,
     /// relu | gelu | silu | all-relu:SLOPE
-    #[arg(long, default_value = "relu")]
+    #[arg(long, value_name = "FUNCTION", default_value = "relu")]
     pub(crate) activation: Activation,
     /// Share of hidden activations that are dropped in training.
-    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) dropout: f32,
     /// Seed of patterns, weights, row order and dropout.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum Model {
 pub(crate) struct Storage {
     /// Type of stored activations and of the operands of products. Weights and optimizer state are always f32, and so are the
     /// values between the products of a language model.
-    #[arg(long, value_enum, default_value = "f32")]
+    #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
     /// f16: round weights stochastically rather than to the nearest.
     #[arg(long)]
@@ -71,15 +71,15 @@ pub(crate) enum Float {
 #[command(next_help_heading = "Language models")]
 pub(crate) struct Lm {
     /// Context length in bytes.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
     pub(crate) context: usize,
     /// Width of the residual stream, a multiple of the block.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "UNITS", default_value_t = 128)]
     pub(crate) width: usize,
     /// Attention heads.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) heads: usize,
     /// Transformer blocks, each attention and a feed-forward network.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) depth: usize,
 }

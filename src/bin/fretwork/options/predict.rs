@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use fretwork::data::Source;
+
+use super::trained::Trained;
 
 #[derive(Debug, Args)]
 pub(crate) struct Predict {
-    /// Run folder, as `train --out` left it.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) input: Trained,
     /// Rows to predict, of the kind the run was trained with: a table, in which the label's column may be there or not, an IDX file of
-    /// images, or a text, whose bytes are predicted from those before them.
-    #[arg(value_name = "FILE", help_heading = "Input")]
+    /// images, an image or a folder of them, or a text, whose bytes are predicted from those before them. A kind as of `train --data`
+    /// may stand before it: csv:FILE.
+    #[arg(value_name = "FILE|DIR", help_heading = "Input", display_order = 1)]
     pub(crate) file: PathBuf,
     /// Write the probability of each class instead of the likeliest class.
     #[arg(long, help_heading = "Output")]
@@ -24,14 +27,23 @@ pub(crate) struct Predict {
     pub(crate) adapter: Option<String>,
 }
 
+impl Predict {
+    /// The path, without a kind of data before it.
+    pub(crate) fn path(&self) -> PathBuf {
+        match self.file.to_str().map(str::parse) {
+            Some(Ok(Source::Csv(path) | Source::Images(path) | Source::Text(path))) => path,
+            _ => self.file.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Evaluate {
-    /// Run folder, as `train --out` left it.
-    #[arg(value_name = "DIR", help_heading = "Input")]
-    pub(crate) folder: PathBuf,
-    /// Labelled rows: a file of the kind the run was trained with, or a source as of `train --data`, of which the test rows are used if
-    /// it has some; by default the run's own test rows.
-    #[arg(value_name = "DATA", help_heading = "Input")]
+    #[command(flatten)]
+    pub(crate) input: Trained,
+    /// Labelled rows: a file of the kind the run was trained with, a folder with a folder of images for each class, or a source as of
+    /// `train --data`, of which the test rows are used if it has some; by default the run's own test rows.
+    #[arg(value_name = "DATA", help_heading = "Input", display_order = 1)]
     pub(crate) data: Option<String>,
     /// Print one JSON object.
     #[arg(long, help_heading = "Output")]

@@ -8,7 +8,7 @@ use fretwork::methods::{Decay, Every, Kind, Scope};
 pub(crate) struct Topologies {
     /// Method by which topologies evolve: static | set | set-published | importance | rigl | snfs | top-kast | ctre-seq | ctre-sim |
     /// sup-tickets | gap | scl | magnitude | early-crop | snip | synflow | sbp-sr
-    #[arg(long, default_value = "static")]
+    #[arg(long, value_name = "NAME", default_value = "static")]
     pub(crate) method: Kind,
     /// Interval between topology updates, in steps or `epoch`; by default as the method was published.
     #[arg(long, value_name = "STEPS|epoch")]
@@ -29,13 +29,13 @@ pub(crate) struct Topologies {
     #[arg(long, value_name = "SPARSITY", allow_negative_numbers = true)]
     pub(crate) backward_sparsity: Option<f64>,
     /// Top-KAST: decay of active blocks. SCL: cost of a connection.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_name = "COEFFICIENT", allow_negative_numbers = true)]
     pub(crate) penalty: Option<f64>,
     /// Rows of a batch that score growth by gradients or activations; by default a sixteenth, limited by a binding.
     #[arg(long, value_name = "N")]
     pub(crate) score_rows: Option<usize>,
     /// Pruning methods: blocks compete across the network or within a layer: global | layer. A layer left empty is refused.
-    #[arg(long, default_value = "global")]
+    #[arg(long, value_name = "global|layer", default_value = "global")]
     pub(crate) scope: Scope,
     /// Neuron-importance pruning: also prune outgoing weights.
     #[arg(long)]

@@ -53,13 +53,13 @@ impl Train {
 pub(crate) struct Steps {
     /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, as many as make
     /// 1,000 steps of 128 rows for a table, within 5 and 200, and 5 for other data.
-    #[arg(long, conflicts_with = "steps")]
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
     pub(crate) epochs: Option<u64>,
     /// Steps of the whole run, instead of epochs.
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(crate) steps: Option<u64>,
     /// Batch size: rows, by default 128, or windows of a text, by default 16; at most the number of training rows.
-    #[arg(long)]
+    #[arg(long, value_name = "ROWS")]
     pub(crate) batch: Option<usize>,
     /// Rows of one forward and backward pass: a step accumulates the gradients of several, in less memory.
     #[arg(long, value_name = "ROWS")]
@@ -71,19 +71,19 @@ pub(crate) struct Steps {
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<u64>,
     /// sgd (with Nesterov momentum) | adamw
-    #[arg(long, default_value = "adamw")]
+    #[arg(long, value_name = "NAME", default_value = "adamw")]
     pub(crate) optimizer: OptimizerKind,
     /// Peak learning rate; by default 0.004 for adamw, 0.1 for sgd.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
     /// constant | cosine | one-cycle
-    #[arg(long, default_value = "one-cycle")]
+    #[arg(long, value_name = "NAME", default_value = "one-cycle")]
     pub(crate) schedule: Schedule,
     /// Momentum of SGD, or beta1 of AdamW.
-    #[arg(long, default_value_t = 0.9, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, allow_negative_numbers = true)]
     pub(crate) momentum: f32,
     /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f32>,
 }
 
