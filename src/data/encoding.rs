@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::csv::{self, TableEncoding, Task};
 use super::idx;
-use super::image_rows::{self, Pixels};
+use super::image_rows;
+use super::images::Pixels;
 use super::table::{Features, Table};
 use crate::Result;
 

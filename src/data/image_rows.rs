@@ -2,55 +2,27 @@
 
 use std::path::{Path, PathBuf};
 
-use super::images::{Image, ImageOptions, ImageSize, Images, entries, folders};
+use super::images::{Images, Pixels, entries, folders};
 use super::table::{Features, Table};
 use crate::{Error, Result};
 
-/// Pixels of the images that a network reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Pixels {
-    /// Size of an image.
-    pub size: ImageSize,
-    /// Whether a pixel is one shade of grey, and not red, green and blue.
-    pub gray: bool,
-    /// Whether images of other sizes are resized to this one.
-    pub resized: bool,
-    /// Whether colours are converted to shades of grey.
-    pub converted: bool,
-}
-
-impl Pixels {
-    /// Features of an image; `None` for more than can be counted.
-    pub(super) fn width(&self) -> Option<usize> {
-        let ImageSize { width, height } = self.size;
-        (width as usize).checked_mul(height as usize)?.checked_mul(if self.gray { 1 } else { 3 })
-    }
-
-    fn options(&self) -> ImageOptions {
-        ImageOptions { size: self.resized.then_some(self.size), gray: self.converted }
-    }
-
-    /// Refuses an image of another size or in colours that the network does not read, by name.
-    fn expect_image(&self, path: &Path, image: &Image) -> Result<()> {
-        let bad = |reason: String| Err(Error::Data { path: path.to_owned(), reason });
-        let (found, wanted) = (image.size, self.size);
+/// Refuses images of another size or in colours that the network does not read, by name.
+fn expect_pixels(images: &Images, pixels: Pixels) -> Result<()> {
+    for (path, image) in images.paths.iter().zip(&images.images) {
+        let bad = |reason: String| Err(Error::Data { path: path.clone(), reason });
+        let (found, wanted) = (image.size, pixels.size);
         if found != wanted {
             return bad(format!(
                 "is {found} pixels, but the run was trained with images of {wanted}; resize it, or train with --image-size"
             ));
         }
-        if self.gray && !image.is_gray() {
-            return bad(
-                "has colours, but the run was trained with images in grey; convert it, or train with --gray"
-                    .to_owned(),
-            );
+        if pixels.gray && !image.is_gray() {
+            let reason =
+                "has colours, but the run was trained with images in grey; convert it, or train with --gray";
+            return bad(reason.to_owned());
         }
-        Ok(())
     }
-
-    fn expect(&self, images: &Images) -> Result<()> {
-        images.paths.iter().zip(&images.images).try_for_each(|(path, image)| self.expect_image(path, image))
-    }
+    Ok(())
 }
 
 /// Features of an image file, or of all in a folder and in the folders in it, in the order of their names, with their paths. Hidden files
@@ -66,7 +38,7 @@ pub(super) fn unlabelled(path: &Path, pixels: Pixels) -> Result<(Vec<PathBuf>, F
     if images.paths.is_empty() {
         return Err(Error::Data { path: path.to_owned(), reason: "has no images".to_owned() });
     }
-    pixels.expect(&images)?;
+    expect_pixels(&images, pixels)?;
     let paths = std::mem::take(&mut images.paths);
     Ok((paths, images.features(pixels.gray).0))
 }
@@ -93,7 +65,7 @@ pub(super) fn labelled(path: &Path, pixels: Pixels, classes: &[String]) -> Resul
         )));
     }
     let images = Images::read(&folder, classes, pixels.options())?;
-    pixels.expect(&images)?;
+    expect_pixels(&images, pixels)?;
     images.table(pixels.gray)
 }
 

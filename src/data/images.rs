@@ -13,7 +13,6 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageReader};
 
 use super::classes::Classes;
-use super::image_rows::Pixels;
 use super::table::{Features, Table, epoch_order};
 use crate::{Error, Result, files};
 
@@ -59,6 +58,32 @@ impl FromStr for ImageSize {
 impl fmt::Display for ImageSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Pixels of the images that a network reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Pixels {
+    /// Size of an image.
+    pub size: ImageSize,
+    /// Whether a pixel is one shade of grey, and not red, green and blue.
+    pub gray: bool,
+    /// Whether images of other sizes are resized to this one.
+    pub resized: bool,
+    /// Whether colours are converted to shades of grey.
+    pub converted: bool,
+}
+
+impl Pixels {
+    /// Features of an image; `None` for more than can be counted.
+    pub(super) fn width(&self) -> Option<usize> {
+        let ImageSize { width, height } = self.size;
+        (width as usize).checked_mul(height as usize)?.checked_mul(if self.gray { 1 } else { 3 })
+    }
+
+    /// Treatment of an image file.
+    pub(super) fn options(&self) -> ImageOptions {
+        ImageOptions { size: self.resized.then_some(self.size), gray: self.converted }
     }
 }
 

@@ -24,8 +24,7 @@ pub use csv::{
 pub use dataset::{Dataset, LoadOptions};
 pub use encoding::Encoding;
 pub use fingerprint::Fingerprint;
-pub use image_rows::Pixels;
-pub use images::{ImageOptions, ImageSize};
+pub use images::{ImageOptions, ImageSize, Pixels};
 pub use rows::Rows;
 pub use source::{Holdout, Source};
 pub use table::{Features, Table, epoch_order};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod evaluated;
+mod first_layer;
 mod image_files;
 mod images;
 mod refusals;

@@ -175,7 +175,7 @@ fn small_real_tables_are_learned_as_by_scikit_learn() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "13 minutes on two busy processors, most of them scikit-learn's"]
 fn five_real_tables_are_learned_as_by_scikit_learn() {
     let (Some(python), Some(folder)) = (python(), package(KEEL)) else { return };
     for name in ["letter", "magic", "penbased", "satimage", "spambase"] {

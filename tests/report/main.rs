@@ -376,8 +376,8 @@ fn settings_and_parameters_are_from_the_checkpoint() {
     assert!(page.contains("&lt;i&gt;&amp;") && !page.contains("<i>"));
     assert!(page.contains("75\u{a0}% sparse in blocks of 16, uniform densities; the pattern is fixed"));
     assert!(page.contains("The checkpoint is at step 1,234."));
-    // 16 * 16 + 32 + 3 * 32 + 3 of 32 * 33 + 3 * 33.
-    let tile = "<b>387</b> <span>33.5\u{a0}% of 1,155 dense</span>";
+    // 16 * 14 + 32 + 3 * 32 + 3 of 32 * 31 + 3 * 33: two columns of the block are padding.
+    let tile = "<b>355</b> <span>32.5\u{a0}% of 1,091 dense</span>";
     assert!(page.contains(&format!("<dt>Parameters present</dt><dd>{tile}")));
     assert!(page.contains("<b>25.0\u{a0}%</b> <span>256 of 1,024 weights</span>"));
     for (name, value) in [("dropout", "0.1"), ("epochs", "3"), ("learning rate", "0.05"), ("hidden", "32")] {
