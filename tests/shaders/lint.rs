@@ -2,7 +2,9 @@
 //! control flow.
 
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, CooperativeRole, Expression, Function, Module, Scalar, ScalarKind, TypeInner};
+use naga::{
+    AddressSpace, CooperativeRole, Expression, Function, MathFunction, Module, Scalar, ScalarKind, TypeInner,
+};
 
 use crate::uniformity;
 
@@ -134,10 +136,12 @@ fn no_mixture(module: &Module) -> Result<(), String> {
 /// Refuses arithmetic and function calls on f16 values: they must be converted to f32 first.
 fn arithmetic(module: &Module, function: &Function, info: &FunctionInfo) -> Result<(), String> {
     for (handle, expression) in function.expressions.iter() {
-        let computes = matches!(
-            expression,
-            Expression::Binary { .. } | Expression::Unary { .. } | Expression::Math { .. }
-        );
+        let computes = match expression {
+            Expression::Binary { .. } | Expression::Unary { .. } => true,
+            // A transpose only moves elements.
+            Expression::Math { fun, .. } => *fun != MathFunction::Transpose,
+            _ => false,
+        };
         let scalar = info[handle].ty.inner_with(&module.types).scalar();
         if computes && scalar == Some(Scalar::F16) {
             return Err(format!(
