@@ -79,7 +79,8 @@ fn a_run_is_not_written_over() {
 fn a_refused_run_leaves_no_folder() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let refused = ["--method", "snip", "--sparsity", "0.95", "--out", out.to_str().unwrap()];
+    let refused =
+        ["--method", "snip", "--sparsity", "0.95", "--keep-dense", "none", "--out", out.to_str().unwrap()];
     assert_refused(train(&refused), "leaves layers.1 with no block");
     assert!(!out.exists());
 }
@@ -140,7 +141,7 @@ fn a_damaged_checkpoint() {
 /// Reports of folders without a run or with malformed files are refused, and an existing page stays unchanged.
 #[test]
 fn reports_of_missing_and_malformed_runs() {
-    assert_refused(fretwork(&["report"]), "<DIR>");
+    assert_refused(fretwork(&["report"]), "<RUN>");
     assert_refused(fretwork(&["report", "/nowhere"]), "/nowhere has neither a checkpoint nor a log");
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();

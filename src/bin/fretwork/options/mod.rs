@@ -61,11 +61,11 @@ mod tests {
 
     /// A heading that is not reset would also collect the options of the next group.
     #[test]
-    fn every_option_of_train_stands_under_its_heading() {
+    fn options_stand_under_their_headings() {
         let command = Options::command();
-        let train = command.find_subcommand("train").unwrap();
-        let heading = |id: &str| {
-            let argument = train.get_arguments().find(|argument| argument.get_id() == id).unwrap();
+        let heading = |command_name: &str, id: &str| {
+            let command = command.find_subcommand(command_name).unwrap();
+            let argument = command.get_arguments().find(|argument| argument.get_id() == id).unwrap();
             argument.get_help_heading().unwrap_or_else(|| panic!("{id} has no heading"))
         };
         for (wanted, ids) in [
@@ -92,7 +92,12 @@ mod tests {
             ("Start", &["init_from", "pattern", "keep_dense"]),
             ("Run", &["out", "resume", "stop_after", "adapter", "no_tune", "json"]),
         ] {
-            ids.iter().for_each(|id| assert_eq!(heading(id), wanted, "{id}"));
+            ids.iter().for_each(|id| assert_eq!(heading("train", id), wanted, "{id}"));
+        }
+        for (id, wanted) in
+            [("folder", "Input"), ("best", "Input"), ("prompt", "Text"), ("adapter", "Device")]
+        {
+            assert_eq!(heading("sample", id), wanted, "{id}");
         }
     }
 

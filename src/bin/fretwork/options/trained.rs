@@ -6,13 +6,12 @@ use clap::Args;
 use fretwork::train::RunFolder;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Input")]
 pub(crate) struct Trained {
     /// Run folder, as `train --out` left it.
-    #[arg(value_name = "RUN", display_order = 0)]
+    #[arg(value_name = "RUN", help_heading = "Input", display_order = 0)]
     folder: PathBuf,
     /// Use the checkpoint of the epoch with the smallest validation loss, of a run with `train --validation`, in place of the last one.
-    #[arg(long, display_order = 2)]
+    #[arg(long, help_heading = "Input", display_order = 2)]
     best: bool,
 }
 
