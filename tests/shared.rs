@@ -14,18 +14,18 @@ const CUT: Option<u64> = Some(1 << 24);
 fn every_check_is_right_in_one_buffer() {
     let table = check::table();
     let table = check::by_kernel(table.iter());
-    let open = || {
+    let open = || -> fretwork::Result<_> {
         let device = |cut_from| Gpu::request(Options { cut_from, ..Options::default() });
         Ok([device(None)?, device(CUT)?])
     };
     let any = Gpu::request(Options::default()).unwrap();
-    check::parallel_for_each(&table, any.compilers(), open, |[apart, together], checks| {
+    check::parallel_for_each(&table, any.compilers(), open, |[apart, together], checks| -> fretwork::Result<()> {
         for check in checks.iter().filter(|check| check.applies_to(apart)) {
             let verdict = check.run(together)?;
             assert!(matches!(verdict, Verdict::Right(_)), "{}: {verdict:?}", check.name);
             assert_eq!(verdict, check.run(apart)?, "{}", check.name);
         }
-        fretwork::Result::Ok(())
+        Ok(())
     })
     .unwrap();
 }

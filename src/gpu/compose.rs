@@ -329,7 +329,8 @@ impl Sources {
 /// Declares the storage buffers of these binding numbers read-write.
 fn declare_shared(wgsl: String, slots: &BTreeSet<u32>) -> String {
     slots.iter().fold(wgsl, |wgsl, slot| {
-        let binding = format!("@binding({slot}) var<storage, read");
+        // The composer writes a line of attributes, then the declaration.
+        let binding = format!("@binding({slot})\nvar<storage, read");
         wgsl.replace(&format!("{binding}>"), &format!("{binding}_write>"))
     })
 }
