@@ -19,14 +19,19 @@ fn every_check_is_right_in_one_buffer() {
         Ok([device(None)?, device(CUT)?])
     };
     let any = Gpu::request(Options::default()).unwrap();
-    check::parallel_for_each(&table, any.compilers(), open, |[apart, together], checks| -> fretwork::Result<()> {
-        for check in checks.iter().filter(|check| check.applies_to(apart)) {
-            let verdict = check.run(together)?;
-            assert!(matches!(verdict, Verdict::Right(_)), "{}: {verdict:?}", check.name);
-            assert_eq!(verdict, check.run(apart)?, "{}", check.name);
-        }
-        Ok(())
-    })
+    check::parallel_for_each(
+        &table,
+        any.compilers(),
+        open,
+        |[apart, together], checks| -> fretwork::Result<()> {
+            for check in checks.iter().filter(|check| check.applies_to(apart)) {
+                let verdict = check.run(together)?;
+                assert!(matches!(verdict, Verdict::Right(_)), "{}: {verdict:?}", check.name);
+                assert_eq!(verdict, check.run(apart)?, "{}", check.name);
+            }
+            Ok(())
+        },
+    )
     .unwrap();
 }
 
@@ -47,7 +52,8 @@ fn a_product_in_a_callers_buffer_has_the_same_bits() {
     });
     let shapes: [&[usize]; 3] = [&[ROWS, 48], &[3, 16, 16], &[ROWS, 32]];
     let apart = shapes.map(|shape| gpu.alloc::<f32>(Class::Scratch, "apart", shape).unwrap());
-    let view = |at: usize| Tensor::view(&gpu, &buffer, [512, 8192, 16384][at], shapes[at], DType::F32).unwrap();
+    let view =
+        |at: usize| Tensor::view(&gpu, &buffer, [512, 8192, 16384][at], shapes[at], DType::F32).unwrap();
     let together = [0, 1, 2].map(view);
     for variant in Variant::ALIKE.into_iter().filter(|&variant| gpu.runs(variant)) {
         let run = |[lhs, values, out]: &[Tensor; 3]| {
@@ -87,7 +93,8 @@ fn overlaps_are_refused() {
     let [lhs, rhs] = [whole.rows(0, 16).unwrap(), whole.rows(16, 16).unwrap()];
     let product = |out: &Tensor| {
         let mut rec = Recorder::new(&gpu);
-        ops::dense(&mut rec, &lhs, &rhs, out, Transpose::NN, ops::Epilogue::None).map_err(|error| error.to_string())
+        ops::dense(&mut rec, &lhs, &rhs, out, Transpose::NN, ops::Epilogue::None)
+            .map_err(|error| error.to_string())
     };
     product(&whole.rows(32, 16).unwrap()).unwrap();
     let refused = product(&whole.rows(28, 16).unwrap()).unwrap_err();

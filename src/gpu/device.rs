@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::context::Options;
 use super::loss::LossFlag;
+use super::options::Options;
 use crate::{Error, Result};
 
 /// Identity of a device. wgpu's own ids start again with every instance, so they do not tell devices of two instances apart.

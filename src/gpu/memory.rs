@@ -40,7 +40,9 @@ impl Gpu {
 
     /// A tensor cut out of a buffer with others, if [`Options::cut_from`](super::Options::cut_from) asks for it.
     fn cut(&self, class: Class, bytes: u64, shape: &[usize], dtype: DType) -> Result<Option<Tensor>> {
-        let Some(cuts) = self.inner.cuts.as_ref().filter(|_| class != Class::Topology) else { return Ok(None) };
+        let Some(cuts) = self.inner.cuts.as_ref().filter(|_| class != Class::Topology) else {
+            return Ok(None);
+        };
         let mut cuts = cuts.lock().expect("no holder of this lock panics");
         if bytes > cuts.size {
             return Ok(None);

@@ -107,7 +107,8 @@ impl Plan {
             let mut bindings = dispatch.bindings.clone();
             let mut changed = false;
             for bound in &mut bindings.tensors {
-                let place = |&(old, new): &(&Tensor, &'_ Tensor)| Some((bound.tensor.within(old)?, new.clone()));
+                let place =
+                    |&(old, new): &(&Tensor, &'_ Tensor)| Some((bound.tensor.within(old)?, new.clone()));
                 let Some((offset, new)) = pairs.iter().find_map(place) else { continue };
                 bound.tensor = bound.tensor.moved_to(&new, offset);
                 changed = true;
@@ -119,9 +120,11 @@ impl Plan {
             let kernel = gpu.kernel_for(&dispatch.kernel, &bindings.tensors)?;
             let pipeline = kernel.pipeline(gpu.core())?;
             let (params, workgroups) = (self.params.as_deref(), dispatch.workgroups);
-            all.push(gpu.core().guarded("rebind", || {
-                Dispatch::new(gpu, kernel, pipeline, bindings, params, workgroups)
-            })?);
+            all.push(
+                gpu.core().guarded("rebind", || {
+                    Dispatch::new(gpu, kernel, pipeline, bindings, params, workgroups)
+                })?,
+            );
         }
         Ok(Self {
             device: self.device,
@@ -210,7 +213,9 @@ impl Dispatch {
         };
         let tensors = bindings.tensors.iter();
         let mut entries: Vec<_> = tensors
-            .map(|Bound { slot, tensor, .. }| entry(*slot, tensor.buffer(), tensor.offset(), tensor.bound_bytes()))
+            .map(|Bound { slot, tensor, .. }| {
+                entry(*slot, tensor.buffer(), tensor.offset(), tensor.bound_bytes())
+            })
             .collect();
         if let (Some((slot, offset, bytes)), Some(params)) = (bindings.params, params) {
             entries.push(entry(slot, params.raw(), offset, bytes));

@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 /// Bindings that steer control flow around barriers, which must be uniform: a value that a shader may write is not. They stay
 /// read-only, so their tensors are in buffers that the dispatch does not write.
-pub const STEERING: [&str; 2] = ["topology", "weight"];
+pub const STEERING: [&str; 3] = ["loss_scale", "topology", "weight"];
 
 /// A tensor and the binding it is bound to.
 #[derive(Debug, Clone)]

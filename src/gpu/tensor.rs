@@ -34,7 +34,13 @@ impl Tensor {
     }
 
     /// A view of a buffer of this library that other tensors lie in as well.
-    pub(super) fn cut(device: DeviceId, buffer: Arc<Owned>, offset: u64, shape: &[usize], dtype: DType) -> Self {
+    pub(super) fn cut(
+        device: DeviceId,
+        buffer: Arc<Owned>,
+        offset: u64,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Self {
         let used = offset + shape.iter().product::<usize>() as u64 * dtype.size();
         Self { device, storage: Storage::Owned(buffer, used), offset, shape: shape.to_vec(), dtype }
     }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use burn_core as burn;
 use burn_core::module::{
-    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param, ParamId,
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
+    ParamId,
 };
 use burn_core::tensor::{Device, Int, Tensor, TensorData};
 use burn_cubecl::cubecl::wgpu::WgpuDevice;

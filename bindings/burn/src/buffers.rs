@@ -1,10 +1,10 @@
 //! Burn's tensors as fretwork's: the same bytes, at an offset of one of Burn's buffers.
 
 use burn_core::tensor::{DType, Shape};
+use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuResource, WgpuServer};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
-use burn_cubecl::cubecl::wgpu::{AutoCompiler, WgpuResource, WgpuServer};
 use fretwork::gpu::{Gpu, Recorder, Tensor};
 
 use crate::device::Shared;
@@ -22,7 +22,12 @@ impl<'g> Lease<'g> {
     }
 
     /// An operand, of any strides and at any offset, under another shape. Burn submits the work that computes it.
-    pub(crate) fn operand(&mut self, what: &'static str, tensor: CubeTensor, shape: &[usize]) -> Result<Tensor> {
+    pub(crate) fn operand(
+        &mut self,
+        what: &'static str,
+        tensor: CubeTensor,
+        shape: &[usize],
+    ) -> Result<Tensor> {
         let tensor = into_contiguous(tensor);
         let view = self.view(what, tensor.clone(), shape)?;
         if suits(&self.shared.gpu, &view) {
@@ -54,7 +59,11 @@ impl<'g> Lease<'g> {
             DType::F32 => fretwork::gpu::DType::F32,
             DType::F16 => fretwork::gpu::DType::F16,
             found => {
-                return Err(Error::DType { what, wanted: "F32 or F16".to_owned(), found: format!("{found:?}") });
+                return Err(Error::DType {
+                    what,
+                    wanted: "F32 or F16".to_owned(),
+                    found: format!("{found:?}"),
+                });
             }
         };
         let WgpuResource { buffer, offset, .. } = held.resource();

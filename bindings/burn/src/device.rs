@@ -2,11 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use burn_core::backend::DispatchDevice;
 use burn_core::tensor::Device;
 use burn_core::tensor::wgpu::{WgpuOptions, WgpuSetup};
 use burn_cubecl::CubeDevice;
-use burn_cubecl::cubecl::wgpu::{AutoGraphicsApi, RuntimeOptions, WgpuDevice, WgpuDeviceKind, try_init_setup};
-use burn_core::backend::DispatchDevice;
+use burn_cubecl::cubecl::wgpu::{
+    AutoGraphicsApi, RuntimeOptions, WgpuDevice, WgpuDeviceKind, try_init_setup,
+};
 use fretwork::gpu::{Gpu, Options, ParamCache};
 use fretwork::wgpu;
 

@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum Error {
     /// The operands are on a backend without wgpu, or without a device that both libraries can use.
-    #[error("block-sparse layers run on Burn's wgpu devices, but this is {found}: use Device::wgpu(..) or fretwork_burn::init")]
+    #[error(
+        "block-sparse layers run on Burn's wgpu devices, but this is {found}: use Device::wgpu(..) or fretwork_burn::init"
+    )]
     Backend {
         /// The device.
         found: String,
@@ -22,10 +24,14 @@ pub enum Error {
         reason: String,
     },
     /// The device was opened by neither library.
-    #[error("the device was adopted from elsewhere: give its setup to Burn with Device::wgpu_options().setup(..), then to adopt")]
+    #[error(
+        "the device was adopted from elsewhere: give its setup to Burn with Device::wgpu_options().setup(..), then to adopt"
+    )]
     NotOwned,
     /// A device for Burn lacks features that Burn takes for granted where the adapter has them.
-    #[error("the device was opened without {missing}, which Burn uses: open it with Options {{ features: FEATURES, .. }}")]
+    #[error(
+        "the device was opened without {missing}, which Burn uses: open it with Options {{ features: FEATURES, .. }}"
+    )]
     Features {
         /// The features.
         missing: String,
@@ -61,10 +67,14 @@ pub enum Error {
         found: String,
     },
     /// An update of a topology without a backward pass to score growth by.
-    #[error("a sparse layer had no backward pass since the last step, so its topology cannot be updated: update after a step of training")]
+    #[error(
+        "a sparse layer had no backward pass since the last step, so its topology cannot be updated: update after a step of training"
+    )]
     NoSignals,
     /// An evolution of one model was given another.
-    #[error("the model has other sparse layers than the evolution was made for: make a new one after loading a record")]
+    #[error(
+        "the model has other sparse layers than the evolution was made for: make a new one after loading a record"
+    )]
     OtherModel,
     /// Burn could not open or register a device.
     #[error("Burn could not open the device: {0}")]

@@ -57,7 +57,12 @@ impl Evolution {
     ///
     /// # Errors
     /// [`Error::Fretwork`] for a schedule that makes no sense.
-    pub fn new(method: impl Method + 'static, model: &impl Module, steps: u64, per_epoch: u64) -> Result<Self> {
+    pub fn new(
+        method: impl Method + 'static,
+        model: &impl Module,
+        steps: u64,
+        per_epoch: u64,
+    ) -> Result<Self> {
         if let Some(updates) = method.updates() {
             updates.validate()?;
         }

@@ -12,7 +12,10 @@ use crate::evolve::Exchanged;
 ///
 /// # Errors
 /// Burn's, where the record cannot be read.
-pub fn zero_state(optimizer: ModuleOptimizer, exchanged: &[Exchanged]) -> Result<ModuleOptimizer, RecordError> {
+pub fn zero_state(
+    optimizer: ModuleOptimizer,
+    exchanged: &[Exchanged],
+) -> Result<ModuleOptimizer, RecordError> {
     if exchanged.iter().all(|layer| layer.slots.is_empty()) {
         return Ok(optimizer);
     }

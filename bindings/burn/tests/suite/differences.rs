@@ -30,8 +30,8 @@ fn differences_of_the_loss_agree_with_the_gradients() {
 
     let topology = layer.blocks.topology().unwrap().clone();
     let at = |x: &[f32], values: &[f32], bias: &[f32]| {
-        let layer =
-            SparseLinear::from_parts(topology.clone(), values.to_vec(), Some(bias.to_vec()), &device).unwrap();
+        let layer = SparseLinear::from_parts(topology.clone(), values.to_vec(), Some(bias.to_vec()), &device)
+            .unwrap();
         f64::from(floats(loss(&layer, tensor(x.to_vec(), [ROWS, 32], &device), target.clone()))[0])
     };
     let check = |what: &str, slope: &[f32], operand: usize| {

@@ -56,7 +56,8 @@ impl Step {
         let mut sum = 0.0;
         for i in row * BLOCK..(row + 1) * BLOCK {
             for j in col * BLOCK..(col + 1) * BLOCK {
-                let product = |r: usize| f64::from(self.dy[r * 4 * BLOCK + i]) * f64::from(self.x[r * 6 * BLOCK + j]);
+                let product =
+                    |r: usize| f64::from(self.dy[r * 4 * BLOCK + i]) * f64::from(self.x[r * 6 * BLOCK + j]);
                 sum += (0..ROWS).map(product).sum::<f64>().abs();
             }
         }
@@ -134,15 +135,20 @@ fn rigl_exchanges_the_blocks_of_its_definition() {
     let state = |optimizer: &ModuleOptimizer| -> Vec<Vec<f32>> {
         let reader = Reader::from_bytes(optimizer.to_record().into_bytes().unwrap()).unwrap();
         let parts = reader.into_tensors().unwrap().into_iter().map(|tensor| tensor.into_parts().unwrap());
-        let of_values = parts.filter(|part| part.3 == Some(after.layer.values.id.val()) && part.2.num_dims() == 3);
-        of_values.map(|part| part.4.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()).collect()
+        let of_values =
+            parts.filter(|part| part.3 == Some(after.layer.values.id.val()) && part.2.num_dims() == 3);
+        of_values
+            .map(|part| part.4.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect())
+            .collect()
     };
     let moments = state(&optimizer);
     let optimizer = zero_state(optimizer, evolution.exchanged()).unwrap();
     let zeroed = state(&optimizer);
     assert_eq!((moments.len(), zeroed.len()), (2, 2));
     for (before, after) in moments.iter().zip(&zeroed) {
-        for (slot, (before, after)) in before.chunks(BLOCK * BLOCK).zip(after.chunks(BLOCK * BLOCK)).enumerate() {
+        for (slot, (before, after)) in
+            before.chunks(BLOCK * BLOCK).zip(after.chunks(BLOCK * BLOCK)).enumerate()
+        {
             assert!(before.iter().any(|&moment| moment != 0.0));
             let wanted = if changed.contains(&slot) { vec![0.0; BLOCK * BLOCK] } else { before.to_vec() };
             assert_eq!(after, wanted, "slot {slot}");
@@ -182,7 +188,8 @@ fn updates_without_their_layers_are_refused() {
     assert!(matches!(evolution.step(net), Err(Error::NoSignals)));
     let none = Updates { every: Every::Steps(0), ..UPDATES };
     assert!(Evolution::new(Rigl { updates: none, score_rows: None }, &self::net(), 100, 10).is_err());
-    let mut other = Evolution::new(Rigl { updates: UPDATES, score_rows: None }, &self::net(), 100, 10).unwrap();
+    let mut other =
+        Evolution::new(Rigl { updates: UPDATES, score_rows: None }, &self::net(), 100, 10).unwrap();
     let strangers = (0..2).fold(self::net(), |net, _| other.step(net).unwrap());
     assert!(matches!(other.step(strangers), Err(Error::OtherModel)));
 }

@@ -62,7 +62,10 @@ fn records_with_invalid_topologies_are_refused() {
                     let pairs = words.len() / 2;
                     words[..2].copy_from_slice(&self.0);
                     words[2 * (pairs - 1)..].copy_from_slice(&self.0);
-                    Tensor::from_data(burn::tensor::TensorData::new(words, data.shape().clone()), &tensor.device())
+                    Tensor::from_data(
+                        burn::tensor::TensorData::new(words, data.shape().clone()),
+                        &tensor.device(),
+                    )
                 })
             }
         }

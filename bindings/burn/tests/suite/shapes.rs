@@ -2,9 +2,9 @@
 
 use burn_core::module::Module;
 use burn_core::tensor::{Device, Tensor};
+use fretwork_burn::SparseLinear;
 use fretwork_burn::fretwork::random::{Key, Stream};
 use fretwork_burn::fretwork::sparse;
-use fretwork_burn::SparseLinear;
 
 use crate::{assert_near, device, floats, numbers, tensor, walk};
 
@@ -135,7 +135,8 @@ fn gradients_are_the_same_with_checkpointing() {
 #[test]
 fn the_comparison_objects() {
     let device = device().autodiff();
-    let case = (0..).map(|number| Case::draw(number, &device)).find(|case| case.layer.bias.is_some()).unwrap();
+    let case =
+        (0..).map(|number| Case::draw(number, &device)).find(|case| case.layer.bias.is_some()).unwrap();
     assert!(case.inputs() > 0);
     let spoil: [fn(&mut Found); 4] = [
         |found| found.y[0] += 1e-3,
@@ -149,7 +150,8 @@ fn the_comparison_objects() {
     for spoil in spoil {
         let mut found = sparse(&case, &device);
         spoil(&mut found);
-        let objects = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compare(&case, &found, &device)));
+        let objects =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compare(&case, &found, &device)));
         assert!(objects.is_err());
     }
 }
