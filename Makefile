@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-long test-coop lint bench setup setup-test
+.PHONY: demo test test-long test-coop test-python lint bench wheel setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -21,6 +21,14 @@ test-long: setup-test
 # Checks of cooperative matrices on the newest software Vulkan, which is set up in a folder of its own, as root.
 test-coop: setup-test
 	scripts/with-mesa sid target/debug/fretwork doctor --all --only coop
+
+# The Python package's wheel, in target/wheels.
+wheel:
+	scripts/python wheel
+
+# Tests of the wheel in fresh virtual environments, with scikit-learn and with PyTorch.
+test-python: wheel
+	scripts/python test
 
 # Formatting, clippy with and without features, and documentation.
 lint: setup-test
