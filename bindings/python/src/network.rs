@@ -41,18 +41,44 @@ pub(crate) struct Pass {
     differentiable: bool,
     pub(crate) network: Built,
     pub(crate) step: Step,
-    /// Forward plans outside of training and in training.
-    forward: [Plan; 2],
-    backward: [Plan; 2],
+    /// Forward and backward plan outside of training, and in training; each is recorded at its first use.
+    plans: [[Option<Plan>; 2]; 2],
     /// Forward pass whose activations the memory holds; 0 for none.
     pub(crate) stamp: u64,
 }
+
+/// Gradients of the input, where it is differentiable, and of the parameters.
+type Gradients = (Option<Vec<f32>>, Vec<Vec<f32>>);
+
+/// [`Gradients`] as arrays.
+type GradientArrays<'py> = (Option<Bound<'py, PyArray2<f32>>>, Vec<Bound<'py, PyArray1<f32>>>);
 
 /// Draws of a pass: dropout's, in training.
 #[derive(Clone, Copy)]
 pub(crate) struct Draws {
     pub(crate) training: bool,
     pub(crate) index: u32,
+}
+
+impl Pass {
+    fn plan(&mut self, gpu: &Gpu, training: bool, backward: bool) -> Result<&Plan> {
+        let place = &mut self.plans[usize::from(training)][usize::from(backward)];
+        let recorded = match place.take() {
+            Some(plan) => plan,
+            None => {
+                let mut rec = Recorder::new(gpu);
+                let step = training.then_some(&self.step);
+                if backward {
+                    self.network.backward(&mut rec, step)?;
+                } else {
+                    self.network.refresh(&mut rec, None)?;
+                    self.network.forward(&mut rec, step)?;
+                }
+                rec.finish()?
+            }
+        };
+        Ok(place.insert(recorded))
+    }
 }
 
 impl State {
@@ -103,26 +129,7 @@ impl State {
         let graph = self.layers.graph(rows, differentiable)?;
         let network = Built::with_params(gpu, graph, self.params.clone())?;
         let step = Step::new(gpu, StepValues::backward(0, 1.0))?;
-        let record = |training: bool, backward: bool| -> Result<Plan> {
-            let mut rec = Recorder::new(gpu);
-            let step = training.then_some(&step);
-            if backward {
-                network.backward(&mut rec, step)?;
-            } else {
-                network.refresh(&mut rec, None)?;
-                network.forward(&mut rec, step)?;
-            }
-            rec.finish()
-        };
-        Ok(Pass {
-            rows,
-            differentiable,
-            forward: [record(false, false)?, record(true, false)?],
-            backward: [record(false, true)?, record(true, true)?],
-            network,
-            step,
-            stamp: 0,
-        })
+        Ok(Pass { rows, differentiable, plans: Default::default(), network, step, stamp: 0 })
     }
 
     /// Runs the forward pass, and returns its place and stamp.
@@ -138,7 +145,7 @@ impl State {
         let (gpu, pass) = (&self.gpu, &mut self.passes[place]);
         gpu.write(pass.network.input(), x)?;
         pass.step.write(gpu, StepValues::backward(draws.index, 1.0))?;
-        gpu.run(&pass.forward[usize::from(draws.training)])?;
+        gpu.run(pass.plan(gpu, draws.training, false)?)?;
         pass.stamp = self.stamp;
         Ok((place, self.stamp))
     }
@@ -152,14 +159,14 @@ impl State {
         rows: usize,
         differentiable: bool,
         draws: Draws,
-    ) -> Result<(Option<Vec<f32>>, Vec<Vec<f32>>)> {
+    ) -> Result<Gradients> {
         let mut place = self.pass(rows, differentiable)?;
         if self.passes[place].stamp != stamp {
             (place, _) = self.forward(x, rows, differentiable, draws)?;
         }
         let (gpu, pass) = (&self.gpu, &mut self.passes[place]);
         gpu.write(pass.network.output_grads()[0], dy)?;
-        gpu.run(&pass.backward[usize::from(draws.training)])?;
+        gpu.run(pass.plan(gpu, draws.training, true)?)?;
         // The backward pass may have reused the memory of activations.
         pass.stamp = 0;
         let read = |tensor: &Tensor| gpu.read::<f32>(tensor);
@@ -275,7 +282,7 @@ impl Network {
     }
 
     /// Backward pass: gradients of the input, if it is differentiable, and of the parameters, flat.
-    #[expect(clippy::type_complexity, reason = "arrays of Python")]
+    #[expect(clippy::too_many_arguments, reason = "a pass, its input and its gradient")]
     fn backward<'py>(
         &self,
         py: Python<'py>,
@@ -285,7 +292,7 @@ impl Network {
         differentiable: bool,
         training: bool,
         index: u32,
-    ) -> PyResult<(Option<Bound<'py, PyArray2<f32>>>, Vec<Bound<'py, PyArray1<f32>>>)> {
+    ) -> PyResult<GradientArrays<'py>> {
         let ([rows, width], draws) = ([x.shape()[0], x.shape()[1]], Draws { training, index });
         let (x, dy) = (contiguous("input", &x)?, contiguous("gradient", &dy)?);
         let (dx, grads) =
@@ -301,8 +308,10 @@ impl Network {
             let place = state.pass(rows, differentiable)?;
             let (gpu, pass) = (&state.gpu, &mut state.passes[place]);
             pass.stamp = 0;
-            let run = || {
-                gpu.run(&pass.forward[0]).and_then(|_| gpu.run(&pass.backward[0])).and_then(|_| gpu.finish())
+            let mut run = || {
+                gpu.run(pass.plan(gpu, false, false)?)?;
+                gpu.run(pass.plan(gpu, false, true)?)?;
+                gpu.finish()
             };
             run()?;
             let began = Instant::now();
@@ -337,9 +346,12 @@ impl Network {
     }
 }
 
+/// Name, shape and side of a block of a parameter.
+type Parameter = (String, Vec<usize>, Option<usize>);
+
 /// Parameters of layers: name, shape with every element present, and the side of a block or none.
 #[pyfunction]
-pub(crate) fn parameters(layers: &str) -> PyResult<Vec<(String, Vec<usize>, Option<usize>)>> {
+pub(crate) fn parameters(layers: &str) -> PyResult<Vec<Parameter>> {
     let description = Layers::of_json(layers).or_raise()?.description().or_raise()?;
     Ok(description
         .params

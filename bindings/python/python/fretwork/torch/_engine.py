@@ -49,7 +49,9 @@ class Engine:
                 raise ArgumentError(f"{name}: should be of float32 on the CPU, but is of {value.dtype} on {value.device}")
         self.set_indices(indices)
         draws = any(layer.get("dropout") for layer in self.description["layers"])
-        draw = int(torch.randint(2**31 - 1, ())) if training and draws else 0
+        # Without dropout the passes of training are those outside of it.
+        training = training and draws
+        draw = int(torch.randint(2**31 - 1, ())) if training else 0
         return _Layers.apply(self, training, draw, x, *values)
 
     def set_indices(self, indices):
