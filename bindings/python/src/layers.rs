@@ -38,7 +38,7 @@ enum Layer {
 pub(crate) struct Layers {
     layers: Vec<Layer>,
     /// Whether activations and operands of products are f16.
-    half: bool,
+    f16: bool,
     /// Seed of patterns and dropout.
     seed: u64,
 }
@@ -110,7 +110,7 @@ impl Layers {
 
     /// Type of activations and operands.
     pub(crate) fn precision(&self) -> Precision {
-        if self.half { Precision::F16(Half::default()) } else { Precision::F32 }
+        if self.f16 { Precision::F16(Half::default()) } else { Precision::F32 }
     }
 
     /// Width of an input row.

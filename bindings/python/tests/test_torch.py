@@ -32,7 +32,7 @@ def case(number):
     block = pick([8, 16, 32, 64, 128])
     inputs, outputs = block * pick([1, 2, 3]), block * pick([1, 2, 3])
     torch.manual_seed(number)
-    layer = SparseLinear(inputs, outputs, pick([True, False]), block=block, density=pick([0.1, 0.4, 1.0]), half=pick([False, False, True]) and has_half())
+    layer = SparseLinear(inputs, outputs, pick([True, False]), block=block, density=pick([0.1, 0.4, 1.0]), f16=pick([False, False, True]) and has_half())
     lead = pick([(), (1,), (7,), (32,), (3, 5)])
     x = torch.randn(*lead, inputs, generator=generator)
     dy = torch.randn(*lead, outputs, generator=generator)
@@ -52,7 +52,7 @@ def test_a_layer_and_its_gradients_are_those_of_a_masked_dense_one(number):
     wanted = nn.functional.linear(x64, weight, bias)
     wanted.backward(dy.double())
     # Rounding of operands, and of float32 sums of at most 384 terms.
-    eps = 2e-3 if layer.half else 5e-6
+    eps = 2e-3 if layer.f16 else 5e-6
     flat = lambda of: of.detach().double().abs().reshape(-1, of.shape[-1])  # noqa: E731
     of_y = flat(x64) @ weight.detach().abs().T + (0 if bias is None else bias.detach().abs())
     assert y.shape == wanted.shape and close(y, wanted, of_y.reshape(wanted.shape), eps)

@@ -17,8 +17,8 @@ class Engine:
     forward pass.
     """
 
-    def __init__(self, layers, *, half=False, seed=0):
-        self.description = {"layers": layers, "half": half, "seed": seed}
+    def __init__(self, layers, *, f16=False, seed=0):
+        self.description = {"layers": layers, "f16": f16, "seed": seed}
         self.json = json.dumps(self.description)
         #: Name, shape and side of a block of each parameter.
         self.parameters = _fretwork.parameters(self.json)
@@ -92,7 +92,7 @@ class Engine:
 
 
 def _engine(description):
-    return Engine(description["layers"], half=description["half"], seed=description["seed"])
+    return Engine(description["layers"], f16=description["f16"], seed=description["seed"])
 
 
 def _flat(tensor):

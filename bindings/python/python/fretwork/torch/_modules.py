@@ -38,7 +38,7 @@ class SparseLinear(nn.Module):
     density : float
         Share of the blocks that are stored, above 0 and at most 1. They are drawn, so that every row and column has one where there are
         enough.
-    half : bool
+    f16 : bool
         Whether activations and operands of products are f16 on the device; sums and parameters stay f32. Needs an adapter with f16.
 
     ``values`` ``[nnz, block, block]`` and ``bias`` ``[out_features]`` are parameters; ``crow_indices`` and ``col_indices`` are buffers, the
@@ -46,7 +46,7 @@ class SparseLinear(nn.Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, *, block: int = 16, density: float = 0.1, half: bool = False
+        self, in_features: int, out_features: int, bias: bool = True, *, block: int = 16, density: float = 0.1, f16: bool = False
     ) -> None:
         super().__init__()
         for name, side in (("in_features", in_features), ("out_features", out_features)):
@@ -55,7 +55,7 @@ class SparseLinear(nn.Module):
                 raise ArgumentError(text)
         if not 0 < density <= 1:
             raise ArgumentError(f"density: should be above 0 and at most 1, but is {density}")
-        self.in_features, self.out_features, self.block, self.half = in_features, out_features, block, half
+        self.in_features, self.out_features, self.block, self.f16 = in_features, out_features, block, f16
         layer = _linear(in_features, out_features, block, density, None, 0.0)
         seed = int(torch.randint(2**31 - 1, ()))
         (crow, col), = Engine([layer], seed=seed).topologies()
@@ -72,7 +72,7 @@ class SparseLinear(nn.Module):
         else:
             self.register_parameter("bias", None)
         layer = _linear(self.in_features, self.out_features, b, self.density, None, 0.0)
-        self._engine = Engine([layer], half=self.half)
+        self._engine = Engine([layer], f16=self.f16)
 
     def reset_parameters(self) -> None:
         """Draws values and bias as ``nn.Linear`` does, for the mean number of stored inputs of an output."""
@@ -115,7 +115,7 @@ class SparseLinear(nn.Module):
 
     @classmethod
     def from_linear(
-        cls, linear: nn.Linear, *, block: int = 16, density: float | None = 0.1, keep: str = "random", half: bool = False
+        cls, linear: nn.Linear, *, block: int = 16, density: float | None = 0.1, keep: str = "random", f16: bool = False
     ) -> SparseLinear:
         """Layer with the weights of an ``nn.Linear`` in the blocks that are kept: drawn ones, or with ``keep="magnitude"`` those of the
         largest sums of magnitudes, in both cases a share ``density`` of all. ``density=None`` keeps the blocks that are not 0.
@@ -130,7 +130,7 @@ class SparseLinear(nn.Module):
             crow = col = None
         else:
             raise ArgumentError(f"keep: should be random or magnitude, but is {keep!r}")
-        layer = cls(*weight.shape[::-1], linear.bias is not None, block=block, density=1 if density is None else density, half=half)
+        layer = cls(*weight.shape[::-1], linear.bias is not None, block=block, density=1 if density is None else density, f16=f16)
         if crow is not None:
             layer._set(crow, col, linear.bias is not None)
         with torch.no_grad():
@@ -141,13 +141,13 @@ class SparseLinear(nn.Module):
         return layer
 
     @classmethod
-    def from_sparse_bsr(cls, weight: torch.Tensor, bias: torch.Tensor | None = None, *, half: bool = False) -> SparseLinear:
+    def from_sparse_bsr(cls, weight: torch.Tensor, bias: torch.Tensor | None = None, *, f16: bool = False) -> SparseLinear:
         """Layer with the blocks of a BSR tensor ``[out_features, in_features]`` of square blocks, and a bias ``[out_features]``."""
         block, width = weight.values().shape[1:]
         if block != width:
             raise ArgumentError(f"weight: should have square blocks, but they are of {block} x {width}")
         layer = cls(*weight.shape[::-1], bias is not None, block=block, density=1)
-        layer.half = half
+        layer.f16 = f16
         layer._set(weight.crow_indices().to(torch.int64).clone(), weight.col_indices().to(torch.int64).clone(), bias is not None)
         with torch.no_grad():
             layer.values.copy_(weight.values())
@@ -189,7 +189,7 @@ class SparseLinear(nn.Module):
 
     def extra_repr(self) -> str:
         text = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, block={self.block}"
-        return f"{text}, density={self.density:.3g}" + (", half=True" if self.half else "")
+        return f"{text}, density={self.density:.3g}" + (", f16=True" if self.f16 else "")
 
 
 def _index(places, rows, cols):
@@ -279,9 +279,9 @@ class Sequential(nn.Sequential):
     def engine(self) -> Engine:
         """The layers on the device."""
         layers, _, _ = self._parts()
-        half = any(getattr(module, "half", False) for module in self)
-        if self._built is None or self._built[0] != (layers, half):
-            self._built = ((layers, half), Engine(layers, half=half))
+        f16 = any(getattr(module, "f16", False) for module in self)
+        if self._built is None or self._built[0] != (layers, f16):
+            self._built = ((layers, f16), Engine(layers, f16=f16))
         return self._built[1]
 
     def sparse_places(self) -> list[tuple[int, SparseLinear]]:
@@ -320,9 +320,9 @@ def of_net(net: Net) -> nn.Module:
     the block does not divide the number of features. It reads features as the network does, encoded and standardised, and gives logits, or
     the standardised value of a regression.
     """
-    model = net.settings["model"].get("mlp")
-    if model is None:
-        raise ArgumentError(f"net: should be a perceptron, but is of the kind {next(iter(net.settings['model']))}")
+    model = net.settings["model"]
+    if model["kind"] != "mlp":
+        raise ArgumentError(f"net: should be a perceptron, of the kind mlp, but is of the kind {model['kind']}")
     activations = {"relu": nn.ReLU(), "gelu": nn.GELU(approximate="tanh"), "silu": nn.SiLU()}
     activation = activations.get(model["activation"] if isinstance(model["activation"], str) else None)
     if activation is None:
