@@ -33,6 +33,7 @@ test-python: wheel
 # Formatting, clippy with and without features, and documentation.
 lint: setup-test
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path bindings/python/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package fretwork --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
