@@ -26,8 +26,8 @@ test-coop: setup-test
 wheel:
 	scripts/python wheel
 
-# Tests of the wheel in fresh virtual environments, with scikit-learn and with PyTorch.
-test-python: wheel
+# Tests of the Python package in fresh virtual environments, with scikit-learn and with PyTorch.
+test-python:
 	scripts/python test
 
 # Formatting, clippy with and without features, and documentation.
