@@ -229,10 +229,10 @@ class SparseMLPClassifier(ClassifierMixin, _SparseMLP):
         if first:
             self.classes_ = np.unique(y if classes is None else classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes: {list(classes)} are not those of the first call, {list(self.classes_)}")
+            raise ValueError(f"classes: {np.unique(classes).tolist()} are not those of the first call, {self.classes_.tolist()}")
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"y has labels {list(unknown)}, which are none of the classes {list(self.classes_)}")
+            raise ValueError(f"y has labels {unknown.tolist()}, which are none of the classes {self.classes_.tolist()}")
         places = np.searchsorted(self.classes_, y).astype(np.uint32)
         changes = {"epochs": 1, "schedule": "constant"} | ({"seed": self._seed()} if first else {})
         return self._train(X, places, len(self.classes_), None if first else self._trained.checkpoint, changes)
