@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-long test-coop lint bench setup setup-test
+.PHONY: demo test test-long test-coop test-python lint bench wheel setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -22,9 +22,18 @@ test-long: setup-test
 test-coop: setup-test
 	scripts/with-mesa sid target/debug/fretwork doctor --all --only coop
 
+# The Python package's wheel, in target/wheels.
+wheel:
+	scripts/python wheel
+
+# Tests of the Python package in fresh virtual environments, with scikit-learn and with PyTorch.
+test-python:
+	scripts/python test
+
 # Formatting, clippy with and without features, and documentation.
 lint: setup-test
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path bindings/python/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package fretwork --lib --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

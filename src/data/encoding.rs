@@ -114,6 +114,26 @@ impl Encoding {
         }
     }
 
+    /// Features of rows of numbers in a program's memory: a number for each column of a table, or for each pixel of an image.
+    ///
+    /// # Errors
+    /// As [`TableEncoding::of_numbers`]; [`Error::Argument`](crate::Error::Argument) for images of another size.
+    pub fn of_numbers(&self, numbers: &[f64]) -> Result<Features> {
+        match self {
+            Self::Table(table) => table.of_numbers(numbers),
+            Self::Images { width, factor, .. }
+                if !numbers.is_empty() && numbers.len().is_multiple_of(*width) =>
+            {
+                Ok(Features::Floats(numbers.iter().map(|&pixel| pixel as f32 * factor).collect()))
+            }
+            Self::Images { width, .. } => {
+                let (wanted, found) =
+                    (format!("rows of {width} pixels"), format!("{} numbers", numbers.len()));
+                Err(crate::Error::argument("encoding", "rows", wanted, found))
+            }
+        }
+    }
+
     /// Rows with their labels or values: those of a table's file, in the file's order, or the images of a folder of classes, or of the
     /// folder `test` where it has folders `train` and `test`.
     ///

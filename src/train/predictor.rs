@@ -7,10 +7,10 @@ use super::feed::Feed;
 use super::plans::record_refresh;
 use super::steps::IN_FLIGHT;
 use super::{Checkpoint, Footprint, RunFolder};
-use crate::data::{Encoding, Features, Rows, Table, TargetKind, Task};
+use crate::data::{Encoding, Features, Rows, Standard, Table, TargetKind, Task};
 use crate::gpu::{DType, Gpu, Plan, Recorder};
 use crate::graph::Network;
-use crate::nn::ModelConfig;
+use crate::nn::{MlpConfig, ModelConfig};
 use crate::{Error, Result};
 
 /// A trained network that predicts, with the encoding of its data.
@@ -182,15 +182,19 @@ impl Predictor {
         Ok(self.probabilities(features)?.iter().map(|row| largest(row)).collect())
     }
 
-    /// The predicted value of each row, in the units of the target.
+    /// The predicted value of each row, in the units of the target; without an encoding in the units that the network was trained on.
     ///
     /// # Errors
     /// As [`Predictor::outputs`]; [`Error::Config`] for a classification.
     pub fn values(&mut self, features: Features) -> Result<Vec<f64>> {
-        let kind = self.encoding()?.table().map(|table| table.target.kind.clone());
-        let Some(TargetKind::Values(standard)) = kind else {
+        if self.task() == Task::Classification {
             let reason = "a classification predicts classes, not values".to_owned();
             return Err(Error::Config { option: "task", reason });
+        }
+        let table = self.checkpoint.encoding.as_ref().and_then(Encoding::table);
+        let standard = match table.map(|table| &table.target.kind) {
+            Some(&TargetKind::Values(standard)) => standard,
+            _ => Standard { mean: 0.0, deviation: 1.0 },
         };
         let rows = self.rows(features)?;
         Ok(self.outputs(&rows)?.into_iter().map(|output| standard.value(output.into())).collect())
@@ -198,7 +202,12 @@ impl Predictor {
 
     /// Features as rows, with targets that nothing reads.
     fn rows(&self, features: Features) -> Result<Rows> {
-        let width = self.encoding()?.width();
+        let ModelConfig::Mlp(MlpConfig { inputs: width, .. }) = self.checkpoint.settings.model else {
+            return Err(Error::Config {
+                option: "dir",
+                reason: "the run is of no network of features".to_owned(),
+            });
+        };
         let count = features.len() / width;
         Ok(Rows::Table(match self.task() {
             Task::Classification => Table::new(features, vec![0; count], width)?,

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use fretwork::gpu::STEERING;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, CooperativeRole, Expression, Function, MathFunction, Module, Scalar, ScalarKind, StorageAccess,
-    TypeInner,
+    AddressSpace, CooperativeRole, Expression, Function, MathFunction, Module, Scalar, ScalarKind,
+    StorageAccess, TypeInner,
 };
 
 use crate::uniformity;

@@ -1,18 +1,17 @@
 //! `fretwork doctor`.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use fretwork::check::{self, Check, Verdict};
-use fretwork::gpu::{self, AdapterSummary, Gpu, Matrices};
+use anyhow::Result;
+use fretwork::check::{self, Verdict};
+use fretwork::gpu::{self, AdapterSummary, Matrices};
 use fretwork::tune::{Tuner, Tuning};
 use fretwork::{Error, wgpu};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::examine::{self, Chosen};
 use crate::options::Doctor;
 use crate::output::line;
 
@@ -28,11 +27,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    let open = || {
-        let wanted = gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() };
-        anyhow::Ok(Gpu::request(wanted)?)
-    };
-    let gpu = open()?;
+    let gpu = examine::open(options)?;
     let tuner = Tuner::open(&gpu, Tuning::default());
     let kept = tuner.path().map_or("nowhere".to_owned(), |path| path.display().to_string());
     let choices = gpu.choices().len();
@@ -41,27 +36,10 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     } else {
         line(format!("{choices} tuned kernel choices are kept in {kept}"))?;
     }
-    let mut all = check::table();
-    let quick = options.quick || (!options.all && gpu.is_software());
-    let of_run: Option<BTreeSet<String>> =
-        quick.then(|| check::quick(&gpu, &all).iter().map(|check| check.name.clone()).collect());
-    if let Some(text) = &options.only {
-        all.retain(|check| check.name.contains(text.as_str()));
-        ensure!(!all.is_empty(), "no kernel's name contains {text:?}");
-    }
-    let listed = all.len();
-    all.retain(|check| check.applies_to(&gpu));
-    let left_out = listed - all.len();
-    let is_chosen = |check: &&Check| of_run.as_ref().is_none_or(|names| names.contains(&check.name));
-    let (table, rest): (Vec<&Check>, Vec<&Check>) = all.iter().partition(is_chosen);
-    if let (Some(text), true, false) = (&options.only, table.is_empty(), rest.is_empty()) {
-        bail!(
-            "a run with default options uses no kernel whose name contains {text:?}; check them with --all"
-        );
-    }
+    let Chosen { table, rest, left_out, quick } = examine::choose(&gpu, options)?;
     if !options.json {
         let what = if quick { "the kernels of a default run" } else { "every kernel" };
-        let time = check::compile_time(&gpu, table.iter().copied()).map_or(String::new(), first_time);
+        let time = check::compile_time(&gpu, &table).map_or(String::new(), first_time);
         line(format!(
             "checking {what} on {} ({}): {} checks{time}",
             gpu.info().name,
@@ -76,43 +54,23 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
     );
     bar.enable_steady_tick(Duration::from_millis(200));
 
-    let wrong = AtomicUsize::new(0);
-    check::parallel_for_each(
-        &check::by_kernel(table.iter().copied()),
-        gpu.compilers(),
-        open,
-        |gpu, checks| {
-            for check in checks {
-                bar.set_message(check.name.clone());
-                // A kernel that cannot run is as wrong as one that computes nonsense; a lost device ends everything.
-                let verdict = match check.run(gpu) {
-                    Ok(verdict) => verdict,
-                    Err(lost @ Error::DeviceLost { .. }) => return Err(lost.into()),
-                    Err(error) => Verdict::Wrong(error.to_string()),
-                };
-                bar.inc(1);
-                let name = &check.name;
-                match verdict {
-                    Verdict::Right(share) if options.json => {
-                        line(
-                            json!({ "event": "check", "kernel": name, "right": true, "error_share": share }),
-                        )?;
-                    }
-                    Verdict::Right(_) => {}
-                    Verdict::Wrong(why) => {
-                        wrong.fetch_add(1, Ordering::Relaxed);
-                        if options.json {
-                            line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))?;
-                        } else {
-                            bar.suspend(|| line(format!("WRONG {name}: {why}")))?;
-                        }
-                    }
-                }
+    let wrong = examine::run(&gpu, options, &table, |check, verdict| {
+        let name = &check.name;
+        match verdict {
+            None => bar.set_message(name.clone()),
+            Some(_) => bar.inc(1),
+        }
+        match verdict {
+            Some(Verdict::Right(share)) if options.json => {
+                line(json!({ "event": "check", "kernel": name, "right": true, "error_share": share }))
             }
-            Ok(())
-        },
-    )?;
-    let wrong = wrong.into_inner();
+            Some(Verdict::Wrong(why)) if options.json => {
+                line(json!({ "event": "check", "kernel": name, "right": false, "why": why }))
+            }
+            Some(Verdict::Wrong(why)) => bar.suspend(|| line(format!("WRONG {name}: {why}"))),
+            _ => Ok(()),
+        }
+    })?;
     bar.finish_and_clear();
     if options.json {
         line(json!({
@@ -126,7 +84,7 @@ pub(crate) fn run(options: &Doctor) -> Result<ExitCode> {
         let rest = match rest.len() {
             0 => String::new(),
             count => {
-                let time = check::compile_time(&gpu, rest.iter().copied()).map_or(String::new(), first_time);
+                let time = check::compile_time(&gpu, &rest).map_or(String::new(), first_time);
                 format!(
                     "; {count} checks of other types, block sides and variants are left out; run them with --all{time}"
                 )
@@ -150,25 +108,14 @@ fn first_time(estimate: Duration) -> String {
 }
 
 fn describe(index: usize, adapter: &AdapterSummary, as_json: bool) -> Result<()> {
-    let AdapterSummary { info, features, limits, matrices } = adapter;
-    let driver = format!("{} {}", info.driver, info.driver_info);
-    let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
     if as_json {
-        return line(json!({
-            "event": "adapter", "index": index, "name": info.name, "kind": format!("{:?}", info.device_type),
-            "backend": info.backend.to_string(), "driver": driver.trim(),
-            "f16": features.contains(wgpu::Features::SHADER_F16),
-            "cooperative_matrices": matrices.map(|matrices| matrices.side),
-            "subgroup_sizes": [info.subgroup_min_size, info.subgroup_max_size],
-            "timestamps": features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            "max_storage_buffer_binding_size": limits.max_storage_buffer_binding_size,
-            "max_compute_workgroup_storage_size": limits.max_compute_workgroup_storage_size,
-            "max_compute_invocations_per_workgroup": limits.max_compute_invocations_per_workgroup,
-        }));
+        return line(examine::adapter_as_json(index, adapter));
     }
+    let AdapterSummary { info, features, limits, matrices } = adapter;
+    let has = |feature: wgpu::Features| if features.contains(feature) { "yes" } else { "no" };
     line(format!("{index}: {} ({:?}, {})", info.name, info.device_type, info.backend))?;
     let rows = [
-        ("driver", driver.trim().to_owned()),
+        ("driver", examine::driver(adapter)),
         ("f16", has(wgpu::Features::SHADER_F16).to_owned()),
         (
             "matrices",

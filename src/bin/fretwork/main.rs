@@ -1,10 +1,13 @@
 //! The `fretwork` program.
 
+mod begin;
 mod bench;
 mod characters;
 mod doctor;
 mod effect;
 mod evaluate;
+mod events;
+mod examine;
 mod export;
 mod first_layer;
 mod options;

@@ -4,19 +4,10 @@ use std::fmt::Display;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use fretwork::data::Task;
 
 /// Writes a line. An error is returned where `println!` would panic on a closed pipe.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     writeln!(std::io::stdout(), "{text}").context("standard output")
-}
-
-/// Unit of the losses of a task, in JSON.
-pub(crate) fn loss_unit(task: Task) -> &'static str {
-    match task {
-        Task::Classification => "nats",
-        Task::Regression => "squared standard deviations",
-    }
 }
 
 /// A number with at least five significant digits, in the units of a table's column.

@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use fretwork::data::Task;
 use fretwork::train::{Evaluation, Event, Flow};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
-use serde_json::json;
 
-use crate::output::{line, loss_unit, significant};
+use crate::events::as_json;
+use crate::output::{line, significant};
 
 /// Shows the progress of a run, and stops it at a step limit or an interrupt.
 pub(crate) struct Watcher {
@@ -60,9 +59,7 @@ impl Watcher {
         match event {
             Event::Compiling { done, of, kernel } => self.show_kernel("compiling", *done, *of, kernel),
             Event::Tuning { done, of, shape } => self.show_kernel("tuning", *done, *of, shape),
-            Event::Notice(notice) if self.json => {
-                self.said = line(json!({ "event": "notice", "text": notice }));
-            }
+            Event::Notice(_) | Event::Epoch { .. } if self.json => self.said = line(as_json(event)),
             Event::Notice(notice) => {
                 let say = || eprintln!("note: {notice}");
                 self.bar.as_ref().map_or_else(say, |bar| bar.suspend(say));
@@ -81,23 +78,14 @@ impl Watcher {
                     }
                 }
             }
-            Event::Epoch { epoch, step, train, test, validation, steps_per_second, loads, scaling } => {
-                let task = if test.rmse.is_some() { Task::Regression } else { Task::Classification };
-                if self.json {
-                    let mut event = json!({
-                        "event": "epoch", "epoch": epoch, "step": step, "train": train, "test": test, "loss_unit": loss_unit(task),
-                        "steps_per_second": steps_per_second, "loads": loads, "scaling": scaling,
-                    });
-                    if let Some(validation) = validation {
-                        event["validation"] = json!(validation);
-                    }
-                    self.said = line(event);
-                } else if let Some(bar) = self.bar.take() {
-                    match is_told(*epoch, self.epochs) {
+            Event::Epoch { epoch, train, test, validation, steps_per_second, .. } => {
+                let stays = is_told(*epoch, self.epochs);
+                if let Some(bar) = self.bar.take() {
+                    match stays {
                         true => bar.finish_with_message(outcome(train, test, validation.as_ref())),
                         false => bar.finish_and_clear(),
                     }
-                } else if is_told(*epoch, self.epochs) {
+                } else if stays {
                     eprintln!(
                         "epoch {}: train {}; {}test {}; {}",
                         epoch + 1,

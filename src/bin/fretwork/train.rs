@@ -1,41 +1,25 @@
 //! `fretwork train`.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
-use fretwork::data::{Dataset, LoadOptions, Task};
-use fretwork::gpu::{self, Gpu};
+use fretwork::data::Task;
+use fretwork::gpu::Gpu;
 use fretwork::nn::ModelConfig;
-use fretwork::train::{
-    Best, EmptyLines, Event, Length, Parts, RunFolder, StartFrom, Summary, Trainer, Validated, Weights,
-};
-use fretwork::tune::{Tuner, Tuning};
-use serde_json::json;
+use fretwork::train::{Best, EmptyLines, Event, Length, Summary, Validated};
 
 use crate::INTERRUPTED;
-use crate::effect::{Given, refuse_idle, refuse_settled};
-use crate::options::{Run, Train};
-use crate::output::{line, loss_unit, significant};
-use crate::progress::{Watcher, duration, while_waiting};
-use crate::settings::settings;
-
-/// Run that is ready for its first step in this process.
-struct Begun {
-    trainer: Trainer,
-    folder: Option<RunFolder>,
-    gpu: Gpu,
-    tuner: Option<Tuner>,
-    notices: Vec<String>,
-}
+use crate::begin::Begun;
+use crate::effect::Given;
+use crate::events;
+use crate::options::Train;
+use crate::output::{line, significant};
+use crate::progress::{Watcher, duration};
 
 pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
-    let Begun { mut trainer, folder, gpu, tuner, notices } = match &options.run.resume {
-        Some(path) => resume(options, given, path)?,
-        None => begin(options, given)?,
-    };
+    let Begun { mut trainer, folder, gpu, tuner, notices } = Begun::new(options, given)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;
@@ -54,15 +38,7 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
     let summary = trainer.run(folder.as_ref(), &mut |event| watcher.see(event))?;
     watcher.finish()?;
     if run.json {
-        let mut done = json!({
-            "event": "done", "adapter": gpu.info().name, "driver": gpu.driver(), "loss_unit": loss_unit(task),
-        });
-        if let (Some(done), serde_json::Value::Object(fields)) =
-            (done.as_object_mut(), serde_json::to_value(&summary)?)
-        {
-            done.extend(fields);
-        }
-        line(done)?;
+        line(events::done(&summary, task, &gpu)?)?;
     } else {
         print_table(&summary, task, text, &gpu)?;
     }
@@ -79,79 +55,6 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
         }
     );
     Ok(ExitCode::from(INTERRUPTED))
-}
-
-/// Begins a new run. Options and data are validated before a device is opened, and the folder is created last.
-fn begin(options: &Train, given: &Given) -> Result<Begun> {
-    let Train { data, network, lm, run, .. } = options;
-    refuse_idle(options, given)?;
-    let data = Dataset::load_with(
-        &data.data,
-        &LoadOptions {
-            seed: network.seed,
-            context: lm.context,
-            table: data.table(),
-            images: data.images().unwrap_or_default(),
-            first_rows: [data.rows, data.test_rows],
-            validation: data.validation.clone(),
-        },
-    )?;
-    let read = |path: &Option<PathBuf>| path.as_deref().map(Weights::read).transpose();
-    let start =
-        StartFrom { weights: read(&options.start.init_from)?, pattern: read(&options.start.pattern)? };
-    let (mut settings, mut notices) = settings(options, &data, &start)?;
-    settings.validate()?;
-    notices.splice(..0, data.notices.iter().cloned());
-    notices.extend(settings.start_from(&start)?);
-    settings.validate()?;
-    run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
-    let (gpu, tuner) = open(run)?;
-    // A method that prunes at the start has kernels compiled for it here.
-    let trainer = while_waiting(run.json, "preparing the network", || {
-        let parts = Parts { start, ..settings.parts() };
-        Trainer::with_parts(&gpu, settings, data, parts)
-    })?;
-    let folder = run.out.as_deref().map(RunFolder::create).transpose()?;
-    Ok(Begun { trainer, folder, gpu, tuner, notices })
-}
-
-/// Resumes the run in the folder at `path`.
-fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
-    refuse_settled(given)?;
-    let folder = RunFolder::open(path)?;
-    let mut checkpoint = folder.load()?;
-    let settings = &checkpoint.settings;
-    let data = settings.load_data()?;
-    let mut notices = Vec::new();
-    if checkpoint.fingerprint.is_none() {
-        notices.push(format!(
-            "the checkpoint has no fingerprint of the data, so a change of {} since then goes unnoticed",
-            settings.data
-        ));
-    }
-    let (rows, done) = (data.train.rows(), checkpoint.position.step);
-    let length = options.steps.epochs.map(Length::Epochs).or(options.steps.steps.map(Length::Steps));
-    if let Some(length) = length {
-        notices.push(checkpoint.extend(length, rows)?);
-    } else if done >= settings.total_steps(rows) {
-        notices.push(format!(
-            "the run in {} is finished, after {done} steps; give --epochs or --steps of the whole run to extend it",
-            path.display()
-        ));
-    }
-    let (gpu, tuner) = open(&options.run)?;
-    let trainer = while_waiting(options.run.json, "preparing the network", || {
-        Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)
-    })?;
-    Ok(Begun { trainer, folder: Some(folder), gpu, tuner, notices })
-}
-
-/// Opens the device, and its tuner unless tuning is off.
-fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
-    let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
-    let tuning = Tuning::from_env()?.filter(|_| !run.no_tune && gpu.forced_variant().is_none());
-    let tuner = tuning.map(|tuning| Tuner::open(&gpu, tuning));
-    Ok((gpu, tuner))
 }
 
 fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<()> {

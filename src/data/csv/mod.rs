@@ -6,6 +6,7 @@ mod cell;
 mod columns;
 mod encoding;
 mod file;
+mod in_memory;
 mod new_rows;
 mod options;
 mod standard;

@@ -30,8 +30,15 @@ pub(in crate::data) fn labelled(path: &Path, encoding: &TableEncoding) -> Result
 /// # Errors
 /// As [`labelled`].
 pub(in crate::data) fn unlabelled(path: &Path, encoding: &TableEncoding) -> Result<Features> {
-    let bytes = files::read(path, files::most_bytes())?;
-    let file = File::new(path, &bytes)?;
+    unlabelled_bytes(path, &files::read(path, files::most_bytes())?, encoding)
+}
+
+/// [`unlabelled`] of the bytes of a file, which `path` names in errors.
+///
+/// # Errors
+/// As [`labelled`].
+pub(super) fn unlabelled_bytes(path: &Path, bytes: &[u8], encoding: &TableEncoding) -> Result<Features> {
+    let file = File::new(path, bytes)?;
     Ok(Features::Floats(read(&file, encoding, false)?.features))
 }
 

@@ -1,0 +1,75 @@
+"""The package as a whole: import, exceptions, versions."""
+
+import inspect
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fretwork as fw
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_import_takes_little_time_and_opens_nothing():
+    code = "import time; s = time.perf_counter(); import fretwork; print(time.perf_counter() - s)"
+    # The least of several: other programs take time, too.
+    assert min(float(python(code)) for _ in range(5)) < 0.2
+    code = "import sys, fretwork; print([m for m in ('numpy', 'torch', 'sklearn', 'fretwork._fretwork') if m in sys.modules])"
+    assert python(code).strip() == "[]"
+
+
+def test_all_names_are_there_and_documented():
+    for name in fw.__all__:
+        if name in ("torch", "sklearn") or name.startswith("SparseMLP"):
+            # Optional, and tested where their packages are.
+            continue
+        value = getattr(fw, name)
+        assert name.startswith("__") or (value.__doc__ and len(value.__doc__) > 20), name
+    assert set(fw.__all__) <= set(dir(fw))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        fw.nothing
+
+
+def test_exceptions_are_of_one_family():
+    assert all(issubclass(getattr(fw.errors, name), fw.Error) for name in fw.errors.__all__)
+    error = pickle.loads(pickle.dumps(fw.errors.DataError("file: reason")))
+    assert isinstance(error, ValueError) and str(error) == "file: reason"
+    assert issubclass(fw.errors.OutOfMemoryError, MemoryError) and issubclass(fw.errors.FileError, OSError)
+
+
+def test_options_of_train_are_those_of_the_program():
+    parameters = inspect.signature(fw.train).parameters
+    # `progress` is the package's own; `json` is how the program prints.
+    assert set(parameters) - {"progress"} == set(fw.options())
+    assert all(len(text) > 10 for text in fw.options().values())
+
+
+def test_versions_of_wgpu_are_those_of_the_workspace():
+    def versions(lock):
+        found = re.findall(r'name = "(wgpu[a-z-]*|naga)"\nversion = "([^"]+)"', lock.read_text())
+        assert len(found) > 3
+        return found
+
+    assert versions(ROOT / "Cargo.lock") == versions(ROOT / "bindings/python/Cargo.lock")
+
+
+def test_old_versions_are_refused():
+    from fretwork._versions import _numbers, need
+
+    assert _numbers("1.13.0a0+git") == (1, 13, 0) and _numbers("2.11") > _numbers("2.9.1")
+    with pytest.raises(ImportError, match="needs .* 99 or later"):
+        need("sklearn" if "sklearn" in sys.modules or _has("sklearn") else "torch", "the package", "99")
+
+
+def _has(module):
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None

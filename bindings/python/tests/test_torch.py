@@ -1,0 +1,468 @@
+"""Modules of PyTorch, against its dense autograd in float64."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="SKIPPED: no PyTorch")
+from torch import nn  # noqa: E402
+
+import fretwork as fw  # noqa: E402
+from fretwork.torch import MoE, Sequential, SparseLinear  # noqa: E402
+
+#: Random cases of one layer, as many as the figure in the README says.
+CASES = 200
+
+
+def has_half():
+    return fw.adapters()[0]["f16"]
+
+
+def close(found, wanted, scale, eps):
+    """Whether errors are below `eps` in units of `scale`, sums of magnitudes."""
+    return bool((found.double() - wanted).abs().le(eps * scale + 1e-30).all())
+
+
+def case(number):
+    """A layer of random sides, block, density and bias, an input of up to three dimensions, and a gradient."""
+    generator = torch.Generator().manual_seed(number)
+    pick = lambda options: options[int(torch.randint(len(options), (), generator=generator))]  # noqa: E731
+    block = pick([8, 16, 32, 64, 128])
+    inputs, outputs = block * pick([1, 2, 3]), block * pick([1, 2, 3])
+    torch.manual_seed(number)
+    layer = SparseLinear(inputs, outputs, pick([True, False]), block=block, density=pick([0.1, 0.4, 1.0]), f16=pick([False, False, True]) and has_half())
+    lead = pick([(), (1,), (7,), (32,), (3, 5)])
+    x = torch.randn(*lead, inputs, generator=generator)
+    dy = torch.randn(*lead, outputs, generator=generator)
+    return layer, x, dy
+
+
+@pytest.mark.parametrize("number", range(CASES))
+def test_a_layer_and_its_gradients_are_those_of_a_masked_dense_one(number):
+    layer, x, dy = case(number)
+    x.requires_grad_()
+    y = layer(x)
+    y.backward(dy)
+
+    weight = layer.to_dense().detach().double().requires_grad_()
+    bias = None if layer.bias is None else layer.bias.detach().double().requires_grad_()
+    x64 = x.detach().double().requires_grad_()
+    wanted = nn.functional.linear(x64, weight, bias)
+    wanted.backward(dy.double())
+    # Rounding of operands, and of float32 sums of at most 384 terms.
+    eps = 2e-3 if layer.f16 else 5e-6
+    flat = lambda of: of.detach().double().abs().reshape(-1, of.shape[-1])  # noqa: E731
+    of_y = flat(x64) @ weight.detach().abs().T + (0 if bias is None else bias.detach().abs())
+    assert y.shape == wanted.shape and close(y, wanted, of_y.reshape(wanted.shape), eps)
+    of_x = flat(dy) @ weight.detach().abs()
+    assert close(x.grad, x64.grad, of_x.reshape(x.shape), eps)
+    of_w = flat(dy).T @ flat(x64)
+    assert close(layer.values.grad, layer.blocks_of(weight.grad), layer.blocks_of(of_w), eps)
+    if bias is not None:
+        assert close(layer.bias.grad, bias.grad, flat(dy).sum(0), eps)
+    # The oracle objects to a block of another place.
+    if layer.nnz > 1:
+        assert not close(layer.values.grad.roll(1, 0), layer.blocks_of(weight.grad), layer.blocks_of(of_w), eps)
+
+
+def test_a_module_is_one_like_others():
+    layer = SparseLinear(64, 128, block=16, density=0.25)
+    assert [name for name, _ in layer.named_parameters()] == ["values", "bias"]
+    assert sorted(layer.state_dict()) == ["bias", "col_indices", "crow_indices", "values"]
+    assert layer.values.shape == (8, 16, 16) and layer.density == 0.25 and "density=0.25" in repr(layer)
+    x = torch.randn(5, 64)
+    wanted = layer(x)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(twin(x), wanted)
+    with torch.no_grad():
+        twin.values.zero_()
+    assert not torch.equal(twin(x), wanted) and torch.equal(layer(x), wanted)
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    options = {"weights_only": False} if "weights_only" in torch.load.__code__.co_varnames else {}
+    assert torch.equal(torch.load(file, **options)(x), wanted)
+    # Another pattern of as many blocks.
+    other = SparseLinear(64, 128, block=16, density=0.25)
+    other(x)
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(x), wanted)
+    with pytest.raises(RuntimeError, match="size mismatch for values"):
+        SparseLinear(64, 128, block=16, density=0.5).load_state_dict(layer.state_dict())
+
+
+def test_values_may_change_in_any_way():
+    layer = SparseLinear(32, 32, bias=False, block=16, density=1)
+    x = torch.eye(32)
+    for change in [
+        lambda: layer.values.data.mul_(2),
+        lambda: setattr(layer.values, "data", torch.ones(4, 16, 16)),
+        lambda: nn.utils.clip_grad_norm_(layer.parameters(), 1.0),
+    ]:
+        change()
+        assert torch.equal(layer(x), layer.to_dense().T)
+
+
+def test_passes_interleave():
+    """Backward passes in another order than the forward ones, over batches of one size and of several, and twice over one graph."""
+    torch.manual_seed(1)
+    layer = SparseLinear(32, 48, block=16, density=0.5)
+    inputs = [torch.randn(rows, 32, requires_grad=True) for rows in (4, 4, 9, 1, 2, 3, 5, 4)]
+    outputs = [layer(x) for x in inputs]
+    dense = [nn.functional.linear(x, layer.to_dense(), layer.bias) for x in inputs]
+    for y, wanted, x in reversed(list(zip(outputs, dense, inputs))):
+        dy = torch.randn_like(y)
+        [found] = torch.autograd.grad(y, x, dy, retain_graph=True)
+        assert torch.allclose(found, torch.autograd.grad(wanted, x, dy, retain_graph=True)[0], atol=1e-5)
+        parameters = (layer.values, layer.bias)
+        for found, wanted_grad in zip(torch.autograd.grad(y, parameters, dy), torch.autograd.grad(wanted, parameters, dy)):
+            assert torch.allclose(found, wanted_grad, atol=1e-4)
+
+
+def test_values_that_changed_before_the_backward_pass_are_refused():
+    layer = SparseLinear(32, 32, block=16, density=1)
+    y = layer(torch.randn(2, 32))
+    with torch.no_grad():
+        layer.values.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_no_rows_and_no_gradient():
+    layer = SparseLinear(32, 48, block=16, density=0.5)
+    x = torch.zeros(0, 32, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert y.shape == (0, 48) and x.grad.shape == (0, 32) and (layer.values.grad == 0).all()
+    with torch.no_grad():
+        assert not layer(torch.zeros(2, 32)).requires_grad
+    layer.values.requires_grad_(False)
+    layer.zero_grad()
+    layer(torch.ones(2, 32)).sum().backward()
+    assert (layer.bias.grad == 2).all()
+
+
+def test_second_derivatives_are_refused():
+    layer = SparseLinear(16, 16, block=16, density=1)
+    x = torch.randn(2, 16, requires_grad=True)
+    [dx] = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        dx.sum().backward()
+
+
+def test_refusals():
+    layer = SparseLinear(32, 32, block=16, density=1)
+    for x, text in [
+        (torch.zeros(2, 32, dtype=torch.float64), "input: should be of float32 on the CPU, but is of torch.float64"),
+        (torch.zeros(2, 32, device="meta"), "on meta"),
+        (torch.zeros(2, 31), "should be"),
+    ]:
+        with pytest.raises(fw.errors.ArgumentError, match=text):
+            layer(x)
+    for options, text in [
+        ({"in_features": 30}, "in_features: should be a multiple of the block, 16, but is 30"),
+        ({"density": 0}, "density: should be above 0"),
+        ({"block": 12, "in_features": 24, "out_features": 24}, "block should be one of"),
+    ]:
+        with pytest.raises(fw.Error, match=text):
+            SparseLinear(**{"in_features": 32, "out_features": 32, "block": 16, "density": 0.5} | options)
+    with pytest.raises(fw.errors.ArgumentError, match="values: should be of float32|weight: should be of float32"):
+        SparseLinear(32, 32).double()(torch.zeros(2, 32))
+
+
+def test_conversions():
+    torch.manual_seed(2)
+    linear = nn.Linear(48, 64)
+    x = torch.randn(3, 48)
+    full = SparseLinear.from_linear(linear, density=1)
+    assert torch.allclose(full(x), linear(x), atol=1e-5) and torch.equal(full.to_linear().weight, linear.weight)
+    half = SparseLinear.from_linear(linear, density=0.5, keep="magnitude")
+    sums = linear.weight.abs().reshape(4, 16, 3, 16).sum((1, 3))
+    kept = half.mask().reshape(4, 16, 3, 16).all(3).all(1)
+    assert half.nnz == 6 and sums[kept].min() > sums[~kept].max()
+    assert torch.equal(half.to_dense(), linear.weight * half.mask())
+    again = SparseLinear.from_linear(half.to_linear(), density=None)
+    assert torch.equal(again.values, half.values) and torch.equal(again.col_indices, half.col_indices)
+    bsr = half.to_sparse_bsr()
+    assert torch.equal(bsr.to_dense(), half.to_dense())
+    back = SparseLinear.from_sparse_bsr(bsr, half.bias)
+    assert torch.equal(back(x), half(x)) and torch.equal(back.crow_indices, half.crow_indices)
+    without = SparseLinear.from_linear(nn.Linear(48, 64, bias=False), density=0.5)
+    assert without.bias is None and without.to_linear().bias is None
+
+
+def networks():
+    torch.manual_seed(3)
+    parts = lambda: [  # noqa: E731
+        SparseLinear(32, 64, block=16, density=0.5), nn.ReLU(), nn.Linear(64, 48), nn.GELU(approximate="tanh"),
+        SparseLinear(48, 32, False, block=16, density=0.5), nn.SiLU(), SparseLinear(32, 16, block=8, density=0.5),
+    ]  # fmt: skip
+    ours = Sequential(*parts())
+    theirs = nn.Sequential(*copy.deepcopy(list(ours)))
+    return ours, theirs
+
+
+def test_a_network_is_its_layers_one_by_one():
+    ours, theirs = networks()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    x = torch.randn(6, 32)
+    of_x = [x.clone().requires_grad_() for _ in range(2)]
+    found, wanted = ours(of_x[0]), theirs(of_x[1])
+    assert torch.allclose(found, wanted, atol=1e-5)
+    dy = torch.randn_like(found)
+    found.backward(dy)
+    wanted.backward(dy)
+    assert torch.allclose(of_x[0].grad, of_x[1].grad, atol=1e-5)
+    for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters()):
+        assert torch.allclose(a.grad, b.grad, atol=1e-4), name
+    assert torch.equal(copy.deepcopy(ours)(x), ours(x))
+
+
+def test_dropout_draws_in_training_alone_and_by_torchs_seed():
+    net = Sequential(SparseLinear(32, 256, block=16, density=1), nn.ReLU(), nn.Dropout(0.5), SparseLinear(256, 16, block=16, density=1))
+    x = torch.randn(8, 32)
+    torch.manual_seed(1)
+    first = net(x)
+    torch.manual_seed(1)
+    assert torch.equal(net(x), first) and not torch.equal(net(x), first)
+    net.eval()
+    assert torch.equal(net(x), net(x))
+    mean = torch.stack([net.train()(x) for _ in range(200)]).mean(0)
+    assert (mean - net.eval()(x)).abs().mean() < 0.1
+    # The gradient goes through the draws of its forward pass, also where another pass came between.
+    net.train()
+    y = net(x)
+    before = [grad.clone() for grad in torch.autograd.grad(y.sum(), net.parameters(), retain_graph=True)]
+    net(x)
+    again = torch.autograd.grad(y.sum(), net.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, again))
+
+
+def test_modules_that_do_not_fit_are_refused_by_name():
+    for modules, text in [
+        ([SparseLinear(16, 16), nn.Tanh()], "1 \\(Tanh\\): is none of"),
+        ([nn.ReLU()], "0 \\(ReLU\\): should stand behind a linear layer"),
+        ([nn.Linear(16, 16), nn.GELU()], 'should be nn.GELU\\(approximate="tanh"\\)'),
+        ([nn.Linear(16, 16), nn.ReLU(), nn.ReLU()], "2 \\(ReLU\\): should stand behind a linear layer"),
+        ([nn.Linear(16, 16), nn.Linear(8, 16)], "width"),
+    ]:
+        with pytest.raises(fw.errors.ArgumentError, match=text):
+            Sequential(*modules)(torch.zeros(2, 16))
+
+
+@pytest.mark.parametrize("experts, top_k", [(8, 2), (4, 1), (3, 3)])
+def test_a_mixture_is_that_of_its_formula(experts, top_k):
+    torch.manual_seed(experts)
+    moe = MoE(32, experts=experts, top_k=top_k, hidden=48, activation="gelu")
+    x = torch.randn(20, 32, requires_grad=True)
+    y = moe(x)
+    dy = torch.randn_like(y)
+    y.backward(dy)
+
+    router, up, down = (weight.detach().double().requires_grad_() for weight in (moe.router, moe.up, moe.down))
+    x64 = x.detach().double().requires_grad_()
+    shares = (x64 @ router.T).softmax(-1)
+    top = shares.topk(top_k, -1)
+    weights = top.values / top.values.sum(-1, keepdim=True) if top_k > 1 else top.values
+    wanted = torch.zeros_like(x64)
+    for choice in range(top_k):
+        for expert in range(experts):
+            rows = slice(48 * expert, 48 * (expert + 1))
+            of = nn.functional.gelu(x64 @ up[rows].T, approximate="tanh") @ down[rows]
+            wanted = wanted + of * (weights[:, choice] * (top.indices[:, choice] == expert))[:, None]
+    wanted.backward(dy.double())
+    assert torch.allclose(y.double(), wanted, atol=1e-4)
+    for name, a, b in zip(("x", "router", "up", "down"), (x, moe.router, moe.up, moe.down), (x64, router, up, down)):
+        assert torch.allclose(a.grad.double(), b.grad, atol=2e-4), name
+    assert torch.equal(copy.deepcopy(moe)(x), y)
+    both = Sequential(nn.Linear(32, 32), MoE(32, experts=4, top_k=2))
+    both(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in both.parameters())
+
+
+def digits():
+    from importlib.util import find_spec
+
+    if find_spec("sklearn"):
+        from sklearn.datasets import load_digits
+
+        x, y = load_digits(return_X_y=True)
+        return torch.tensor(x / 16, dtype=torch.float32), torch.tensor(y)
+    # A problem as large: ten directions.
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1600, 64, generator=generator)
+    return x, (x @ torch.randn(64, 10, generator=generator)).argmax(1)
+
+
+def loop(model, optimizer, x, y, epochs, sparse=None):
+    losses = []
+    for epoch in range(epochs):
+        for rows in torch.randperm(len(x), generator=torch.Generator().manual_seed(epoch)).split(100):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            loss.backward()
+            if sparse is None or sparse.step():
+                optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+class Masked(nn.Module):
+    """The dense layer with the pattern of a sparse one."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.weight = nn.Parameter(layer.to_dense().detach().clone())
+        self.bias = nn.Parameter(layer.bias.detach().clone())
+        self.register_buffer("mask", layer.mask().float())
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight * self.mask, self.bias)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_a_training_is_that_of_masked_dense_layers(optimizer):
+    x, y = digits()
+    torch.manual_seed(4)
+    first = SparseLinear(64, 128, block=16, density=0.3)
+    ours = nn.Sequential(first, nn.ReLU(), SparseLinear(128, 128, block=16, density=0.3), nn.ReLU(), nn.Linear(128, 10))
+    theirs = nn.Sequential(*[Masked(module) if isinstance(module, SparseLinear) else copy.deepcopy(module) for module in ours])
+    rate = 0.1 if optimizer is torch.optim.SGD else 0.003
+    losses = [loop(model, optimizer(model.parameters(), lr=rate), x, y, 3) for model in (ours, theirs)]
+    assert np.abs(np.subtract(*losses)).max() < 0.02 and losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize("method", ["rigl", "set", "static"])
+def test_sparsify_moves_blocks(method):
+    x, y = digits()
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    epochs = 6
+    steps = epochs * len(x[::100])
+    sparse = fw.torch.sparsify(model, density=0.2, method=method, optimizer=optimizer, steps=steps, every=10)
+    assert sparse.dense == ["4"] and isinstance(model[0], SparseLinear) and isinstance(model[4], nn.Linear)
+    blocks = [layer.nnz for layer in (model[0], model[2])]
+    assert sum(blocks) == round(0.2 * (32 + 64) + 0.49)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in model.parameters()}
+    before = model[2].mask().clone()
+    losses = loop(model, optimizer, x, y, epochs, sparse)
+    moved = bool((before != model[2].mask()).any())
+    assert moved == (method != "static") and losses[-1] < 0.7 * losses[0]
+    assert [layer.nnz for layer in (model[0], model[2])] == blocks
+    assert sparse.state_dict() == {"step_count": steps}
+
+
+def test_an_update_is_rigls():
+    torch.manual_seed(6)
+    model = nn.Sequential(nn.Linear(64, 64, bias=False))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    sparse = fw.torch.sparsify(model, density=0.5, method="rigl", optimizer=optimizer, steps=100, every=1, block=16)
+    layer = model[0]
+    x, dy = torch.randn(10, 64), torch.randn(10, 64)
+
+    def step():
+        optimizer.zero_grad()
+        layer(x).backward(dy)
+        if sparse.step():
+            optimizer.step()
+            return True
+        return False
+
+    assert step()
+    old_mask, old, state = layer.mask().clone(), layer.to_dense().detach().clone(), layer.values.detach().clone()
+    moments = optimizer.state[layer.values]["exp_avg"]
+    old_moments = layer._dense(moments.clone())
+    tiles = lambda of: of.reshape(4, 16, 4, 16).abs().sum((1, 3)).flatten()  # noqa: E731
+    stored = tiles(old_mask.float()) > 0
+    magnitude, gradient = tiles(old), tiles(dy.T @ x)
+    assert not step()
+    count = int(0.3 * 0.5 * (1 + np.cos(np.pi * 1 / 75)) * 8)
+    dropped = magnitude.masked_fill(~stored, np.inf).topk(count, largest=False).indices
+    kept = stored.clone()
+    kept[dropped] = False
+    grown = gradient.masked_fill(kept, -np.inf).topk(count).indices
+    wanted = kept.clone()
+    wanted[grown] = True
+    assert torch.equal(tiles(layer.mask().float()) > 0, wanted)
+    # Kept blocks have their values and state; new ones begin with zeros.
+    new = layer.to_dense().detach()
+    survivors = (kept | (wanted & stored)).reshape(4, 1, 4, 1).expand(4, 16, 4, 16).reshape(64, 64)
+    assert torch.equal(new, old * survivors) and torch.equal(layer._dense(moments), old_moments * survivors)
+    assert sparse.exchanged == int((wanted & ~stored).sum()) > 0 and state.shape == layer.values.shape
+    # The next pass is that of the new pattern.
+    assert torch.allclose(layer(x), x @ layer.to_dense().T, atol=1e-5)
+
+
+def test_sparsify_within_a_network_of_ours():
+    x, y = digits()
+    torch.manual_seed(7)
+    model = Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    sparse = fw.torch.sparsify(model, density=0.3, method="rigl", optimizer=optimizer, steps=60, every=10)
+    before = [model[0].mask().clone(), model[2].mask().clone()]
+    losses = loop(model, optimizer, x, y, 3, sparse)
+    assert losses[-1] < losses[0] and all((old != layer.mask()).any() for old, layer in zip(before, (model[0], model[2])))
+    layers = nn.Sequential(*copy.deepcopy(list(model)))
+    assert torch.allclose(model(x[:50]), layers(x[:50]), atol=1e-4)
+
+
+def test_what_sparsify_refuses():
+    def model():
+        return nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 10))
+
+    other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=1)
+    for options, text in [
+        ({}, "steps: should be"),
+        ({"steps": 10, "method": "top-kast"}, "top-kast keeps state over a whole run"),
+        ({"steps": 10, "method": "no"}, "is none of static"),
+        ({"steps": 10, "skip": ["7"]}, "skip: \\['7'\\] are no linear layers"),
+        ({"steps": 10, "skip": ["0"]}, "has no linear layer with sides that are multiples of 16"),
+        ({"steps": 10, "optimizer": other}, "optimizer: has 0 of the 1 weights"),
+        ({"steps": 10, "init": "even"}, "none of uniform, er, erk"),
+        ({"steps": 10, "density": 0}, "sparsity: 1 is not in"),
+        ({"steps": 10, "every": 0}, "update-every: 0 steps"),
+    ]:
+        with pytest.raises(fw.Error, match=text):
+            fw.torch.sparsify(model(), **options)
+    sparse = fw.torch.sparsify(model(), density=0.5, steps=10, every=1)
+    assert sparse.step()
+    with pytest.raises(fw.errors.ArgumentError, match="should follow a backward pass"):
+        sparse.step()
+
+
+def test_workers_of_a_loader_may_fork():
+    layer = SparseLinear(32, 16, block=16, density=1)
+    data = torch.utils.data.TensorDataset(torch.randn(64, 32))
+    layer(torch.randn(2, 32))
+    loader = torch.utils.data.DataLoader(data, batch_size=16, num_workers=2)
+    assert sum(len(layer(x)) for _ in range(2) for [x] in loader) == 128
+
+
+def test_data_parallel_over_gloo(tmp_path):
+    import subprocess
+    import sys
+
+    code = """
+import sys, torch, fretwork as fw
+from torch import nn, distributed
+from torch.nn.parallel import DistributedDataParallel
+rank = int(sys.argv[1])
+distributed.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+torch.manual_seed(1)
+model = nn.Sequential(fw.torch.SparseLinear(32, 32, block=16, density=0.5), nn.ReLU(), nn.Linear(32, 4))
+whole = torch.randn(8, 32)
+parallel = DistributedDataParallel(model)
+parallel(whole[rank::2]).square().mean().backward()
+found = [parameter.grad.clone() for parameter in model.parameters()]
+model.zero_grad()
+model(whole).square().mean().backward()
+assert all(torch.allclose(a, p.grad, atol=1e-6) for a, p in zip(found, model.parameters()))
+print("same")
+"""
+    run = lambda rank: subprocess.Popen([sys.executable, "-c", code, str(rank), str(tmp_path / "rendezvous")], stdout=subprocess.PIPE)  # noqa: E731
+    processes = [run(0), run(1)]
+    assert [process.communicate(timeout=240)[0] for process in processes] == [b"same\n"] * 2
