@@ -184,7 +184,7 @@ fn five_real_tables_are_learned_as_by_scikit_learn() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "28 minutes on two busy processors, most of them scikit-learn's"]
 fn prices_and_kaggles_mnist_are_learned_as_by_scikit_learn() {
     let (Some(python), Some(plotnine), Some(mnist)) = (python(), package(PLOTNINE), package(MNIST)) else {
         return;
