@@ -182,7 +182,7 @@ impl Tiling {
 
     /// Invocations of a workgroup.
     pub fn invocations(self) -> u32 {
-        self.subgroup_tiles() * self.lanes
+        self.subgroup_tiles().saturating_mul(self.lanes)
     }
 
     fn subgroup_tiles(self) -> u32 {

@@ -108,7 +108,10 @@ fn kernels(_: &Bench) {
     for side in [0, 3, 8, 16, u32::MAX] {
         for (family, block) in [("dense", None), ("dds", Some(0)), ("dsd", Some(u32::MAX)), ("none", Some(8))]
         {
-            let tiling = Tiling::new(family, Matrices { side, lanes: 0, vectors: true }, block, side == 8);
+            let tiling =
+                Tiling::new(family, Matrices { side, lanes: u32::MAX, vectors: true }, block, side == 8);
+            let sizes = |tiling: Tiling| tiling.invocations() >= tiling.workgroup_memory();
+            assert!(tiling.is_none_or(sizes));
             assert!(tiling.is_none_or(|tiling| tiling.sides().iter().all(|side| *side > 0)));
         }
     }
@@ -247,6 +250,8 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Sources::compose",
             "Tiling::new",
             "Tiling::sides",
+            "Tiling::workgroup_memory",
+            "Tiling::invocations",
             "Key::new",
             "Key::dtype",
             "Key::is_half",

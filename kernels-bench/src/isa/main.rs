@@ -109,9 +109,9 @@ fn compile(arguments: &Arguments) -> Result<ExitCode> {
     let mut say = |line: &Line| writeln!(out, "{}", serde_json::to_string(line)?).context("standard output");
     say(&Line::Device { device: device.name.clone() })?;
     let mut fine = true;
-    for (label, text, key) in texts(arguments, device.has_matrices)? {
-        let pipeline = text.and_then(|text| {
-            let (words, bindings) = spirv::translate(&text)?;
+    for Text { label, wgsl, key } in texts(arguments, device.has_matrices)? {
+        let pipeline = wgsl.and_then(|wgsl| {
+            let (words, bindings) = spirv::translate(&wgsl)?;
             device.compile(&words, &bindings)
         });
         let line = match pipeline {
@@ -140,11 +140,20 @@ fn compile(arguments: &Arguments) -> Result<ExitCode> {
     Ok(u8::from(!fine).into())
 }
 
-/// Labels and WGSL of the kernels to compile, with their keys.
-fn texts(arguments: &Arguments, matrices: bool) -> Result<Vec<(String, Result<String>, Option<Key>)>> {
+/// A kernel to compile.
+struct Text {
+    label: String,
+    /// The text, or why it could not be composed.
+    wgsl: Result<String>,
+    /// Key of a kernel of this library.
+    key: Option<Key>,
+}
+
+/// The kernels to compile.
+fn texts(arguments: &Arguments, matrices: bool) -> Result<Vec<Text>> {
     if let Some(file) = &arguments.wgsl {
         let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-        return Ok(vec![(file.display().to_string(), Ok(text), None)]);
+        return Ok(vec![Text { label: file.display().to_string(), wgsl: Ok(text), key: None }]);
     }
     let keys = match arguments.all {
         Some(most) => kernels::all(matrices, most),
@@ -153,8 +162,8 @@ fn texts(arguments: &Arguments, matrices: bool) -> Result<Vec<(String, Result<St
     let sources = Sources::default();
     let wanted = |key: &Key| arguments.filter.as_ref().is_none_or(|filter| key.label().contains(filter));
     let of = |key: Key| {
-        let text = sources.compose(&key).map(|composed| composed.wgsl).map_err(Into::into);
-        (key.label(), text, Some(key))
+        let wgsl = sources.compose(&key).map(|composed| composed.wgsl).map_err(Into::into);
+        Text { label: key.label(), wgsl, key: Some(key) }
     };
     let texts: Vec<_> = keys.into_iter().filter(wanted).map(of).collect();
     ensure!(!texts.is_empty(), "no kernel's label contains {:?}", arguments.filter);
