@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-long test-coop lint bench setup setup-test
+.PHONY: demo test test-long test-coop test-burn lint bench setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -21,6 +21,11 @@ test-long: setup-test
 # Checks of cooperative matrices on the newest software Vulkan, which is set up in a folder of its own, as root.
 test-coop: setup-test
 	scripts/with-mesa sid target/debug/fretwork doctor --all --only coop
+
+# Sparse layers within Burn: a crate outside the workspace, whose first build takes 20 minutes on two cores.
+test-burn: setup-test
+	$(CARGO) fmt --manifest-path bindings/burn/Cargo.toml --check
+	scripts/test-burn
 
 # Formatting, clippy with and without features, and documentation.
 lint: setup-test

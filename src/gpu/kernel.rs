@@ -170,7 +170,11 @@ pub(super) fn compile_all<'a>(device: &Device, kernels: impl Iterator<Item = &'a
     let mut waiting: Vec<&Arc<Kernel>> = kernels.filter(|kernel| !kernel.is_compiled()).collect();
     waiting.sort_by_key(|kernel| Arc::as_ptr(kernel));
     waiting.dedup_by_key(|kernel| Arc::as_ptr(kernel));
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(waiting.len());
+    // The number of processors is read from files of the system, which takes as long as all else of a small recording.
+    let threads = match waiting.len() {
+        most @ 0..2 => most,
+        most => std::thread::available_parallelism().map_or(1, NonZero::get).min(most),
+    };
     if threads < 2 {
         return waiting.iter().try_for_each(|kernel| kernel.pipeline(device).map(|_| ()));
     }
