@@ -75,9 +75,9 @@ fn along(unit: u32, vector: u32) -> vec2<u32> {
     return vec2<u32>(unit / across * 2u + vector / 2u, unit % across * 8u + vector % 2u * 4u);
 }
 
-// The same of an operand that is stored across the contraction: a unit is 4 x 4 elements, and a vector has one contraction
-// index until it is transposed. Eight neighbouring units lie along the rows, which coalesces their loads and
-// spreads their stores over the banks.
+// `along` for an operand that is stored across the contraction: a unit is 4 x 4 elements, and a vector has one
+// contraction index until it is transposed. Eight neighbouring units lie along the rows, which coalesces their loads;
+// the next ones lie along the contraction, which spreads their stores over the banks.
 fn across(unit: u32, vector: u32, rows: u32) -> vec2<u32> {
     let beside = min(8u, rows / 4u);
     let column = unit / beside % (BK / 4u);

@@ -102,7 +102,7 @@ impl Encoding {
         Ok(self.rows(path)?.1)
     }
 
-    /// As [`Encoding::features`], with the path of each row, where rows are image files; no path otherwise.
+    /// Paths and features of the rows of a file, as [`Encoding::features`] reads it: a path for each image file; none of other kinds.
     ///
     /// # Errors
     /// As [`Encoding::features`].
@@ -117,7 +117,7 @@ impl Encoding {
     /// Features of rows of numbers in a program's memory: a number for each column of a table, or for each pixel of an image.
     ///
     /// # Errors
-    /// As [`TableEncoding::of_numbers`]; [`Error::Argument`](crate::Error::Argument) for images of another size.
+    /// Those of [`TableEncoding::of_numbers`]; [`Error::Argument`](crate::Error::Argument) for images of another size.
     pub fn of_numbers(&self, numbers: &[f64]) -> Result<Features> {
         match self {
             Self::Table(table) => table.of_numbers(numbers),

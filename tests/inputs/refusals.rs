@@ -121,7 +121,7 @@ fn runs_of_other_models_are_refused_by_name() {
     let idx =
         place.write("images", [&[0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 8][..], &[0; 64]].concat());
 
-    // What is no text of the model's bytes, no table, and no IDX file.
+    // A file of each kind with a model of another: no text of the model's bytes, no table, no IDX file.
     assert!(place.refused(&lm, &data).contains("byte 1 is ','"), "{}", place.refused(&lm, &data));
     assert!(
         place.refused(&run, &idx).contains("is no text: its byte 0 is 0"),

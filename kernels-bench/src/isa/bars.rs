@@ -1,7 +1,5 @@
 //! Bars that a kernel's code is held to. They are evidence of the code's quality, not of its speed.
 
-use std::collections::BTreeMap;
-
 use fretwork::gpu::{DType, Key, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +9,7 @@ use super::device::Pipeline;
 /// Workgroup memory of a GPU, in bytes; Metal's and most Vulkan devices' least.
 const WORKGROUP_MEMORY: f64 = 32768.0;
 
-/// What the compiler made of a kernel.
+/// Registers, memory and instructions of a compiled kernel, and the bars that it misses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Code {
     pub(crate) label: String,
@@ -44,8 +42,7 @@ impl Code {
 
     /// Code without a judgement.
     pub(crate) fn measured(label: String, pipeline: &Pipeline) -> Self {
-        let of = |statistics: &BTreeMap<String, u64>, name| statistics.get(name).copied().unwrap_or(0);
-        let of = |name| of(&pipeline.statistics, name);
+        let of = |name| pipeline.statistics.get(name).copied().unwrap_or(0);
         let blocks = blocks(&pipeline.assembly);
         let narrow =
             blocks.iter().map(|block| block.count(Class::LdsLoadNarrow) + block.count(Class::LdsStoreNarrow));
@@ -67,16 +64,17 @@ impl Code {
         }
     }
 
-    /// Loads from workgroup memory in the hot block per matrix product; `None` without matrices.
-    pub(crate) fn loads_per_product(&self) -> Option<f64> {
-        let products = self.hot.count(Class::Matrix);
-        let loads = self.hot.count(Class::LdsLoad) + self.hot.count(Class::LdsLoadNarrow);
-        (products > 0).then(|| f64::from(loads) / f64::from(products))
+    /// Loads from workgroup memory in the hot block, of any width.
+    pub(crate) fn lds_loads(&self) -> u32 {
+        self.hot.count(Class::LdsLoad) + self.hot.count(Class::LdsLoadNarrow)
     }
 
-    fn loads_per_fma(&self) -> f64 {
-        let loads = self.hot.count(Class::LdsLoad) + self.hot.count(Class::LdsLoadNarrow);
-        f64::from(loads) / f64::from(self.hot.count(Class::Fma).max(1))
+    /// Loads from workgroup memory in the hot block per instruction of a class; infinite without any such instruction.
+    fn loads_per(&self, class: Class) -> f64 {
+        match self.hot.count(class) {
+            0 => f64::INFINITY,
+            count => f64::from(self.lds_loads()) / f64::from(count),
+        }
     }
 
     /// Multiply-adds as a share of the hot block's instructions.
@@ -85,32 +83,46 @@ impl Code {
     }
 
     fn judge(&self, key: &Key) -> Vec<String> {
-        let mut missed = Vec::new();
-        let mut hold = |what: &str, found: f64, bar: f64, most: bool| {
-            if if most { found > bar } else { found < bar } {
-                let side = if most { "at most" } else { "at least" };
-                missed.push(format!("{what}: {found:.2}, {side} {bar:.2}"));
-            }
-        };
-        hold("spilled registers", self.spilled as f64, 0.0, true);
-        hold("scratch", self.scratch as f64, 0.0, true);
-        hold("workgroup memory", self.workgroup_memory as f64, WORKGROUP_MEMORY, true);
+        use Bound::{AtLeast, AtMost};
+        let occupancy = self.subgroups_per_simd as f64;
+        let mut bars = vec![
+            ("spilled registers", self.spilled as f64, AtMost(0.0)),
+            ("scratch", self.scratch as f64, AtMost(0.0)),
+            ("workgroup memory", self.workgroup_memory as f64, AtMost(WORKGROUP_MEMORY)),
+        ];
         let is_tile =
             key.name == Variant::Tile.name() && ["dense", "dds", "dsd", "sdd"].contains(&key.family);
         if let Some(tiling) = key.tiling {
             // A step loads each of a subgroup's fragments once, in two loads of 128 bits.
             let [rows, columns] = [tiling.rows, tiling.columns].map(f64::from);
-            let loads = self.loads_per_product().unwrap_or(f64::INFINITY);
-            hold("LDS loads per matrix product", loads, 2.0 * (rows + columns) / (rows * columns), true);
-            hold("16-bit LDS accesses", f64::from(self.narrow), 0.0, true);
-            hold("subgroups per SIMD", self.subgroups_per_simd as f64, 4.0, false);
+            let least = 2.0 * (rows + columns) / (rows * columns);
+            bars.push(("LDS loads per matrix product", self.loads_per(Class::Matrix), AtMost(least)));
+            bars.push(("16-bit LDS accesses", f64::from(self.narrow), AtMost(0.0)));
+            bars.push(("subgroups per SIMD", occupancy, AtLeast(4.0)));
         } else if is_tile && key.dtype == DType::F32 {
-            hold("FMA share of the hot block", self.fma_share(), 0.82, false);
-            hold("LDS loads per FMA", self.loads_per_fma(), 0.1, true);
-            let small = key.flags.contains("small");
-            hold("subgroups per SIMD", self.subgroups_per_simd as f64, if small { 7.0 } else { 8.0 }, false);
+            let least = if key.flags.contains("small") { 7.0 } else { 8.0 };
+            bars.push(("FMA share of the hot block", self.fma_share(), AtLeast(0.82)));
+            bars.push(("LDS loads per FMA", self.loads_per(Class::Fma), AtMost(0.1)));
+            bars.push(("subgroups per SIMD", occupancy, AtLeast(least)));
         }
-        missed
+        bars.into_iter().filter_map(|(what, found, bound)| bound.objection(what, found)).collect()
+    }
+}
+
+/// Bound of a figure.
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bound {
+    /// Name, figure and bound, if the figure is out of bounds.
+    fn objection(&self, what: &str, found: f64) -> Option<String> {
+        let (holds, side, bar) = match *self {
+            Self::AtMost(bar) => (found <= bar, "at most", bar),
+            Self::AtLeast(bar) => (found >= bar, "at least", bar),
+        };
+        (!holds).then(|| format!("{what}: {found:.2}, {side} {bar:.2}"))
     }
 }
 

@@ -185,7 +185,7 @@ fn print_table(family: &str, lines: &str) -> Result<()> {
             }
             Line::Code(code) => {
                 use assembly::Class;
-                let loads = code.hot.count(Class::LdsLoad) + code.hot.count(Class::LdsLoadNarrow);
+                let loads = code.lds_loads();
                 let (matrices, fma) = (code.hot.count(Class::Matrix), code.hot.count(Class::Fma));
                 println!(
                     "| {} | {} | {} | {} | {} | {} | {matrices}, {fma}, {:.2}, {loads}, {} | {} | {} |",
