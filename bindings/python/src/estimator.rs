@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fretwork::data::{Dataset, Features, LoadOptions, Table, Task};
 use fretwork::gpu::Gpu;
-use fretwork::train::{Checkpoint, Length, Trainer};
+use fretwork::train::{Checkpoint, Event, Length, StartFrom, Trainer};
 use fretwork::tune::{Tuner, Tuning};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -71,7 +71,13 @@ pub(crate) fn fit<'py>(
         let gpu = shared()?;
         let mut watcher = Watcher::new(watch, options.run.stop_after);
         let mut trainer = match previous {
-            None => begin(&gpu, &options, &given, data).or_raise()?,
+            None => {
+                let (trainer, notices) = begin(&gpu, &options, &given, data).or_raise()?;
+                for notice in notices {
+                    watcher.see(&Event::Notice(notice));
+                }
+                trainer
+            }
             Some(bytes) => go_on(&gpu, &options, &bytes, data).or_raise()?,
         };
         if let Some(tuning) = Tuning::from_env().or_raise()?.filter(|_| !options.run.no_tune) {
@@ -90,8 +96,8 @@ pub(crate) fn fit<'py>(
     Ok((PyBytes::new(py, &bytes), summary))
 }
 
-/// Begins a run with the options' settings on data in memory.
-fn begin(gpu: &Gpu, options: &Train, given: &Given, data: Dataset) -> anyhow::Result<Trainer> {
+/// Begins a run with the options' settings on data in memory. Also returns notices of settings that the data decided.
+fn begin(gpu: &Gpu, options: &Train, given: &Given, data: Dataset) -> anyhow::Result<(Trainer, Vec<String>)> {
     refuse_idle(options, given)?;
     let data = match &options.data.validation {
         Some(of) => {
@@ -99,7 +105,7 @@ fn begin(gpu: &Gpu, options: &Train, given: &Given, data: Dataset) -> anyhow::Re
         }
         None => data,
     };
-    let (mut settings, _) = settings(options, &data)?;
+    let (mut settings, notices) = settings(options, &data, &StartFrom::default())?;
     NAME.clone_into(&mut settings.data);
     // A later part of the data may have more rows than this one.
     settings.batch = options.steps.batch.unwrap_or(settings.batch);
@@ -107,7 +113,7 @@ fn begin(gpu: &Gpu, options: &Train, given: &Given, data: Dataset) -> anyhow::Re
         settings.table.task = Some(Task::Regression);
     }
     settings.validate()?;
-    Ok(Trainer::new(gpu, settings, data)?)
+    Ok((Trainer::new(gpu, settings, data)?, notices))
 }
 
 /// Goes on from a checkpoint with other rows. The order of an epoch's rows is drawn by the number of the epoch, so the run goes on at the

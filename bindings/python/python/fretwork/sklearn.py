@@ -154,7 +154,8 @@ _PARAMETERS = """
     hidden : sequence of int
         Widths of the hidden layers.
     sparsity : float or None
-        Share of absent blocks, in [0, 1); None or 0 for dense layers.
+        Share of absent blocks, in [0, 1); None or 0 for dense layers. Of several hidden layers the first one stays dense where the
+        features have fewer than ten columns of blocks; ``options={"keep_dense": ["none"]}`` makes it sparse.
     block : int
         Block side: 8, 16, 32, 64 or 128.
     init : str
