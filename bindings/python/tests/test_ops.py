@@ -148,6 +148,12 @@ def test_patterns_from_outside_are_validated():
     for shape, block in [((16, 16), 7), ((16, 20), 8), ((0, 16), 8), ((16, 16), -8), ((16, 16), 0)]:
         with pytest.raises(fw.Error):
             ops.Pattern.random(shape, block, 0.5)
+    with pytest.raises(fw.errors.ArgumentError, match="block: should be a whole number of at least 1 .* but is -8"):
+        ops.Pattern((16, 16), -8, [0, 0, 0], [])
+    with pytest.raises(fw.errors.ArgumentError, match="seed: should be a whole number of at least 0 .* but is -1"):
+        ops.Pattern.random((16, 16), 8, 0.5, seed=-1)
+    with pytest.raises(fw.errors.ArgumentError, match="rows: should be a whole number, but is 16.5"):
+        ops.Pattern.random((16.5, 16), 8, 0.5)
     with pytest.raises(fw.errors.ArgumentError, match="values: should be of shape \\[1, 8, 8\\]"):
         ops.BlockMatrix(ops.Pattern((16, 16), 8, [0, 1, 1], [0]), values)
     with pytest.raises(fw.errors.ArgumentError, match="col_indices: should be a vector of whole numbers"):

@@ -167,6 +167,8 @@ def test_refusals():
     ]:
         with pytest.raises(fw.Error, match=text):
             SparseLinear(**{"in_features": 32, "out_features": 32, "block": 16, "density": 0.5} | options)
+    with pytest.raises(fw.errors.ArgumentError, match="width: should be a multiple of the block, 0, but is 32"):
+        MoE(32, block=0)
     with pytest.raises(fw.errors.ArgumentError, match="values: should be of float32|weight: should be of float32"):
         SparseLinear(32, 32).double()(torch.zeros(2, 32))
 

@@ -155,6 +155,10 @@ def test_what_sparsify_refuses():
         ({"steps": 10, "init": "even"}, "none of uniform, er, erk"),
         ({"steps": 10, "density": 0}, "sparsity: 1 is not in"),
         ({"steps": 10, "every": 0}, "update-every: 0 steps"),
+        ({"steps": 10, "every": -1}, "every: should be a whole number of at least 0"),
+        ({"steps": -10}, "steps: should be a whole number of at least 0"),
+        ({"steps": 10, "block": 0}, "block: should be a whole number of at least 1"),
+        ({"steps": 10, "block": -16}, "block: should be a whole number of at least 1"),
     ]:
         with pytest.raises(fw.Error, match=text):
             fw.torch.sparsify(model(), **options)

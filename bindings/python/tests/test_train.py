@@ -89,7 +89,7 @@ def test_refusals_have_the_texts_of_the_program(table, tmp_path):
     data = f"csv:{table}"
     for options, text, kind in [
         ({"sparsity": 1.5}, "sparsity: 1.5 is not in \\[0, 1\\)", fw.errors.ConfigError),
-        ({"method": "rigel"}, "invalid value 'rigel' for '--method <METHOD>'", fw.errors.ConfigError),
+        ({"method": "rigel"}, "invalid value 'rigel' for '--method <NAME>'", fw.errors.ConfigError),
         ({"update_every": 5}, "--update-every has no effect: it needs a --method", fw.errors.ConfigError),
         ({"epochs": 1, "steps": 1}, "cannot be used with", fw.errors.ConfigError),
         ({"label": "weight"}, "weight", fw.errors.ConfigError),

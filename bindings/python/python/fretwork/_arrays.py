@@ -1,10 +1,29 @@
-"""Arrays of other libraries as NumPy arrays that the extension reads without a copy."""
+"""Arguments of other libraries' types: arrays as NumPy arrays that the extension reads without a copy, and whole numbers."""
+
+import operator
 
 import numpy as np
 
 from .errors import ArgumentError
 
-__all__ = ["as_array"]
+__all__ = ["as_array", "whole"]
+
+#: Largest number that the extension takes.
+_MOST = 2**63 - 1
+
+#: Kinds of DLPack devices whose memory the CPU reads: its own, and pinned or managed memory of CUDA and ROCm.
+_ON_CPU = {1, 3, 11, 13}
+
+
+def whole(name, value, least=0):
+    """``value`` as an int; refused by ``name`` if it is no whole number of at least ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name}: should be a whole number, but is {value!r}") from None
+    if not least <= number <= _MOST:
+        raise ArgumentError(f"{name}: should be a whole number of at least {least} and below 2**63, but is {number}")
+    return number
 
 
 def as_array(name, array, dtype=np.float32):
@@ -33,6 +52,9 @@ def as_array(name, array, dtype=np.float32):
 
 
 def _of_dlpack(name, array):
+    kind, place = array.__dlpack_device__() if hasattr(array, "__dlpack_device__") else (1, 0)
+    if kind not in _ON_CPU:
+        raise ArgumentError(f"{name}: should be an array on the CPU, but is on device {place} of DLPack's kind {int(kind)}")
     try:
         return np.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:

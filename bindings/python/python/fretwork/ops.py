@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _fretwork
-from ._arrays import as_array
+from ._arrays import as_array, whole
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Pattern:
     """
 
     def __init__(self, shape: tuple[int, int], block: int, crow_indices: Any, col_indices: Any) -> None:
-        self.shape = (int(shape[0]), int(shape[1]))
-        self.block = int(block)
+        self.shape = _sides(shape)
+        self.block = whole("block", block, 1)
         self.crow_indices = _index("crow_indices", crow_indices)
         self.col_indices = _index("col_indices", col_indices)
 
@@ -38,9 +38,9 @@ class Pattern:
         """Pattern of a share ``density`` of the blocks, rounded and at least one, drawn uniformly."""
         if not 0 < density <= 1:
             raise ArgumentError(f"density: should be above 0 and at most 1, but is {density}")
-        places = (shape[0] // block) * (shape[1] // block) if block > 0 else 0
-        nnz = max(1, round(density * places))
-        return cls(shape, block, *_fretwork.random_pattern(list(shape), block, nnz, seed))
+        (rows, cols), block = _sides(shape), whole("block", block, 1)
+        nnz = max(1, round(density * (rows // block) * (cols // block)))
+        return cls(shape, block, *_fretwork.random_pattern([rows, cols], block, nnz, whole("seed", seed)))
 
     @classmethod
     def of_mask(cls, mask: Any, block: int) -> Pattern:
@@ -139,6 +139,11 @@ def _matrix(name, array):
     if array.ndim != 2:
         raise ArgumentError(f"{name}: should be a matrix, but is of shape {list(array.shape)}")
     return array
+
+
+def _sides(shape):
+    rows, cols = shape
+    return whole("rows", rows, 1), whole("cols", cols, 1)
 
 
 def _index(name, array):

@@ -225,7 +225,7 @@ class MoE(nn.Module):
         super().__init__()
         hidden = 2 * width if hidden is None else hidden
         for name, side in (("width", width), ("hidden", hidden)):
-            if side <= 0 or side % block:
+            if side <= 0 or block <= 0 or side % block:
                 raise ArgumentError(f"{name}: should be a multiple of the block, {block}, but is {side}")
         self.width, self.experts, self.top_k, self.hidden = width, experts, top_k, hidden
         self.block, self.activation = block, activation

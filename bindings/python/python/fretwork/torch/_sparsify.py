@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .. import _fretwork
+from .._arrays import whole
 from ..errors import ArgumentError
 from ._modules import Sequential, SparseLinear
 
@@ -67,9 +68,11 @@ def sparsify(
     seed : int
         Seed of random growth.
     """
+    block = whole("block", block, 1)
     if method != "static":
         if steps is None:
             raise ArgumentError("steps: should be the number of steps of the whole training, which the schedule of updates needs; none given")
+        every, steps = whole("every", every), whole("steps", steps)
         _fretwork.update_share(method, every, until, fraction, 0, steps)
     if isinstance(model, nn.Linear):
         raise ArgumentError("model: should hold linear layers, but is one; use SparseLinear.from_linear")
