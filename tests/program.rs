@@ -231,5 +231,5 @@ fn a_plan_runs_on_other_buffers() {
     assert!(refused(&[(&x, &tensor(&[0.0; 5]))]).contains("shape"));
     assert!(refused(&[(&x, &x.reinterpret(DType::U32).unwrap())]).contains("F32"));
     assert!(refused(&[(&other, &out)]).contains("bound by the plan"));
-    assert!(refused(&[(&x, &y)]).contains("in a buffer of its own"));
+    assert!(refused(&[(&x, &y)]).contains("in bytes of its own"));
 }

@@ -39,6 +39,7 @@ fn only(members: u32, word: u32, stored: bool) -> u32 {
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) local: u32) {
     var moves = now.moves;
+    // Words that count. Loops with barriers run over all words, since the scale is not uniform where it may be written.
     var n = params.n;
     @if(scaled) {
         moves = loss_scale.taken;
@@ -46,7 +47,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
     }
     let free = pattern[BY_ROW];
     var leavers = 0u;
-    for (var base = 0u; base < n; base += WIDTH) {
+    for (var base = 0u; base < params.n; base += WIDTH) {
         let word = base + local;
         var left = 0u;
         if word < n {
@@ -64,7 +65,7 @@ fn main(@builtin(local_invocation_index) local: u32) {
 
     let across = pattern[COL_BLOCKS];
     var entrants = 0u;
-    for (var base = 0u; base < n; base += WIDTH) {
+    for (var base = 0u; base < params.n; base += WIDTH) {
         let word = base + local;
         var left = 0u;
         if word < n {

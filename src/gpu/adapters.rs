@@ -23,11 +23,11 @@ pub fn list_adapters() -> Vec<AdapterSummary> {
         limits: adapter.limits(),
         matrices: Matrices::of(adapter),
     };
-    adapters().iter().map(summary).collect()
+    adapters().1.iter().map(summary).collect()
 }
 
-/// Every adapter that can compute, best first.
-pub(super) fn adapters() -> Vec<wgpu::Adapter> {
+/// Every adapter that can compute, best first, and their instance.
+pub(super) fn adapters() -> (wgpu::Instance, Vec<wgpu::Adapter>) {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
     let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::PRIMARY));
     adapters.retain(|adapter| {
@@ -40,7 +40,7 @@ pub(super) fn adapters() -> Vec<wgpu::Adapter> {
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     });
-    adapters
+    (instance, adapters)
 }
 
 /// The place of the wanted adapter in a list of names, best first: the first where none is wanted.
@@ -81,17 +81,19 @@ pub struct Matrices {
 }
 
 impl Matrices {
+    /// Features of a device whose kernels use cooperative matrices.
+    pub(super) const FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
+        .union(wgpu::Features::SUBGROUP)
+        .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
     /// The largest matrices of an adapter that WGSL can express: squares of 16 or 8, f16 into f32 without saturation.
     pub(super) fn of(adapter: &wgpu::Adapter) -> Option<Self> {
-        let needed = wgpu::Features::SHADER_F16
-            | wgpu::Features::SUBGROUP
-            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let info = adapter.get_info();
         let lanes = info.subgroup_max_size;
         // A workgroup has up to four subgroups, and by WebGPU's default limits up to 256 invocations. lavapipe 26.2.6 crashes on
         // any store of a matrix by sixteen, and opens no device with matrices for four.
         let most = if info.device_type == wgpu::DeviceType::Cpu { 8 } else { 64 };
-        if !adapter.features().contains(needed) || !(8..=most).contains(&lanes) {
+        if !adapter.features().contains(Self::FEATURES) || !(8..=most).contains(&lanes) {
             return None;
         }
         largest_side(&adapter.cooperative_matrix_properties()).map(|side| Self {

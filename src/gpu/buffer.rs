@@ -46,6 +46,16 @@ impl Drop for Owned {
     }
 }
 
+/// The buffer that tensors are cut out of, one behind the other. Its bytes are not reused before all of them are dropped.
+#[derive(Debug)]
+pub(super) struct Cuts {
+    /// Bytes of a buffer.
+    pub(super) size: u64,
+    pub(super) current: Option<Arc<Owned>>,
+    /// Bytes of the current buffer that belong to tensors.
+    pub(super) used: u64,
+}
+
 /// The ledger and the idle buffers of a device, shared by all its buffers.
 #[derive(Debug, Default)]
 pub(super) struct Store {

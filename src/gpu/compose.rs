@@ -4,7 +4,7 @@
 //! file and line.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use wesl::Resolver;
@@ -327,9 +327,18 @@ impl Sources {
             (true, None) => "enable f16;\n",
             (false, None) => "",
         };
-        let wgsl = format!("{enabled}{composed}");
+        let wgsl = declare_shared(format!("{enabled}{composed}"), &key.shared);
         Ok(Composed { label: key.label(), wgsl, modules: modules.collect() })
     }
+}
+
+/// Declares the storage buffers of these binding numbers read-write.
+fn declare_shared(wgsl: String, slots: &BTreeSet<u32>) -> String {
+    slots.iter().fold(wgsl, |wgsl, slot| {
+        // The composer writes a line of attributes, then the declaration.
+        let binding = format!("@binding({slot})\nvar<storage, read");
+        wgsl.replace(&format!("{binding}>"), &format!("{binding}_write>"))
+    })
 }
 
 /// WGSL of a permutation, and its source files.

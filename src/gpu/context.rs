@@ -2,42 +2,18 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, RwLockReadGuard};
+use std::sync::{Arc, Mutex, RwLockReadGuard};
 
 use super::adapters::{Matrices, adapters, choose, experimental};
-use super::buffer::Store;
+use super::buffer::{Cuts, Store};
 use super::compose::Sources;
 use super::device::{Device, DeviceId};
 use super::kernel::{Kernel, Registry};
 use super::key::{Choice, Key, Variant};
 use super::loss::LossFlag;
+use super::options::Options;
 use super::tuner::{ShapeClass, Table, Verdict, Workload};
 use crate::{Error, Result};
-
-/// Choice of an adapter, and settings of its device.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The adapter's place in [`list_adapters`](super::list_adapters), or its name or a part of it, in any case. Without it the
-    /// environment variable `FRETWORK_ADAPTER` is read; without that the best adapter is taken: discrete, then integrated,
-    /// virtual, software.
-    pub adapter: Option<String>,
-    /// Compile shaders with bounds checks. Up to twice as slow; for tests and for chasing driver bugs.
-    pub checked_shaders: bool,
-    /// The shader files. The environment variable `FRETWORK_SHADERS` names a folder to take them from instead, so that
-    /// a kernel can be changed without building anything.
-    pub sources: Sources,
-    /// Use no more than WebGPU's default limits, even where the adapter offers more.
-    pub default_limits: bool,
-    /// Upper bound of the workgroups in a dimension of a grid, below the device's own.
-    pub fold_grids_at: Option<u32>,
-    /// Upper bound of the bytes of a binding, below the device's own: larger tensors are processed in windows.
-    pub largest_binding: Option<u64>,
-    /// Do not use half precision, even where the adapter has it.
-    pub without_f16: bool,
-    /// Variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is read; without that each call takes the
-    /// tuned variant of its shape class, or the default variant.
-    pub variant: Option<Choice>,
-}
 
 /// A device with its queue, kernels, buffers and their accounts. Clones share them.
 #[derive(Debug, Clone)]
@@ -46,15 +22,26 @@ pub struct Gpu {
     forced: Option<Choice>,
 }
 
+/// What a device was opened from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The instance.
+    pub instance: wgpu::Instance,
+    /// The adapter.
+    pub adapter: wgpu::Adapter,
+}
+
 #[derive(Debug)]
 pub(super) struct Inner {
     device: Device,
     matrices: Option<Matrices>,
+    origin: Option<Origin>,
     /// Queried once, since the system reads files for it.
     threads: u32,
     registry: Registry,
     table: Table,
     pub(super) store: Arc<Store>,
+    pub(super) cuts: Option<Mutex<Cuts>>,
     pub(super) blocking_waits: AtomicU64,
 }
 
@@ -71,19 +58,13 @@ impl Gpu {
         if let Some(folder) = std::env::var_os("FRETWORK_SHADERS") {
             options.sources = Sources::read(folder.as_ref())?;
         }
-        let adapters = adapters();
+        let (instance, adapters) = adapters();
         let names: Vec<_> = adapters.iter().map(|adapter| adapter.get_info().name).collect();
         let adapter = &adapters[choose(&names, wanted.as_deref())?];
 
         let info = adapter.get_info();
-        let mut limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };
-        if let Some(most) = options.fold_grids_at {
-            limits.max_compute_workgroups_per_dimension = most;
-        }
-        if let Some(most) = options.largest_binding {
-            limits.max_storage_buffer_binding_size = most;
-        }
-        let mut features = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let limits = options.limit(adapter.limits());
+        let mut features = options.features | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         if !options.without_f16 {
             features |= wgpu::Features::SHADER_F16;
         }
@@ -110,13 +91,15 @@ impl Gpu {
         device.set_device_lost_callback(lost.callback());
         let flag = lost.clone();
         device.on_uncaptured_error(Arc::new(move |error| flag.set(error.to_string())));
-        Ok(Self::assemble(device, queue, info, matrices, Some(lost), options))
+        let device = Device::new(device, queue, info, Some(lost), &options);
+        let origin = Origin { instance, adapter: adapter.clone() };
+        Ok(Self::assemble(device, matrices, Some(origin), options))
     }
 
     /// Works on a caller's device. No callback is installed on it, nothing is assumed of it but its own features
     /// and limits, and nothing here ever waits for it, save [`Pending::wait`](super::Pending::wait), [`Gpu::pace`] and
     /// [`Gpu::finish`], where the caller asks for it. Cooperative matrices are not used: a device does not tell which its
-    /// adapter has.
+    /// adapter has; [`Gpu::adopt_with`] asks the adapter.
     ///
     /// wgpu reports the loss of a device to its owner alone, who [sets the flag](LossFlag) `lost`: from then on every call
     /// returns [`Error::DeviceLost`]. Without the flag the loss is detected by the next read or wait, and work submitted before it
@@ -127,29 +110,55 @@ impl Gpu {
         info: wgpu::AdapterInfo,
         lost: Option<LossFlag>,
     ) -> Self {
-        Self::assemble(device, queue, info, None, lost, Options::default())
+        let options = Options::default();
+        Self::assemble(Device::new(device, queue, info, lost, &options), None, None, options)
+    }
+
+    /// [`Gpu::adopt`] of a device that was opened on `adapter`, with options: checked shaders, sources, a forced variant, no half
+    /// precision, limits below the device's own. Cooperative matrices are used where the device was opened with them.
+    ///
+    /// Half precision and cooperative matrices need the features `SHADER_F16`, and with it `SUBGROUP` and
+    /// `EXPERIMENTAL_COOPERATIVE_MATRIX`, of the device; [`Gpu::has_f16`] and [`Gpu::matrices`] tell what there is.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if `options` ask for an adapter.
+    pub fn adopt_with(
+        adapter: &wgpu::Adapter,
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        lost: Option<LossFlag>,
+        options: Options,
+    ) -> Result<Self> {
+        if let Some(name) = &options.adapter {
+            let reason = format!("{name:?} cannot be chosen: the device is open already");
+            return Err(Error::Config { option: "adapter", reason });
+        }
+        let matrices = Matrices::of(adapter)
+            .filter(|_| device.features().contains(Matrices::FEATURES) && !options.without_f16);
+        let device = Device::new(device, queue, adapter.get_info(), lost, &options);
+        Ok(Self::assemble(device, matrices, None, options))
     }
 
     fn assemble(
-        device: wgpu::Device,
-        queue: wgpu::Queue,
-        info: wgpu::AdapterInfo,
+        device: Device,
         matrices: Option<Matrices>,
-        lost: Option<LossFlag>,
+        origin: Option<Origin>,
         options: Options,
     ) -> Self {
         let threads = match std::thread::available_parallelism() {
             // lavapipe uses a thread per processor, up to 32.
-            Ok(threads) if info.device_type == wgpu::DeviceType::Cpu => threads.get().min(32) as u32,
+            Ok(threads) if device.info.device_type == wgpu::DeviceType::Cpu => threads.get().min(32) as u32,
             _ => 1,
         };
         let inner = Inner {
             matrices,
+            origin,
             threads,
-            device: Device::new(device, queue, info, lost),
+            device,
             registry: Registry::new(options.sources, options.checked_shaders),
             table: Table::default(),
             store: Arc::default(),
+            cuts: options.cut_from.map(|size| Mutex::new(Cuts { size, current: None, used: 0 })),
             blocking_waits: AtomicU64::new(0),
         };
         Self { inner: Arc::new(inner), forced: options.variant }
@@ -181,6 +190,12 @@ impl Gpu {
     /// Its queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.core().queue
+    }
+
+    /// Instance and adapter of a device that [`Gpu::request`] opened, for another library that is to work on it. `None` for an
+    /// adopted device, whose owner has them.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.inner.origin.as_ref()
     }
 
     /// The adapter's name, kind and driver.
@@ -226,7 +241,7 @@ impl Gpu {
 
     /// Whether the device has half precision: tensors of [`DType::F16`](super::DType::F16) may be operands and results.
     pub fn has_f16(&self) -> bool {
-        self.core().has_f16()
+        self.core().has_f16
     }
 
     /// The cooperative matrices that [`Variant::Coop`] uses, where there are any.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::loss::LossFlag;
+use super::options::Options;
 use crate::{Error, Result};
 
 /// Identity of a device. wgpu's own ids start again with every instance, so they do not tell devices of two instances apart.
@@ -31,26 +32,27 @@ pub(super) struct Device {
     pub(super) queue: wgpu::Queue,
     pub(super) info: wgpu::AdapterInfo,
     pub(super) limits: wgpu::Limits,
+    /// Whether shaders may use f16.
+    pub(super) has_f16: bool,
     lost: LossFlag,
     /// Whether the owner of the device sets the flag when the device is lost.
     watched: bool,
 }
 
 impl Device {
-    /// Without a flag, the loss of the device is detected by asking it; see [`Device::alive`].
+    /// A device with the limits and features that `options` leave of its own. Without a flag, the loss of the device is detected
+    /// by asking it; see [`Device::alive`].
     pub(super) fn new(
         raw: wgpu::Device,
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
         lost: Option<LossFlag>,
+        options: &Options,
     ) -> Self {
         let (watched, lost) = (lost.is_some(), lost.unwrap_or_default());
-        Self { id: DeviceId::new(), limits: raw.limits(), raw, queue, info, lost, watched }
-    }
-
-    /// Whether shaders may use f16.
-    pub(super) fn has_f16(&self) -> bool {
-        self.raw.features().contains(wgpu::Features::SHADER_F16)
+        let limits = options.limit(raw.limits());
+        let has_f16 = raw.features().contains(wgpu::Features::SHADER_F16) && !options.without_f16;
+        Self { id: DeviceId::new(), limits, has_f16, raw, queue, info, lost, watched }
     }
 
     /// [`Error::DeviceLost`] if the device is known to be lost.

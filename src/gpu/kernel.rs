@@ -15,6 +15,7 @@ use crate::{Error, Result};
 /// A permutation of a shader: its bindings are known, and the driver compiles it when a plan needs it.
 #[derive(Debug)]
 pub(crate) struct Kernel {
+    pub(super) key: Key,
     pub(super) label: String,
     pub(super) layout: wgpu::BindGroupLayout,
     pub(super) reflection: Reflection,
@@ -75,7 +76,7 @@ impl Registry {
 impl Kernel {
     fn new(device: &Device, sources: &Sources, checked: bool, key: &Key) -> Result<Self> {
         let label = key.label();
-        if key.is_half() && !device.has_f16() {
+        if key.is_half() && !device.has_f16 {
             let feature = "half precision (SHADER_F16)".to_owned();
             return Err(Error::Unsupported { label, feature, adapter: device.info.name.clone() });
         }
@@ -114,6 +115,7 @@ impl Kernel {
         // Bindings of a shader from outside are checked against its declarations, but nothing checks the indices it computes.
         let checked = checked || sources.is_added(key);
         Ok(Self {
+            key: key.clone(),
             label,
             layout,
             reflection,
@@ -168,7 +170,11 @@ pub(super) fn compile_all<'a>(device: &Device, kernels: impl Iterator<Item = &'a
     let mut waiting: Vec<&Arc<Kernel>> = kernels.filter(|kernel| !kernel.is_compiled()).collect();
     waiting.sort_by_key(|kernel| Arc::as_ptr(kernel));
     waiting.dedup_by_key(|kernel| Arc::as_ptr(kernel));
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(waiting.len());
+    // The number of processors is read from files of the system, which takes as long as all else of a small recording.
+    let threads = match waiting.len() {
+        most @ 0..2 => most,
+        most => std::thread::available_parallelism().map_or(1, NonZero::get).min(most),
+    };
     if threads < 2 {
         return waiting.iter().try_for_each(|kernel| kernel.pipeline(device).map(|_| ()));
     }

@@ -205,6 +205,9 @@ pub struct Key {
     pub tiling: Option<Tiling>,
     /// Conditionals that are on; see [`FLAGS`].
     pub flags: BTreeSet<&'static str>,
+    /// Binding numbers of inputs that are declared read-write, since a result lies in the same buffer. The recorder sets them by
+    /// the tensors of a dispatch; operations leave them empty.
+    pub shared: BTreeSet<u32>,
 }
 
 /// Conditionals that shaders may use. Composition fails with any other.
@@ -298,7 +301,15 @@ pub const FLAGS: &[&str] = &[
 impl Key {
     /// A permutation with no conditional on.
     pub fn new(family: &'static str, name: &'static str) -> Self {
-        Self { family, name, dtype: DType::F32, block: None, tiling: None, flags: BTreeSet::new() }
+        Self {
+            family,
+            name,
+            dtype: DType::F32,
+            block: None,
+            tiling: None,
+            flags: BTreeSet::new(),
+            shared: BTreeSet::new(),
+        }
     }
 
     /// Sets the element type of the operands.
@@ -337,6 +348,13 @@ impl Key {
         self
     }
 
+    /// Sets the binding numbers of inputs that are declared read-write.
+    #[must_use]
+    pub fn shared(mut self, slots: BTreeSet<u32>) -> Self {
+        self.shared = slots;
+        self
+    }
+
     /// The name in errors, captures and reports, such as `fretwork.dds.lane.f32.b16.rhs_t`.
     pub fn label(&self) -> String {
         let mut label = format!("fretwork.{}.{}.{}", self.family, self.name, self.dtype.name());
@@ -352,6 +370,9 @@ impl Key {
         for flag in &self.flags {
             label += ".";
             label += flag;
+        }
+        for slot in &self.shared {
+            label += &format!(".shared{slot}");
         }
         label
     }

@@ -18,6 +18,9 @@ impl Gpu {
     /// this device may have.
     pub fn alloc<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let bytes = self.expect_buffer(label, shape, T::DTYPE)?;
+        if let Some(tensor) = self.cut(class, bytes, shape, T::DTYPE)? {
+            return Ok(tensor);
+        }
         // Rounding up for reuse must not exceed the device's limit.
         let size = size_class(class, bytes).min(self.limits().max_buffer_size);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
@@ -33,6 +36,31 @@ impl Gpu {
         };
         let owned = Owned::new(raw, class, Arc::clone(&self.inner.store));
         Ok(Tensor::owned(self.id(), owned, shape, T::DTYPE))
+    }
+
+    /// A tensor cut out of a buffer with others, if [`Options::cut_from`](super::Options::cut_from) asks for it.
+    fn cut(&self, class: Class, bytes: u64, shape: &[usize], dtype: DType) -> Result<Option<Tensor>> {
+        let Some(cuts) = self.inner.cuts.as_ref().filter(|_| class != Class::Topology) else {
+            return Ok(None);
+        };
+        let mut cuts = cuts.lock().expect("no holder of this lock panics");
+        if bytes > cuts.size {
+            return Ok(None);
+        }
+        let offset = cuts.used.next_multiple_of(self.limits().min_storage_buffer_offset_alignment.into());
+        let current = cuts.current.clone().filter(|_| offset + bytes <= cuts.size);
+        let (buffer, offset) = match current {
+            Some(buffer) => (buffer, offset),
+            None => {
+                let usage =
+                    wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+                let raw = self.create_buffer("cut", cuts.size, usage)?;
+                (Arc::new(Owned::unpooled(raw, Class::Scratch, Arc::clone(&self.inner.store))), 0)
+            }
+        };
+        cuts.current = Some(Arc::clone(&buffer));
+        cuts.used = offset + bytes;
+        Ok(Some(Tensor::cut(self.id(), buffer, offset, shape, dtype)))
     }
 
     /// Bytes of a shape, rounded up to vectors of 16 bytes; [`Error::Limit`] if no buffer of this device may have so many.
@@ -53,7 +81,11 @@ impl Gpu {
     /// Those of [`Gpu::alloc`].
     pub fn zeros<T: Element>(&self, class: Class, label: &str, shape: &[usize]) -> Result<Tensor> {
         let tensor = self.alloc::<T>(class, label, shape)?;
-        self.submit([self.encode(label, |encoder| encoder.clear_buffer(tensor.buffer(), 0, None))?])?;
+        // A whole buffer, or the tensor's part of one that tensors are cut out of.
+        let size = self.inner.cuts.is_some().then(|| tensor.bytes().next_multiple_of(16));
+        self.submit([self.encode(label, |encoder| {
+            encoder.clear_buffer(tensor.buffer(), tensor.offset(), size);
+        })?])?;
         Ok(tensor)
     }
 

@@ -21,6 +21,9 @@
 //!   `topology` (`common/topology`); 7 is `params`; 8 is `now`, the values of a step (`common/step`); results that found
 //!   no number below 5 have those from 8 on. Imports with bindings of their own are `common/topology` (6), `common/step` (8),
 //!   `common/weight` (5), `common/load` (0 to 3), `common/epilogue` (2 to 4) and `common/matmul` (0, 1, 3, 7).
+//! - **Buffers** may be shared: where an input lies in a buffer that the dispatch writes, its `var<storage, read>` is declared
+//!   `read_write`, with the same results. Such a value is not uniform, so control flow around barriers must not depend on it;
+//!   the bindings of [`STEERING`] stay read-only.
 //! - **Conditionals** are those of [`FLAGS`], and `half`, which is on where the key's dtype is f16. `enable f16;` is written by the
 //!   composer where the key [is half](Key::is_half).
 //! - **Constants.** `package::constants::BLOCK` is the key's block size, 0 where it has none.
@@ -38,10 +41,13 @@ mod kernel;
 mod key;
 mod loss;
 mod memory;
+mod options;
+mod params;
 mod plan;
 mod readback;
 mod recorder;
 mod reflect;
+mod sharing;
 mod submit;
 mod tensor;
 mod timer;
@@ -53,13 +59,16 @@ pub use args::Args;
 pub(crate) use buffer::size_class;
 pub use compile::Compiling;
 pub use compose::{Composed, Sources};
-pub use context::{Gpu, Options};
+pub use context::{Gpu, Origin};
 pub use dtype::{DType, Element};
 pub use key::{Choice, FLAGS, Key, Tiling, Variant};
 pub use loss::LossFlag;
+pub use options::Options;
+pub use params::ParamCache;
 pub use plan::{Mark, Plan};
 pub use readback::Pending;
 pub use recorder::Recorder;
+pub use sharing::STEERING;
 pub use submit::Submission;
 pub use tensor::Tensor;
 pub use timer::{Clock, Timer};

@@ -6,6 +6,7 @@ use super::buffer::Owned;
 use super::context::Gpu;
 use super::device::DeviceId;
 use super::kernel::Kernel;
+use super::sharing::Bound;
 use super::submit::Submission;
 use super::tensor::Tensor;
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ pub(super) struct Dispatch {
 /// Tensors and parameters of a dispatch, by the slots of their bindings.
 #[derive(Debug, Clone)]
 pub(super) struct Bindings {
-    pub(super) tensors: Vec<(u32, Tensor)>,
+    pub(super) tensors: Vec<Bound>,
     /// Slot, offset and bytes of the parameters.
     pub(super) params: Option<(u32, u64, u64)>,
 }
@@ -53,10 +54,10 @@ impl Plan {
     pub(super) fn new(
         device: DeviceId,
         dispatches: Vec<Dispatch>,
-        params: Option<Owned>,
+        params: Option<Arc<Owned>>,
         marks: Vec<(usize, Mark)>,
     ) -> Self {
-        Self { device, dispatches, params: params.map(Arc::new), marks }
+        Self { device, dispatches, params, marks }
     }
 
     /// Marks in the order in which the plan passes them.
@@ -81,7 +82,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Argument`] for a pair of other shapes, types or devices, a tensor that the plan does not bind, an offset that the
-    /// device does not bind, or a tensor in a buffer that the same dispatch binds for another argument; [`Error::Rejected`] with the
+    /// device does not bind, or a tensor that overlaps one that a dispatch writes; [`Error::Rejected`] with the
     /// graphics layer's message.
     pub fn rebind(&self, gpu: &Gpu, pairs: &[(&Tensor, &Tensor)]) -> Result<Self> {
         let op = "Plan::rebind";
@@ -96,7 +97,7 @@ impl Plan {
                 let wanted = format!("at an offset that is a multiple of {alignment} bytes");
                 return Err(Error::argument(op, "tensor", wanted, format!("at byte {}", new.offset())));
             }
-            let binds = |(_, tensor): &(u32, Tensor)| tensor.within(old).is_some();
+            let binds = |bound: &Bound| bound.tensor.within(old).is_some();
             if !self.dispatches.iter().any(|dispatch| dispatch.bindings.tensors.iter().any(binds)) {
                 return Err(Error::argument(op, "tensor", "bound by the plan", format!("{old:?}")));
             }
@@ -105,33 +106,25 @@ impl Plan {
         for dispatch in &self.dispatches {
             let mut bindings = dispatch.bindings.clone();
             let mut changed = false;
-            for at in 0..bindings.tensors.len() {
-                let tensor = &bindings.tensors[at].1;
-                let found = pairs.iter().find_map(|(old, new)| Some((tensor.within(old)?, new)));
-                let Some((offset, new)) = found else { continue };
-                let moved = tensor.moved_to(new, offset);
-                let clash = |(other, (_, tensor)): (usize, &(u32, Tensor))| {
-                    other != at && tensor.buffer() == moved.buffer()
-                };
-                if bindings.tensors.iter().enumerate().any(clash) {
-                    let label = &dispatch.kernel.label;
-                    return Err(Error::argument(
-                        label,
-                        "tensor",
-                        "in a buffer of its own",
-                        format!("{new:?}"),
-                    ));
-                }
-                bindings.tensors[at].1 = moved;
+            for bound in &mut bindings.tensors {
+                let place =
+                    |&(old, new): &(&Tensor, &'_ Tensor)| Some((bound.tensor.within(old)?, new.clone()));
+                let Some((offset, new)) = pairs.iter().find_map(place) else { continue };
+                bound.tensor = bound.tensor.moved_to(&new, offset);
                 changed = true;
             }
-            all.push(match changed {
-                false => dispatch.clone(),
-                true => gpu.core().guarded("rebind", || {
-                    let Dispatch { kernel, pipeline, workgroups, .. } = dispatch.clone();
-                    Dispatch::new(gpu, kernel, pipeline, bindings, self.params.as_deref(), workgroups)
+            if !changed {
+                all.push(dispatch.clone());
+                continue;
+            }
+            let kernel = gpu.kernel_for(&dispatch.kernel, &bindings.tensors)?;
+            let pipeline = kernel.pipeline(gpu.core())?;
+            let (params, workgroups) = (self.params.as_deref(), dispatch.workgroups);
+            all.push(
+                gpu.core().guarded("rebind", || {
+                    Dispatch::new(gpu, kernel, pipeline, bindings, params, workgroups)
                 })?,
-            });
+            );
         }
         Ok(Self {
             device: self.device,
@@ -220,7 +213,9 @@ impl Dispatch {
         };
         let tensors = bindings.tensors.iter();
         let mut entries: Vec<_> = tensors
-            .map(|(slot, tensor)| entry(*slot, tensor.buffer(), tensor.offset(), tensor.bound_bytes()))
+            .map(|Bound { slot, tensor, .. }| {
+                entry(*slot, tensor.buffer(), tensor.offset(), tensor.bound_bytes())
+            })
             .collect();
         if let (Some((slot, offset, bytes)), Some(params)) = (bindings.params, params) {
             entries.push(entry(slot, params.raw(), offset, bytes));

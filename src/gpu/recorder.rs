@@ -5,12 +5,14 @@ use std::sync::Arc;
 use naga::ScalarKind;
 
 use super::args::{Args, Operand, Scalar};
+use super::buffer::Owned;
 use super::context::Gpu;
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
+use super::params::ParamCache;
 use super::plan::{Bindings, Dispatch, Mark, Plan};
 use super::reflect::Access;
-use super::tensor::Tensor;
+use super::sharing::Bound;
 use crate::{Error, Result};
 
 /// Collects dispatches. Nothing reaches the device before [`Recorder::finish`]'s [`Plan`] is encoded.
@@ -26,7 +28,7 @@ pub struct Recorder<'g> {
 #[derive(Debug)]
 struct Recorded {
     kernel: Arc<Kernel>,
-    tensors: Vec<(u32, Tensor)>,
+    tensors: Vec<Bound>,
     params: Option<(u32, u64, u64)>,
     workgroups: [u32; 2],
 }
@@ -65,7 +67,7 @@ impl<'g> Recorder<'g> {
     /// Nothing is recorded then.
     /// - [`Error::Argument`], naming the argument: the key is of a kernel of this library, which [`ops`](crate::ops) dispatches; a
     ///   name that the shader does not declare, or one given twice; a tensor on another device, of another dtype than the
-    ///   shader's, too small, at an offset that the device does not bind, or of a buffer that another argument writes to.
+    ///   shader's, too small, at an offset that the device does not bind, or overlapping one that the shader writes.
     /// - [`Error::Rejected`]: a name of the shader without an argument, or a scalar of another type.
     /// - [`Error::Shader`], with file and line: there is no such shader, or it does not compose or validate.
     /// - [`Error::Limit`], [`Error::Unsupported`]: the shader needs more than the device has, or a binding is too large.
@@ -93,6 +95,7 @@ impl<'g> Recorder<'g> {
             return Ok(());
         }
         let tensors = self.bind(&kernel, args)?;
+        let kernel = self.gpu.kernel_for(&kernel, &tensors)?;
         let params = self.place_params(&kernel, args)?;
         let workgroups =
             fold(&kernel.label, workgroups, self.gpu.limits().max_compute_workgroups_per_dimension)?;
@@ -101,7 +104,7 @@ impl<'g> Recorder<'g> {
     }
 
     /// Checks each tensor against the shader's binding of its name.
-    fn bind(&self, kernel: &Kernel, args: &Args<'_>) -> Result<Vec<(u32, Tensor)>> {
+    fn bind(&self, kernel: &Kernel, args: &Args<'_>) -> Result<Vec<Bound>> {
         let label = &kernel.label;
         let limits = self.gpu.limits();
         for Operand { name, .. } in &args.tensors {
@@ -109,8 +112,7 @@ impl<'g> Recorder<'g> {
                 return Err(Error::argument(label, name, "a binding of the shader", "unknown to it"));
             }
         }
-        let mut bound: Vec<(u32, Tensor)> = Vec::new();
-        let mut uses: Vec<(&'static str, &wgpu::Buffer, Access)> = Vec::new();
+        let mut bound = Vec::new();
         for binding in &kernel.reflection.bindings {
             let operand = args.tensors.iter().find(|operand| binding.name == operand.name);
             let Some(&Operand { name, tensor, read_only }) = operand else {
@@ -156,21 +158,7 @@ impl<'g> Recorder<'g> {
                     limit: largest,
                 });
             }
-            // WebGPU lets a dispatch use a buffer either for reading or for writing, whatever the ranges.
-            for (other, buffer, access) in &uses {
-                if *buffer == tensor.buffer() && (*access == Access::Write || binding.access == Access::Write)
-                {
-                    let wanted = format!("in another buffer than {other}");
-                    return Err(Error::argument(
-                        label,
-                        name,
-                        wanted,
-                        "in the same one, and one of them is written",
-                    ));
-                }
-            }
-            uses.push((name, tensor.buffer(), binding.access));
-            bound.push((binding.slot, tensor.clone()));
+            bound.push(Bound { name, slot: binding.slot, tensor: tensor.clone() });
         }
         Ok(bound)
     }
@@ -215,6 +203,19 @@ impl<'g> Recorder<'g> {
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Rejected`] with the graphics layer's message.
     pub fn finish(self) -> Result<Plan> {
+        self.finish_on(|gpu, bytes| Ok(Arc::new(gpu.uniform("params", bytes)?)))
+    }
+
+    /// [`Recorder::finish`] for recordings that recur on other tensors: parameters equal to those of an earlier recording are in
+    /// that one's buffer, so that nothing but bind groups is made.
+    ///
+    /// # Errors
+    /// Those of [`Recorder::finish`], and [`Error::Argument`] if `cache` has parameters of another device.
+    pub fn finish_with(self, cache: &ParamCache) -> Result<Plan> {
+        self.finish_on(|gpu, bytes| cache.get(gpu, bytes))
+    }
+
+    fn finish_on(self, uniform: impl FnOnce(&Gpu, &[u8]) -> Result<Arc<Owned>>) -> Result<Plan> {
         let gpu = self.gpu;
         compile_all(gpu.core(), self.dispatches.iter().map(|recorded| &recorded.kernel))?;
         let pipelines: Vec<_> = self
@@ -222,12 +223,12 @@ impl<'g> Recorder<'g> {
             .iter()
             .map(|recorded| recorded.kernel.pipeline(gpu.core()))
             .collect::<Result<_>>()?;
-        let params = if self.params.is_empty() { None } else { Some(gpu.uniform("params", &self.params)?) };
+        let params = if self.params.is_empty() { None } else { Some(uniform(gpu, &self.params)?) };
         let dispatches = gpu.core().guarded("plan", || {
             let bind = |(recorded, pipeline): (Recorded, _)| {
                 let Recorded { kernel, tensors, params: range, workgroups } = recorded;
                 let bindings = Bindings { tensors, params: range };
-                Dispatch::new(gpu, kernel, pipeline, bindings, params.as_ref(), workgroups)
+                Dispatch::new(gpu, kernel, pipeline, bindings, params.as_deref(), workgroups)
             };
             self.dispatches.into_iter().zip(pipelines).map(bind).collect()
         })?;

@@ -33,6 +33,18 @@ impl Tensor {
         Self { device, storage, offset: 0, shape: shape.to_vec(), dtype }
     }
 
+    /// A view of a buffer of this library that other tensors lie in as well.
+    pub(super) fn cut(
+        device: DeviceId,
+        buffer: Arc<Owned>,
+        offset: u64,
+        shape: &[usize],
+        dtype: DType,
+    ) -> Self {
+        let used = offset + shape.iter().product::<usize>() as u64 * dtype.size();
+        Self { device, storage: Storage::Owned(buffer, used), offset, shape: shape.to_vec(), dtype }
+    }
+
     /// A view of a caller's buffer on the device of `gpu`, from `offset` bytes on. The buffer needs `STORAGE` usage, and
     /// `COPY_DST` or `COPY_SRC` where it is written from or read back to the host. A buffer of another device is found by
     /// wgpu, where both are of one [`wgpu::Instance`]; of two instances nobody finds it.

@@ -58,6 +58,14 @@ pub(crate) struct Bench {
 
 /// wgpu's make-believe device, adopted.
 pub(crate) fn noop(lost: Option<LossFlag>) -> Gpu {
+    let (adapter, device, queue) = noop_device();
+    if let Some(lost) = &lost {
+        device.set_device_lost_callback(lost.callback());
+    }
+    Gpu::adopt(device, queue, adapter.get_info(), lost)
+}
+
+pub(crate) fn noop_device() -> (wgpu::Adapter, wgpu::Device, wgpu::Queue) {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::NOOP;
     descriptor.backend_options.noop.enable = true;
@@ -66,10 +74,7 @@ pub(crate) fn noop(lost: Option<LossFlag>) -> Gpu {
         pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
     let (device, queue) =
         pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
-    if let Some(lost) = &lost {
-        device.set_device_lost_callback(lost.callback());
-    }
-    Gpu::adopt(device, queue, adapter.get_info(), lost)
+    (adapter, device, queue)
 }
 
 impl Bench {

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use fretwork::gpu::{
-    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Mark, Matrices, Options, Recorder, Sources,
-    Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
+    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Mark, Matrices, Options, ParamCache, Recorder,
+    Sources, Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
 use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
 use fretwork::sparse::{Pattern, Topology};
 use fretwork::{Error, wgpu};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, noop_device};
 use crate::calls::{Call, refused, said};
 
 /// Plans of both devices, of nothing and of something.
@@ -24,6 +24,13 @@ fn plans(b: &Bench) {
             }
             rec.mark(Mark { kind: "test", name: String::new(), tensor: out.clone() });
             let _ = (rec.len(), rec.is_empty(), rec.gpu());
+            let cache = ParamCache::new(&b.gpu);
+            let mut same = Recorder::new(gpu);
+            if let (true, Some(out)) = (some, &out) {
+                said(ops::fill(&mut same, out, 0));
+            }
+            said(same.finish_with(&cache));
+            let _ = (cache.len(), cache.is_empty());
             let Some(plan) = said(rec.finish()) else { continue };
             let _ = (plan.len(), plan.is_empty(), plan.labels().count(), plan.marks().count());
             if let Some(out) = &out {
@@ -101,6 +108,7 @@ fn kernels(_: &Bench) {
         Key::new("a b", "::"),
         Key::new("dds", "lane").with("no such flag", true),
         Key::new("fill", "words").dtype(DType::U32).tiling(None),
+        Key::new("fill", "words").shared([0, u32::MAX].into()),
     ] {
         let _ = (key.label(), key.is_half());
         said(sources.compose(&key));
@@ -165,6 +173,10 @@ fn shaders(b: &Bench) {
 
 fn requests(_: &Bench) {
     refused(Gpu::request(Options { adapter: Some("Voodoo 2".to_owned()), ..Options::default() }));
+    let (adapter, device, queue) = noop_device();
+    let adopt = |options| Gpu::adopt_with(&adapter, device.clone(), queue.clone(), None, options);
+    assert!(adopt(Options::default()).unwrap().origin().is_none());
+    refused(adopt(Options { adapter: Some("Voodoo 2".to_owned()), ..Options::default() }));
     let _ = list_adapters();
     let lost = LossFlag::default();
     assert!(lost.reason().is_none());
@@ -235,6 +247,8 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
         &[
             "Gpu::request",
             "Gpu::adopt",
+            "Gpu::adopt_with",
+            "Gpu::origin",
             "adapters::list_adapters",
             "LossFlag::set",
             "LossFlag::reason",
@@ -257,6 +271,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Key::is_half",
             "Key::block",
             "Key::tiling",
+            "Key::shared",
             "Key::with",
             "Key::label",
             "DType::size",
@@ -283,6 +298,10 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Recorder::is_empty",
             "Recorder::gpu",
             "Recorder::finish",
+            "Recorder::finish_with",
+            "ParamCache::new",
+            "ParamCache::len",
+            "ParamCache::is_empty",
             "Recorder::mark",
             "Plan::marks",
             "Plan::rebind",

@@ -1,9 +1,13 @@
 //! Lints of composed shaders: WebGPU's default limits, no f16 arithmetic, no float atomics, no barrier in non-uniform
 //! control flow.
 
+use std::collections::BTreeSet;
+
+use fretwork::gpu::STEERING;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};
 use naga::{
-    AddressSpace, CooperativeRole, Expression, Function, MathFunction, Module, Scalar, ScalarKind, TypeInner,
+    AddressSpace, CooperativeRole, Expression, Function, MathFunction, Module, Scalar, ScalarKind,
+    StorageAccess, TypeInner,
 };
 
 use crate::uniformity;
@@ -24,6 +28,16 @@ pub(crate) fn validate(wgsl: &str, subgroups: bool) -> Result<(Module, ModuleInf
         .validate(&module)
         .map_err(|error| error.emit_to_string(wgsl))?;
     Ok((module, info))
+}
+
+/// Binding numbers of the inputs that the recorder may share with results.
+pub(crate) fn inputs(module: &Module) -> BTreeSet<u32> {
+    let all = module.global_variables.iter().map(|(_, variable)| variable);
+    let inputs = all.filter(|variable| {
+        let reads = AddressSpace::Storage { access: StorageAccess::LOAD };
+        variable.space == reads && !STEERING.contains(&variable.name.as_deref().unwrap_or_default())
+    });
+    inputs.filter_map(|variable| Some(variable.binding?.binding)).collect()
 }
 
 /// Applies every lint.

@@ -39,7 +39,21 @@ fn keep_the_rules(sources: &Sources, key: &Key, spirv_val: &translate::SpirvVal)
     let subgroups = ["wave", "tall"].contains(&key.name);
     let (module, info) = lint::validate(&composed.wgsl, subgroups)?;
     lint::lint(&module, &info)?;
-    translate::translate(&module, &info, spirv_val)
+    translate::translate(&module, &info, spirv_val)?;
+
+    // All inputs in the buffer of the result.
+    let shared = key.clone().shared(lint::inputs(&module));
+    if shared.shared.is_empty() {
+        return Ok(());
+    }
+    let composed = sources.compose(&shared).map_err(|error| error.to_string())?;
+    let told = |why: String| format!("with shared inputs: {why}");
+    let (module, info) = lint::validate(&composed.wgsl, subgroups).map_err(told)?;
+    if !lint::inputs(&module).is_empty() {
+        return Err(told("some are declared read-only".to_owned()));
+    }
+    lint::lint(&module, &info).map_err(told)?;
+    translate::translate(&module, &info, spirv_val).map_err(told)
 }
 
 /// Inspects keys on all processors; fails with every key that breaks a rule, in the order of the keys.
