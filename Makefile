@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-long test-coop test-python lint bench wheel setup setup-test
+.PHONY: demo test test-long test-coop test-burn test-python lint bench wheel setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -30,9 +30,14 @@ wheel:
 test-python:
 	scripts/python test
 
+# Sparse layers within Burn: a crate outside the workspace, whose first build takes 20 minutes on two cores.
+test-burn: setup-test
+	scripts/test-burn
+
 # Formatting, clippy with and without features, and documentation.
 lint: setup-test
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path bindings/burn/Cargo.toml --check
 	$(CARGO) fmt --manifest-path bindings/python/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --package fretwork --lib --no-default-features -- -D warnings
