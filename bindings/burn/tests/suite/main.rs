@@ -17,12 +17,21 @@ mod shapes;
 use std::sync::OnceLock;
 
 use burn_core::tensor::{Device, Tensor, TensorData};
+use fretwork_burn::fretwork::gpu::{Gpu, Options};
 use fretwork_burn::fretwork::random::{Key, Stream, Walk};
+use fretwork_burn::{FEATURES, lend};
 
 /// The device of all tests: opened by Burn, adopted by fretwork.
 fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     DEVICE.get_or_init(|| fretwork_burn::init(Device::wgpu_options()).unwrap()).clone()
+}
+
+/// A device of the other direction: opened by fretwork, lent to Burn.
+fn lent() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let open = || Gpu::request(Options { features: FEATURES, ..Options::default() }).unwrap();
+    DEVICE.get_or_init(|| lend(&open()).unwrap()).clone()
 }
 
 /// Random numbers of a case.
