@@ -20,7 +20,7 @@ use crate::layout::Layout;
 /// Products with a block-sparse weight `W[outputs, inputs]`, given by its blocks `values[nnz, block, block]`.
 ///
 /// Operands are checked by the layers before they come here: shapes, element types and devices fit the layout.
-#[backend_extension(Cube, Fusion, Autodiff)]
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait BlockOps: Backend {
     /// `x·Wᵀ`, of `x[rows, inputs]`.
     #[fusion(dtype = x, shape = outputs_of(x, layout))]

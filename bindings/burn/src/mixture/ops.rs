@@ -11,7 +11,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::engine::Call;
 
 /// Applications of a mixture. Operands are checked by the module before they come here.
-#[backend_extension(Cube, Fusion, Autodiff)]
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"), Autodiff)]
 pub(crate) trait MixtureOps: Backend {
     /// The output of rows `x[rows, width]`.
     #[fusion(dtype = x, shape = x)]
