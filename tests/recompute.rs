@@ -7,13 +7,14 @@ use fretwork::gpu::{Gpu, Options};
 use fretwork::graph::Recompute;
 use fretwork::methods::{Every, Rigl, Updates};
 use fretwork::nn::{
-    self, Half, Linear, LmConfig, ModelConfig, MoeConfig, Norm, Overflow, Precision, Residual, Sequential,
-    blocks,
+    self, Half, Linear, LmConfig, MlpConfig, ModelConfig, MoeConfig, Norm, Overflow, Precision, Residual,
+    Sequential, blocks,
 };
 use fretwork::ops::Activation;
 use fretwork::ops::gate::Balance;
+use fretwork::report::run as report;
 use fretwork::sparse::Density;
-use fretwork::train::{Flow, Length, Settings, Trainer};
+use fretwork::train::{Flow, Length, RunFolder, Settings, Trainer};
 
 const WAYS: [Option<Recompute>; 3] = [None, Some(Recompute::All), Some(Recompute::Segments)];
 
@@ -162,4 +163,50 @@ fn mixtures_of_experts_count_their_load_once() {
     };
     let bytes = expect_same("experts", &|way| language(Some(moe()), way));
     assert!(bytes[2] < bytes[0], "{bytes:?}");
+}
+
+/// The plan of a step's memory: what is in use is allocated, a forward pass begins with little, and the page draws it.
+#[test]
+fn the_plan_is_on_the_page() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = digits();
+    let model = MlpConfig {
+        inputs: data.width(),
+        hidden: vec![256; 8],
+        classes: data.classes,
+        block: 16,
+        sparsity: Some(0.8),
+        density: Density::Uniform,
+        activation: Activation::Gelu,
+        dropout: 0.0,
+        seed: 1,
+        layers: Default::default(),
+    };
+    let settings = Settings {
+        data: data.name.clone(),
+        length: Length::Steps(2),
+        recompute: Some(Recompute::Segments),
+        ..Settings::new(model.into())
+    };
+    let plan = |recompute| {
+        let mut graph = settings.model.graph(settings.batch, Precision::F32).unwrap();
+        graph.recompute(recompute);
+        graph.step_memory().unwrap()
+    };
+    let [kept, all, segments] = WAYS.map(plan);
+    for plan in [&kept, &all, &segments] {
+        assert!(plan.in_use.iter().all(|&bytes| bytes <= plan.allocated), "{plan:?}");
+        assert!(plan.forward < plan.in_use.len() && plan.in_use[0] < plan.in_use[plan.forward - 1]);
+    }
+    assert!(2 * segments.allocated <= kept.allocated, "{} and {}", segments.allocated, kept.allocated);
+    assert!(segments.in_use.len() > kept.in_use.len());
+
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(&folder.path().join("run")).unwrap();
+    let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
+    trainer.run(Some(&run), &mut |_| Flow::Continue).unwrap();
+    let page = report::render(&run).unwrap();
+    assert!(page.contains("<h2>Memory of a step") && page.contains("without --recompute"), "{page}");
+    let last = format!("operation {}", segments.in_use.len());
+    assert!(page.contains("Activations in use") && page.contains(&last), "{page}");
 }

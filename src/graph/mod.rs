@@ -28,6 +28,7 @@ mod wiring;
 
 pub use arena::Span;
 pub use build::Graph;
+pub use bytes::StepMemory;
 pub(crate) use bytes::Sum;
 pub use description::{Description, InputDescription, NodeDescription, ParamDescription};
 pub use extent::Extent;
