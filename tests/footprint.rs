@@ -4,6 +4,7 @@
 
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Gpu, Options};
+use fretwork::graph::Recompute;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, Precision};
 use fretwork::ops::Activation;
@@ -106,6 +107,10 @@ fn perceptrons() {
     ] {
         let config = MlpConfig { sparsity, ..mlp(&data, hidden, activation) };
         assert_agrees(&gpu, settings(&data, config.into(), kind), &data);
+    }
+    for recompute in [Recompute::Segments, Recompute::All] {
+        let deep = settings(&data, mlp(&data, &[256; 6], Activation::Gelu).into(), Kind::Static);
+        assert_agrees(&gpu, Settings { recompute: Some(recompute), ..deep }, &data);
     }
     if !gpu.has_f16() {
         return println!("SKIPPED: this adapter has no half precision");

@@ -101,7 +101,7 @@ impl Twin {
 fn gradients(gpu: &Gpu, config: MlpConfig, inactive: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let described = ModelConfig::from(config.clone());
     let topologies = described.topologies(config.sparsity).unwrap();
-    let model = described.build(gpu, ROWS, &topologies, FanIn::Present, Precision::F32).unwrap();
+    let model = described.build(gpu, ROWS, &topologies, FanIn::Present, Precision::F32, None).unwrap();
     let biases: Vec<&Param> = model.store().iter().filter(|param| !param.is_matrix()).collect();
     if inactive {
         let mut rec = Recorder::new(gpu);

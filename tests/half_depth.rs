@@ -105,7 +105,7 @@ impl Run {
         };
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(gpu, ROWS, &topologies, FanIn::Present, precision).unwrap();
+        let model = config.build(gpu, ROWS, &topologies, FanIn::Present, precision, None).unwrap();
         let step = Step::new(gpu, StepValues::backward(0, 1.0 / ROWS as f32)).unwrap();
         let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<f16>>();
         let (step, scale) = match precision.half() {

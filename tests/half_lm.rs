@@ -23,7 +23,7 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     const ROWS: usize = BATCH * CONTEXT;
     let config = ModelConfig::from(config.clone());
     let topologies = config.topologies(config.sparsity()).unwrap();
-    let model = config.build(gpu, BATCH, &topologies, FanIn::Present, precision).unwrap();
+    let model = config.build(gpu, BATCH, &topologies, FanIn::Present, precision, None).unwrap();
     let mut walk = Key::new(3, Stream::Check(7)).walk();
     let [ids, labels] = [(); 2].map(|()| (0..ROWS).map(|_| walk.below(12)).collect::<Vec<u32>>());
     gpu.write(model.input(), &ids).unwrap();

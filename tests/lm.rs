@@ -38,7 +38,7 @@ impl Bench {
         let classes = config.vocabulary.len() as u32;
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present, Precision::F32).unwrap();
+        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present, Precision::F32, None).unwrap();
         let rows = BATCH * CONTEXT;
         let mut walk = Key::new(3, Stream::Check(7)).walk();
         let mut ids: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();

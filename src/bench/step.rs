@@ -208,6 +208,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         length: Length::Epochs(EPOCHS.into()),
         batch: bench.sizes.batch,
         micro_batch: None,
+        recompute: None,
         images: None,
         validation: None,
         epoch_steps: None,

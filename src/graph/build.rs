@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Precision;
 use super::node::Node;
+use super::segments::Recompute;
 use super::spec::{ParamId, ParamSpec};
 use super::value::{Origin, Units, Value};
 use super::wiring::{Input, Output, Wiring};
@@ -52,6 +53,8 @@ pub struct Graph {
     /// Layers whose sparsity is their own, and all that are sparse without that.
     pub(super) own: super::LayerSparsity,
     pub(super) sparse_layers: Vec<String>,
+    /// What the backward pass computes once more; nothing for `None`.
+    pub(super) recompute: Option<Recompute>,
     scope: Vec<String>,
     matrices: u32,
     /// Names of the parameters.
@@ -76,6 +79,7 @@ impl Graph {
             allotment: None,
             own: super::LayerSparsity::default(),
             sparse_layers: Vec::new(),
+            recompute: None,
             scope: Vec::new(),
             matrices: 0,
             names: HashSet::new(),
@@ -86,6 +90,12 @@ impl Graph {
     /// `sparsity` is absent.
     pub fn allot(&mut self, density: Density, sparsity: f64) {
         self.allotment = Some((density, sparsity));
+    }
+
+    /// Keeps the values of the forward pass, or computes some once more in the backward pass, with the same bits in less memory.
+    /// Mixtures of experts are kept, since their routing counts; values that are computed once more are not scanned.
+    pub fn recompute(&mut self, recompute: Option<Recompute>) {
+        self.recompute = recompute;
     }
 
     /// Seed of everything that is drawn.

@@ -49,7 +49,37 @@ impl Sum {
     }
 }
 
+/// Memory of activations and their gradients over a step, as it is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepMemory {
+    /// Bytes in use at each operation, of the forward pass and then of the backward pass.
+    pub in_use: Vec<u64>,
+    /// Operations of the forward pass.
+    pub forward: usize,
+    /// Bytes that are allocated for all of it.
+    pub allocated: u64,
+}
+
 impl Graph {
+    /// Plan of the memory of a step: inputs, outputs and their gradients throughout, and everything else from the operation that
+    /// writes it to the last one that reads it.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a graph that makes no network.
+    pub fn step_memory(&self) -> Result<StepMemory> {
+        let layout = Planner::plan(self)?;
+        let operations = layout.forward.len() + layout.backward.len();
+        let pinned = layout.storages.iter().filter(|storage| storage.pinned);
+        let pinned: u64 = pinned.map(super::layout::Storage::bytes).sum();
+        let mut in_use = vec![pinned; operations];
+        for storage in layout.storages.iter().filter(|storage| !storage.pinned) {
+            let Some((first, last)) = storage.live else { continue };
+            in_use[first..operations.min(last + 1)].iter_mut().for_each(|bytes| *bytes += storage.bytes());
+        }
+        let allocated = pinned + layout.shared.iter().sum::<u64>();
+        Ok(StepMemory { in_use, forward: layout.forward.len(), allocated })
+    }
+
     /// Bytes of the network with gradients and memory for its batch, with topologies of this sparsity.
     ///
     /// # Errors

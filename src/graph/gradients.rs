@@ -32,6 +32,11 @@ impl Planner<'_> {
         }
         let mut parts = vec![false; graph.params.len()];
         for node in (0..graph.nodes.len()).rev() {
+            if let Some(segment) = self.segments.of(node)
+                && self.segments.spans[segment].end == node + 1
+            {
+                self.layout.backward.append(&mut self.again[segment]);
+            }
             self.node_backward(node, &mut parts)?;
         }
         for (number, &input) in graph.inputs.iter().enumerate() {

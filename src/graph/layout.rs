@@ -41,6 +41,8 @@ impl Storage {
 pub(super) enum Action {
     /// A node's own pass.
     Node(usize),
+    /// A node's forward pass once more, within the backward pass.
+    Again(usize),
     /// A copy of another type.
     Cast { from: StorageId, to: StorageId },
     /// The gradient that the loss left, scaled where the step has a scale.
@@ -97,6 +99,8 @@ pub(super) struct NodeLayout {
 pub(super) struct Layout {
     pub(super) storages: Vec<Storage>,
     pub(super) nodes: Vec<NodeLayout>,
+    /// Storages of nodes in the forward pass, where the backward pass computes their values once more, into others.
+    pub(super) first: Vec<Option<NodeLayout>>,
     pub(super) forward: Vec<Action>,
     pub(super) backward: Vec<Action>,
     /// Storage of each value.

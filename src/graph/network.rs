@@ -250,7 +250,10 @@ impl Network {
         for action in &self.memory.layout.forward {
             match action {
                 Action::Node(node) => {
-                    let pass = self.pass(*node, step);
+                    let mut pass = self.pass(*node, step);
+                    if let Some(first) = &self.memory.layout.first[*node] {
+                        pass.layout = first;
+                    }
                     self.graph.nodes[*node].node.forward(rec, &pass)?;
                 }
                 other => self.record(rec, other, step)?,
@@ -339,6 +342,7 @@ impl Network {
     fn record(&self, rec: &mut Recorder<'_>, action: &Action, step: Option<&Step>) -> Result<()> {
         match *action {
             Action::Node(_) => Ok(()),
+            Action::Again(node) => self.graph.nodes[node].node.forward(rec, &self.pass(node, step)),
             Action::Cast { from, to } => {
                 ops::convert(rec, self.tensor(from), self.tensor(to), Rounding::Nearest)
             }

@@ -43,6 +43,12 @@ pub trait Node: fmt::Debug + Send {
         Ok(Vec::new())
     }
 
+    /// Whether the forward pass may be recorded twice in a step, to [recompute](super::Recompute) its outputs: it changes nothing but
+    /// its outputs and buffers.
+    fn repeats(&self) -> bool {
+        true
+    }
+
     /// State that steps change besides parameters and that checkpoints keep, by name.
     fn state(&self) -> Vec<(String, &Tensor)> {
         Vec::new()

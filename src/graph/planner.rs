@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::build::Graph;
 use super::layout::{Action, Layout, NodeLayout, StorageId, Through};
+use super::segments::Segments;
 use super::value::Origin;
 use super::wiring::{Input, PRE};
 use crate::gpu::DType;
@@ -37,6 +38,11 @@ pub(super) struct Planner<'g> {
     pub(super) borrowers: HashMap<StorageId, Vec<usize>>,
     /// Values whose gradient has been taken through their fused activation.
     pub(super) taken_through: Vec<bool>,
+    pub(super) segments: Segments,
+    /// What the backward pass repeats of each segment.
+    pub(super) again: Vec<Vec<Action>>,
+    /// Storage of each value in the forward pass, where it is another than in the backward pass.
+    first: Vec<Option<StorageId>>,
     pub(super) layout: Layout,
 }
 
@@ -48,7 +54,23 @@ impl<'g> Planner<'g> {
     /// [`Error::Argument`] for a graph without an output, an input that nothing reads, and a parameter whose gradient the graph
     /// doesn't lead to.
     pub(super) fn plan(graph: &'g Graph) -> Result<Layout> {
-        let mut planner = Self::new(graph)?;
+        let mut best = None;
+        let ways = graph.recompute.map(|recompute| Segments::ways(graph, recompute)).unwrap_or_default();
+        for segments in ways {
+            let layout = Self::plan_with(graph, segments)?;
+            let bytes = layout.shared.iter().sum::<u64>();
+            if best.as_ref().is_none_or(|&(least, _)| bytes < least) {
+                best = Some((bytes, layout));
+            }
+        }
+        match best {
+            Some((_, layout)) => Ok(layout),
+            None => Self::plan_with(graph, Segments::default()),
+        }
+    }
+
+    fn plan_with(graph: &'g Graph, segments: Segments) -> Result<Layout> {
+        let mut planner = Self::new(graph, segments)?;
         planner.forward();
         planner.backward()?;
         planner.measure();
@@ -56,7 +78,7 @@ impl<'g> Planner<'g> {
         Ok(planner.layout)
     }
 
-    fn new(graph: &'g Graph) -> Result<Self> {
+    fn new(graph: &'g Graph, segments: Segments) -> Result<Self> {
         if graph.outputs.is_empty() {
             return Err(Error::argument("graph", "outputs", "one at least", 0));
         }
@@ -89,6 +111,7 @@ impl<'g> Planner<'g> {
         let layout = Layout {
             storages: Vec::new(),
             nodes: vec![NodeLayout::default(); graph.nodes.len()],
+            first: vec![None; graph.nodes.len()],
             forward: Vec::new(),
             backward: Vec::new(),
             values: Vec::new(),
@@ -99,13 +122,24 @@ impl<'g> Planner<'g> {
             shared_params: uses.into_iter().map(|uses| uses > 1).collect(),
         };
         let (grads, taken_through) = (vec![None; graph.values.len()], vec![false; graph.values.len()]);
-        Ok(Self { graph, readers, wanted, grads, borrowers: HashMap::new(), taken_through, layout })
+        Ok(Self {
+            graph,
+            readers,
+            wanted,
+            grads,
+            borrowers: HashMap::new(),
+            taken_through,
+            again: Vec::new(),
+            first: vec![None; graph.values.len()],
+            segments,
+            layout,
+        })
     }
 
-    /// Lays out the forward pass: casts before the nodes that read another type than is stored.
+    /// Lays out the forward pass: casts before the nodes that read another type than is stored. Values that the backward pass
+    /// computes once more have a storage in either pass.
     fn forward(&mut self) {
         let graph = self.graph;
-        let mut copies: Vec<Option<StorageId>> = vec![None; graph.values.len()];
         for (at, value) in graph.values.iter().enumerate() {
             let storage = match value.origin {
                 Origin::Detached(of) => self.layout.values[of],
@@ -119,43 +153,103 @@ impl<'g> Planner<'g> {
                 Origin::Input { .. } => self.layout.add(&value.name, &value.shape, value.dtype, true),
             };
             self.layout.values.push(storage);
-        }
-        for (at, node) in graph.nodes.iter().enumerate() {
-            let mut inputs = Vec::new();
-            for input in &node.wiring.inputs {
-                let value = graph.stored(input.value.index);
-                let info = &graph.values[value];
-                let stored = self.layout.values[value];
-                let dtype = input.dtype.unwrap_or(info.dtype);
-                if dtype == info.dtype || info.dtype == DType::U32 {
-                    inputs.push(stored);
-                    continue;
-                }
-                let copy = match copies[value] {
-                    Some(copy) => copy,
-                    None => {
-                        let copy = self.layout.add(&format!("{} cast", info.name), &info.shape, dtype, false);
-                        self.layout.forward.push(Action::Cast { from: stored, to: copy });
-                        copies[value] = Some(copy);
-                        copy
-                    }
+            if self.segments.repeats(graph, at) {
+                let Origin::Node { node, output } = value.origin else { continue };
+                self.first[at] = match self.in_place(node, output) {
+                    Some(of) => self.first[of],
+                    None => Some(self.layout.add(&value.name, &value.shape, value.dtype, false)),
                 };
-                inputs.push(copy);
             }
-            let buffers = node.wiring.buffers.iter();
-            let buffers: Vec<_> = buffers
-                .map(|buffer| self.layout.add(buffer.name, &buffer.shape, buffer.dtype, false))
-                .collect();
-            let outputs = node.outputs.iter().map(|&output| self.layout.values[output]).collect();
-            self.layout.nodes[at] = NodeLayout { inputs, outputs, buffers, ..NodeLayout::default() };
-            self.layout.forward.push(Action::Node(at));
+        }
+        let mut copies = vec![None; graph.values.len()];
+        let mut actions = Vec::new();
+        for at in 0..graph.nodes.len() {
+            let repeats = self.segments.of(at).is_some();
+            let layout = self.lay(at, repeats, &mut copies, &mut actions);
+            if repeats {
+                self.layout.first[at] = Some(layout);
+            } else {
+                self.layout.nodes[at] = layout;
+            }
+            actions.push(Action::Node(at));
+        }
+        self.layout.forward = actions;
+        for segment in 0..self.segments.spans.len() {
+            self.repeat(segment);
         }
         for (at, value) in graph.values.iter().enumerate() {
-            if value.watched.is_some() {
+            // What is computed once more is not scanned: its memory is used again before the scan.
+            if value.watched.is_some() && !self.segments.repeats(graph, at) {
                 let stored = self.layout.values[at];
                 self.layout.watched.push((at, self.pre_of(at).unwrap_or(stored)));
             }
         }
+    }
+
+    /// Storages of a node in a pass, and casts of its inputs: in the forward pass those of the `first` time, where there are others.
+    fn lay(
+        &mut self,
+        node: usize,
+        first: bool,
+        copies: &mut [Option<StorageId>],
+        actions: &mut Vec<Action>,
+    ) -> NodeLayout {
+        let graph = self.graph;
+        let entry = &graph.nodes[node];
+        let mut inputs = Vec::new();
+        for input in &entry.wiring.inputs {
+            let value = graph.stored(input.value.index);
+            let info = &graph.values[value];
+            let stored = self.storage(value, first);
+            let dtype = input.dtype.unwrap_or(info.dtype);
+            if dtype == info.dtype || info.dtype == DType::U32 {
+                inputs.push(stored);
+                continue;
+            }
+            let copy = match copies[value] {
+                Some(copy) => copy,
+                None => {
+                    let copy = self.layout.add(&format!("{} cast", info.name), &info.shape, dtype, false);
+                    actions.push(Action::Cast { from: stored, to: copy });
+                    copies[value] = Some(copy);
+                    copy
+                }
+            };
+            inputs.push(copy);
+        }
+        let buffers = entry.wiring.buffers.iter();
+        let buffers: Vec<_> =
+            buffers.map(|buffer| self.layout.add(buffer.name, &buffer.shape, buffer.dtype, false)).collect();
+        let outputs = entry.outputs.iter().map(|&output| self.storage(output, first)).collect();
+        NodeLayout { inputs, outputs, buffers, ..NodeLayout::default() }
+    }
+
+    fn storage(&self, value: usize, first: bool) -> StorageId {
+        self.first[value].filter(|_| first).unwrap_or(self.layout.values[value])
+    }
+
+    /// Lays out what the backward pass repeats of a segment, and what it reads of the rest.
+    fn repeat(&mut self, segment: usize) {
+        let repeated = self.segments.repeated(self.graph, segment);
+        let mut copies = vec![None; self.graph.values.len()];
+        let mut actions = Vec::new();
+        for node in self.segments.spans[segment].clone() {
+            let mut layout = self.lay(node, false, &mut copies, &mut actions);
+            if let Some(first) = &self.layout.first[node] {
+                let buffers =
+                    layout.buffers.iter_mut().zip(&first.buffers).zip(&self.graph.nodes[node].wiring.buffers);
+                for ((again, &first), buffer) in buffers {
+                    if buffer.name == PRE && self.segments.keeps_pre(self.graph, node) {
+                        *again = first;
+                    }
+                }
+            }
+            self.layout.nodes[node] = layout;
+            if repeated.contains(&node) {
+                actions.push(Action::Again(node));
+            }
+        }
+        self.again.push(actions);
     }
 
     /// Storage of a value's pre-activation, where its node keeps one.
@@ -182,7 +276,8 @@ impl<'g> Planner<'g> {
         let cast = input.dtype.is_some_and(|dtype| dtype != info.dtype);
         // An output of the network has a buffer of its own.
         let pinned = graph.outputs.contains(&graph.nodes[node].outputs[output]);
-        (alone && alike && !read && !cast && !pinned).then_some(value)
+        let keeps = [value, graph.nodes[node].outputs[output]].iter().any(|&at| self.segments.keeps(at));
+        (alone && alike && !read && !cast && !pinned && !keeps).then_some(value)
     }
 
     /// Finds the first and the last action of each storage.
@@ -193,7 +288,11 @@ impl<'g> Planner<'g> {
         for (at, action) in actions.into_iter().enumerate() {
             let mut touched = Vec::new();
             match action {
-                Action::Node(node) if at < forward => self.touch_forward(node, &mut touched),
+                Action::Node(node) if at < forward => {
+                    let layout = self.layout.first[node].as_ref().unwrap_or(&self.layout.nodes[node]);
+                    self.touch_forward(node, layout, &mut touched);
+                }
+                Action::Again(node) => self.touch_forward(node, &self.layout.nodes[node], &mut touched),
                 Action::Node(node) => self.touch_backward(node, &mut touched),
                 Action::Cast { from, to }
                 | Action::Root { from, to }
@@ -223,8 +322,8 @@ impl<'g> Planner<'g> {
         Some(Through { fused, at: pre.unwrap_or(self.layout.values[value]) })
     }
 
-    fn touch_forward(&self, node: usize, touched: &mut Vec<StorageId>) {
-        let (layout, wiring) = (&self.layout.nodes[node], &self.graph.nodes[node].wiring);
+    fn touch_forward(&self, node: usize, layout: &NodeLayout, touched: &mut Vec<StorageId>) {
+        let wiring = &self.graph.nodes[node].wiring;
         touched.extend(layout.inputs.iter().chain(&layout.outputs));
         let buffers = layout.buffers.iter().zip(&wiring.buffers);
         touched.extend(buffers.filter(|(_, buffer)| !buffer.backward_only).map(|(&storage, _)| storage));
@@ -235,8 +334,11 @@ impl<'g> Planner<'g> {
         let inputs = layout.inputs.iter().zip(&wiring.inputs);
         touched.extend(inputs.filter(|(_, input)| input.kept).map(|(&storage, _)| storage));
         let outputs = layout.outputs.iter().zip(&wiring.outputs);
-        touched
-            .extend(outputs.filter(|(_, output)| output.kept || output.shown).map(|(&storage, _)| storage));
+        // A node may show an output that nobody reads; it has a tensor, whatever is in it.
+        let shown = self.layout.first[node].is_some();
+        touched.extend(
+            outputs.filter(|(_, output)| output.kept || output.shown || shown).map(|(&storage, _)| storage),
+        );
         touched.extend(&layout.buffers);
         touched.extend(&layout.output_grads);
         for target in layout.input_grads.iter().flatten() {

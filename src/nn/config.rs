@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Composed, LmConfig, MlpConfig, MoeConfig, Row};
 use crate::gpu::Gpu;
-use crate::graph::{Description, FanIn, Graph, Layer, LayerSparsity, Network, Precision, Start};
+use crate::graph::{Description, FanIn, Graph, Layer, LayerSparsity, Network, Precision, Recompute, Start};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -163,7 +163,8 @@ impl ModelConfig {
         self.graph(1, Precision::F32)?.topologies(sparsity)
     }
 
-    /// The network with these topologies, drawn weights, and memory for `batch` rows.
+    /// The network with these topologies, drawn weights, and memory for `batch` rows, of whose values the backward pass
+    /// [recomputes](Recompute) some.
     ///
     /// # Errors
     /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a topology doesn't
@@ -175,10 +176,13 @@ impl ModelConfig {
         topologies: &[Option<Topology>],
         fan_in: FanIn,
         precision: Precision,
+        recompute: Option<Recompute>,
     ) -> Result<Network> {
         self.validate()?;
         precision.validate()?;
-        Network::new(gpu, self.graph(batch, precision)?, Start { fan_in, topologies })
+        let mut graph = self.graph(batch, precision)?;
+        graph.recompute(recompute);
+        Network::new(gpu, graph, Start { fan_in, topologies })
     }
 }
 

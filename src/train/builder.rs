@@ -7,6 +7,7 @@ use super::{
 };
 use crate::data::{Dataset, Holdout, LoadOptions, Rows};
 use crate::gpu::Gpu;
+use crate::graph::Recompute;
 use crate::methods::Method;
 use crate::nn::{Composed, ModelConfig, Module, Precision, Row};
 use crate::optim::Optimizer;
@@ -30,6 +31,7 @@ struct Changes {
     length: Option<Length>,
     batch: Option<usize>,
     micro_batch: Option<usize>,
+    recompute: Option<Recompute>,
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
     precision: Option<Precision>,
@@ -90,6 +92,13 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
     #[must_use]
     pub fn micro_batch(mut self, rows: usize) -> Self {
         self.change.micro_batch = Some(rows);
+        self
+    }
+
+    /// Keeps less of the forward pass in memory, and computes the rest once more in the backward pass, with the same bits.
+    #[must_use]
+    pub fn recompute(mut self, recompute: Recompute) -> Self {
+        self.change.recompute = Some(recompute);
         self
     }
 
@@ -166,8 +175,17 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         };
         let objective = self.parts.objective.name();
         let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
-        let Changes { length, batch, micro_batch, learning_rate, schedule, precision, validation, patience } =
-            self.change;
+        let Changes {
+            length,
+            batch,
+            micro_batch,
+            recompute,
+            learning_rate,
+            schedule,
+            precision,
+            validation,
+            patience,
+        } = self.change;
         if patience.is_some() && validation.is_none() {
             let reason = "needs rows to see an improvement on: a validation of the builder".to_owned();
             return Err(Error::Config { option: "patience", reason });
@@ -182,6 +200,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         settings.length = length.unwrap_or(settings.length);
         settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());
         settings.micro_batch = micro_batch;
+        settings.recompute = recompute;
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
         settings.precision = precision.unwrap_or(settings.precision);

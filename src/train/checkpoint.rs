@@ -264,7 +264,8 @@ impl Checkpoint {
     ) -> Result<Network> {
         // The weights that are drawn here are overwritten.
         let config = &self.settings.model;
-        let network = config.build(gpu, batch, topologies, FanIn::All, self.settings.precision)?;
+        let Settings { precision, recompute, .. } = self.settings;
+        let network = config.build(gpu, batch, topologies, FanIn::All, precision, recompute)?;
         for (parameter, topology) in network.store().iter().zip(by_param(&network, topologies)) {
             let name = parameter.name();
             let name = if topology.is_some() { format!("{name}.values") } else { name.to_owned() };

@@ -88,6 +88,7 @@ mod tests {
             length: Length::Epochs(10),
             batch: 25,
             micro_batch: None,
+            recompute: None,
             images: None,
             validation: None,
             epoch_steps: None,

@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::data::Task;
 use crate::gpu::{Class, Gpu};
-use crate::graph::Sum;
+use crate::graph::{Recompute, Sum};
 use crate::methods::Method;
 use crate::nn::{ModelConfig, Precision};
 use crate::optim::Optimizer;
@@ -26,8 +26,11 @@ impl Footprint {
         stored: Option<f64>,
         batch: usize,
         precision: Precision,
+        recompute: Option<Recompute>,
     ) -> Result<Self> {
-        Ok(Self { name: model.to_string(), sum: model.graph(batch, precision)?.bytes(stored)? })
+        let mut graph = model.graph(batch, precision)?;
+        graph.recompute(recompute);
+        Ok(Self { name: model.to_string(), sum: graph.bytes(stored)? })
     }
 
     /// Of a run: its network, the optimizer's state, and the workspaces of its method.
@@ -37,7 +40,8 @@ impl Footprint {
     pub fn of_run(settings: &Settings, method: &dyn Method, optimizer: &dyn Optimizer) -> Result<Self> {
         let model = &settings.model;
         let stored = model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
-        let mut footprint = Self::of_network(model, stored, settings.pass_rows(), settings.precision)?;
+        let (rows, precision) = (settings.pass_rows(), settings.precision);
+        let mut footprint = Self::of_network(model, stored, rows, precision, settings.recompute)?;
         let sum = &mut footprint.sum;
         let graph = model.graph(1, settings.precision)?;
         for elements in graph.elements(stored)? {

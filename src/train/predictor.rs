@@ -68,7 +68,8 @@ impl Predictor {
             }
         }
         let (model, precision, batch) = (&settings.model, settings.precision, settings.pass_rows());
-        Footprint::of_network(model, model.sparsity(), batch, precision)?.expect_room(gpu)?;
+        Footprint::of_network(model, model.sparsity(), batch, precision, settings.recompute)?
+            .expect_room(gpu)?;
         let network = checkpoint.network(gpu, path, &checkpoint.topologies(path)?, batch)?;
         gpu.run(&record_refresh(gpu, &network)?)?;
         let mut rec = Recorder::new(gpu);

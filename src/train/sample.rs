@@ -84,7 +84,8 @@ impl Sampler {
         let model = &checkpoint.settings.model;
         checkpoint.settings.validate()?;
         let precision = checkpoint.settings.precision;
-        Footprint::of_network(model, model.sparsity(), 1, precision)?.expect_room(gpu)?;
+        Footprint::of_network(model, model.sparsity(), 1, precision, checkpoint.settings.recompute)?
+            .expect_room(gpu)?;
         let path = folder.checkpoint_path();
         let network = checkpoint.network(gpu, &path, &checkpoint.topologies(&path)?, 1)?;
         gpu.run(&record_refresh(gpu, &network)?)?;

@@ -2,6 +2,7 @@
 
 use super::{OptimizerKind, Schedule, Validation};
 use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task};
+use crate::graph::Recompute;
 use crate::methods::{self, Kind, MethodConfig};
 use crate::nn::{ModelConfig, Precision};
 use crate::{Error, Result};
@@ -40,6 +41,9 @@ pub struct Settings {
     /// Rows of one forward and backward pass, where a step accumulates the gradients of several; `None` for one pass a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// What the backward pass computes once more, in place of keeping it; nothing for `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<Recompute>,
     /// Most steps of an epoch, which may end before every row was seen; the order of the rows is drawn for each epoch.
     pub epoch_steps: Option<u64>,
     /// Treatment of images; `None` for none, and for other data.
@@ -93,6 +97,7 @@ impl Settings {
             length: Length::Epochs(10),
             batch: 128,
             micro_batch: None,
+            recompute: None,
             epoch_steps: None,
             images: None,
             validation: None,

@@ -68,6 +68,7 @@ impl Trainer {
             &first.topologies,
             method.fan_in(),
             settings.precision,
+            settings.recompute,
         )?;
         if matches!(settings.model, ModelConfig::Composed(_)) {
             // Nodes may be a program's own.

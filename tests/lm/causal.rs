@@ -21,7 +21,7 @@ impl Pass {
     fn new(gpu: &Gpu, mixture: MoeConfig, training: bool) -> Self {
         let config = ModelConfig::from(config(Some(mixture), None));
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(gpu, BATCH, &topologies, FanIn::Present, Precision::F32).unwrap();
+        let model = config.build(gpu, BATCH, &topologies, FanIn::Present, Precision::F32, None).unwrap();
         spread(gpu, &model, &mut Key::new(3, Stream::Check(17)).walk(), |x| x);
         let step = Step::new(gpu, StepValues::forward(2)).unwrap();
         let mut rec = Recorder::new(gpu);

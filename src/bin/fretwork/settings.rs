@@ -57,7 +57,8 @@ pub(crate) fn settings(
             None => Length::Epochs(steps.epochs.unwrap_or(epochs)),
         },
         batch,
-        micro_batch: steps.micro_batch,
+        micro_batch: None,
+        recompute: steps.recompute,
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
         images: rows.images(),
         validation: validation(options)?,
@@ -69,8 +70,21 @@ pub(crate) fn settings(
         origin: Origin::default(),
     };
     let mut notices = fit(&mut settings, options, data);
+    settings.micro_batch = micro_batch(steps.micro_batches, settings.batch)?;
     notices.extend(first_layer);
     Ok((settings, notices))
+}
+
+/// Rows of a pass, of so many passes of a step.
+fn micro_batch(passes: Option<usize>, batch: usize) -> fretwork::Result<Option<usize>> {
+    match passes {
+        None | Some(1) => Ok(None),
+        Some(passes) if (2..=batch).contains(&passes) => Ok(Some(batch.div_ceil(passes))),
+        Some(passes) => Err(Error::Config {
+            option: "micro-batches",
+            reason: format!("a step of {batch} rows has 1 to {batch} passes, not {passes}"),
+        }),
+    }
 }
 
 /// Validation of the run, with an absolute path.

@@ -104,6 +104,11 @@ fn ids<'a>(pass: &Forward<'a>) -> Option<&'a Tensor> {
 }
 
 impl Node for MoeNode {
+    // A step counts the load, and may move the bias.
+    fn repeats(&self) -> bool {
+        false
+    }
+
     fn kind(&self) -> &'static str {
         KIND
     }

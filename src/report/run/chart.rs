@@ -13,6 +13,8 @@ pub(super) struct Series<'a> {
 pub(super) enum Across {
     Epochs,
     Steps,
+    /// Operations of one step.
+    Operations,
 }
 
 impl Across {
@@ -21,6 +23,7 @@ impl Across {
         match self {
             Self::Epochs => "epoch",
             Self::Steps => "step",
+            Self::Operations => "operation",
         }
     }
 

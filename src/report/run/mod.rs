@@ -6,6 +6,7 @@ mod history;
 mod kernels;
 mod layers;
 mod load;
+mod memory;
 mod page;
 mod pattern;
 mod settings;

@@ -2,7 +2,7 @@
 
 use super::chart::{Across, Chart, Series, Unit, WIDE, extent};
 use super::history::History;
-use super::{confusion, kernels, layers, load, settings, steps};
+use super::{confusion, kernels, layers, load, memory, settings, steps};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
 use crate::train::{Checkpoint, EpochRecord, Evaluation};
@@ -30,6 +30,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     body += &layers::section(&history.layers);
     body += &kernels::section(history.kernels.as_ref());
     if let Some(checkpoint) = checkpoint {
+        body += &memory::section(&checkpoint.settings);
         let tables = settings::tables(&checkpoint.settings);
         body += &format!("<section><h2>Settings</h2>\n<div class=\"card\">{tables}</div></section>\n");
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use fretwork::data::Source;
+use fretwork::graph::Recompute;
 use fretwork::methods::Kind;
 use fretwork::train::{OptimizerKind, Schedule};
 
@@ -61,9 +62,14 @@ pub(crate) struct Steps {
     /// Batch size: rows, by default 128, or windows of a text, by default 16; at most the number of training rows.
     #[arg(long, value_name = "ROWS")]
     pub(crate) batch: Option<usize>,
-    /// Rows of one forward and backward pass: a step accumulates the gradients of several, in less memory.
-    #[arg(long, value_name = "ROWS")]
-    pub(crate) micro_batch: Option<usize>,
+    /// Forward and backward passes of a step, which accumulates their gradients, in less memory: of equal rows, but for the last,
+    /// which may have fewer.
+    #[arg(long, value_name = "N")]
+    pub(crate) micro_batches: Option<usize>,
+    /// segments | all: compute values of the forward pass once more in the backward pass, in place of keeping them: in segments
+    /// that take the least memory, or each part between two single values by itself, in the least time. Bits stay the same.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) recompute: Option<Recompute>,
     /// Steps after which an epoch ends, even with rows unseen; 100 by default for a text.
     #[arg(long, value_name = "STEPS")]
     pub(crate) epoch_steps: Option<u64>,
