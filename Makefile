@@ -3,7 +3,7 @@
 CARGO ?= cargo
 FRETWORK := target/release/fretwork
 
-.PHONY: demo test test-long test-coop test-burn test-python lint bench wheel setup setup-test
+.PHONY: demo test test-long test-coop test-burn test-python lint bench gpu-kit wheel setup setup-test
 
 # Trains a block-sparse network on handwritten digits.
 demo: setup
@@ -46,6 +46,10 @@ lint: setup-test
 # All benches in one run, on the best adapter.
 bench: setup
 	$(FRETWORK) bench all
+
+# A folder, target/gpu-kit, that measures a machine with a GPU and without Rust: copy it there, then `./run OUT`.
+gpu-kit:
+	scripts/gpu-kit
 
 # Builds the program, and installs software Vulkan only where the program finds no adapter.
 setup:

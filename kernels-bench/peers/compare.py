@@ -60,8 +60,9 @@ def fretwork_products(sizes, density):
             prefix = "10 steps, " if subject == "step" else ""
             for row in table["rows"]:
                 if row["role"] in ("baseline", "candidate"):
+                    of = f", density {density}" if "blocks of" in row["name"] and subject == "sparse" else ""
                     seconds = [second / row["times"] for second in row["seconds"]]
-                    found.append(dict(what=prefix + row["name"], operations=row["operations"], seconds=seconds))
+                    found.append(dict(what=prefix + row["name"] + of, operations=row["operations"], seconds=seconds))
     return found
 
 
@@ -89,7 +90,7 @@ def products(turns, sizes, density):
                     missing.append(f"{system} has no {row['what']} here: {row['missing']}")
                     continue
                 entry = found.setdefault(row["what"], {}).setdefault(system, [row["operations"], []])
-                entry[1].extend(row["seconds"])
+                entry[1].extend(second / row.get("times", 1) for second in row["seconds"])
     missing += [f"{system} is not here: {how}" for system, (_, how) in systems.items() if how]
     print(f"| what, sparse at density {density} | system | median ms | GFLOP/s | fretwork is times as fast |")
     print("| --- | --- | ---: | ---: | ---: |")

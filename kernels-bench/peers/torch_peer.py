@@ -5,17 +5,24 @@ A layer's products, 1024 x 1024 with 256 rows on a CPU and 4096 x 4096 with 512 
 on a CPU, Triton's on CUDA) and element-sparse (CSR, on a CPU); ten training steps of 784-1024-1024-10 with 128 rows and AdamW,
 dense and with a mask of blocks, the usual way of sparse training without sparse kernels; experts' products in
 one call (`grouped_mm`, on CUDA). With `--dtype f16` operands are half precision, and steps are under autocast with a loss scale.
-Prints a JSON line for each timing, and one with the reason for each that fails.
+Prints a JSON line for each timing, and one with the reason for each that fails. On CUDA a product is launched ten times in a timing
+(`times`), so that the host's launches hardly count. The exit code is 3 without PyTorch, and without CUDA where `--device cuda` asks for
+it.
 
-    torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1] [--dtype f32|f16] [--rows N] [--hidden N,N,..] [--batch N]
+    torch_peer.py [--rounds 9] [--device cpu|cuda] [--density 0.1]... [--dtype f32|f16] [--rows N] [--hidden N,N,..] [--batch N]
 """
 import argparse
 import json
+import sys
 import time
 import warnings
 
-import torch
-from torch import nn
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    print(f"no PyTorch: {error}", file=sys.stderr)
+    sys.exit(3)
 
 BLOCKS = (8, 16, 32, 64, 128)
 STEPS = 10
@@ -30,21 +37,26 @@ class Timer:
         if self.device == "cuda":
             torch.cuda.synchronize()
 
-    def __call__(self, what, operations, run):
-        """Times `run`, or prints the reason why it fails."""
+    def product(self, what, operations, run):
+        """Times a product."""
+        self(what, operations, run, 10 if self.device == "cuda" else 1)
+
+    def __call__(self, what, operations, run, times=1):
+        """Times `times` calls of `run`, or prints the reason why it fails."""
         seconds = []
         try:
             for call in range(self.rounds + 2):
                 self.wait()
                 start = time.perf_counter()
-                run()
+                for _ in range(times):
+                    run()
                 self.wait()
                 if call >= 2:
                     seconds.append(time.perf_counter() - start)
         except Exception as error:  # a build of PyTorch may refuse in many ways
             print(json.dumps(dict(what=what, missing=str(error).splitlines()[0])), flush=True)
             return
-        print(json.dumps(dict(what=what, operations=operations, seconds=seconds)), flush=True)
+        print(json.dumps(dict(what=what, operations=operations, times=times, seconds=seconds)), flush=True)
 
 
 def block_mask(out, inputs, block, density, generator):
@@ -56,7 +68,7 @@ def block_mask(out, inputs, block, density, generator):
     return grid.repeat_interleave(block, 0).repeat_interleave(block, 1)
 
 
-def products(timer, device, density, dtype, rows):
+def products(timer, device, densities, dtype, rows):
     usual, side = (512, 4096) if device == "cuda" else (256, 1024)
     rows = rows or usual
     generator = torch.Generator().manual_seed(1)
@@ -66,28 +78,30 @@ def products(timer, device, density, dtype, rows):
 
     x, dy, w = numbers(rows, side), numbers(rows, side), numbers(side, side)
     operations = 2 * rows * side * side
-    timer("dense x * W^T", operations, lambda: x @ w.T)
-    timer("dense dy * W", operations, lambda: dy @ w)
-    timer("dense dy^T * x", operations, lambda: dy.T @ x)
+    timer.product("dense x * W^T", operations, lambda: x @ w.T)
+    timer.product("dense dy * W", operations, lambda: dy @ w)
+    timer.product("dense dy^T * x", operations, lambda: dy.T @ x)
     # Sparse products on the left need feature-major activations.
     columns = x.T.contiguous()
-    for block in BLOCKS:
-        mask = block_mask(side, side, block, density, generator).to(device)
-        present = 2 * rows * int(mask.sum())
-        bsr = (w * mask).to_sparse_bsr((block, block))
-        timer(f"x * W^T, blocks of {block}", present, lambda: bsr @ columns)
-    if device == "cpu" and dtype == torch.float32:
-        mask = (torch.rand((side, side), generator=generator) < density)
-        csr = (w * mask).to_sparse_csr()
-        timer("x * W^T, single elements (CSR)", 2 * rows * int(mask.sum()), lambda: csr @ columns)
+    for density in densities:
+        for block in BLOCKS:
+            mask = block_mask(side, side, block, density, generator).to(device)
+            present = 2 * rows * int(mask.sum())
+            bsr = (w * mask).to_sparse_bsr((block, block))
+            timer.product(f"x * W^T, blocks of {block}, density {density}", present, lambda: bsr @ columns)
+        if device == "cpu" and dtype == torch.float32:
+            mask = (torch.rand((side, side), generator=generator) < density)
+            csr = (w * mask).to_sparse_csr()
+            what = f"x * W^T, single elements (CSR), density {density}"
+            timer.product(what, 2 * rows * int(mask.sum()), lambda: csr @ columns)
     if device == "cuda":
         experts, each, hidden = 8, 128, 2048
         tokens = numbers(experts * each, 1024).bfloat16()
         weights = numbers(experts, 1024, hidden).bfloat16()
         ends = torch.arange(each, experts * each + 1, each, device=device, dtype=torch.int32)
         grouped = getattr(nn.functional, "grouped_mm", None) or getattr(torch, "_grouped_mm", None)
-        timer("experts x * W (grouped_mm, bf16)", 2 * experts * each * 1024 * hidden,
-              lambda: grouped(tokens, weights, offs=ends))
+        timer.product("experts x * W (grouped_mm, bf16)", 2 * experts * each * 1024 * hidden,
+                      lambda: grouped(tokens, weights, offs=ends))
 
 
 class Network(nn.Module):
@@ -141,21 +155,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--density", type=float, default=0.1)
+    parser.add_argument("--density", type=float, action="append", help="of sparse products; 0.1 by default")
     parser.add_argument("--dtype", choices=tuple(TYPES), default="f32")
     parser.add_argument("--rows", type=int)
     parser.add_argument("--hidden", type=lambda text: [int(width) for width in text.split(",")], default=[1024, 1024])
     parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print(f"PyTorch {torch.__version__} finds no GPU", file=sys.stderr)
+        return 3
     print(json.dumps(dict(system=f"PyTorch {torch.__version__}", device=options.device, threads=torch.get_num_threads())))
     # TF32 is off, since fretwork's f32 is full precision.
     torch.backends.cuda.matmul.allow_tf32 = False
     warnings.filterwarnings("ignore", message="Sparse")  # warnings of beta status
     timer = Timer(options.device, options.rounds)
     dtype = TYPES[options.dtype]
-    products(timer, options.device, options.density, dtype, options.rows)
+    products(timer, options.device, options.density or [0.1], dtype, options.rows)
     steps(timer, options.device, dtype, options.hidden, options.batch)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,10 +1,13 @@
 //! Findings of one bench, with the device they were measured on.
 
 use std::fmt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::{Bench, Findings};
+use crate::Result;
+use crate::files::replace;
 use crate::gpu::{Clock, Gpu};
 
 /// Findings of a bench on one device.
@@ -35,6 +38,14 @@ impl Report {
             "clock": self.clock.to_string(),
             "subjects": self.findings.iter().map(Findings::to_json).collect::<Vec<_>>(),
         })
+    }
+
+    /// Writes all measurements as JSON to `path`. A file that is there already is replaced atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io).
+    pub fn save(&self, path: &Path) -> Result<()> {
+        replace(path, format!("{:#}\n", self.to_json()).as_bytes())
     }
 }
 

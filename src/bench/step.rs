@@ -107,6 +107,10 @@ pub(super) const NEVER: Updates =
     Updates { every: Every::Steps(1), from: 0.0, until: 0.0, fraction: 0.3, decay: Decay::Constant };
 
 const BATCHES: usize = 200;
+
+/// Rows of random data, as many as 200 batches of 128 have.
+const RANDOM_ROWS: usize = BATCHES * 128;
+
 const EPOCHS: u32 = 1000;
 
 /// Steps of a whole run, far more than are timed.
@@ -165,11 +169,14 @@ impl Run {
     }
 }
 
-/// Random data set: training rows for 200 batches, so that few epochs end while the clock runs, and one test row.
+/// Random data set: training rows for 200 batches, so that few epochs end while the clock runs, and one test row. Large batches repeat
+/// the first rows, since hundreds of megabytes of random numbers take longer than the steps of a GPU.
 fn data(bench: &Bench) -> Result<Dataset> {
     let mut walk = Key::new(1, Stream::Check(0)).walk();
     let mut rows = |count: usize| {
-        let pixels = (0..count * INPUTS).map(|_| walk.bits() as u8).collect();
+        let random = (0..count.min(RANDOM_ROWS) * INPUTS).map(|_| walk.bits() as u8).collect::<Vec<_>>();
+        let mut pixels = random.repeat(count.div_ceil(RANDOM_ROWS));
+        pixels.truncate(count * INPUTS);
         let labels = (0..count).map(|i| (i % CLASSES) as u32).collect();
         Table::new(Features::Bytes(pixels, 1.0 / 255.0), labels, INPUTS)
     };

@@ -19,16 +19,19 @@ pub(crate) fn run(options: &BenchOptions) -> Result<ExitCode> {
     if !options.json {
         line(format!("{report}\n"))?;
     }
-    // An empty page is written first, so that an unwritable path fails before anything is timed.
-    let draw = |report: &Report| options.html.as_ref().map_or(Ok(()), |path| page::write(report, path));
-    draw(&report)?;
+    // Files without findings are written first, so that an unwritable path fails before anything is timed.
+    let keep = |report: &Report| {
+        options.html.as_ref().map_or(Ok(()), |path| page::write(report, path))?;
+        options.save.as_ref().map_or(Ok(()), |path| report.save(path))
+    };
+    keep(&report)?;
     for subject in subjects(options.subject) {
         let findings = bench.run(subject)?;
         if !options.json {
             line(&findings)?;
         }
         report.findings.push(findings);
-        draw(&report)?;
+        keep(&report)?;
     }
     if options.json {
         line(format!("{:#}", report.to_json()))?;

@@ -30,6 +30,9 @@ pub(crate) struct BenchOptions {
     /// Print one JSON object of all measurements, raw times included, instead of tables.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// Also write all measurements as JSON, up to then after each subject.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub(crate) save: Option<PathBuf>,
     /// Also write an HTML page with a roofline and speed-ups over density.
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub(crate) html: Option<PathBuf>,
