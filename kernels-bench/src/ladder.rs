@@ -186,6 +186,7 @@ fn settings(neurons: usize) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        rows_seed: None,
         origin: Default::default(),
     }
 }

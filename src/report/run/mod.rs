@@ -6,6 +6,7 @@ mod history;
 mod kernels;
 mod layers;
 mod load;
+mod networks;
 mod page;
 mod pattern;
 mod settings;
