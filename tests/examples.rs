@@ -17,6 +17,9 @@ mod embed;
 #[path = "../examples/input_gradient.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod input_gradient;
+#[path = "../examples/many_networks.rs"]
+#[expect(dead_code, reason = "its main is the example's")]
+mod many_networks;
 #[path = "../examples/method.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod method;
@@ -172,6 +175,8 @@ fn an_objective_of_ones_own_has_the_gradient_of_its_loss() {
         targets: &targets,
         report: &report,
         step: &step,
+        training: true,
+        taught: None,
     };
     let mut rec = Recorder::new(&gpu);
     focal.record(&mut rec, &pass).unwrap();
@@ -184,6 +189,13 @@ fn an_objective_of_ones_own_has_the_gradient_of_its_loss() {
     let slopes = read(&gpu, &grad);
     assert_eq!(slopes[12..16], [0.0; 4], "the row without a label");
     assert_slopes(&gpu, &logits, &slopes, loss);
+}
+
+#[test]
+fn many_networks_are_ranked() {
+    let ranked = many_networks::run().unwrap();
+    assert_eq!(ranked.len(), 60);
+    assert!(ranked[0].1 > 0.93 && ranked[0].0.hidden[0] > ranked[59].0.hidden[0], "{ranked:?}");
 }
 
 #[test]

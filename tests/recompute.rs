@@ -186,7 +186,7 @@ fn the_plan_is_on_the_page() {
         data: data.name.clone(),
         length: Length::Steps(2),
         recompute: Some(Recompute::Segments),
-        ..Settings::new(model.into())
+        ..Settings::new(ModelConfig::Mlp(model))
     };
     let plan = |recompute| {
         let mut graph = settings.model.graph(settings.batch, Precision::F32).unwrap();

@@ -234,6 +234,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        rows_seed: None,
         origin: Default::default(),
     }
 }

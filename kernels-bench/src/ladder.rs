@@ -178,6 +178,7 @@ fn settings(neurons: usize) -> Settings {
         length: Length::Steps(2),
         batch: BATCH,
         micro_batch: None,
+        recompute: None,
         images: None,
         validation: None,
         epoch_steps: None,
@@ -186,6 +187,7 @@ fn settings(neurons: usize) -> Settings {
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        rows_seed: None,
         origin: Default::default(),
     }
 }

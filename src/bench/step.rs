@@ -224,6 +224,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         schedule: Schedule::Constant,
         momentum: 0.9,
         weight_decay: 0.01,
+        rows_seed: None,
         origin: Default::default(),
     }
 }

@@ -4,7 +4,7 @@ use super::harness::{Check, Verdict, judge, numbers, operands, place, poisoned, 
 use super::step::step;
 use crate::Result;
 use crate::gpu::{Class, Gpu, Tensor};
-use crate::ops::{self, IGNORED};
+use crate::ops::{self, Distilled, IGNORED, NetworkLoss, SideBySide};
 use crate::reference::{self, bound::UNIT, bound::gamma};
 
 pub(super) fn table() -> Vec<Check> {
@@ -12,6 +12,9 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.loss.softmax.f32", softmax),
         Check::new("fretwork.loss.soft.f32", soft),
         Check::new("fretwork.loss.mse.f32", mse),
+        Check::new("fretwork.loss.networks.f32", |gpu| networks(gpu, None)),
+        Check::new("fretwork.loss.networks.f32.distilled", |gpu| networks(gpu, Some(0.5))),
+        Check::new("fretwork.loss.probabilities.f32", probabilities),
     ]
 }
 
@@ -105,6 +108,84 @@ fn soft(gpu: &Gpu) -> Result<Verdict> {
         Ok(report) => judge_entropy(gpu, &x, CLASSES, [&report, &wanted_report], &grad, &wanted_grad),
         Err(verdict) => Ok(verdict),
     }
+}
+
+/// Three networks of five, with padding; rows are shared out in the check with soft targets.
+fn side_by_side(shared_out: bool) -> SideBySide {
+    SideBySide { networks: 3, begin: 1, all: 5, classes: 10, columns: 16, shared_out }
+}
+
+fn networks(gpu: &Gpu, weight: Option<f32>) -> Result<Verdict> {
+    const ROWS: usize = 130;
+    let of = side_by_side(weight.is_some());
+    let SideBySide { networks, all, classes, columns, .. } = of;
+    let width = networks * columns;
+    let mut walk = operands(909);
+    let mut x = numbers(&mut walk, ROWS * width, 4.0);
+    // Ties, and logits far apart. Padding is large, and counts for nothing.
+    x[..classes].fill(1.5);
+    x[columns] = 90.0;
+    x.chunks_mut(columns).for_each(|x| x[classes..].fill(95.0));
+    let mut label: Vec<u32> = (0..ROWS).map(|_| walk.below(classes as u32)).collect();
+    label[7] = IGNORED;
+    let mut teachers = numbers(&mut walk, ROWS * width, 3.0);
+    reference::network_probabilities(&mut teachers, of);
+    // Other networks' entries of the report stay as they are.
+    let (mut wanted_report, mut wanted_grad) = (vec![7.0; 2 * ROWS * all], vec![0.0; ROWS * width]);
+    let soft = weight.map(|weight| (teachers.as_slice(), weight));
+    reference::networks_cross_entropy(&x, &label, &mut wanted_report, &mut wanted_grad, 0.125, of, soft);
+    let (logits, soft, step) =
+        (place(gpu, &[ROWS, width], &x)?, place(gpu, &[ROWS, width], &teachers)?, step(gpu)?);
+    let labels = gpu.upload(Class::Scratch, "check", &[ROWS], &label)?;
+    let grad = poisoned(gpu, &[ROWS, width])?;
+    let found = thrice::<f32>(gpu, |rec| {
+        let report = place(gpu, &[ROWS * all, 2], &vec![7.0; 2 * ROWS * all])?;
+        let distilled = weight.map(|weight| Distilled { probabilities: &soft, weight });
+        let loss = NetworkLoss { of, distilled };
+        ops::networks_cross_entropy(rec, &logits, &labels, &report, &grad, &step, loss)?;
+        Ok(report)
+    })?;
+    let report = match found {
+        Ok(report) => report,
+        Err(verdict) => return Ok(verdict),
+    };
+    // Logits are within 90 of each other. See `judge_entropy` for the terms.
+    let relative = 4.0 * (3.0 + 2.0 * 90.0 + classes as f64 + 4.0) * UNIT;
+    let size = 1.0 + 90.0 + 90.0;
+    let bound = |i: usize| if i % 2 == 1 { 0.0 } else { relative * size + size * 2f64.powi(-21) };
+    let verdict = judge(&report, &wanted_report, bound);
+    if !matches!(verdict, Verdict::Right(_)) {
+        return Ok(verdict);
+    }
+    let found = gpu.read::<f32>(&grad)?.wait()?;
+    let scale = 0.125 * f64::from(of.scale()) * (1.0 + f64::from(weight.unwrap_or(0.0)));
+    // Padding is exactly 0.
+    let counts = |i: usize| i % columns < classes;
+    Ok(judge(&found, &wanted_grad, |i| {
+        if counts(i) { 2.0 * scale * (relative + (4.0 + networks as f64) * UNIT) } else { 0.0 }
+    }))
+}
+
+fn probabilities(gpu: &Gpu) -> Result<Verdict> {
+    const ROWS: usize = 45;
+    let of = side_by_side(false);
+    let width = of.networks * of.columns;
+    let mut x = numbers(&mut operands(910), ROWS * width, 4.0);
+    x[of.columns] = 60.0;
+    let mut wanted = x.clone();
+    reference::network_probabilities(&mut wanted, of);
+    let found = thrice::<f32>(gpu, |rec| {
+        let logits = place(gpu, &[ROWS, width], &x)?;
+        ops::network_probabilities(rec, &logits, of)?;
+        Ok(logits)
+    })?;
+    let found = match found {
+        Ok(found) => found,
+        Err(verdict) => return Ok(verdict),
+    };
+    let relative = 4.0 * (3.0 + 2.0 * 64.0 + of.classes as f64 + 4.0) * UNIT;
+    let counts = |i: usize| i % of.columns < of.classes;
+    Ok(judge(&found, &wanted, |i| if counts(i) { relative * f64::from(wanted[i]) + 1e-37 } else { 0.0 }))
 }
 
 fn mse(gpu: &Gpu) -> Result<Verdict> {

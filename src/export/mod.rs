@@ -20,9 +20,10 @@ use trained::Trained;
 ///
 /// # Errors
 /// [`Error::Checkpoint`](crate::Error::Checkpoint) for a checkpoint that lacks a parameter;
-/// [`Error::Config`](crate::Error::Config) for a network that the format has no words for, with the node that is at fault.
+/// [`Error::Config`](crate::Error::Config) for a network that the format has no words for, with the node that is at fault, and for
+/// [many networks](Checkpoint::single) of which one has to be chosen.
 pub fn to_bytes(checkpoint: &Checkpoint, path: &Path, format: Format) -> Result<Vec<u8>> {
-    let trained = Trained::of(checkpoint, path)?;
+    let trained = Trained::of(&*checkpoint.single(path)?, path)?;
     match format {
         #[cfg(feature = "onnx")]
         Format::Onnx => onnx::model(&trained),

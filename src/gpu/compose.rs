@@ -121,6 +121,8 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "layer_norm/forward",
     "layer_norm/gain",
     "loss/mse",
+    "loss/networks",
+    "loss/probabilities",
     "loss/soft",
     "loss/softmax",
     "mask/apply",

@@ -35,6 +35,14 @@ impl Sum {
         }
     }
 
+    /// Adds another sum.
+    pub(crate) fn add_all(&mut self, other: Self) {
+        for (class, more) in self.classes.iter_mut().zip(other.classes) {
+            *class = class.saturating_add(more);
+        }
+        self.largest = self.largest.max(other.largest);
+    }
+
     pub(crate) fn of(&self, class: Class) -> u128 {
         CLASSES.iter().zip(self.classes).filter(|&(&known, _)| known == class).map(|(_, bytes)| bytes).sum()
     }
@@ -85,21 +93,33 @@ impl Graph {
     /// # Errors
     /// As [`Graph::counts`], and [`Error::Argument`](crate::Error::Argument) for a graph that makes no network.
     pub(crate) fn bytes(&self, stored: Option<f64>) -> Result<Sum> {
+        let mut sum = self.bytes_of_copy(stored)?;
+        for (param, elements) in self.params.iter().zip(self.elements(stored)?) {
+            let label = if param.matrix.is_some() { "a weight" } else { "a bias, a gain or a table" };
+            sum.add(Class::Gradients, label, elements, 4);
+        }
+        for (param, nnz) in self.matrices().zip(self.counts(stored)?) {
+            if let Some(grid) = param.grid() {
+                sum.add(Class::Topology, "a topology", Topology::packed_words(grid, nnz) as u128, 4);
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Bytes of a network of the same topologies, with weights of its own and memory for its batch, and without gradients.
+    ///
+    /// # Errors
+    /// As [`Graph::bytes`].
+    pub(crate) fn bytes_of_copy(&self, stored: Option<f64>) -> Result<Sum> {
         let mut sum = Sum::default();
         for (param, elements) in self.params.iter().zip(self.elements(stored)?) {
             let label = if param.matrix.is_some() { "a weight" } else { "a bias, a gain or a table" };
             sum.add(Class::Values, label, elements, 4);
-            sum.add(Class::Gradients, label, elements, 4);
             if let Some(bits) = param.counted() {
                 sum.add(Class::Topology, "padding", bits.len() as u128, 4);
             }
             if param.matrix.as_ref().is_some_and(|matrix| matrix.operand == DType::F16) {
                 sum.add(Class::Values, "an f16 copy of a weight", elements, 2);
-            }
-        }
-        for (param, nnz) in self.matrices().zip(self.counts(stored)?) {
-            if let Some(grid) = param.grid() {
-                sum.add(Class::Topology, "a topology", Topology::packed_words(grid, nnz) as u128, 4);
             }
         }
         let layout = Planner::plan(self)?;

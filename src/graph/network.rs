@@ -6,7 +6,7 @@ use super::hook::{BackwardHook, GradientReady};
 use super::layout::{Action, Layout, StorageId, WeightGrad};
 use super::memory::Memory;
 use super::node::Load;
-use super::param::{Identity, Param, Weight};
+use super::param::{Identity, Param, Weight, first_values};
 use super::pass::{Backward, Forward, dropping};
 use super::planner::Planner;
 use super::spec::{FanIn, ParamId, ParamSpec};
@@ -26,6 +26,21 @@ pub struct Network {
 
 /// Kind of the [marks](Mark) where a parameter's gradient is complete.
 pub const GRADIENT: &str = "gradient";
+
+impl Graph {
+    /// First values of each parameter as [`Network::new`] draws them: whole shapes, or blocks in slot order.
+    pub(crate) fn first_values(&self, start: Start<'_>) -> Vec<Vec<f32>> {
+        let streams = self.streams();
+        let mut topologies = start.topologies.iter();
+        let values = |(at, spec): (usize, &ParamSpec)| {
+            let identity = Identity { id: ParamId(at), stream: streams[at], seed: self.seed };
+            let topology =
+                if spec.matrix.is_some() { topologies.next().and_then(Option::as_ref) } else { None };
+            first_values(spec, identity, topology, start.fan_in)
+        };
+        self.params.iter().enumerate().map(values).collect()
+    }
+}
 
 /// How the parameters of a network begin.
 #[derive(Debug, Clone, Copy)]

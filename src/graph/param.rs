@@ -88,6 +88,31 @@ pub(super) struct Identity {
     pub(super) seed: u64,
 }
 
+/// First values of a parameter: the whole shape, or the blocks of its topology in slot order.
+pub(super) fn first_values(
+    spec: &ParamSpec,
+    identity: Identity,
+    topology: Option<&Topology>,
+    fan_in: FanIn,
+) -> Vec<f32> {
+    let elements = topology.map_or_else(|| spec.shape.iter().product(), Topology::elements);
+    let key = Key::new(identity.seed, Stream::Weights(identity.stream));
+    let mut values = match spec.init {
+        Init::Constant(value) => vec![value; elements],
+        Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
+        Init::Uniform(variance) => {
+            let rows = topology.map_or(spec.shape[0], Topology::written_rows).max(1);
+            let inputs = match fan_in {
+                FanIn::Present => elements as f64 / rows as f64,
+                FanIn::All => spec.shape.get(1).copied().unwrap_or(1) as f64,
+            };
+            Draw { variance, key }.values(inputs * spec.share_of_inputs(), elements)
+        }
+    };
+    spec.zero_padding(topology, &mut values);
+    values
+}
+
 impl Param {
     /// A parameter with drawn values, of a pattern where it is sparse, and in the given tensors of an arena where it is dense.
     pub(super) fn draw(
@@ -104,21 +129,7 @@ impl Param {
             Some(topology) => vec![topology.nnz(), topology.block(), topology.block()],
         };
         gpu.expect_buffer(name, &shape, DType::F32)?;
-        let elements = shape.iter().product::<usize>();
-        let key = Key::new(identity.seed, Stream::Weights(identity.stream));
-        let mut values = match spec.init {
-            Init::Constant(value) => vec![value; elements],
-            Init::Deviation(deviation) => Draw { variance: deviation * deviation, key }.values(1.0, elements),
-            Init::Uniform(variance) => {
-                let rows = topology.map_or(spec.shape[0], Topology::written_rows).max(1);
-                let inputs = match fan_in {
-                    FanIn::Present => elements as f64 / rows as f64,
-                    FanIn::All => spec.shape.get(1).copied().unwrap_or(1) as f64,
-                };
-                Draw { variance, key }.values(inputs * spec.share_of_inputs(), elements)
-            }
-        };
-        spec.zero_padding(topology, &mut values);
+        let values = first_values(spec, identity, topology, fan_in);
         let (weight, grad) = match (topology, arena) {
             (None, Some([weight, grad])) => {
                 gpu.write(&weight, &values)?;

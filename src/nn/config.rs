@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Composed, LmConfig, MlpConfig, MoeConfig, Row};
+use super::{Composed, LmConfig, MlpConfig, MlpsConfig, MoeConfig, Row};
 use crate::gpu::Gpu;
 use crate::graph::{Description, FanIn, Graph, Layer, LayerSparsity, Network, Precision, Recompute, Start};
 use crate::sparse::Topology;
@@ -14,6 +14,8 @@ use crate::{Error, Result};
 pub enum ModelConfig {
     /// A multi-layer perceptron.
     Mlp(MlpConfig),
+    /// Many multi-layer perceptrons that are trained together.
+    Mlps(MlpsConfig),
     /// A byte-level language model.
     Lm(LmConfig),
     /// A network that a program composed of modules.
@@ -28,6 +30,7 @@ impl ModelConfig {
     pub fn validate(&self) -> Result<()> {
         match self {
             Self::Mlp(config) => config.validate(),
+            Self::Mlps(config) => config.validate(),
             Self::Lm(config) => config.validate(),
             Self::Composed(composed) => composed.validate(),
         }
@@ -41,6 +44,7 @@ impl ModelConfig {
     pub fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
         match self {
             Self::Mlp(config) => config.graph(batch, precision),
+            Self::Mlps(config) => config.graph(batch, precision),
             Self::Lm(config) => config.graph(batch, precision),
             Self::Composed(composed) => composed.graph(batch, precision),
         }
@@ -53,7 +57,7 @@ impl ModelConfig {
     /// As [`ModelConfig::graph`], and [`Error::Config`] for a checkpoint's description that is damaged.
     pub fn description(&self) -> Result<Description> {
         let text = match self {
-            Self::Mlp(_) | Self::Lm(_) => self.graph(1, Precision::F32)?.describe(),
+            Self::Mlp(_) | Self::Mlps(_) | Self::Lm(_) => self.graph(1, Precision::F32)?.describe(),
             Self::Composed(composed) => composed.describe().clone(),
         };
         serde_json::from_value(text).map_err(|error| Error::Config {
@@ -62,19 +66,20 @@ impl ModelConfig {
         })
     }
 
-    /// Layers whose sparsity is their own; `None` for a composed network, whose modules say so themselves.
+    /// Layers whose sparsity is their own; `None` for a composed network, whose modules say so themselves, and for many perceptrons,
+    /// whose layers are not theirs alone.
     pub fn layer_sparsity(&mut self) -> Option<&mut LayerSparsity> {
         match self {
             Self::Mlp(config) => Some(&mut config.layers),
             Self::Lm(config) => Some(&mut config.layers),
-            Self::Composed(_) => None,
+            Self::Mlps(_) | Self::Composed(_) => None,
         }
     }
 
     /// Notices for the user before training, none of them an error.
     pub fn notices(&self) -> Vec<String> {
         match self {
-            Self::Mlp(_) | Self::Composed(_) => Vec::new(),
+            Self::Mlp(_) | Self::Mlps(_) | Self::Composed(_) => Vec::new(),
             Self::Lm(config) => config.experts.as_ref().map_or(Vec::new(), MoeConfig::notices),
         }
     }
@@ -83,6 +88,7 @@ impl ModelConfig {
     pub fn row(&self) -> Row {
         match self {
             Self::Mlp(config) => Row::Features(config.inputs),
+            Self::Mlps(config) => Row::Features(config.inputs),
             Self::Lm(config) => Row::Window(config.context),
             Self::Composed(composed) => composed.row(),
         }
@@ -92,6 +98,7 @@ impl ModelConfig {
     pub fn seed(&self) -> u64 {
         match self {
             Self::Mlp(config) => config.seed,
+            Self::Mlps(config) => config.seed,
             Self::Lm(config) => config.seed,
             Self::Composed(composed) => composed.seed(),
         }
@@ -100,7 +107,7 @@ impl ModelConfig {
     /// Bytes of a window, for a model that sees windows of text; 0 for others.
     pub fn context(&self) -> usize {
         match self {
-            Self::Mlp(_) => 0,
+            Self::Mlp(_) | Self::Mlps(_) => 0,
             Self::Lm(config) => config.context,
             Self::Composed(composed) => composed.context(),
         }
@@ -111,6 +118,9 @@ impl ModelConfig {
         let (sparsity, layers) = match self {
             Self::Mlp(config) => (config.sparsity, &config.layers),
             Self::Lm(config) => (config.sparsity, &config.layers),
+            Self::Mlps(config) => {
+                return config.graph(1, Precision::F32).and_then(|graph| graph.sparsity()).ok().flatten();
+            }
             Self::Composed(composed) => return composed.sparsity(),
         };
         match layers.is_default() {
@@ -125,6 +135,7 @@ impl ModelConfig {
         match self {
             Self::Mlp(config) => format!("blocks of {}, {} densities", config.block, config.density),
             Self::Lm(config) => format!("blocks of {}, {} densities", config.block, config.density),
+            Self::Mlps(config) => format!("blocks of {}, each network apart from the others", config.block),
             Self::Composed(_) => "blocks, each layer as it was composed".to_owned(),
         }
     }
@@ -133,6 +144,7 @@ impl ModelConfig {
     pub fn params_dense(&self) -> usize {
         match self {
             Self::Mlp(config) => config.graph(1, Precision::F32).map_or(0, |graph| graph.params_dense()),
+            Self::Mlps(config) => config.params_dense(),
             Self::Lm(config) => config.graph(1, Precision::F32).map_or(0, |graph| graph.params_dense()),
             Self::Composed(composed) => composed.params_dense(),
         }
@@ -160,7 +172,11 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn topologies(&self, sparsity: Option<f64>) -> Result<Vec<Option<Topology>>> {
-        self.graph(1, Precision::F32)?.topologies(sparsity)
+        match self {
+            // Those that each network has alone.
+            Self::Mlps(config) => config.topologies(),
+            _ => self.graph(1, Precision::F32)?.topologies(sparsity),
+        }
     }
 
     /// The network with these topologies, drawn weights, and memory for `batch` rows, of whose values the backward pass
@@ -182,7 +198,13 @@ impl ModelConfig {
         precision.validate()?;
         let mut graph = self.graph(batch, precision)?;
         graph.recompute(recompute);
-        Network::new(gpu, graph, Start { fan_in, topologies })
+        let network = Network::new(gpu, graph, Start { fan_in, topologies })?;
+        if let Self::Mlps(config) = self {
+            for (param, values) in network.store().iter().zip(config.first_values(fan_in)?) {
+                gpu.write(param.values(), &values)?;
+            }
+        }
+        Ok(network)
     }
 }
 
@@ -207,6 +229,7 @@ impl fmt::Display for ModelConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mlp(config) => config.fmt(f),
+            Self::Mlps(config) => config.fmt(f),
             Self::Lm(config) => config.fmt(f),
             Self::Composed(composed) => composed.fmt(f),
         }
@@ -222,6 +245,12 @@ impl From<LmConfig> for ModelConfig {
 impl From<MlpConfig> for ModelConfig {
     fn from(config: MlpConfig) -> Self {
         Self::Mlp(config)
+    }
+}
+
+impl From<MlpsConfig> for ModelConfig {
+    fn from(config: MlpsConfig) -> Self {
+        Self::Mlps(config)
     }
 }
 

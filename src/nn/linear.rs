@@ -87,6 +87,14 @@ impl Linear {
         self
     }
 
+    /// The layer of which only these outputs and inputs count, where there are some that do not; the inputs as they were, where `None`
+    /// is given.
+    #[must_use]
+    pub(super) fn extents(mut self, outputs: Option<Extent>, inputs: Option<Extent>) -> Self {
+        self.extent = [outputs, inputs.or(self.extent[1].take())];
+        self
+    }
+
     /// The layer that reads rows of so many features, padded with zeros. Weights of padding are drawn like all others, and have no
     /// effect.
     #[must_use]

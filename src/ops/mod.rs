@@ -64,7 +64,10 @@ pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward, layer_norm_gain};
-pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
+pub use loss::{
+    Distilled, NetworkLoss, mse, network_probabilities, networks_cross_entropy, soft_cross_entropy,
+    softmax_cross_entropy,
+};
 pub use mask::mask;
 pub(crate) use matmul::{default_variant, fallback_variant, heuristic, tiling};
 pub use naive::naive;
@@ -89,7 +92,7 @@ use crate::gpu::{DType, Tensor};
 
 pub use crate::terms::{
     ABSENT, Activation, Dropout, IGNORED, LossScaleState, Order, ProductScore, SUM_ROWS, SUM_TOKENS, SetOp,
-    Share, Transpose, ValueScore,
+    Share, SideBySide, Transpose, ValueScore,
 };
 
 /// Float type of a kernel key, f32 or f16. The recorder refuses other types.

@@ -346,6 +346,8 @@ fn language() -> Vec<Rule> {
         rule("norm", "gain").switch("window"),
     ];
     rules.extend(["softmax", "soft", "mse"].map(|name| rule("loss", name).switch("window")));
+    rules.push(rule("loss", "networks").switch("window").switch("distilled"));
+    rules.push(rule("loss", "probabilities"));
     for name in ["forward", "queries", "keys"] {
         for head in HEADS {
             rules.push(Rule::new(Key::new("attention", name).block(head)).switch("several"));

@@ -1,5 +1,7 @@
 //! Twins of `shaders/loss/`.
 
+use crate::terms::SideBySide;
+
 /// Softmax cross-entropy of `logits[rows, classes]`: `report[rows, 2]` receives loss and hit, `grad` the gradient
 /// times `row_scale`.
 pub fn softmax_cross_entropy(
@@ -80,6 +82,73 @@ pub fn soft_cross_entropy(
         }
         report[2 * row] = loss;
         report[2 * row + 1] = if winner == likeliest { 1.0 } else { 0.0 };
+    }
+}
+
+/// Softmax cross-entropy of networks side by side in `logits[rows, networks * columns]`: `report[rows, all, 2]` gets loss and hit of
+/// each of these networks, `grad` the gradient times `row_scale`. `distilled` has the probabilities of all networks, and the factor of
+/// the cross-entropy to the mean of the others'.
+pub fn networks_cross_entropy(
+    logits: &[f32],
+    labels: &[u32],
+    report: &mut [f32],
+    grad: &mut [f32],
+    row_scale: f32,
+    of: SideBySide,
+    distilled: Option<(&[f32], f32)>,
+) {
+    let SideBySide { networks, begin, all, classes, columns, .. } = of;
+    for (row, &label) in labels.iter().enumerate() {
+        for network in 0..networks {
+            let at = (row * networks + network) * columns;
+            let (x, grad) = (&logits[at..at + classes], &mut grad[at..at + columns]);
+            let at = 2 * (row * all + begin + network);
+            let report = &mut report[at..at + 2];
+            grad.fill(0.0);
+            if label as usize >= classes || !of.counts(row, network) {
+                report.fill(0.0);
+                continue;
+            }
+            let label = label as usize;
+            let mut winner = 0;
+            for i in 1..classes {
+                if x[i] > x[winner] {
+                    winner = i;
+                }
+            }
+            let largest = x[winner];
+            let mut sum = 0.0f32;
+            for &x in x {
+                sum += (x - largest).exp();
+            }
+            for i in 0..classes {
+                let probability = (x[i] - largest).exp() / sum;
+                let mut slope = probability - if i == label { 1.0 } else { 0.0 };
+                if let Some((teachers, weight)) = distilled {
+                    let taught = |other: usize| teachers[(row * networks + other) * columns + i];
+                    let others = (0..networks).filter(|&other| other != network);
+                    let wanted = others.map(taught).sum::<f32>() / (networks - 1) as f32;
+                    slope = weight.mul_add(probability - wanted, slope);
+                }
+                grad[i] = row_scale * of.scale() * slope;
+            }
+            report[0] = sum.ln() + largest - x[label];
+            report[1] = if winner == label { 1.0 } else { 0.0 };
+        }
+    }
+}
+
+/// Softmax of the logits of networks side by side, in their place; padding is left alone.
+pub fn network_probabilities(logits: &mut [f32], of: SideBySide) {
+    for x in logits.chunks_mut(of.columns) {
+        let x = &mut x[..of.classes];
+        let largest = x.iter().copied().fold(x[0], f32::max);
+        let mut sum = 0.0f32;
+        for x in x.iter_mut() {
+            *x = (*x - largest).exp();
+            sum += *x;
+        }
+        x.iter_mut().for_each(|x| *x /= sum);
     }
 }
 

@@ -55,7 +55,9 @@ pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward, layer_norm_gain};
-pub use loss::{mse, soft_cross_entropy, softmax_cross_entropy};
+pub use loss::{
+    mse, network_probabilities, networks_cross_entropy, soft_cross_entropy, softmax_cross_entropy,
+};
 pub use mask::mask;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{Births, adamw, sgd};

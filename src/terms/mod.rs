@@ -11,6 +11,7 @@ mod scale;
 mod score;
 mod select;
 mod set;
+mod side_by_side;
 mod sums;
 mod transpose;
 
@@ -21,5 +22,6 @@ pub use scale::LossScaleState;
 pub use score::{ProductScore, ValueScore};
 pub use select::{Order, Share};
 pub use set::SetOp;
+pub use side_by_side::SideBySide;
 pub use sums::{SUM_ROWS, SUM_TOKENS};
 pub use transpose::Transpose;

@@ -15,6 +15,8 @@ pub(super) struct Batch {
     pub(super) buffers: StepBuffers,
     /// Rows of the network's output per row of the data.
     labels: usize,
+    /// Losses of a label in training and in tests: one of each network, or one of the network that has the row.
+    answers: [usize; 2],
     feed: Feed,
 }
 
@@ -29,6 +31,10 @@ impl Batch {
         let buffers = StepBuffers::new(gpu, model, objective, settings.precision.half())?;
         Ok(Self {
             labels: buffers.targets.shape()[0] / settings.pass_rows(),
+            answers: [
+                objective.networks().filter(|_| !objective.shares_out_rows()).unwrap_or(1),
+                objective.networks().unwrap_or(1),
+            ],
             feed: Feed::new(model, settings.pass_rows(), buffers.targets.dtype(), buffers.targets.len()),
             buffers,
         })
@@ -37,6 +43,16 @@ impl Batch {
     /// Labels per row: 1, or one per byte of a text.
     pub(super) fn labels_per_row(&self) -> usize {
         self.labels
+    }
+
+    /// Losses of a training row: one for each label and network that it counts for.
+    pub(super) fn losses_per_row(&self) -> usize {
+        self.labels * self.answers[0]
+    }
+
+    /// Losses of a test row: one for each label and network.
+    pub(super) fn test_losses_per_row(&self) -> usize {
+        self.labels * self.answers[1]
     }
 
     /// Class of each place of the batch that was loaded last; none where targets are numbers.

@@ -63,7 +63,7 @@ pub struct Checkpoint {
     pub fingerprint: Option<Fingerprint>,
     /// How rows of files are encoded; none for a text, for rows of a program's own, and in a checkpoint of a version that kept none.
     pub encoding: Option<Encoding>,
-    tensors: BTreeMap<String, TensorData>,
+    pub(super) tensors: BTreeMap<String, TensorData>,
 }
 
 /// Beginning of [`FORMAT`] in all versions.
@@ -144,7 +144,8 @@ impl Checkpoint {
 
     /// Stored parameters, without padding.
     pub fn params_present(&self) -> usize {
-        let kept = |name: &str| name.starts_with("optimizer.") || name.starts_with("method.");
+        let others = ["optimizer.", "method.", "teachers."];
+        let kept = |name: &str| others.iter().any(|other| name.starts_with(other));
         // Floats without a prefix are parameters; indices are their patterns.
         let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
         let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));

@@ -1,6 +1,6 @@
 //! Confusion matrix of the test rows.
 
-use super::predictor::largest;
+use super::metrics::largest;
 use super::{Confusion, Trainer};
 use crate::Result;
 use crate::data::{Rows, Targets};
@@ -20,7 +20,8 @@ impl Trainer {
             Targets::Classes(classes @ 1..=MOST_CLASSES) if self.objective.counts_hits() => classes,
             _ => return Ok(None),
         };
-        if matches!(self.data.test, Rows::Text(_)) || self.model.outputs().len() != 1 {
+        let several = self.model.outputs().len() != 1 || self.objective.networks().is_some();
+        if matches!(self.data.test, Rows::Text(_)) || several {
             return Ok(None);
         }
         let columns = self.model.logits().shape()[1];

@@ -36,6 +36,9 @@ impl Trainer {
         let before = [self.position.loss_sum, self.position.hits];
         self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
         self.gpu.write(&self.batch.buffers.activity, &vec![0u32; self.batch.buffers.activity.len()])?;
+        if let Some(by_network) = &self.batch.buffers.by_network {
+            self.gpu.write(by_network, &vec![0.0f32; by_network.len()])?;
+        }
         let data = match part {
             Part::Test => Some(&self.data.test),
             Part::Validation => self.data.validation.as_ref(),
@@ -58,8 +61,10 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         self.gpu.write(&self.batch.buffers.totals, &before)?;
-        let count = (rows.len() * self.batch.labels_per_row()) as f64;
-        Ok(self.evaluation(&totals, count, data.unwrap_or(&self.data.test)))
+        let count = (rows.len() * self.batch.test_losses_per_row()) as f64;
+        let evaluation = self.evaluation(&totals, count, data.unwrap_or(&self.data.test));
+        self.read_networks(part, rows.len())?;
+        Ok(evaluation)
     }
 
     /// Means over `count` labels, of `rows`, of the totals of losses and hits; an accuracy of NaN where the objective counts no hits.

@@ -1,7 +1,7 @@
 //! Events of a run for its watcher, and its summary.
 
 use super::record::{is_nan, nan, number_or_nan};
-use super::{EmptyLines, LoadRecord, Validated};
+use super::{EmptyLines, LoadRecord, NetworkScores, Validated};
 use crate::gpu::Bytes;
 
 /// Event of a run, for its watcher.
@@ -156,6 +156,10 @@ pub struct Summary {
     /// How gradients were scaled, where they were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// Scores of each network in the last test, where several are trained together; the accuracies and losses above are then means over
+    /// the networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub networks: Option<NetworkScores>,
     /// Sparse layers with rows or columns of blocks in which no block is active.
     pub empty_lines: Vec<EmptyLines>,
     /// Signs that the run is useless.

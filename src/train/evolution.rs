@@ -10,7 +10,7 @@ use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
 
 use super::Trainer;
-use super::plans::Plans;
+use super::plans::{LossOf, Plans};
 
 /// Method of a run with its workspaces.
 #[derive(Debug)]
@@ -172,7 +172,8 @@ impl MutableTopology for Trainer {
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
         self.model.forward(&mut rec, None)?;
-        self.batch.buffers.loss(&mut rec, &self.model, &*self.objective, false)?;
+        let of = LossOf { counted: false, training: true, taught: None };
+        self.batch.buffers.loss(&mut rec, &self.model, &*self.objective, of)?;
         self.model.backward(&mut rec, None)?;
         self.gpu.run(&rec.finish()?)?;
         Ok(())

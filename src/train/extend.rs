@@ -97,6 +97,7 @@ mod tests {
             schedule,
             momentum: 0.9,
             weight_decay: 0.0,
+            rows_seed: None,
             origin: Default::default(),
         };
         Checkpoint::new(

@@ -26,7 +26,12 @@ pub(super) fn expect_data(model: &ModelConfig, data: &Dataset) -> Result<()> {
             return bad(format!("{} classes", data.classes), format!("a {part} row of class {label}"));
         }
     }
-    match (model, &data.train) {
+    // Networks that are trained together read what each reads alone.
+    let first = match model {
+        ModelConfig::Mlps(config) => Some(ModelConfig::Mlp(config.network(0)?)),
+        _ => None,
+    };
+    match (first.as_ref().unwrap_or(model), &data.train) {
         (ModelConfig::Mlp(config), Rows::Table(table)) => {
             let outputs = if table.values().is_some() { 1 } else { data.classes };
             let [wanted, found] = [(config.inputs, config.classes), (table.width(), outputs)];
@@ -55,7 +60,7 @@ pub(super) fn expect_data(model: &ModelConfig, data: &Dataset) -> Result<()> {
             if composed.row() == found { Ok(()) } else { bad(words(composed.row()), words(found)) }
         }
         (ModelConfig::Mlp(config), Rows::Batches(rows)) if rows.width() == config.inputs => Ok(()),
-        (ModelConfig::Mlp(_), _) => bad("features".to_owned(), "text".to_owned()),
+        (ModelConfig::Mlp(_) | ModelConfig::Mlps(_), _) => bad("features".to_owned(), "text".to_owned()),
         (ModelConfig::Lm(_), _) => bad("text".to_owned(), "features".to_owned()),
     }
 }

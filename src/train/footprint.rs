@@ -54,7 +54,16 @@ impl Footprint {
         let reported = if settings.task() == Task::Regression { 1 } else { 2 };
         let rows = settings.pass_rows() as u128 * model.context().max(1) as u128;
         sum.add(Class::Activations, "labels", rows, 4);
-        sum.add(Class::Scratch, "report", reported * rows, 4);
+        let networks = match model {
+            ModelConfig::Mlps(config) => config.networks.len() as u128,
+            _ => 1,
+        };
+        sum.add(Class::Scratch, "report", reported * rows * networks, 4);
+        if let ModelConfig::Mlps(config) = model
+            && config.together.codistillation().is_some_and(|options| options.weight > 0.0)
+        {
+            sum.add_all(model.graph(settings.pass_rows(), settings.precision)?.bytes_of_copy(stored)?);
+        }
         if method.is_static() {
             return Ok(footprint);
         }
@@ -65,6 +74,37 @@ impl Footprint {
             sum.add(Class::Scratch, "births", nnz as u128, 4);
         }
         Ok(footprint)
+    }
+
+    /// Refuses a run that the device has no room for, as [`Footprint::expect_room`]; of networks that are trained together it says how
+    /// many there is room for.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for too many networks, and as [`Footprint::of_run`] and [`Footprint::expect_room`].
+    pub fn expect_run(
+        gpu: &Gpu,
+        settings: &Settings,
+        method: &dyn Method,
+        optimizer: &dyn Optimizer,
+    ) -> Result<()> {
+        let refused = match Self::of_run(settings, method, optimizer)?.expect_room(gpu) {
+            Err(refused @ Error::Limit { .. }) => refused,
+            result => return result,
+        };
+        let ModelConfig::Mlps(config) = &settings.model else { return Err(refused) };
+        let fits = |networks: usize| {
+            let model = ModelConfig::Mlps(config.first(networks));
+            let fewer = Settings { model, ..settings.clone() };
+            Self::of_run(&fewer, method, optimizer).is_ok_and(|sum| sum.expect_room(gpu).is_ok())
+        };
+        let (mut fit, mut most) = (0, config.networks.len());
+        while fit + 1 < most {
+            let middle = usize::midpoint(fit, most);
+            if fits(middle) { fit = middle } else { most = middle }
+        }
+        let networks = config.networks.len();
+        let reason = format!("there is room for the first {fit} of {networks} networks: {refused}");
+        Err(Error::Config { option: "networks", reason })
     }
 
     /// Refuses what the device has no room for: a buffer larger than any may be, or, where the device is the host's own

@@ -2,7 +2,7 @@
 
 use super::{LayerRecord, LoadRecord, Scaling, Trainer, to_hex};
 use crate::gpu::Tensor;
-use crate::nn::Load;
+use crate::nn::{Load, ModelConfig};
 use crate::ops::LossScaleState;
 use crate::reference::{self, bits};
 use crate::{Error, Result};
@@ -38,6 +38,10 @@ impl Trainer {
     /// The patterns as they are, for the log. Waits for the device.
     pub(super) fn layer_records(&self) -> Result<Vec<LayerRecord>> {
         let mut records = Vec::new();
+        if matches!(self.settings.model, ModelConfig::Mlps(_)) {
+            // Networks side by side are blocks of a diagonal, whose pattern shows nothing and is large.
+            return Ok(records);
+        }
         for (layer, workspace) in self.model.store().iter().zip(&self.evolution.workspaces) {
             let Some(weight) = layer.weight().sparse() else { continue };
             let (gpu, pattern) = (&self.gpu, weight.pattern());

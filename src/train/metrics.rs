@@ -1,6 +1,5 @@
 //! Metrics of predictions, on the host in f64.
 
-use super::predictor::largest;
 use crate::{Error, Result};
 
 /// Metrics of a classification.
@@ -93,6 +92,20 @@ pub(super) fn nll(logits: &[f32], label: usize) -> f64 {
     sum.ln() + most - f64::from(logits[label])
 }
 
+/// Probabilities of logits.
+pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
+}
+
+/// Place of the largest number, the first in a tie.
+pub(super) fn largest<T: PartialOrd>(numbers: &[T]) -> usize {
+    let better = |best: usize, place: usize| if numbers[place] > numbers[best] { place } else { best };
+    (0..numbers.len()).fold(0, better)
+}
+
 fn share(part: usize, all: usize) -> f64 {
     if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
@@ -158,7 +171,6 @@ impl ValueMetrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::predictor::softmax;
     use super::*;
 
     fn near(found: f64, wanted: f64) {
@@ -218,5 +230,12 @@ mod tests {
         }
         // The logit is rounded to f32.
         assert!((softmax(&[0.0, f32::ln(3.0)])[1] - 0.75).abs() < 1e-7);
+    }
+
+    #[test]
+    fn the_first_of_equals_is_the_largest() {
+        assert_eq!(largest(&[0.5, 2.0, -1.0, 2.0]), 1);
+        assert_eq!(largest(&[-3.0]), 0);
+        assert_eq!(largest(&[-3.0, -2.0]), 1);
     }
 }

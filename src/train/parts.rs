@@ -1,8 +1,9 @@
 //! Exchangeable parts of a run: objective, optimizer, method and exchange.
 
-use super::{CrossEntropy, Exchange, MeanSquaredError, Objective, Settings, StartFrom};
+use super::{CrossEntropy, Exchange, MeanSquaredError, NetworksCrossEntropy, Objective, Settings, StartFrom};
 use crate::data::Task;
 use crate::methods::{Method, Static};
+use crate::nn::ModelConfig;
 use crate::optim::{AdamW, Optimizer};
 
 /// Exchangeable parts of a run. [`Settings::parts`] makes those that settings name, and a program may replace any of them by its own:
@@ -38,9 +39,10 @@ impl Settings {
     /// The parts that the settings name.
     pub fn parts(&self) -> Parts {
         Parts {
-            objective: match self.task() {
-                Task::Classification => Box::new(CrossEntropy),
-                Task::Regression => Box::new(MeanSquaredError),
+            objective: match (&self.model, self.task()) {
+                (ModelConfig::Mlps(config), _) => Box::new(NetworksCrossEntropy::new(config)),
+                (_, Task::Classification) => Box::new(CrossEntropy),
+                (_, Task::Regression) => Box::new(MeanSquaredError),
             },
             optimizer: self.optimizer.build(self.momentum, self.weight_decay),
             method: self.method.build(),

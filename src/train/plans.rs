@@ -23,8 +23,10 @@ pub(super) struct StepBuffers {
     pub(super) step: Step,
     /// Loss of each row, and 1 for a hit where the objective counts hits: `f32[rows, 1 or 2]`.
     report: Tensor,
-    /// Running totals `[loss, hits]`.
+    /// Running totals `[loss, hits]`, of all networks together.
     pub(super) totals: Tensor,
+    /// Totals `[loss, hits]` of each of several networks over the rows of a test.
+    pub(super) by_network: Option<Tensor>,
     /// A word per stage; see [`Network::scan`].
     pub(super) status: Tensor,
     /// A word per tensor of [`Network::activations`]; see [`ops::activity`].
@@ -42,7 +44,7 @@ impl StepBuffers {
         half: Option<Half>,
     ) -> Result<Self> {
         let targets = objective.targets(&model.output_shapes())?;
-        let rows = model.logits().shape()[0];
+        let (rows, networks) = (model.logits().shape()[0], objective.networks());
         let sparse = model.store().sparse().count();
         let step = Step::new(gpu, StepValues::forward(0))?;
         let step = match half {
@@ -60,33 +62,61 @@ impl StepBuffers {
             report: gpu.alloc::<f32>(
                 Class::Scratch,
                 "report",
-                &[rows, 1 + usize::from(objective.counts_hits())],
+                &[rows * networks.unwrap_or(1), 1 + usize::from(objective.counts_hits())],
             )?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
+            by_network: networks
+                .map(|networks| gpu.zeros::<f32>(Class::Scratch, "totals of networks", &[networks * 2]))
+                .transpose()?,
             status: gpu.zeros::<u32>(Class::Scratch, "status", &[model.stages().len()])?,
             activity: gpu.zeros::<u32>(Class::Scratch, "activity", &[model.activations().len()])?,
             empty: gpu.zeros::<u32>(Class::Scratch, "empty lines", &[sparse.max(1), 2])?,
         })
     }
 
-    /// Records loss, hits and gradient of the outputs; where `counted`, loss and hits are added to the totals.
+    /// Records loss, hits and gradient of the outputs.
     pub(super) fn loss(
         &self,
         rec: &mut Recorder<'_>,
         model: &Network,
         objective: &dyn Objective,
-        counted: bool,
+        of: LossOf<'_>,
     ) -> Result<()> {
         let Self { targets, step, report, totals, .. } = self;
         let (outputs, output_grads) = (model.outputs(), model.output_grads());
-        let pass = LossPass { outputs: &outputs, output_grads: &output_grads, targets, report, step };
+        let pass = LossPass {
+            outputs: &outputs,
+            output_grads: &output_grads,
+            targets,
+            report,
+            step,
+            training: of.training,
+            taught: of.taught,
+        };
         objective.record(rec, &pass)?;
-        if counted {
-            ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true)
-        } else {
-            Ok(())
+        if of.counted {
+            ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true)?;
+        }
+        match (&self.by_network, of.training) {
+            (Some(by_network), false) => {
+                let columns = by_network.len();
+                let by_row = report.reshape(&[report.len() / columns, columns])?;
+                ops::column_sums(rec, &by_row, by_network, true)
+            }
+            _ => Ok(()),
         }
     }
+}
+
+/// Rows that a loss is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LossOf<'a> {
+    /// Whether loss and hits are added to the totals.
+    pub(super) counted: bool,
+    /// Whether the rows are for training.
+    pub(super) training: bool,
+    /// Probabilities that networks are taught besides the targets.
+    pub(super) taught: Option<&'a Tensor>,
 }
 
 /// Plans of a run.
@@ -241,7 +271,10 @@ impl Trainer {
         let (model, method) = (&self.model, &*self.evolution.method);
         model.refresh(rec, Some(step))?;
         model.forward(rec, Some(step))?;
-        self.batch.buffers.loss(rec, model, &*self.objective, counted)?;
+        let teachers = self.teachers.as_ref().filter(|teachers| teachers.taught);
+        let taught = teachers.map(|teachers| teachers.record(rec, model.input())).transpose()?;
+        let of = LossOf { counted, training: true, taught };
+        self.batch.buffers.loss(rec, model, &*self.objective, of)?;
         let mut recorded = 0;
         model.backward_with(rec, Some(step), &mut |rec, ready| {
             let before = rec.len();
@@ -313,7 +346,8 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
 fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &StepBuffers) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
     model.forward(&mut rec, None)?;
-    buffers.loss(&mut rec, model, objective, true)?;
+    let of = LossOf { counted: true, training: false, taught: None };
+    buffers.loss(&mut rec, model, objective, of)?;
     model.scan(&mut rec, &buffers.status)?;
     for (word, (_, activation)) in model.activations().into_iter().enumerate() {
         ops::activity(&mut rec, activation, &buffers.activity, word)?;

@@ -4,13 +4,16 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use super::feed::Feed;
+use super::metrics::{largest, softmax};
 use super::plans::record_refresh;
 use super::steps::IN_FLIGHT;
-use super::{Checkpoint, Footprint, RunFolder};
+use super::whole::{Scores, mean_logits, of_row};
+use super::{Checkpoint, Footprint, NetworkScores, RunFolder};
 use crate::data::{Encoding, Features, Rows, Standard, Table, TargetKind, Task};
 use crate::gpu::{DType, Gpu, Plan, Recorder};
 use crate::graph::Network;
-use crate::nn::{MlpConfig, ModelConfig};
+use crate::nn::{ModelConfig, Row, Together};
+use crate::ops::SideBySide;
 use crate::{Error, Result};
 
 /// A trained network that predicts, with the encoding of its data.
@@ -34,6 +37,8 @@ pub struct Predictor {
     gpu: Gpu,
     checkpoint: Checkpoint,
     network: Network,
+    /// The networks in each output of an ensemble; none in other runs.
+    networks: Vec<SideBySide>,
     forward: Plan,
     /// Rows (of a text: windows) of one forward pass.
     batch: usize,
@@ -54,15 +59,28 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::open`].
     pub fn of_checkpoint(gpu: &Gpu, checkpoint: Checkpoint, path: &Path) -> Result<Self> {
+        checkpoint.settings.validate()?;
+        let networks = match &checkpoint.settings.model {
+            ModelConfig::Mlps(config) if config.together == Together::Ensemble => config.side_by_side(),
+            _ => Vec::new(),
+        };
+        let checkpoint = match networks.is_empty() {
+            true => checkpoint.single(path)?.into_owned(),
+            false => checkpoint,
+        };
         let settings = &checkpoint.settings;
-        settings.validate()?;
-        if let (ModelConfig::Mlp(config), Some(encoding)) = (&settings.model, &checkpoint.encoding) {
+        let sizes = match &settings.model {
+            ModelConfig::Mlp(config) => Some((config.inputs, config.classes)),
+            ModelConfig::Mlps(config) => Some((config.inputs, config.classes)),
+            _ => None,
+        };
+        if let (Some(sizes), Some(encoding)) = (sizes, &checkpoint.encoding) {
             let outputs = match encoding.table().map(|table| &table.target.kind) {
                 Some(TargetKind::Classes(names)) => names.len(),
                 Some(TargetKind::Values(_)) => 1,
-                None => config.classes,
+                None => sizes.1,
             };
-            if (config.inputs, config.classes) != (encoding.width(), outputs) {
+            if sizes != (encoding.width(), outputs) {
                 let reason = "its encoding is of another number of features or classes than its network";
                 return Err(Error::Checkpoint { path: path.to_owned(), reason: reason.to_owned() });
             }
@@ -79,7 +97,7 @@ impl Predictor {
             Task::Regression => DType::F32,
         };
         let feed = Feed::new(&network, batch, targets, network.logits().shape()[0]);
-        Ok(Self { gpu: gpu.clone(), forward: rec.finish()?, network, batch, feed, checkpoint })
+        Ok(Self { gpu: gpu.clone(), forward: rec.finish()?, network, networks, batch, feed, checkpoint })
     }
 
     /// The checkpoint, without use for its tensors any more.
@@ -119,15 +137,25 @@ impl Predictor {
     }
 
     /// The network's outputs for every row: logits, or a standardised value; `[rows, outputs]`, and of a text
-    /// `[rows * context, outputs]`. Waits for the device.
+    /// `[rows * context, outputs]`. Those of an ensemble are the logarithms of the mean of its networks' probabilities. Waits for the
+    /// device.
     ///
     /// # Errors
     /// [`Error::Config`] if the rows are not of the kind or width that the network reads; [`Error::NotFinite`] for an output that is
     /// NaN or infinite; [`Error::DeviceLost`].
     pub fn outputs(&mut self, rows: &Rows) -> Result<Vec<f32>> {
-        let wanted = match &self.checkpoint.settings.model {
-            ModelConfig::Mlp(config) => config.inputs,
-            model => model.context(),
+        let mut outputs = self.all_outputs(rows)?;
+        if self.networks.is_empty() {
+            return Ok(outputs.swap_remove(0));
+        }
+        let mean = |row| mean_logits(of_row(&outputs, &self.networks, row));
+        Ok((0..rows.rows()).flat_map(mean).collect())
+    }
+
+    /// Every output for every row.
+    fn all_outputs(&mut self, rows: &Rows) -> Result<Vec<Vec<f32>>> {
+        let wanted = match self.checkpoint.settings.model.row() {
+            Row::Features(width) | Row::Window(width) => width,
         };
         if rows.width() != wanted {
             let reason = format!("rows of width {}, but the network reads {wanted}", rows.width());
@@ -135,31 +163,56 @@ impl Predictor {
         }
         let labels = self.network.logits().shape()[0] / self.batch;
         let numbers: Vec<u32> = (0..rows.rows() as u32).collect();
-        let (mut outputs, mut reads) = (Vec::new(), VecDeque::new());
+        let tensors = self.network.outputs();
+        let (mut outputs, mut reads) = (vec![Vec::new(); tensors.len()], VecDeque::new());
         for members in numbers.chunks(self.batch) {
             self.feed.load(&self.gpu, rows, members)?;
             self.gpu.run(&self.forward)?;
-            let logits = self.network.logits().rows(0, members.len() * labels)?;
-            reads.push_back(self.gpu.read::<f32>(&logits)?);
-            if reads.len() > IN_FLIGHT
-                && let Some(oldest) = reads.pop_front()
+            for (number, tensor) in tensors.iter().enumerate() {
+                let logits = tensor.rows(0, members.len() * labels)?;
+                reads.push_back((number, self.gpu.read::<f32>(&logits)?));
+            }
+            while reads.len() > IN_FLIGHT * tensors.len()
+                && let Some((number, oldest)) = reads.pop_front()
             {
-                outputs.extend(oldest.wait()?);
+                outputs[number].extend(oldest.wait()?);
             }
         }
-        for read in reads {
-            outputs.extend(read.wait()?);
+        for (number, read) in reads {
+            outputs[number].extend(read.wait()?);
         }
-        if outputs.iter().any(|output| !output.is_finite()) {
+        if outputs.iter().flatten().any(|output| !output.is_finite()) {
             let step = self.checkpoint.position.step;
             return Err(Error::NotFinite { step, layer: "the network".to_owned(), quantity: "the output" });
         }
         Ok(outputs)
     }
 
+    /// Scores of an ensemble and of each of its networks on labelled rows; `None` for another run. Waits for the device.
+    ///
+    /// # Errors
+    /// As [`Predictor::outputs`]; [`Error::Config`] for rows that are no table.
+    pub fn evaluate_networks(&mut self, rows: &Rows) -> Result<Option<NetworkScores>> {
+        if self.networks.is_empty() {
+            return Ok(None);
+        }
+        let Rows::Table(table) = rows else {
+            let reason = "rows of a program's own have no labels here".to_owned();
+            return Err(Error::Config { option: "data", reason });
+        };
+        let outputs = self.all_outputs(rows)?;
+        let mut scores = Scores::default();
+        for (row, &label) in table.labels().iter().enumerate() {
+            let logits: Vec<&[f32]> = of_row(&outputs, &self.networks, row).collect();
+            scores.add(logits.into_iter(), label as usize);
+        }
+        let (test, whole) = scores.finish();
+        Ok(Some(NetworkScores { test, validation: Vec::new(), whole: Some(whole) }))
+    }
+
     /// Outputs per row of [`Predictor::outputs`].
     pub fn width(&self) -> usize {
-        self.network.logits().shape()[1]
+        self.networks.first().map_or(self.network.logits().shape()[1], |of| of.classes)
     }
 
     /// The probability of each class, for each row of features.
@@ -203,7 +256,7 @@ impl Predictor {
 
     /// Features as rows, with targets that nothing reads.
     fn rows(&self, features: Features) -> Result<Rows> {
-        let ModelConfig::Mlp(MlpConfig { inputs: width, .. }) = self.checkpoint.settings.model else {
+        let Row::Features(width) = self.checkpoint.settings.model.row() else {
             return Err(Error::Config {
                 option: "dir",
                 reason: "the run is of no network of features".to_owned(),
@@ -214,31 +267,5 @@ impl Predictor {
             Task::Classification => Table::new(features, vec![0; count], width)?,
             Task::Regression => Table::with_values(features, vec![0.0; count], width)?,
         }))
-    }
-}
-
-/// Probabilities of logits.
-pub(super) fn softmax(logits: &[f32]) -> Vec<f64> {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
-    let sum: f64 = weights.iter().sum();
-    weights.into_iter().map(|weight| weight / sum).collect()
-}
-
-/// Place of the largest number, the first in a tie.
-pub(super) fn largest<T: PartialOrd>(numbers: &[T]) -> usize {
-    let better = |best: usize, place: usize| if numbers[place] > numbers[best] { place } else { best };
-    (0..numbers.len()).fold(0, better)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::largest;
-
-    #[test]
-    fn the_first_of_equals_is_the_largest() {
-        assert_eq!(largest(&[0.5, 2.0, -1.0, 2.0]), 1);
-        assert_eq!(largest(&[-3.0]), 0);
-        assert_eq!(largest(&[-3.0, -2.0]), 1);
     }
 }

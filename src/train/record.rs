@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Confusion, Evaluation, Scaling};
+use super::{Confusion, Evaluation, NetworkScores, Scaling};
 
 /// Line of `log.jsonl`; the field `event` names its kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,6 +100,9 @@ pub struct EpochRecord {
     /// Means over the validation rows, where some are set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Evaluation>,
+    /// Scores of each network, where several are trained together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<NetworkScores>,
     /// Confusion matrix of the test rows, in the last epoch of a run with few classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,

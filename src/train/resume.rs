@@ -47,7 +47,7 @@ impl Trainer {
             )));
         }
         methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
-        Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
+        Footprint::expect_run(gpu, &settings, &*parts.method, &*parts.optimizer)?;
         let topologies = checkpoint.topologies(path)?;
         let model = checkpoint.network(gpu, path, &topologies, settings.pass_rows())?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
@@ -102,6 +102,7 @@ impl Trainer {
                 _ => checkpoint.put(&name, tensor.shape(), self.gpu.read::<f32>(tensor)?.wait()?),
             }
         }
+        self.save_teachers(&mut checkpoint)?;
         Ok(checkpoint)
     }
 
@@ -128,6 +129,7 @@ impl Trainer {
         if let Some(scale) = self.batch.buffers.step.scale() {
             restore.loss_scale(scale)?;
         }
+        self.recall_teachers(checkpoint, path, &topologies)?;
         self.evolution.grown = restore.flag("method.grown")?;
         let layers = self.model.store().iter().zip(topologies);
         for ((layer, topology), workspace) in layers.zip(&self.evolution.workspaces) {

@@ -6,6 +6,7 @@ use super::{EpochRecord, LogRecord, StartRecord};
 use super::{Evaluation, Event, Flow, RunFolder, Summary, Trainer};
 use crate::Result;
 use crate::methods::Phase;
+use crate::nn::ModelConfig;
 
 impl Trainer {
     /// Trains to the end, or until the watcher stops it. With a folder, a checkpoint is kept after every epoch and when
@@ -70,6 +71,7 @@ impl Trainer {
                 let evaluation = self.evaluate()?;
                 test = Some(evaluation);
                 validation = self.validate()?;
+                self.test_ensemble()?;
                 let is_best = self.compare(epoch, validation, evaluation);
                 let (loads, scaling) = (self.take_loads()?, self.scaling()?);
                 if until == total {
@@ -105,6 +107,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         validation,
+                        networks: self.network_scores().cloned(),
                         confusion,
                         layers,
                         loads,
@@ -151,7 +154,8 @@ impl Trainer {
             step_ms: trained.as_secs_f64() * 1e3 / steps_here as f64,
             operating_ms: self.evolution.mutating.as_secs_f64() * 1e3,
             params_present: self.params_present()?,
-            params_dense: self.model.graph().params_dense(),
+            params_dense: self.params_dense(),
+            networks: self.network_scores().cloned(),
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,
@@ -159,6 +163,14 @@ impl Trainer {
             empty_lines: self.signs.empty.clone(),
             notices,
         })
+    }
+
+    /// Parameters with every block present; of many networks those within each.
+    fn params_dense(&self) -> usize {
+        match &self.settings.model {
+            ModelConfig::Mlps(config) => config.params_dense(),
+            _ => self.model.graph().params_dense(),
+        }
     }
 
     /// Stored parameters, without padding. Waits for the topologies of padded layers.
@@ -191,7 +203,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
-        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.labels_per_row()) as f64;
+        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.losses_per_row()) as f64;
         Ok(self.evaluation(&totals, seen, &self.data.train))
     }
 }

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::metrics::nll;
-use super::predictor::{largest, softmax};
+use super::metrics::{largest, nll, softmax};
 use super::{ClassMetrics, Predictor, ValueMetrics};
 use crate::data::{Dataset, Fingerprint, LoadOptions, Rows, Source, TargetKind, Text, read_text};
 use crate::nn::{LmConfig, ModelConfig};

@@ -1,10 +1,10 @@
 //! Settings of a run.
 
 use super::{OptimizerKind, Schedule, Validation};
-use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task};
+use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task, epoch_order};
 use crate::graph::Recompute;
 use crate::methods::{self, Kind, MethodConfig};
-use crate::nn::{ModelConfig, Precision};
+use crate::nn::{MlpsConfig, ModelConfig, Precision};
 use crate::{Error, Result};
 
 /// Length of a run.
@@ -62,6 +62,9 @@ pub struct Settings {
     pub momentum: f32,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// Seed of the split and the order of rows; `None` for the network's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_seed: Option<u64>,
     /// Files that first weights and patterns come from.
     #[serde(default, skip_serializing_if = "Origin::is_drawn")]
     pub origin: Origin,
@@ -106,6 +109,7 @@ impl Settings {
             schedule: Schedule::OneCycle,
             momentum: 0.9,
             weight_decay: 0.01,
+            rows_seed: None,
             origin: Origin::default(),
         }
     }
@@ -146,6 +150,7 @@ impl Settings {
             (ModelConfig::Mlp(config), Task::Regression) if config.classes != 1 => {
                 return bad("task", format!("a regression has one output, not {}", config.classes));
             }
+            (ModelConfig::Mlps(config), task) => self.expect_together(config, task)?,
             (ModelConfig::Lm(_), Task::Regression) => {
                 return bad("task", "a language model predicts bytes, not numbers".to_owned());
             }
@@ -155,10 +160,61 @@ impl Settings {
         methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
     }
 
+    /// Refuses what networks that are trained together can't have.
+    fn expect_together(&self, config: &MlpsConfig, task: Task) -> Result<()> {
+        let bad = |option, reason: String| Err(Error::Config { option, reason });
+        if task == Task::Regression {
+            return bad("task", "networks that are trained together learn classes, not numbers".to_owned());
+        }
+        if config.classes < 2 {
+            return bad("data", format!("{} features and {} classes", config.inputs, config.classes));
+        }
+        if !self.method.build().is_static() {
+            let kind = self.method.kind();
+            let reason =
+                format!("{kind} would join networks that are trained together; their patterns are static");
+            return bad("method", reason);
+        }
+        let networks = config.networks.len();
+        match config.together.codistillation() {
+            Some(_) if self.precision.half().is_some() => {
+                bad("dtype", "networks that learn from each other are computed in f32".to_owned())
+            }
+            Some(options) if options.disjoint && !self.pass_rows().is_multiple_of(networks) => {
+                let rows = self.pass_rows();
+                bad("batch", format!("{rows} rows can't be shared out among {networks} networks equally"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Seed of the split and the order of rows.
+    pub fn rows_seed(&self) -> u64 {
+        self.rows_seed.unwrap_or(self.model.seed())
+    }
+
+    /// Order of `rows` training rows in an epoch. Where each network has rows of its own, those with the number of the network modulo
+    /// their count, the order takes a row of each network in turn.
+    pub(super) fn epoch_order(&self, rows: usize, epoch: u64) -> Vec<u32> {
+        let seed = self.rows_seed();
+        let disjoint = match &self.model {
+            ModelConfig::Mlps(config) => {
+                let options = config.together.codistillation();
+                options.filter(|options| options.disjoint).map(|_| config.networks.len())
+            }
+            _ => None,
+        };
+        let order = epoch_order(rows, seed, epoch);
+        let Some(networks) = disjoint else { return order };
+        let mut shares = vec![Vec::new(); networks];
+        order.into_iter().for_each(|row| shares[row as usize % networks].push(row));
+        (0..rows).map(|place| shares[place % networks][place / networks]).collect()
+    }
+
     /// How the data of the run is read.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {
-            seed: self.model.seed(),
+            seed: self.rows_seed(),
             context: self.model.context(),
             table: self.table.clone(),
             images: self.images.unwrap_or_default(),

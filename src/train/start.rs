@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Settings, Weights};
 use crate::gpu::Gpu;
 use crate::graph::{Description, Network, ParamDescription};
-use crate::nn::gate_biases;
+use crate::nn::{ModelConfig, gate_biases};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -26,6 +26,13 @@ impl Settings {
     /// # Errors
     /// [`Error::Data`] naming the tensor that is missing, of no layer, or no topology of its layer.
     pub fn start_from(&mut self, from: &StartFrom) -> Result<Vec<String>> {
+        if let (ModelConfig::Mlps(_), false) = (&self.model, from.weights.is_none() && from.pattern.is_none())
+        {
+            let option = if from.weights.is_some() { "init-from" } else { "pattern" };
+            let reason =
+                "networks that are trained together begin with weights and patterns of their own seeds";
+            return Err(Error::Config { option, reason: reason.to_owned() });
+        }
         self.origin.weights = from.weights.as_ref().map(Weights::fingerprint);
         self.origin.pattern = from.pattern.as_ref().map(Weights::fingerprint);
         self.model.validate()?;

@@ -7,7 +7,6 @@ use super::program::Program;
 use super::step_log::{Arrived, StepLog};
 use super::{Event, Flow, StepsRecord, Trainer};
 use crate::Result;
-use crate::data::epoch_order;
 use crate::gpu::{Pending, Submission};
 use crate::methods::{Clock, Phase};
 use crate::ops::StepValues;
@@ -47,7 +46,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
-        let order = epoch_order(rows, self.settings.model.seed(), epoch);
+        let order = self.settings.epoch_order(rows, epoch);
         let every = (per_epoch / REPORTS).max(1);
         let mut in_flight = VecDeque::new();
         let mut reports: VecDeque<Report> = VecDeque::new();
@@ -62,6 +61,7 @@ impl Trainer {
             let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
             let share = self.evolution.method.share(self.clock());
             self.prepare(share)?;
+            self.exchange_networks(index)?;
             let replaces = self.replaces_step(share);
             let moves = self.position.moves();
             let values = StepValues {
@@ -90,7 +90,7 @@ impl Trainer {
                         step: self.position.step,
                         learning_rate,
                         loss_sum: 0.0,
-                        labels: (first + members.len()) * self.batch.labels_per_row(),
+                        labels: (first + members.len()) * self.batch.losses_per_row(),
                     },
                 });
             }
@@ -138,7 +138,7 @@ impl Trainer {
             step: self.position.step,
             learning_rate,
             loss_sum: self.position.loss_sum,
-            labels: rows * self.batch.labels_per_row(),
+            labels: rows * self.batch.losses_per_row(),
         }
     }
 
@@ -206,7 +206,7 @@ impl Trainer {
     /// The training rows of a step within an epoch.
     pub(super) fn members(&self, step: u64, epoch: u64) -> Vec<u32> {
         let rows = self.data.train.rows();
-        let order = epoch_order(rows, self.settings.model.seed(), epoch);
+        let order = self.settings.epoch_order(rows, epoch);
         let first = step as usize * self.settings.batch;
         order[first..rows.min(first + self.settings.batch)].to_vec()
     }

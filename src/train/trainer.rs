@@ -5,7 +5,8 @@ use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::program::{Exchange, Program};
-use super::{Footprint, KernelRecord, Objective, Parts, Position, Settings, fit};
+use super::teachers::Teachers;
+use super::{Footprint, KernelRecord, NetworkScores, Objective, Parts, Position, Settings, fit};
 use crate::data::{Dataset, Fingerprint, Targets};
 use crate::gpu::{Gpu, Plan};
 use crate::graph::Network;
@@ -32,6 +33,10 @@ pub struct Trainer {
     pub(super) position: Position,
     /// Findings of the last test besides its loss and accuracy.
     pub(super) signs: Signs,
+    /// Scores of each network in the last test and validation, where several are trained together.
+    pub(super) networks: NetworkScores,
+    /// Networks as they were at their last exchange, where they learn from each other.
+    pub(super) teachers: Option<Teachers>,
     /// Kernel of each product of a step, where the tuner measured it.
     pub(super) tuned: Vec<KernelRecord>,
     pub(super) tuner: Option<Tuner>,
@@ -59,7 +64,7 @@ impl Trainer {
         fit::expect_validation(&settings, &data)?;
         let method = &*parts.method;
         methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
-        Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
+        Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
         let model = settings.model.build(
@@ -113,6 +118,7 @@ impl Trainer {
         gpu.write(&batch.buffers.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
+        let teachers = Teachers::new(gpu, &settings, &model)?;
         Ok(Self {
             gpu: gpu.clone(),
             settings,
@@ -127,6 +133,8 @@ impl Trainer {
             evolution,
             position,
             signs: Signs::default(),
+            networks: NetworkScores::default(),
+            teachers,
             tuned: Vec::new(),
             tuner: None,
         })

@@ -4,9 +4,9 @@ use fretwork::Result;
 use fretwork::gpu::Recorder;
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
 use fretwork::ops::{
-    self, Activation, AdamW, Attention, BlockInit, ColumnScales, Connect, Dropout, Dropping, Epilogue,
-    ExpertsBackward, Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd, Share, Swap, Transpose,
-    ValueScore,
+    self, Activation, AdamW, Attention, BlockInit, ColumnScales, Connect, Distilled, Dropout, Dropping,
+    Epilogue, ExpertsBackward, NetworkLoss, Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd,
+    Share, SideBySide, Swap, Transpose, ValueScore,
 };
 use fretwork::random::{Key, Stream};
 
@@ -18,6 +18,10 @@ pub(crate) type Drive = fn(&Bench, &mut Recorder<'_>) -> Result<()>;
 fn key() -> Key {
     Key::new(1, Stream::Check(0))
 }
+
+/// Two networks of three, of 5 classes in 8 columns each.
+const NETWORKS: SideBySide =
+    SideBySide { networks: 2, begin: 0, all: 3, classes: 5, columns: 8, shared_out: false };
 
 fn attention(b: &Bench, r: &mut Recorder<'_>, which: usize) -> Result<()> {
     let (qkv, out, lse) = (b.f(&[8, 24]), b.f(&[8, 8]), b.f(&[8, 1]));
@@ -222,6 +226,19 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
         let (logits, wanted) = (b.f(&[4, 5]), b.f(&[4, 5]));
         ops::soft_cross_entropy(r, &logits, &wanted, &b.f(&[4, 2]), &b.f(&[4, 5]), &b.step())
     }),
+    ("loss::networks_cross_entropy", |b, r| {
+        let (logits, labels, report, grad) = (b.f(&[4, 16]), b.u(&[4]), b.f(&[12, 2]), b.f(&[4, 16]));
+        let loss = NetworkLoss { of: NETWORKS, distilled: None };
+        ops::networks_cross_entropy(r, &logits, &labels, &report, &grad, &b.step(), loss)
+    }),
+    ("loss::networks_cross_entropy", |b, r| {
+        let (logits, labels, report, grad) = (b.f(&[4, 16]), b.u(&[4]), b.f(&[12, 2]), b.f(&[4, 16]));
+        let probabilities = b.f(&[4, 16]);
+        let distilled = Some(Distilled { probabilities: &probabilities, weight: 1.0 });
+        let loss = NetworkLoss { of: NETWORKS, distilled };
+        ops::networks_cross_entropy(r, &logits, &labels, &report, &grad, &b.step(), loss)
+    }),
+    ("loss::network_probabilities", |b, r| ops::network_probabilities(r, &b.f(&[4, 16]), NETWORKS)),
     ("loss::mse", |b, r| ops::mse(r, &b.f(&[4, 5]), &b.f(&[4, 5]), &b.f(&[4]), &b.f(&[4, 5]), &b.step())),
     ("mask::mask", |b, r| ops::mask(r, &b.f(&[2, 8, 8]), &b.u(&[4]))),
     ("layer_norm::layer_norm_forward", |b, r| {

@@ -39,7 +39,7 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     let data = Dataset::load_with(
         &data.data,
         &LoadOptions {
-            seed: network.seed,
+            seed: network.rows_seed.unwrap_or(network.seed),
             context: lm.context,
             table: data.table(),
             images: data.images().unwrap_or_default(),

@@ -28,6 +28,7 @@ const ALWAYS: &[&str] = &[
     "block",
     "activation",
     "seed",
+    "rows_seed",
     "dtype",
     "epochs",
     "steps",
@@ -40,7 +41,6 @@ const ALWAYS: &[&str] = &[
     "schedule",
     "momentum",
     "weight_decay",
-    "init_from",
     "out",
     "resume",
     "stop_after",
@@ -48,6 +48,9 @@ const ALWAYS: &[&str] = &[
     "no_tune",
     "json",
 ];
+
+/// Options of a sweep alone, which always have an effect on a new one.
+const SWEEP: &[&str] = &["hidden_layers", "repeat"];
 
 /// Options that have an effect on a resumed run.
 const RESUMED: &[&str] = &["resume", "epochs", "steps", "stop_after", "adapter", "no_tune", "json"];
@@ -90,6 +93,31 @@ const RULES: &[Rule] = &[
         options: &["patience"],
         needs: "rows to see an improvement on, --validation",
         holds: |train| train.data.validation.is_some(),
+    },
+    Rule {
+        options: &["ensemble", "codistill"],
+        needs: "a perceptron, --model mlp",
+        holds: |train| train.model() == Model::Mlp,
+    },
+    Rule {
+        options: &["ensemble", "codistill"],
+        needs: "static patterns, since a --method would join the networks",
+        holds: |train| train.kind() == Kind::Static,
+    },
+    Rule {
+        options: &["weight", "burn_in", "exchange_every", "disjoint"],
+        needs: "networks that learn from each other, --codistill",
+        holds: |train| train.several.codistill.is_some(),
+    },
+    Rule {
+        options: &["burn_in", "exchange_every"],
+        needs: "a --weight of more than 0",
+        holds: |train| train.several.weight > 0.0,
+    },
+    Rule {
+        options: &["init_from", "pattern"],
+        needs: "one network, without --ensemble and --codistill",
+        holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
     },
     Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
     Rule {
@@ -183,9 +211,13 @@ pub(crate) struct Given(Vec<&'static str>);
 impl Given {
     /// Options of `train` among the arguments of the program.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
-        let Some(train) = matches.subcommand_matches("train") else { return Self(Vec::new()) };
-        let known = RULES.iter().flat_map(|rule| rule.options).chain(ALWAYS).copied();
-        Self(known.filter(|id| train.value_source(id) == Some(ValueSource::CommandLine)).collect())
+        let train = matches.subcommand_matches("train").or(matches.subcommand_matches("sweep"));
+        let Some(train) = train else { return Self(Vec::new()) };
+        let known = RULES.iter().flat_map(|rule| rule.options).chain(ALWAYS).chain(SWEEP).copied();
+        // A sweep has some of the options of `train`, and some of its own.
+        let has = |id: &str| train.ids().any(|known| known.as_str() == id);
+        let given = |id: &&str| has(id) && train.value_source(id) == Some(ValueSource::CommandLine);
+        Self(known.filter(given).collect())
     }
 }
 
@@ -217,7 +249,10 @@ pub(crate) fn refuse_settled(given: &Given) -> Result<()> {
 }
 
 fn flag(option: &str) -> String {
-    format!("--{}", option.replace('_', "-"))
+    match option {
+        "hidden_layers" => "--depth".to_owned(),
+        _ => format!("--{}", option.replace('_', "-")),
+    }
 }
 
 #[cfg(test)]
@@ -259,6 +294,15 @@ mod tests {
                 "--patience 3",
                 "--patience has no effect: it needs rows to see an improvement on, --validation",
             ),
+            (
+                "--weight 0.5",
+                "--weight has no effect: it needs networks that learn from each other, --codistill",
+            ),
+            ("--ensemble 2 --disjoint", "--disjoint has no effect: it needs networks that learn from each"),
+            ("--data text:a --ensemble 2", "--ensemble has no effect: it needs a perceptron"),
+            ("--codistill 2 --method rigl", "--codistill has no effect: it needs static patterns"),
+            ("--codistill 2 --weight 0 --burn-in 3", "--burn-in has no effect: it needs a --weight of more"),
+            ("--ensemble 2 --init-from file", "--init-from has no effect: it needs one network"),
             ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
             ("--data csv:a --image-size 8x8", "--image-size has no effect"),
             ("--label first", "--label has no effect: it needs a table, --data csv:FILE; leave it out"),
@@ -309,6 +353,8 @@ mod tests {
             "--validation idx:a",
             "--data images:a --image-size 8x8 --gray",
             "--dense --init-from file",
+            "--ensemble 3 --dense --rows-seed 4",
+            "--codistill 2 --weight 0.5 --burn-in 3 --exchange-every 4 --disjoint",
             "--pattern file --keep-dense layers.0 --init-from file --method rigl",
         ] {
             assert_eq!(refusal(line, refuse_idle), None, "{line}");

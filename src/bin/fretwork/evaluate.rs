@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use fretwork::gpu::{self, Gpu};
+use fretwork::nn::ModelConfig;
 use fretwork::train::{ClassMetrics, Metrics, Predictor, ValueMetrics};
 use serde_json::json;
 
+use crate::networks;
 use crate::options::Evaluate;
 use crate::output::{line, significant};
 
@@ -14,8 +16,7 @@ use crate::output::{line, significant};
 const MOST_SHOWN: usize = 12;
 
 pub(crate) fn run(options: &Evaluate) -> Result<ExitCode> {
-    let folder = options.input.open()?;
-    let checkpoint = folder.load()?;
+    let (folder, checkpoint) = options.input.load()?;
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     let mut predictor = Predictor::of_checkpoint(&gpu, checkpoint, &folder.checkpoint_path())?;
     let rows = match &options.data {
@@ -23,6 +24,7 @@ pub(crate) fn run(options: &Evaluate) -> Result<ExitCode> {
         None => predictor.own_test_rows()?,
     };
     let metrics = predictor.evaluate(&rows)?;
+    let networks = predictor.evaluate_networks(&rows)?;
     let names = predictor.classes();
     if options.json {
         let mut object = serde_json::to_value(&metrics)?;
@@ -30,12 +32,18 @@ pub(crate) fn run(options: &Evaluate) -> Result<ExitCode> {
             object["names"] = json!(names);
             object["loss_unit"] = json!("nats");
         }
+        if let Some(networks) = networks {
+            object["networks"] = json!(networks);
+        }
         line(object)?;
         return Ok(ExitCode::SUCCESS);
     }
     match &metrics {
         Metrics::Classes(metrics) => print_classes(metrics, &names)?,
         Metrics::Values(metrics) => print_values(metrics)?,
+    }
+    if let (Some(networks), ModelConfig::Mlps(config)) = (networks, &predictor.checkpoint().settings.model) {
+        networks::print(config, &networks)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,9 @@ mod evaluate;
 mod events;
 mod examine;
 mod export;
+mod extract;
 mod first_layer;
+mod networks;
 mod options;
 mod output;
 mod predict;
@@ -17,6 +19,7 @@ mod progress;
 mod report;
 mod sample;
 mod settings;
+mod sweep;
 mod train;
 
 use std::process::ExitCode;
@@ -32,8 +35,11 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let matches = Options::command().get_matches();
     let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = Given::of(&matches);
     let result = match &options.command {
-        Command::Train(train) => train::run(train, &Given::of(&matches)),
+        Command::Train(train) => train::run(train, &given),
+        Command::Sweep(sweep) => sweep::run(sweep, &given),
+        Command::Extract(extract) => extract::run(extract),
         Command::Evaluate(evaluate) => evaluate::run(evaluate),
         Command::Predict(predict) => predict::run(predict),
         Command::Report(report) => report::run(report),

@@ -13,8 +13,7 @@ use crate::options::Predict;
 
 /// Predictions as CSV: a header, and one record for each row of the file.
 pub(crate) fn run(options: &Predict) -> Result<ExitCode> {
-    let folder = options.input.open()?;
-    let checkpoint = folder.load()?;
+    let (folder, checkpoint) = options.input.load()?;
     let text = matches!(checkpoint.settings.model, ModelConfig::Lm(_));
     if options.proba && checkpoint.settings.task() == Task::Regression {
         bail!("--proba has no effect: it needs a classification; leave it out");

@@ -11,7 +11,7 @@ use crate::characters::Characters;
 use crate::options::Sample;
 
 pub(crate) fn run(options: &Sample) -> Result<ExitCode> {
-    let folder = options.input.open()?;
+    let (folder, _) = options.input.load()?;
     let gpu = Gpu::request(gpu::Options { adapter: options.adapter.clone(), ..gpu::Options::default() })?;
     let prompt = options.prompt.as_ref().map(String::as_bytes);
     let mut sampler = Sampler::new(&gpu, &folder, prompt, options.temperature, options.seed)?;

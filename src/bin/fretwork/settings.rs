@@ -49,7 +49,7 @@ pub(crate) fn settings(
         data: rows.data.absolute()?.to_string(),
         first_rows: [rows.rows, rows.test_rows],
         table: rows.table(),
-        model: model(options, data, keep_dense),
+        model: model(options, data, keep_dense.clone(), 0),
         precision: precision(options),
         method: method(options),
         length: match steps.steps {
@@ -67,10 +67,13 @@ pub(crate) fn settings(
         schedule: steps.schedule,
         momentum: steps.momentum,
         weight_decay: steps.weight_decay.unwrap_or(decay),
+        rows_seed: options.network.rows_seed.filter(|&seed| seed != options.network.seed),
         origin: Origin::default(),
     };
     let mut notices = fit(&mut settings, options, data);
     settings.micro_batch = micro_batch(steps.micro_batches, settings.batch)?;
+    let per_epoch = settings.steps_per_epoch(data.train.rows());
+    settings.model = model(options, data, keep_dense, per_epoch);
     notices.extend(first_layer);
     Ok((settings, notices))
 }
@@ -132,27 +135,34 @@ fn precision(options: &Train) -> Precision {
     }
 }
 
-fn model(options: &Train, data: &Dataset, keep_dense: Vec<String>) -> ModelConfig {
+/// The network, or the networks; epochs have `per_epoch` steps.
+fn model(options: &Train, data: &Dataset, keep_dense: Vec<String>, per_epoch: u64) -> ModelConfig {
     let Train { network, lm, .. } = options;
     let layers = LayerSparsity { keep_dense, ..LayerSparsity::default() };
     let sparsity = (!network.dense).then_some(network.sparsity);
     let (block, density, activation, seed) = (network.block, network.init, network.activation, network.seed);
+    if let Some(networks) = &options.sweep {
+        return ModelConfig::Mlps(networks.config(data.width(), data.classes));
+    }
     match options.model() {
-        Model::Mlp => ModelConfig::Mlp(MlpConfig {
-            inputs: data.width(),
-            hidden: network.hidden.clone().unwrap_or_else(|| vec![512, 512]),
-            classes: match options.data.task {
-                Some(Task::Regression) => 1,
-                _ => data.classes,
+        Model::Mlp => options.several.of(
+            MlpConfig {
+                inputs: data.width(),
+                hidden: network.hidden.clone().unwrap_or_else(|| vec![512, 512]),
+                classes: match options.data.task {
+                    Some(Task::Regression) => 1,
+                    _ => data.classes,
+                },
+                block,
+                sparsity,
+                density,
+                activation,
+                dropout: network.dropout,
+                seed,
+                layers,
             },
-            block,
-            sparsity,
-            density,
-            activation,
-            dropout: network.dropout,
-            seed,
-            layers,
-        }),
+            per_epoch,
+        ),
         kind => ModelConfig::Lm(LmConfig {
             vocabulary: data.vocabulary.clone(),
             context: lm.context,

@@ -14,6 +14,7 @@ use crate::INTERRUPTED;
 use crate::begin::Begun;
 use crate::effect::Given;
 use crate::events;
+use crate::networks;
 use crate::options::Train;
 use crate::output::{line, significant};
 use crate::progress::{Watcher, duration};
@@ -41,6 +42,9 @@ pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
         line(events::done(&summary, task, &gpu)?)?;
     } else {
         print_table(&summary, task, text, &gpu)?;
+        if let (Some(scores), ModelConfig::Mlps(config)) = (&summary.networks, &trainer.settings().model) {
+            networks::print(config, scores)?;
+        }
     }
     if summary.finished {
         return Ok(ExitCode::SUCCESS);
@@ -64,19 +68,20 @@ fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<(
         (Task::Classification, true) => format!("{loss:.4} nats per byte"),
         (Task::Classification, false) => format!("{loss:.4} nats per row"),
     };
+    let mean = if summary.networks.is_some() { ", mean of the networks" } else { "" };
     let share = 100.0 * summary.params_present as f64 / summary.params_dense as f64;
     let bytes = &summary.bytes;
     // A run that was already finished trains no step here.
     let trained = summary.step_ms.is_finite();
     let mut rows = Vec::new();
     match task {
-        Task::Classification => rows.push(("test accuracy", format!("{:.4}", summary.test_accuracy))),
+        Task::Classification => rows.push(("test accuracy", format!("{:.4}{mean}", summary.test_accuracy))),
         Task::Regression => {
             rows.extend(summary.test_rmse.map(|rmse| ("test RMSE", significant(rmse))));
             rows.extend(summary.test_r2.map(|r2| ("test R²", format!("{r2:.4}"))));
         }
     }
-    rows.push(("test loss", loss(summary.test_loss)));
+    rows.push(("test loss", loss(summary.test_loss) + mean));
     if let Some(Validated { last, best, finished_early }) = summary.validation {
         match (last.rmse, last.r2) {
             (Some(rmse), r2) => {

@@ -7,6 +7,7 @@ mod kernels;
 mod layers;
 mod load;
 mod memory;
+mod networks;
 mod page;
 mod pattern;
 mod settings;

@@ -2,7 +2,7 @@
 
 use super::chart::{Across, Chart, Series, Unit, WIDE, extent};
 use super::history::History;
-use super::{confusion, kernels, layers, load, memory, settings, steps};
+use super::{confusion, kernels, layers, load, memory, networks, settings, steps};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
 use crate::train::{Checkpoint, EpochRecord, Evaluation};
@@ -24,6 +24,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     } else {
         body += &curves(history);
     }
+    body += &networks::section(checkpoint, &history.epochs);
     body += &steps::section(&history.steps);
     body += &confusion::section(&history.epochs);
     body += &load::section(&history.epochs);

@@ -45,6 +45,8 @@ fn plain(value: &Value) -> String {
         Value::Bool(false) => "no".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(values) if values.is_empty() => "none".to_owned(),
+        // Networks of a sweep, of which there may be thousands; the best are in a table of their own.
+        Value::Array(values) if values[0].is_object() => format!("{} of them", values.len()),
         Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }

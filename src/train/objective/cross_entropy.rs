@@ -23,7 +23,7 @@ impl Objective for CrossEntropy {
     }
 
     fn record(&self, rec: &mut Recorder<'_>, pass: &LossPass<'_>) -> Result<()> {
-        let LossPass { outputs, output_grads, targets, report, step } = *pass;
+        let LossPass { outputs, output_grads, targets, report, step, .. } = *pass;
         ops::softmax_cross_entropy(rec, outputs[0], targets, report, output_grads[0], step)
     }
 }

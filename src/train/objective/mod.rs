@@ -2,12 +2,14 @@
 
 mod cross_entropy;
 mod mean_squared_error;
+mod networks;
 mod soft_cross_entropy;
 
 use std::fmt;
 
 pub use cross_entropy::CrossEntropy;
 pub use mean_squared_error::MeanSquaredError;
+pub use networks::NetworksCrossEntropy;
 pub use soft_cross_entropy::SoftCrossEntropy;
 
 use crate::Result;
@@ -36,6 +38,16 @@ pub trait Objective: fmt::Debug + Send {
         false
     }
 
+    /// Number of networks whose losses are reported one by one; `None` for one loss of all outputs.
+    fn networks(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether each training row counts for one of the networks alone.
+    fn shares_out_rows(&self) -> bool {
+        false
+    }
+
     /// Records the loss of each row, and the gradients of all outputs, averaged over the rows of the batch.
     ///
     /// # Errors
@@ -55,10 +67,14 @@ pub struct LossPass<'a> {
     /// [`IGNORED`](crate::ops::IGNORED), or NaN; their losses and gradients are 0.
     pub targets: &'a Tensor,
     /// Loss of each row, to be written; and, where the objective [counts hits](Objective::counts_hits), 1 for a hit and 0 otherwise:
-    /// `[rows, 1]` or `[rows, 2]`.
+    /// `[rows, 1]` or `[rows, 2]`; of several [networks](Objective::networks) the rows times networks, those of a row together.
     pub report: &'a Tensor,
     /// The step, with its `row_scale`.
     pub step: &'a Step,
+    /// Whether the rows are for training, and not for a test.
+    pub training: bool,
+    /// Probabilities that networks are taught besides the targets, in the layout of the one output; none outside of codistillation.
+    pub taught: Option<&'a Tensor>,
 }
 
 /// The one output of a network, `[rows, columns]`.

@@ -3,7 +3,7 @@
 use clap::Args;
 use fretwork::data::{Holdout, ImageOptions, ImageSize, Label, Missing, Source, TableOptions, Task};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct Data {
     /// digits | fashion-mnist | mnist | idx:DIR | csv:FILE | images:DIR | text:FILE

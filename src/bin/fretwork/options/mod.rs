@@ -5,11 +5,14 @@ mod data;
 mod doctor;
 mod experts;
 mod export;
+mod extract;
 mod network;
 mod predict;
 mod report;
 mod sample;
 mod start;
+mod sweep;
+mod together;
 mod topologies;
 mod train;
 mod trained;
@@ -19,10 +22,13 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{BenchOptions, BenchSubject};
 pub(crate) use doctor::Doctor;
 pub(crate) use export::Export;
+pub(crate) use extract::Extract;
 pub(crate) use network::{Float, Model};
 pub(crate) use predict::{Evaluate, Predict};
 pub(crate) use report::Report;
 pub(crate) use sample::Sample;
+pub(crate) use sweep::Sweep;
+pub(crate) use together::MOST_NETWORKS;
 pub(crate) use train::{Run, Train};
 
 /// Training networks that are really sparse, on any GPU.
@@ -37,12 +43,16 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Train a block-sparse network.
     Train(Box<Train>),
+    /// Train many small perceptrons at once, of all given widths and activations, and rank them.
+    Sweep(Box<Sweep>),
     /// Evaluate a trained network on labelled rows: accuracy, loss, confusion, and metrics of each class, or the errors of a regression.
     Evaluate(Evaluate),
     /// Predict the rows of a file with a trained network, as CSV.
     Predict(Predict),
     /// Write an HTML page of a run: settings, learning curves, and patterns over time.
     Report(Report),
+    /// Write one of many networks that were trained together as a run of its own.
+    Extract(Extract),
     /// Write the network of a run in a format that other programs read.
     Export(Export),
     /// Generate text with a language model.
@@ -86,6 +96,10 @@ mod tests {
             ("Network", &["model", "hidden", "dense", "sparsity", "seed"]),
             ("Precision", &["dtype", "stochastic_rounding", "loss_scale"]),
             ("Training", &["epochs", "steps", "batch", "patience", "optimizer", "lr", "schedule"]),
+            (
+                "Several networks",
+                &["ensemble", "codistill", "weight", "burn_in", "exchange_every", "disjoint"],
+            ),
             ("Language models", &["context", "width", "heads", "depth"]),
             ("Mixtures of experts", &["experts", "gate", "capacity", "shared"]),
             ("Topologies", &["method", "update_every", "penalty", "scope", "prune_outgoing"]),

@@ -35,6 +35,9 @@ pub(crate) struct Network {
     /// Seed of patterns, weights, row order and dropout.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Seed of the split and the order of rows; by default --seed.
+    #[arg(long, value_name = "N")]
+    pub(crate) rows_seed: Option<u64>,
 }
 
 /// Kind of network.
@@ -45,7 +48,7 @@ pub(crate) enum Model {
     MoeLm,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Precision")]
 pub(crate) struct Storage {
     /// Type of stored activations and of the operands of products. Weights and optimizer state are always f32, and so are the

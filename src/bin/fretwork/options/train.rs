@@ -12,6 +12,8 @@ use super::data::Data;
 use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
 use super::start::Start;
+use super::sweep::Networks;
+use super::together::SeveralNetworks;
 use super::topologies::Topologies;
 
 #[derive(Debug, Args)]
@@ -33,7 +35,12 @@ pub(crate) struct Train {
     #[command(flatten)]
     pub(crate) start: Start,
     #[command(flatten)]
+    pub(crate) several: SeveralNetworks,
+    #[command(flatten)]
     pub(crate) run: Run,
+    /// Networks in the place of one, in a sweep.
+    #[arg(skip)]
+    pub(crate) sweep: Option<Networks>,
 }
 
 impl Train {
@@ -49,7 +56,7 @@ impl Train {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Training")]
 pub(crate) struct Steps {
     /// Epochs of the whole run, including those before a resume; by default 20 for the digits, 10 for a text, as many as make
@@ -93,7 +100,7 @@ pub(crate) struct Steps {
     pub(crate) weight_decay: Option<f32>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Run")]
 pub(crate) struct Run {
     /// Run folder for checkpoint and log. Without one, nothing is kept.
