@@ -226,6 +226,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         length: Length::Epochs(1000),
         batch: BATCH,
         micro_batch: None,
+        recompute: None,
         images: None,
         validation: None,
         epoch_steps: None,
