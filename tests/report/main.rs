@@ -51,6 +51,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         loads: vec![],
         scaling: None,
         notices: vec![],
+        networks: None,
     })
 }
 
@@ -287,6 +288,7 @@ fn page_of_nothing_finite() -> String {
         loads: vec![],
         scaling: None,
         notices: vec![],
+        networks: None,
     })]))
 }
 
@@ -309,6 +311,7 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
                 loads: vec![],
                 scaling: None,
                 notices: vec![],
+                networks: None,
             })
         });
         page(&folder(&lines));
