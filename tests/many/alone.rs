@@ -1,5 +1,6 @@
 //! A network among others is what it would be alone.
 
+use fretwork::gpu::{Gpu, Options};
 use fretwork::graph::LayerSparsity;
 use fretwork::nn::{MlpsConfig, ModelConfig, Together};
 use fretwork::ops::Activation;
@@ -152,6 +153,16 @@ fn a_run_is_resumed_to_the_same_bits_and_an_extracted_network_goes_on_alone() {
     trainer.run(None, &mut onward).unwrap();
     let [off, _] = distance(&trainer.checkpoint().unwrap(), &whole.extract(path(), 4).unwrap());
     assert!(off <= 1e-4, "{off}");
+}
+
+/// Logits larger than a binding are taken window by window, to the same bits.
+#[test]
+fn logits_larger_than_a_binding_make_no_difference() {
+    let run = settings(many(vec![one(&[8], Activation::Relu, 3); 40]), 6, 0.1);
+    let options = Options { largest_binding: Some(1 << 17), ..Options::default() };
+    let small = Gpu::request(options).unwrap();
+    assert!(128 * 40 * 16 * 4 > small.limits().max_storage_buffer_binding_size);
+    assert!(parameters(&trained(&small, run.clone())) == parameters(&trained(&gpu(), run)));
 }
 
 /// A weight between two networks is found when one of them is taken out.

@@ -140,6 +140,15 @@ fn an_ensemble_predicts_by_the_mean_of_its_networks() {
 }
 
 #[test]
+fn an_ensemble_is_surer_than_its_best_network() {
+    let told = last(&done(&["train", "--ensemble", "4", "--hidden", "64,64", "--epochs", "8", "--json"]));
+    let networks = &told["networks"];
+    let loss = |of: &Value| of["loss"].as_f64().unwrap();
+    let best = networks["test"].as_array().unwrap().iter().map(loss).fold(f64::INFINITY, f64::min);
+    assert!(loss(&networks["whole"]) < best, "{networks}");
+}
+
+#[test]
 fn codistillation_ends_with_one_network() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run").to_str().unwrap().to_owned();

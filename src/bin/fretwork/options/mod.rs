@@ -7,6 +7,7 @@ mod experts;
 mod export;
 mod extract;
 mod network;
+mod networks;
 mod predict;
 mod report;
 mod sample;

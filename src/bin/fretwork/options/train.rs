@@ -11,8 +11,8 @@ use fretwork::train::{OptimizerKind, Schedule};
 use super::data::Data;
 use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
+use super::networks::Networks;
 use super::start::Start;
-use super::sweep::Networks;
 use super::together::SeveralNetworks;
 use super::topologies::Topologies;
 
