@@ -288,8 +288,6 @@ pub const FLAGS: &[&str] = &[
     "load",
     "favour",
     "only",
-    // Attention: an invocation owns several rows.
-    "several",
     // Random numbers: uniform floats rather than raw bits; only in rows of blocks that pass no gradient on.
     "uniform",
     "reviving",
