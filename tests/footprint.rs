@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use fretwork::Error;
 use fretwork::data::{Dataset, Source};
 use fretwork::gpu::{Class, Gpu, Options};
 use fretwork::graph::Recompute;
@@ -10,7 +11,7 @@ use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, 
 use fretwork::ops::Activation;
 use fretwork::ops::gate::{Balance, Gate};
 use fretwork::sparse::Density;
-use fretwork::train::{Footprint, Length, Schedule, Settings, Trainer};
+use fretwork::train::{Event, Flow, Footprint, Length, Schedule, Settings, Trainer};
 
 fn settings(data: &Dataset, model: ModelConfig, kind: Kind) -> Settings {
     Settings {
@@ -71,6 +72,14 @@ fn moe(gate: &str) -> MoeConfig {
     }
 }
 
+/// A text long enough for a window of so many bytes in either part.
+fn text(context: usize) -> Dataset {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let line = "Full fathom five thy father lies; of his bones are coral made. ";
+    std::fs::write(file.path(), line.repeat((10 * context + 2000) / line.len() + 1)).unwrap();
+    Dataset::load(&Source::Text(file.path().to_owned()), 1, context).unwrap()
+}
+
 /// A run's estimate, class by class, against what the allocator counts.
 #[track_caller]
 fn assert_agrees(gpu: &Gpu, settings: Settings, data: &Dataset) {
@@ -122,13 +131,7 @@ fn perceptrons() {
 #[test]
 fn language_models() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(
-        file.path(),
-        "Full fathom five thy father lies; of his bones are coral made. ".repeat(200),
-    )
-    .unwrap();
-    let data = Dataset::load(&Source::Text(file.path().to_owned()), 1, 32).unwrap();
+    let data = text(32);
     let models = [
         lm(&data, None),
         LmConfig { sparsity: Some(0.5), ..lm(&data, None) },
@@ -149,4 +152,57 @@ fn language_models() {
             assert_agrees(&gpu, Settings { precision, ..settings }, &data);
         }
     }
+}
+
+/// A model of one narrow block.
+fn narrow(data: &Dataset, context: usize) -> LmConfig {
+    LmConfig { context, width: 16, depth: 1, hidden: 16, ..lm(data, None) }
+}
+
+/// Attention stores no scores: memory is linear in the context, and the step of a long one fits what was planned.
+#[test]
+fn long_contexts() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = text(4096);
+    let of = |context| {
+        let model = narrow(&data, context).into();
+        Footprint::of_network(&model, None, 1, Precision::F32, None).unwrap().total() as f64
+    };
+    let [short, middle, long] = [1024, 2048, 4096].map(of);
+    let growth = (long - middle) / (middle - short);
+    assert!((growth / 2.0 - 1.0).abs() < 0.02, "{short}, {middle}, {long}");
+
+    let settings = settings(&data, narrow(&data, 4096).into(), Kind::Static);
+    let settings = Settings { batch: 1, length: Length::Steps(1), first_rows: [Some(1); 2], ..settings };
+    let data = data.first(settings.first_rows).unwrap();
+    assert_agrees(&gpu, settings.clone(), &data);
+    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
+    let mut losses = Vec::new();
+    let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
+    let mut watch = |event: &Event| {
+        if let Event::Epoch { train, .. } = event {
+            losses.push(train.loss);
+        }
+        Flow::Continue
+    };
+    trainer.run(None, &mut watch).unwrap();
+    assert!(losses.len() == 1 && losses[0].is_finite(), "{losses:?}");
+    let (peak, planned) = (gpu.peak_bytes() as f64, footprint.total() as f64);
+    assert!(peak < 1.06 * planned, "{peak} bytes used, {planned} planned");
+}
+
+/// Contexts without room are refused before anything is allocated, with the buffer that is too large.
+#[test]
+fn contexts_without_room() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = text(64);
+    let model = LmConfig { width: 1024, heads: 16, ..narrow(&data, (1 << 24) - 1) };
+    let footprint = Footprint::of_network(&model.into(), None, 64, Precision::F32, None).unwrap();
+    let refused = footprint.expect_room(&gpu).unwrap_err();
+    assert!(
+        matches!(refused, Error::Limit { .. }) && refused.to_string().contains("16777215 bytes"),
+        "{refused}"
+    );
+    assert_eq!(gpu.bytes().total(), 0);
 }

@@ -3,9 +3,8 @@
 //
 // Online softmax: running sums are relative to the largest score so far and are rescaled when a larger one appears.
 // lse, the log-sum-exp of the scores, lets the backward pass recompute p.
-import package::attention::rows::{
-    params, qkv, place, row_of, part_at, row_at, load, scale, products, Rows, Each, ROWS, QUADS,
-};
+import package::attention::layout::{params, qkv, part_at, row_at, QUADS};
+import package::attention::rows::{place, row_of, load, scale, products, Rows, Each, ROWS};
 
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read_write> lse: array<f32>;

@@ -2,11 +2,9 @@
 // grad over the queries from the key's own position on, with p = exp(q * k * scale - lse).
 //
 // The loop over queries descends from the last one: all invocations start at the same query, which keeps loads
-// uniform, and each stops at its own position. Keys, values and both gradients of wide heads are more than a GPU's
-// registers hold, therefore a pass over the queries computes SPAN columns of the gradients.
-import package::attention::rows::{
-    params, qkv, place, row_of, part_at, row_at, load, scale, total, products, Place, Rows, ROWS, QUADS,
-};
+// uniform, and each stops at its own position.
+import package::attention::layout::{params, qkv, part_at, row_at, add_dot, QUADS};
+import package::attention::rows::{place, row_of, load, scale, products, add, Rows, Each, ROWS};
 
 @group(0) @binding(1) var<storage, read> lse: array<f32>;
 @group(0) @binding(2) var<storage, read> grad: array<vec4<f32>>;
@@ -28,64 +26,39 @@ fn main(
     scale(&k);
     var v: Rows;
     load(&v, here, 2u);
-    for (var first = 0u; first < QUADS; first += SPAN) {
-        add_queries(here, first, &k, &v);
-    }
-}
-
-// Columns of the gradients that a pass computes, in vectors.
-@if(several) const SPAN = QUADS;
-@if(!several) const SPAN = min(QUADS, 8u);
-alias Columns = array<array<vec4<f32>, SPAN>, ROWS>;
-
-// Computes SPAN columns of the gradients, from vector `first` on.
-fn add_queries(here: Place, first: u32, k: ptr<function, Rows>, v: ptr<function, Rows>) {
-    var dk: Columns;
-    var dv: Columns;
+    var dk: Rows;
+    var dv: Rows;
     for (var left = params.context; left > here.row; left--) {
         let token = here.first + left - 1u;
         let q = part_at(token, 0u, here.head);
         let number = token * params.heads + here.head;
-        var p = products(k, q);
+        var p = products(&k, q);
         for (var r = 0u; r < ROWS; r++) {
             // Rows of an invocation share the loop over queries; queries before a later row's own position are masked
             // out.
             p[r] = select(0.0, exp(p[r] - lse[number]), left > row_of(here, r));
         }
         let at = row_at(token, here.head);
-        var along: array<vec4<f32>, ROWS>;
+        var along: Each;
         for (var c = 0u; c < QUADS; c++) {
             let g = grad[at + c];
             for (var r = 0u; r < ROWS; r++) {
-                along[r] = fma((*v)[r][c], g, along[r]);
-                @if(several) {
-                    dv[r][c] = fma(vec4<f32>(p[r]), g, dv[r][c]);
-                }
-            }
-        }
-        @if(!several)
-        for (var c = 0u; c < SPAN; c++) {
-            let g = grad[at + first + c];
-            for (var r = 0u; r < ROWS; r++) {
+                along[r] = add_dot(v[r][c], g, along[r]);
                 dv[r][c] = fma(vec4<f32>(p[r]), g, dv[r][c]);
             }
         }
         for (var r = 0u; r < ROWS; r++) {
-            p[r] *= total(along[r]) - delta[number];
+            p[r] *= along[r] - delta[number];
         }
-        for (var c = 0u; c < SPAN; c++) {
-            let x = qkv[q + first + c];
-            for (var r = 0u; r < ROWS; r++) {
-                dk[r][c] = fma(vec4<f32>(p[r]), x, dk[r][c]);
-            }
-        }
+        add(&dk, &p, q);
     }
+    scale(&dk);
     for (var r = 0u; r < ROWS; r++) {
         let token = here.first + row_of(here, r);
-        let k_at = part_at(token, 1u, here.head) + first;
-        let v_at = part_at(token, 2u, here.head) + first;
-        for (var c = 0u; c < SPAN; c++) {
-            dqkv[k_at + c] = dk[r][c] * params.scale;
+        let k_at = part_at(token, 1u, here.head);
+        let v_at = part_at(token, 2u, here.head);
+        for (var c = 0u; c < QUADS; c++) {
+            dqkv[k_at + c] = dk[r][c];
             dqkv[v_at + c] = dv[r][c];
         }
     }

@@ -1,8 +1,7 @@
 // Causal attention, gradient of the queries: dq = scale * sum of p * (grad * v - delta) * k over keys up to the
 // query's position, with p = exp(q * k * scale - lse). Also stores delta = grad * out, which the key gradients need.
-import package::attention::rows::{
-    params, place, row_of, part_at, row_at, load, scale, total, products, add, Rows, Each, ROWS, QUADS,
-};
+import package::attention::layout::{params, part_at, row_at, add_dot, QUADS};
+import package::attention::rows::{place, row_of, load, scale, products, add, Rows, Each, ROWS};
 
 @group(0) @binding(1) var<storage, read> out: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> lse: array<f32>;
@@ -29,12 +28,10 @@ fn main(
     for (var r = 0u; r < ROWS; r++) {
         let token = here.first + row_of(here, r);
         let at = row_at(token, here.head);
-        var along = vec4<f32>();
         for (var c = 0u; c < QUADS; c++) {
             g[r][c] = grad[at + c];
-            along = fma(g[r][c], out[at + c], along);
+            level[r] = add_dot(g[r][c], out[at + c], level[r]);
         }
-        level[r] = total(along);
         norm[r] = lse[token * params.heads + here.head];
     }
     var dq: Rows;

@@ -1,27 +1,14 @@
-// Row tiles of the attention kernels: qkv[tokens, 3 * width] holds the queries, keys and values of all heads side by
-// side, BLOCK columns per head.
+// Row tiles of the attention kernels without workgroup memory: an invocation owns ROWS consecutive rows of one head of
+// one sequence, in registers.
 //
-// An invocation owns ROWS consecutive rows of one head of one sequence, in registers. The inner loop is uniform over
-// the workgroup, and so are its loads. CPU drivers spend most of their time on these loads, which several rows per
-// invocation amortise; GPUs are short of registers first.
+// The inner loop is uniform over the workgroup, and so are its loads. CPU drivers spend most of their time on these
+// loads, which several rows per invocation amortise.
 import package::common::grid::workgroup_index;
+import package::attention::layout::{params, qkv, part_at, add_dot, QUADS};
 import package::constants::BLOCK;
 
-struct Params {
-    sequences: u32,
-    context: u32,
-    heads: u32,
-    // 1 / sqrt(BLOCK), the factor of all query-key products.
-    scale: f32,
-}
-
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
-@group(0) @binding(7) var<uniform> params: Params;
-
 const LANES = 32u;
-const QUADS = BLOCK / 4u;
-@if(several) const ROWS = clamp(64u / BLOCK, 1u, 4u);
-@if(!several) const ROWS = 1u;
+const ROWS = clamp(64u / BLOCK, 1u, 4u);
 
 // One scalar per owned row.
 alias Each = array<f32, ROWS>;
@@ -54,16 +41,6 @@ fn row_of(here: Place, r: u32) -> u32 {
     return min(here.row + r, here.last);
 }
 
-// Offset in `qkv` of a token's query (part 0), key (1) or value (2).
-fn part_at(token: u32, part: u32, head: u32) -> u32 {
-    return ((token * 3u + part) * params.heads + head) * QUADS;
-}
-
-// Offset of a head's columns in a `[tokens, width]` matrix.
-fn row_at(token: u32, head: u32) -> u32 {
-    return (token * params.heads + head) * QUADS;
-}
-
 // Loads one part (query, key or value) of each owned row.
 fn load(rows: ptr<function, Rows>, here: Place, part: u32) {
     for (var r = 0u; r < ROWS; r++) {
@@ -82,24 +59,16 @@ fn scale(rows: ptr<function, Rows>) {
     }
 }
 
-fn total(sum: vec4<f32>) -> f32 {
-    return (sum.x + sum.y) + (sum.z + sum.w);
-}
-
 // Dot products of the owned rows with the vector at offset `at` of `qkv`.
 fn products(rows: ptr<function, Rows>, at: u32) -> Each {
-    var sums: array<vec4<f32>, ROWS>;
+    var sums: Each;
     for (var c = 0u; c < QUADS; c++) {
         let x = qkv[at + c];
         for (var r = 0u; r < ROWS; r++) {
-            sums[r] = fma((*rows)[r][c], x, sums[r]);
+            sums[r] = add_dot((*rows)[r][c], x, sums[r]);
         }
     }
-    var each: Each;
-    for (var r = 0u; r < ROWS; r++) {
-        each[r] = total(sums[r]);
-    }
-    return each;
+    return sums;
 }
 
 // rows[r] += factors[r] * the vector at offset `at` of `qkv`.

@@ -29,7 +29,8 @@ pub(super) fn table() -> Vec<Check> {
         table
             .push(Check::new(format!("fretwork.norm.gain.f32 {rows}x{COLUMNS}"), move |gpu| gain(gpu, rows)));
     }
-    for (variant, head) in Variant::ALIKE.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
+    let variants = [Variant::Lane, Variant::Tile];
+    for (variant, head) in variants.into_iter().flat_map(|variant| HEADS.map(|head| (variant, head))) {
         // One key; less than a workgroup's rows; several workgroups. None is a multiple of what an invocation owns.
         for context in [1, 27, 67] {
             for (pass, check) in [
@@ -45,7 +46,7 @@ pub(super) fn table() -> Vec<Check> {
         }
     }
     // Scores so far apart that most probabilities are 0.
-    for variant in Variant::ALIKE {
+    for variant in variants {
         let name = attention_name("forward", 16, variant, "67, far apart");
         let run =
             move |gpu: &Gpu| attention_forward(&gpu.with_variant(Some(variant)), &Case::new(16, 67, 6.0));
@@ -55,8 +56,9 @@ pub(super) fn table() -> Vec<Check> {
 }
 
 fn attention_name(pass: &str, head: usize, variant: Variant, case: &str) -> String {
-    let several = if variant == Variant::Lane { ".several" } else { "" };
-    format!("fretwork.attention.{pass}.f32.b{head}{several} {case}")
+    let tile = if variant == Variant::Tile { "_tile" } else { "" };
+    let backward = if variant == Variant::Tile && pass != "forward" { ".backward" } else { "" };
+    format!("fretwork.attention.{pass}{tile}.f32.b{head}{backward} {case}")
 }
 
 /// Not whole workgroups, and columns that four does not divide.

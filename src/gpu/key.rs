@@ -291,8 +291,6 @@ pub const FLAGS: &[&str] = &[
     "load",
     "favour",
     "only",
-    // Attention: an invocation owns several rows.
-    "several",
     // Losses: networks learn from each other's probabilities.
     "distilled",
     // Random numbers: uniform floats rather than raw bits; only in rows of blocks that pass no gradient on.

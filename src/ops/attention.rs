@@ -3,9 +3,14 @@
 //!
 //! Online softmax: probabilities are never stored (Milakov and Gimelshein, "Online normalizer calculation for
 //! softmax", 2018; Dao et al., "FlashAttention", NeurIPS 2022). The backward pass recomputes them from the
-//! log-sum-exp of each query.
+//! log-sum-exp of each query. Memory grows linearly with the context, and time with its square.
+//!
+//! GPUs stage tiles of rows through workgroup memory (`attention/tiles.wgsl`), CPU drivers keep rows in registers
+//! (`attention/rows.wgsl`). Gradients sum in the same order in both; the forward pass rescales its running sums at every
+//! key on CPU drivers, and once per tile of 32 keys on GPUs, whatever the shape.
 
 use super::embed::whole_sequences;
+use super::matmul::fallback_variant;
 use super::windows::{Window, Windows};
 use crate::gpu::{Args, Gpu, Key, Recorder, Tensor, Variant};
 use crate::{Error, Result};
@@ -13,7 +18,10 @@ use crate::{Error, Result};
 /// Supported head widths. Each is a kernel of its own that holds whole head rows in registers.
 pub const HEADS: [usize; 4] = [8, 16, 32, 64];
 
-/// Invocations per workgroup.
+/// Rows of one head that a workgroup owns in workgroup memory: `OWNED` in `attention/tiles.wgsl`.
+const TILE_ROWS: usize = 64;
+
+/// Invocations per workgroup of the kernels without workgroup memory.
 const LANES: usize = 32;
 
 /// Tensors of the forward pass, which the backward pass reads again.
@@ -37,7 +45,7 @@ pub struct Attention<'a> {
 /// [`Error::Argument`] where shapes do not fit, the last sequence is incomplete, or the head width is not one of
 /// [`HEADS`].
 pub fn attention_forward(rec: &mut Recorder<'_>, attention: Attention<'_>) -> Result<()> {
-    let call = Call::new("attention.forward", "forward", attention)?;
+    let call = Call::new("attention.forward", ["forward", "forward_tile"], attention)?;
     let tensors = [("qkv", attention.qkv), ("out", attention.out), ("lse", attention.lse)];
     call.record(rec, &tensors)
 }
@@ -54,7 +62,7 @@ pub fn attention_queries(
     delta: &Tensor,
     dqkv: &Tensor,
 ) -> Result<()> {
-    let call = Call::new("attention.queries", "queries", attention)?;
+    let call = Call::new("attention.queries", ["queries", "queries_tile"], attention)?;
     call.expect_gradients(grad, delta, dqkv)?;
     let Attention { qkv, out, lse, .. } = attention;
     let others = [("grad", grad), ("delta", delta), ("dqkv", dqkv)];
@@ -73,7 +81,7 @@ pub fn attention_keys(
     delta: &Tensor,
     dqkv: &Tensor,
 ) -> Result<()> {
-    let call = Call::new("attention.keys", "keys", attention)?;
+    let call = Call::new("attention.keys", ["keys", "keys_tile"], attention)?;
     call.expect_gradients(grad, delta, dqkv)?;
     let Attention { qkv, lse, .. } = attention;
     call.record(rec, &[("qkv", qkv), ("lse", lse), ("grad", grad), ("delta", delta), ("dqkv", dqkv)])
@@ -82,7 +90,9 @@ pub fn attention_keys(
 /// One attention kernel with validated shapes.
 struct Call<'a> {
     op: &'static str,
+    /// Kernels without workgroup memory, and with it.
     name: &'static str,
+    tile: &'static str,
     attention: Attention<'a>,
     sequences: usize,
     heads: usize,
@@ -91,7 +101,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn new(op: &'static str, name: &'static str, attention: Attention<'a>) -> Result<Self> {
+    fn new(op: &'static str, [name, tile]: [&'static str; 2], attention: Attention<'a>) -> Result<Self> {
         let Attention { qkv, out, lse, context } = attention;
         let [tokens, width] = out.matrix(op, "out")?;
         let [_, heads] = lse.matrix(op, "lse")?;
@@ -105,7 +115,7 @@ impl<'a> Call<'a> {
             let wanted = format!("{heads} heads of one of {HEADS:?} columns");
             return Err(Error::argument(op, "width", wanted, format!("{width} columns")));
         }
-        Ok(Self { op, name, attention, sequences: tokens / context, heads, head: width / heads })
+        Ok(Self { op, name, tile, attention, sequences: tokens / context, heads, head: width / heads })
     }
 
     fn expect_gradients(&self, grad: &Tensor, delta: &Tensor, dqkv: &Tensor) -> Result<()> {
@@ -142,21 +152,25 @@ impl<'a> Call<'a> {
             }
             args = args.tensor(name, view);
         }
-        let several = owns_several(rec.gpu());
-        // `ROWS` in the shader.
-        let rows = if several { (64 / self.head).clamp(1, 4) } else { 1 };
-        let tiles = self.attention.context.div_ceil(LANES * rows);
+        // Rows per workgroup, and the kernel.
+        let (rows, key) = if runs_tile(rec.gpu()) {
+            let key = Key::new("attention", self.tile).with("backward", self.name != "forward");
+            (TILE_ROWS, key)
+        } else {
+            // `ROWS` in the shader.
+            (LANES * (64 / self.head).clamp(1, 4), Key::new("attention", self.name))
+        };
+        let tiles = self.attention.context.div_ceil(rows);
         let workgroups = (window.count * self.heads) as u64 * tiles as u64;
-        let key = Key::new("attention", self.name).block(self.head).with("several", several);
-        rec.record(&key, &args, workgroups)
+        rec.record(&key.block(self.head), &args, workgroups)
     }
 }
 
-/// Whether an invocation owns as many rows as fit its registers; results are bit-identical either way. CPU drivers profit from
-/// fewer loads; GPUs from fewer registers.
-fn owns_several(gpu: &Gpu) -> bool {
+/// Whether rows are staged through workgroup memory: on GPUs. CPU drivers lose at every barrier. One device runs one of
+/// both, unless a variant is forced.
+fn runs_tile(gpu: &Gpu) -> bool {
     match gpu.forced_variant() {
-        Some(variant) => variant == Variant::Lane,
-        None => gpu.is_software(),
+        Some(variant) => matches!(fallback_variant(gpu, variant), Variant::Tile),
+        None => !gpu.is_software(),
     }
 }

@@ -348,9 +348,13 @@ fn language() -> Vec<Rule> {
     rules.extend(["softmax", "soft", "mse"].map(|name| rule("loss", name).switch("window")));
     rules.push(rule("loss", "networks").switch("window").switch("distilled"));
     rules.push(rule("loss", "probabilities"));
+    for (name, backward) in [("forward_tile", false), ("queries_tile", true), ("keys_tile", true)] {
+        let key = |head| Key::new("attention", name).block(head).with("backward", backward);
+        rules.extend(HEADS.map(|head| Rule::new(key(head))));
+    }
     for name in ["forward", "queries", "keys"] {
         for head in HEADS {
-            rules.push(Rule::new(Key::new("attention", name).block(head)).switch("several"));
+            rules.push(Rule::new(Key::new("attention", name).block(head)));
         }
     }
     rules

@@ -45,13 +45,9 @@ impl AttentionShape {
     }
 }
 
-/// Dot product with four partial sums, in the order of the kernel's vec4.
+/// Dot product as a chain of multiply-adds, in the kernel's order.
 fn product(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 4];
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        sums[i % 4] = a.mul_add(*b, sums[i % 4]);
-    }
-    (sums[0] + sums[1]) + (sums[2] + sums[3])
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| a.mul_add(*b, sum))
 }
 
 fn scaled(row: &[f32], scale: f32) -> Vec<f32> {

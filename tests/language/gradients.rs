@@ -139,7 +139,7 @@ fn gradients_in_the_middle_of_a_graph() {
 
 /// Faults: a shader, a text in it, and the text that replaces it. Gradients are wrong with each fault, and known-answer checks fail in
 /// the shader's family and in no other.
-const FAULTS: [(&str, &str, &str); 10] = [
+const FAULTS: [(&str, &str, &str); 14] = [
     // Positions: each token has the first position.
     ("embed/gather", "var position = first % params.context;", "var position = 0u;"),
     // Gradient of the table: the last token of an id alone, and lists that end at their first token.
@@ -155,10 +155,15 @@ const FAULTS: [(&str, &str, &str); 10] = [
     ("norm/gain", "scale[row]", "scale[first]"),
     // Partial sums not rescaled to a larger maximum.
     ("attention/forward", "mean[r][c] * shrink[r]", "mean[r][c]"),
+    ("attention/forward_tile", "mean[i][c] *= shrink[i]", "mean[i][c] *= 1.0"),
+    // Sum of probabilities not rescaled.
+    ("attention/forward_tile", "fma(sum, shrink, add_weighted", "fma(sum, vec4<f32>(1.0), add_weighted"),
     // Derivative of the softmax's denominator left out.
     ("attention/queries", "p * (slope[r] - level[r])", "p * slope[r]"),
+    ("attention/queries_tile", "p * (slope[s] - level)", "p * slope[s]"),
     // Causal mask that excludes the query's own key.
     ("attention/keys", "left > row_of(here, r));", "left > row_of(here, r) + 1u);"),
+    ("attention/keys_tile", "(vec4<u32>(query) >= rows)", "(vec4<u32>(query) > rows)"),
 ];
 
 #[test]
@@ -183,7 +188,8 @@ fn each_fault_is_found_in_its_family_alone() {
         }
         assert!(found > 0, "{file}: {from:?} became {to:?}, and no known answer is wrong");
         assert!(blamed.is_empty(), "{file} has a fault, but checks of other families fail: {blamed:?}");
-        let worst = Piece::new().worst(&gpu);
+        let variant = file.ends_with("_tile").then_some(Variant::Tile);
+        let worst = Piece::new().worst(&gpu.with_variant(variant));
         assert!(
             worst > TOLERANCE,
             "{file}: {from:?} became {to:?}, and gradients have an error of {worst:e} only"

@@ -83,8 +83,9 @@ pub(crate) fn hot(matrices: bool) -> Vec<Key> {
     for name in ["sgd", "adamw"] {
         keys.push(Key::new("optimizer", name).with("quads", true));
     }
-    for name in ["forward", "queries", "keys"] {
-        keys.extend([32, 64].map(|head| Key::new("attention", name).block(head)));
+    for name in ["forward_tile", "queries_tile", "keys_tile"] {
+        let key = |head| Key::new("attention", name).block(head).with("backward", name != "forward_tile");
+        keys.extend([32, 64].map(key));
     }
     keys.extend(["forward", "backward"].map(|name| Key::new("norm", name)));
     keys.extend([
