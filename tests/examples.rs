@@ -195,7 +195,7 @@ fn an_objective_of_ones_own_has_the_gradient_of_its_loss() {
 fn many_networks_are_ranked() {
     let ranked = many_networks::run().unwrap();
     assert_eq!(ranked.len(), 60);
-    assert!(ranked[0].1 > 0.93 && ranked[0].0.hidden[0] > ranked[59].0.hidden[0], "{ranked:?}");
+    assert!(ranked[0].1 > 0.9 && ranked[0].0.hidden[0] > ranked[59].0.hidden[0], "{ranked:?}");
 }
 
 #[test]
