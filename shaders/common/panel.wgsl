@@ -6,7 +6,9 @@ import package::common::matmul::{params, Segment, lhs_piece, rhs_piece, Piece, T
 @if(small) const SIDE = 32u;
 const QUADS = SIDE / 4u;
 const INVOCATIONS = SIDE / 8u * QUADS;
-const BK = 16u;
+// 64 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
+@if(!small) const BK = 16u;
+@if(small) const BK = 8u;
 const PIECES = BK / 4u * QUADS;
 
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.

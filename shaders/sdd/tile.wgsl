@@ -12,7 +12,8 @@ import package::constants::BLOCK;
 
 @if(!small) const SLOTS = max(1u, 64u / (QUADS * OCTETS));
 @if(small) const SLOTS = max(1u, 32u / (QUADS * OCTETS));
-const BK = min(BLOCK / 2u, 16u);
+// At most 80 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
+const BK = clamp(BLOCK / 4u, 4u, 16u);
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
