@@ -22,3 +22,16 @@ fn hot_kernels_on_navi31() {
     assert!(output.status.success(), "{table}");
     assert!(table.lines().count() > 60, "{table}");
 }
+
+/// Every rule of the hot families, eight permutations each, on four generations of GPUs: no kernel is refused, and none spills.
+#[test]
+#[ignore = "half an hour of processor time"]
+fn permutations_on_all_families() {
+    for family in ["navi21", "navi31", "vega20", "gfx1201"] {
+        let Some(output) = isa(&["--family", family, "--all", "8", "--spills"]) else { return };
+        let table = String::from_utf8(output.stdout).unwrap();
+        let missed: Vec<_> = table.lines().filter(|line| !line.ends_with("|  |")).collect();
+        assert!(output.status.success(), "{family}:\n{}", missed.join("\n"));
+        assert!(table.lines().count() > 350, "{family}: {} kernels", table.lines().count());
+    }
+}

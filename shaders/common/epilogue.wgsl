@@ -12,6 +12,9 @@ import package::common::activation::{activate, derivative};
 import package::common::dropout::kept;
 import package::common::half::{Out, Out4, stored, stored4_of};
 
+// Rows of partial sums before those of the workgroup's segment.
+@if(split) var<private> partial_row: u32;
+
 @if(!out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<Out4>;
 @if(out_scalar) @group(0) @binding(2) var<storage, read_write> out: array<Out>;
 
@@ -102,7 +105,10 @@ fn out_at(row: u32, column: u32) -> u32 {
     @if(window) {
         return params.out_first + row * params.out_stride + column;
     }
-    @if(!window) {
+    @if(split) {
+        return (partial_row + row) * params.n + column;
+    }
+    @if(!window && !split) {
         return row * params.n + column;
     }
 }

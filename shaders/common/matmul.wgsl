@@ -25,14 +25,46 @@ struct Params {
     @if(window) out_column: u32,
     // Elements of the whole product before the bound part of `out`.
     @if(window) out_before: u32,
-    // First slot and number of slots of the sparse matrix's bound window.
+    // First slot of the sparse matrix's bound window.
     @if(window) first_slot: u32,
-    @if(window) slots: u32,
+    // Slots of the sparse matrix's values.
+    @if(window || split) slots: u32,
+    // Split-K: contraction indices per segment, and workgroups per segment.
+    @if(split) span: u32,
+    @if(split) workgroups: u32,
     // Rows of the operand that `rows` gathers from.
     @if(lhs_gather || rhs_gather) gathered: u32,
 }
 
 @group(0) @binding(7) var<uniform> params: Params;
+
+// Split-K: a dispatch has the workgroups of each segment of the contraction one after another, and stores the partial
+// sums of each segment; a second kernel adds them in ascending order. Without a split there is one segment.
+struct Segment {
+    number: u32,
+    begin: u32,
+    end: u32,
+}
+
+fn segment_of(index: u32) -> Segment {
+    @if(split) {
+        let number = index / params.workgroups;
+        return Segment(number, number * params.span, min((number + 1u) * params.span, params.k));
+    }
+    @if(!split) {
+        return Segment(0u, 0u, params.k);
+    }
+}
+
+// Index of a workgroup within its segment.
+fn within_segment(index: u32) -> u32 {
+    @if(split) {
+        return index % params.workgroups;
+    }
+    @if(!split) {
+        return index;
+    }
+}
 
 // Operands are loaded as vec4 along their rows, or as scalars where the row length is no multiple of four.
 @if(!lhs_scalar) @group(0) @binding(0) var<storage, read> lhs: array<Operand4>;

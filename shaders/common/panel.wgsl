@@ -1,12 +1,14 @@
 // Workgroup tile of a dense product: SIDE x SIDE elements, BK = 16, micro-tiles of 8 x 4, staged through workgroup
 // memory.
-import package::common::matmul::{params, lhs_piece, rhs_piece, Piece, Tile, add_outer};
+import package::common::matmul::{params, Segment, lhs_piece, rhs_piece, Piece, Tile, add_outer};
 
 @if(!small) const SIDE = 64u;
 @if(small) const SIDE = 32u;
 const QUADS = SIDE / 4u;
 const INVOCATIONS = SIDE / 8u * QUADS;
-const BK = 16u;
+// 64 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
+@if(!small) const BK = 16u;
+@if(small) const BK = 8u;
 const PIECES = BK / 4u * QUADS;
 
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
@@ -17,12 +19,13 @@ const PIECES = BK / 4u * QUADS;
 var<workgroup> a_tile: array<vec4<f32>, BK * ROW>;
 var<workgroup> b_tile: array<vec4<f32>, BK * ROW>;
 
-// Accumulates into each invocation's micro-tile its part of the product at row `i` and column `j`. Contains barriers:
+// Accumulates into each invocation's micro-tile its part of the product at row `i` and column `j`, over one
+// segment of the contraction. Contains barriers:
 // all invocations of the workgroup must call it.
-fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, local: u32) {
+fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, segment: Segment, local: u32) {
     let quad = local % QUADS;
     let octet = local / QUADS;
-    for (var k = 0u; k < params.k; k += BK) {
+    for (var k = segment.begin; k < segment.end; k += BK) {
         for (var p = local; p < 2u * PIECES; p += INVOCATIONS) {
             let at = p % PIECES;
             let kk = at / QUADS * 4u;

@@ -14,10 +14,11 @@ import package::constants::BLOCK;
 
 @if(!small) const BM = max(64u, 2048u / BLOCK);
 @if(small) const BM = max(32u, 1024u / BLOCK);
-const BK = min(BLOCK, 16u);
 const BM_QUADS = BM / 4u;
 const BN_QUADS = BLOCK / 4u;
 const INVOCATIONS = BM / 8u * BN_QUADS;
+// At most 72 bytes of workgroup memory per invocation, which would limit occupancy otherwise; blocks of 8 take more.
+const BK = select(8u, 16u, BM + BLOCK <= INVOCATIONS);
 const A_PIECES = BK / 4u * BM_QUADS;
 const B_PIECES = BK / 4u * BN_QUADS;
 // Padding per k-row of the staged tiles, in vectors, against bank conflicts.

@@ -4,6 +4,8 @@ import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, Prefetch, subtile_of, fetch, stage, multiply, store_accumulators, result_place, result4,
 };
 import package::common::epilogue::{store4, bias4};
+@if(split)
+import package::common::epilogue::partial_row;
 @if(continued)
 import package::common::epilogue::stored4;
 import package::constants::{BM, BN, BK, ROWS, COLUMNS};
@@ -16,20 +18,36 @@ fn main(
     @builtin(subgroup_size) size: u32,
 ) {
     // Inlines `workgroup_index`, because naga treats function results as non-uniform.
-    let index = id.y * count.x + id.x;
+    let all = id.y * count.x + id.x;
+    // Inlines `segment_of` and `within_segment`, for the same reason.
+    @if(split)
+    let begin = all / params.workgroups * params.span;
+    @if(split)
+    let end = min(begin + params.span, params.k);
+    @if(split)
+    let index = all % params.workgroups;
+    @if(!split)
+    let begin = 0u;
+    @if(!split)
+    let end = params.k;
+    @if(!split)
+    let index = all;
     let across = (params.n + BN - 1u) / BN;
     let i = index / across * BM;
     let j = index % across * BN;
     if i >= params.m {
         return;
     }
+    @if(split) {
+        partial_row = all / params.workgroups * params.m;
+    }
     let subtile = subtile_of(local, size);
     var prefetch: Prefetch;
-    fetch(i, j, 0u, local, &prefetch);
-    for (var k = 0u; k < params.k; k += BK) {
+    fetch(i, j, begin, local, &prefetch);
+    for (var k = begin; k < end; k += BK) {
         stage(&prefetch, local);
         workgroupBarrier();
-        if k + BK < params.k {
+        if k + BK < end {
             fetch(i, j, k + BK, local, &prefetch);
         }
         multiply(subtile);

@@ -1,9 +1,11 @@
 // Dense matmul for products of few columns, subgroups of eight: a workgroup tile is 32 x 16, each lane computes 4
 // rows by 16 columns. All lanes need the same columns of `rhs`: each loads two and broadcasts them.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, segment_of, within_segment, lhs_piece, Tile, add_pieces};
 import package::common::wave::rhs_octet;
 import package::common::column_major::store_column_major;
+@if(split)
+import package::common::epilogue::partial_row;
 @if(continued)
 import package::common::column_major::load_column_major;
 
@@ -16,12 +18,17 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let across = (params.n + 15u) / 16u;
-    let index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    let index = within_segment(all);
     let top = index / across * LANES * 4u;
     let j = index % across * 16u;
     // Lanes past the last row continue, because the subgroup broadcasts need all eight; their rows are not stored.
     if top >= params.m {
         return;
+    }
+    @if(split) {
+        partial_row = segment.number * params.m;
     }
     let i = top + lane * 4u;
 
@@ -32,7 +39,7 @@ fn main(
         tile = load_column_major(i, j);
         more = load_column_major(i, j + 8u);
     }
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = segment.begin; k < segment.end; k += 4u) {
         let rows = lhs_piece(i, k);
         let columns = rhs_octet(k, j, lane);
         let others = rhs_octet(k, j + 8u, lane);

@@ -1,8 +1,10 @@
 // Dense matmul, tile variant: square workgroup tiles through workgroup memory, micro-tiles of 8 x 4.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, Tile};
+import package::common::matmul::{params, segment_of, within_segment, Tile};
 import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
 import package::common::epilogue::{store4, bias4};
+@if(split)
+import package::common::epilogue::partial_row;
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -13,11 +15,16 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let across = (params.n + SIDE - 1u) / SIDE;
-    let index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    let index = within_segment(all);
     let i = index / across * SIDE;
     let j = index % across * SIDE;
     if i >= params.m {
         return;
+    }
+    @if(split) {
+        partial_row = segment.number * params.m;
     }
     let quad = local % QUADS;
     let octet = local / QUADS;
@@ -28,7 +35,7 @@ fn main(
             tile[row] = stored4(i + 8u * octet + row, j + 4u * quad);
         }
     }
-    add_product(&tile, i, j, local);
+    add_product(&tile, i, j, segment, local);
 
     let shift = bias4(j + 4u * quad);
     for (var row = 0u; row < 8u; row++) {

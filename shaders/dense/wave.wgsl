@@ -1,9 +1,11 @@
 // Dense matmul, subgroups of eight without workgroup memory: a workgroup tile is 16 x 32, each lane computes 16 rows
 // by 4 columns. All lanes need the same rows of `lhs`: each loads two and broadcasts them.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, rhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, segment_of, within_segment, rhs_piece, Tile, add_pieces};
 import package::common::wave::lhs_octet;
 import package::common::epilogue::{store4, bias4};
+@if(split)
+import package::common::epilogue::partial_row;
 @if(continued)
 import package::common::epilogue::stored4;
 
@@ -16,11 +18,16 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let across = (params.n + 4u * LANES - 1u) / (4u * LANES);
-    let index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    let index = within_segment(all);
     let i = index / across * 16u;
     let j = (index % across * LANES + lane) * 4u;
     if i >= params.m {
         return;
+    }
+    @if(split) {
+        partial_row = segment.number * params.m;
     }
 
     // Rows 0..7 and 8..15.
@@ -32,7 +39,7 @@ fn main(
             more[row] = stored4(i + 8u + row, j);
         }
     }
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = segment.begin; k < segment.end; k += 4u) {
         let columns = rhs_piece(k, j);
         let rows = lhs_octet(i, k, lane);
         let others = lhs_octet(i + 8u, k, lane);

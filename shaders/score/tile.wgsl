@@ -2,7 +2,7 @@
 // through workgroup memory, 128 invocations with micro-tiles of 8 x 4, reduced and never stored. A block of 128 takes
 // four passes.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, Tile};
+import package::common::matmul::{params, segment_of, Tile};
 import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
 import package::score::product::{reduced, store_score};
 import package::constants::BLOCK;
@@ -35,7 +35,7 @@ fn main(
         let down = turn / TURNS * SIDE;
         let over = turn % TURNS * SIDE;
         var tile: Tile;
-        add_product(&tile, i + down, j + over, local);
+        add_product(&tile, i + down, j + over, segment_of(0u), local);
         // m and n are multiples of the block size, so a micro-tile lies entirely inside the product or contributes to
         // no block.
         let row = min(i + down + 8u * octet, params.m - 8u);

@@ -1,5 +1,5 @@
 // Slots of an SDD dispatch, and the stores of its variants.
-@if(window)
+@if(window || split)
 import package::common::matmul::params;
 import package::common::half::{Out4, stored4_of};
 import package::common::topology::nnz;
@@ -27,6 +27,16 @@ fn slots() -> u32 {
     }
     @if(!window) {
         return nnz();
+    }
+}
+
+// Slot of the output of a slot of the dispatch: partial sums of each segment follow one another.
+fn in_output(slot: u32, segment: u32) -> u32 {
+    @if(split) {
+        return segment * params.slots + slot;
+    }
+    @if(!split) {
+        return slot;
     }
 }
 

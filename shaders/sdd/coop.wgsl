@@ -1,13 +1,13 @@
 // SDD, cooperative-matrix variant: the blocks of op(lhs)[m, k] * op(rhs)[k, n] that the topology stores; see
 // common/coop.wgsl. A workgroup tile is one block, or a BM x BN piece of a large one; of small blocks, a workgroup
 // computes PARTS, so that it has subgroups enough to hide latency.
-import package::common::matmul::params;
+import package::common::matmul::{params, segment_of};
 import package::common::coop::{
     INVOCATIONS, RESULT_QUADS, A_UNITS, LOADS, Prefetch, subtile_of, unit_of, is_of_lhs, a_place, b_place, load_a4,
     load_b4, stage, multiply, store_accumulators, result_place, result4,
 };
 import package::common::topology::{topology, NNZ, slot_row, slot_col};
-import package::sdd::blocks::{in_topology, store_block4};
+import package::sdd::blocks::{in_output, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::{BLOCK, BM, BN, BK, ROWS, COLUMNS, PARTS};
@@ -25,7 +25,20 @@ fn main(
     @builtin(subgroup_size) size: u32,
 ) {
     // Inlines `workgroup_index`, because naga treats function results as non-uniform.
-    let index = id.y * count.x + id.x;
+    let all = id.y * count.x + id.x;
+    // Inlines `segment_of` and `within_segment`, for the same reason.
+    @if(split)
+    let begin = all / params.workgroups * params.span;
+    @if(split)
+    let end = min(begin + params.span, params.k);
+    @if(split)
+    let index = all % params.workgroups;
+    @if(!split)
+    let begin = 0u;
+    @if(!split)
+    let end = params.k;
+    @if(!split)
+    let index = all;
     // Inlines `slots` of sdd/blocks.wgsl, for the same reason.
     @if(!window)
     let there = topology[NNZ];
@@ -45,11 +58,11 @@ fn main(
 
     let subtile = subtile_of(local, size);
     var prefetch: Prefetch;
-    fetch_parts(0u, local, &prefetch);
-    for (var k = 0u; k < params.k; k += BK) {
+    fetch_parts(begin, local, &prefetch);
+    for (var k = begin; k < end; k += BK) {
         stage(&prefetch, local);
         workgroupBarrier();
-        if k + BK < params.k {
+        if k + BK < end {
             fetch_parts(k + BK, local, &prefetch);
         }
         multiply(subtile);
@@ -61,7 +74,7 @@ fn main(
         for (var column = 0u; column < COLUMNS; column++) {
             store_accumulators(subtile, row, column);
             workgroupBarrier();
-            store(row, column, first, there, piece, local);
+            store(row, column, first, there, piece, segment_of(all).number, local);
             workgroupBarrier();
         }
     }
@@ -84,7 +97,7 @@ fn fetch_parts(k: u32, local: u32, prefetch: ptr<function, Prefetch>) {
 }
 
 // Stores fragment (down, over) of each subgroup tile; the tile of each part begins at `piece` in its block.
-fn store(down: u32, over: u32, first: u32, there: u32, piece: vec2<u32>, local: u32) {
+fn store(down: u32, over: u32, first: u32, there: u32, piece: vec2<u32>, segment: u32, local: u32) {
     for (var quad = local; quad < RESULT_QUADS; quad += INVOCATIONS) {
         let place = result_place(quad, down, over);
         let slot = first + place.x / BM;
@@ -92,10 +105,10 @@ fn store(down: u32, over: u32, first: u32, there: u32, piece: vec2<u32>, local: 
             let row = piece.x + place.x % BM;
             let column = piece.y + place.y;
             @if(!continued) {
-                store_block4(slot, row, column, result4(quad));
+                store_block4(in_output(slot, segment), row, column, result4(quad));
             }
             @if(continued) {
-                store_block4(slot, row, column, result4(quad) + stored_block4(slot, row, column));
+                store_block4(in_output(slot, segment), row, column, result4(quad) + stored_block4(slot, row, column));
             }
         }
     }

@@ -4,10 +4,10 @@
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
 import package::common::grid::round_robin;
-import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, segment_of, within_segment, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
-import package::sdd::blocks::{slots, in_topology, store_block4};
+import package::sdd::blocks::{slots, in_output, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
@@ -20,7 +20,9 @@ fn main(
     @builtin(num_workgroups) count: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    var index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    var index = within_segment(all);
     @if(lhs_gather) {
         // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
         index = round_robin(index, count.x * count.y, params.threads);
@@ -41,11 +43,11 @@ fn main(
     }
     let upper = lhs_rows(i);
     let lower = lhs_rows(i + 4u);
-    for (var k = 0u; k < params.k; k += 4u) {
+    for (var k = segment.begin; k < segment.end; k += 4u) {
         add_pieces(&tile, lhs_piece_of(upper, k), lhs_piece_of(lower, k), rhs_piece(k, j));
     }
 
     for (var row = 0u; row < 8u; row++) {
-        store_block4(slot, within.x + row, within.y, tile[row]);
+        store_block4(in_output(slot, segment.number), within.x + row, within.y, tile[row]);
     }
 }

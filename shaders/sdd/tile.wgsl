@@ -2,17 +2,18 @@
 // memory. Small blocks share a workgroup up to 64 invocations (32 in the small configuration) with micro-tiles of 8 x
 // 4; a block of 128 is split into quarters.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
+import package::common::matmul::{params, segment_of, within_segment, lhs_rows, lhs_piece_of, rhs_piece, Piece, Tile, add_outer};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{CUTS, QUADS, OCTETS, first_of};
-import package::sdd::blocks::{slots, in_topology, store_block4};
+import package::sdd::blocks::{slots, in_output, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
 @if(!small) const SLOTS = max(1u, 64u / (QUADS * OCTETS));
 @if(small) const SLOTS = max(1u, 32u / (QUADS * OCTETS));
-const BK = min(BLOCK / 2u, 16u);
+// At most 80 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
+const BK = clamp(BLOCK / 4u, 4u, 16u);
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
 @if(!padded) const ROW = QUADS;
 @if(padded) const ROW = QUADS + 1u;
@@ -30,7 +31,9 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     // Invocations past the last slot repeat it, because every invocation must reach the barriers; they store nothing.
-    let index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    let index = within_segment(all);
     let first = index / (CUTS * CUTS) * SLOTS;
     if first >= slots() {
         return;
@@ -51,7 +54,7 @@ fn main(
             tile[row] = stored_block4(slot, own.x + row, own.y);
         }
     }
-    for (var k = 0u; k < params.k; k += BK) {
+    for (var k = segment.begin; k < segment.end; k += BK) {
         for (var p = within; p < 2u * PIECES; p += QUADS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
             var piece: Piece;
@@ -81,7 +84,7 @@ fn main(
 
     if first + local.z < slots() {
         for (var row = 0u; row < 8u; row++) {
-            store_block4(slot, own.x + row, own.y, tile[row]);
+            store_block4(in_output(slot, segment.number), own.x + row, own.y, tile[row]);
         }
     }
 }

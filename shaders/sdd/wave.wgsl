@@ -5,11 +5,11 @@
 import package::common::grid::workgroup_index;
 @if(lhs_gather)
 import package::common::grid::round_robin;
-import package::common::matmul::{params, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
+import package::common::matmul::{params, segment_of, within_segment, lhs_rows, lhs_piece_of, rhs_piece, Tile, add_pieces};
 import package::common::wave::{lhs_lane, lhs_octet_of, pair_octet, quad_octets};
 import package::common::topology::{slot_row, slot_col};
 import package::common::pieces::{SPAN, CUTS, QUADS, first_of};
-import package::sdd::blocks::{slots, in_topology, store_block4};
+import package::sdd::blocks::{slots, in_output, in_topology, store_block4};
 @if(continued)
 import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
@@ -26,7 +26,9 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     // Invocations past the last slot repeat it, because the subgroup broadcasts need all lanes; they store nothing.
-    var index = workgroup_index(id, count);
+    let all = workgroup_index(id, count);
+    let segment = segment_of(all);
+    var index = within_segment(all);
     @if(lhs_gather) {
         // A routing's grid is dispatched for its capacity, with idle workgroups at the end.
         index = round_robin(index, count.x * count.y, params.threads);
@@ -56,7 +58,7 @@ fn main(
     if BLOCK >= 32u || have_one_row(first) {
         // All eight lanes need the same rows: each loads one of the first eight and one of the second.
         let begin = vec2<u32>(lhs_lane(i, lane), lhs_lane(i + 8u, lane));
-        for (var k = 0u; k < params.k; k += 4u) {
+        for (var k = segment.begin; k < segment.end; k += 4u) {
             let columns = rhs_piece(k, j);
             let rows = lhs_octet_of(begin.x, k, lane);
             add_pieces(&tile, rows[0], rows[1], columns);
@@ -68,7 +70,7 @@ fn main(
     } else {
         // The two or four lanes of a block load four rows each.
         let begin = lhs_rows(i + 4u * quad);
-        for (var k = 0u; k < params.k; k += 4u) {
+        for (var k = segment.begin; k < segment.end; k += 4u) {
             let columns = rhs_piece(k, j);
             let own = lhs_piece_of(begin, k);
             if BLOCK == 8u {
@@ -84,9 +86,9 @@ fn main(
 
     if place < slots() {
         for (var row = 0u; row < 8u; row++) {
-            store_block4(slot, within.x + row, within.y, tile[row]);
+            store_block4(in_output(slot, segment.number), within.x + row, within.y, tile[row]);
             if TM > 8u {
-                store_block4(slot, within.x + 8u + row, within.y, more[row]);
+                store_block4(in_output(slot, segment.number), within.x + 8u + row, within.y, more[row]);
             }
         }
     }

@@ -80,6 +80,7 @@ pub(super) fn table() -> Vec<Check> {
         half_precision(&mut cases, plain);
     }
     cases.extend(configured());
+    Variant::ALL.into_iter().for_each(|variant| split(&mut cases, variant));
     let mut table: Vec<Check> = cases
         .into_iter()
         .enumerate()
@@ -146,6 +147,29 @@ fn configured() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Cases of products that are split along the contraction: the last segment is shorter, or as long, or ragged.
+fn split(cases: &mut Vec<Case>, variant: Variant) {
+    let dtypes = if variant == Variant::Coop { HALF_TO_FLOAT } else { [DType::F32; 2] };
+    let plain = Case { splits: true, dtypes, ..Case::plain(variant.into()) };
+    for (transpose, k) in Transpose::ALL.into_iter().zip([600, 1024, 1103, 517]) {
+        cases.push(Case { transpose, sizes: [72, 68, k], ..plain });
+        cases.push(Case { transpose, sizes: [37, 10, k], ..plain });
+        let sparse = Case { family: Family::Sdd, transpose, ..plain };
+        cases.extend(BLOCKS.map(|block| {
+            let [two, three] = sides(block);
+            Case { block, sizes: [two, three, k], mask: block == 32 && variant != Variant::Coop, ..sparse }
+        }));
+    }
+    let (forward, backward) = (Tail::Forward(Activation::Gelu, 0.3), Tail::Backward(Activation::Gelu, 0.3));
+    for (tail, transpose) in
+        [(Tail::Bias, Transpose::NT), (forward, Transpose::NT), (backward, Transpose::NN)]
+    {
+        cases.push(Case { tail, transpose, sizes: [37, 10, 700], ..plain });
+        let dtypes = if variant == Variant::Coop { HALF } else { [DType::F32, DType::F16] };
+        cases.push(Case { tail, transpose, dtypes, sizes: [40, 12, 512], ..plain });
+    }
 }
 
 /// A few cases of each kernel on f16, where only loads and stores differ.

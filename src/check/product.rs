@@ -39,6 +39,8 @@ pub(super) struct Case {
     pub(super) block: usize,
     pub(super) tail: Tail,
     pub(super) mask: bool,
+    /// Whether the device splits long contractions of few tiles.
+    pub(super) splits: bool,
     pub(super) magnitude: f32,
     /// Element types of the operands, and of the result and the pre-activation.
     pub(super) dtypes: [DType; 2],
@@ -61,6 +63,7 @@ impl Case {
             block: 0,
             tail: Tail::None,
             mask: false,
+            splits: false,
             magnitude: 1.0,
             dtypes: [DType::F32; 2],
             number: 0,
@@ -88,6 +91,9 @@ impl Case {
         }
         if self.mask {
             name += ".mask";
+        }
+        if self.splits {
+            name += ".split";
         }
         if result == DType::F16 {
             name += ".half_out";
@@ -118,7 +124,7 @@ impl Case {
     }
 
     pub(super) fn run(&self, gpu: &Gpu) -> Result<Verdict> {
-        let gpu = &gpu.with_choice(Some(self.choice));
+        let gpu = &gpu.with_choice(Some(self.choice)).with_splits(self.splits);
         let [m, n, k] = self.sizes;
         let transpose = self.transpose;
         let mut walk = operands(self.number);

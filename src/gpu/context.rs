@@ -20,6 +20,8 @@ use crate::{Error, Result};
 pub struct Gpu {
     pub(super) inner: Arc<Inner>,
     forced: Option<Choice>,
+    /// Whether long contractions of few tiles are split.
+    splits: bool,
 }
 
 /// What a device was opened from.
@@ -161,7 +163,8 @@ impl Gpu {
             cuts: options.cut_from.map(|size| Mutex::new(Cuts { size, current: None, used: 0 })),
             blocking_waits: AtomicU64::new(0),
         };
-        Self { inner: Arc::new(inner), forced: options.variant }
+        let splits = inner.device.info.device_type != wgpu::DeviceType::Cpu;
+        Self { inner: Arc::new(inner), forced: options.variant, splits }
     }
 
     pub(super) fn id(&self) -> DeviceId {
@@ -272,7 +275,20 @@ impl Gpu {
     /// A handle to this device with a variant and configuration forced, or none.
     #[must_use]
     pub fn with_choice(&self, choice: Option<Choice>) -> Self {
-        Self { inner: Arc::clone(&self.inner), forced: choice }
+        Self { inner: Arc::clone(&self.inner), forced: choice, splits: self.splits }
+    }
+
+    /// A handle to this device that splits the contraction of products of few tiles into segments that run side by side, or
+    /// that splits none. By default drivers on GPUs split, and drivers on the CPU do not. Splitting changes the order of
+    /// a sum, by the product's shape alone.
+    #[must_use]
+    pub fn with_splits(&self, splits: bool) -> Self {
+        Self { inner: Arc::clone(&self.inner), forced: self.forced, splits }
+    }
+
+    /// Whether contractions of products of few tiles are split; see [`Gpu::with_splits`].
+    pub fn splits(&self) -> bool {
+        self.splits
     }
 
     /// The choice for the shape's class, if there is one. Notes the shape for [`Gpu::workloads`].

@@ -252,6 +252,8 @@ pub const FLAGS: &[&str] = &[
     // Windows of tensors too large for one binding: they have offsets; sums go on from what an earlier window stored.
     "window",
     "continued",
+    // Partial sums of segments of the contraction.
+    "split",
     // Scores of blocks: of a product with a second matrix, of squares, of the largest element, of signed sums, of cosines.
     "times",
     "square",

@@ -54,6 +54,7 @@ pub fn dds(
         mask: None,
         gather: None,
         epilogue,
+        split: None,
     };
     for part in product.sub_products(rec.gpu()) {
         let workgroups = part.m.count.div_ceil(bm) as u64 * (part.n.count / bn) as u64;

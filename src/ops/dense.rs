@@ -1,11 +1,14 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{ProblemSize, Product, Scalar, choose, key_of, operand_flags};
+use super::matmul::{ProblemSize, Product, Scalar, SubProduct, choose, key_of, operand_flags};
+use super::split::{self, Split};
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Family, Key, Recorder, Tensor, Variant};
 
 /// Records `out[m, n] = op(lhs)[m, k] * op(rhs)[k, n]`, then the epilogue.
+///
+/// Long contractions of few tiles are [split](crate::gpu::Gpu::with_splits) on GPUs, unless an operand exceeds one binding.
 ///
 /// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`.
 ///
@@ -37,10 +40,26 @@ pub fn dense(
         (Variant::Tile | Variant::Coop, None) if choice.small => [32, 32],
         (Variant::Tile | Variant::Coop, None) => [64, 64],
     };
-    let product =
-        Product { op, sizes, transpose, lhs, rhs, out, sparse: None, mask: None, gather: None, epilogue };
-    for part in product.sub_products(rec.gpu()) {
-        let workgroups = part.m.count.div_ceil(bm) as u64 * part.n.count.div_ceil(bn) as u64;
+    let product = Product {
+        op,
+        sizes,
+        transpose,
+        lhs,
+        rhs,
+        out,
+        sparse: None,
+        mask: None,
+        gather: None,
+        epilogue,
+        split: None,
+    };
+    let parts = product.sub_products(rec.gpu());
+    let tiles = |part: &SubProduct| part.m.count.div_ceil(bm) as u64 * part.n.count.div_ceil(bn) as u64;
+    if let ([whole], Some(split)) = (parts.as_slice(), Split::of(rec.gpu(), &product)) {
+        return split::record(rec, &product, key, *whole, tiles(whole), split);
+    }
+    for part in parts {
+        let workgroups = tiles(&part);
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())

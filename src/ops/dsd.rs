@@ -73,7 +73,7 @@ fn record(
     };
     let workgroups = (sizes.m / bm) as u64 * sizes.n.div_ceil(bn) as u64;
     let (sparse, epilogue) = (Some((Place::Lhs, lhs)), Epilogue::None);
-    let product =
-        Product { op, sizes, transpose, lhs: lhs.values(), rhs, out, sparse, mask: None, gather, epilogue };
+    let (lhs, mask, split) = (lhs.values(), None, None);
+    let product = Product { op, sizes, transpose, lhs, rhs, out, sparse, mask, gather, epilogue, split };
     product.record(rec, key, product.whole(), &[], workgroups)
 }

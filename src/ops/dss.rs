@@ -31,6 +31,7 @@ pub fn dss(rec: &mut Recorder<'_>, lhs: &BlockMatrix, rhs: &BlockMatrix, out: &T
         mask: None,
         gather: None,
         epilogue: Epilogue::None,
+        split: None,
     };
     let others = [("weight", rhs.pattern().packed())];
     let blocks = sizes.m / block * (sizes.n / block);

@@ -3,6 +3,7 @@
 
 use half::f16;
 
+use super::split::Split;
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Args, Choice, Class, DType, Family, Gpu, Key, Recorder, Tensor, Tiling, Variant, Workload};
@@ -78,6 +79,8 @@ pub(super) struct Product<'a> {
     /// tensor.
     pub(super) gather: Option<&'a Tensor>,
     pub(super) epilogue: Epilogue<'a>,
+    /// Cut of the contraction, and the workgroups of a segment; `out` then holds the partial sums of all segments.
+    pub(super) split: Option<(Split, u64)>,
 }
 
 /// Operand position of the sparse matrix.
@@ -177,7 +180,7 @@ impl Product<'_> {
             }
         }
 
-        let split = self.is_split(part);
+        let windowed = self.is_windowed(part);
         let over_slots = place == Some(Place::Rhs);
         let continued = k.start > 0 || over_slots && slots.start > 0;
         let last = k.is_last() && (!over_slots || slots.is_last());
@@ -207,16 +210,21 @@ impl Product<'_> {
             let there = gathered.1.shape().first().copied().unwrap_or(0);
             args = args.tensor("rows", rows).size(op, "gathered", there)?;
         }
-        if split {
+        if let Some((split, tiles)) = self.split {
+            args = args.size(op, "span", split.span)?.size(op, "workgroups", tiles as usize)?;
+            args = args.size(op, "slots", slots.count)?;
+        }
+        if windowed {
             args = self.bind_window(args, part, [lhs_first, rhs_first, out_first])?;
         }
-        let key = epilogue.flags(key).with("window", split).with("continued", continued);
+        let key = epilogue.flags(key).with("window", windowed).with("continued", continued);
+        let key = key.with("split", self.split.is_some());
         let key = key.with(gathered.0, self.gather.is_some());
         let key = key.dtype(dtype).with("half_out", self.out.dtype() == DType::F16);
         rec.record(&key, &epilogue.bind(op, args)?, workgroups)
     }
 
-    fn is_split(&self, part: SubProduct) -> bool {
+    fn is_windowed(&self, part: SubProduct) -> bool {
         ![part.m, part.n, part.k, part.slots].into_iter().all(Window::is_whole)
     }
 

@@ -42,6 +42,7 @@ mod score;
 mod sdd;
 mod sds;
 mod select;
+mod split;
 mod ssd;
 mod step;
 mod windows;

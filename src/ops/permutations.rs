@@ -202,7 +202,26 @@ fn products() -> Vec<Rule> {
         }
     }
     rules.extend(FLOATS.map(|dtype| product(Key::new("dense", "tall").dtype(dtype))));
-    rules
+    let splits: Vec<Rule> = rules.iter().filter_map(split).collect();
+    [rules, splits, sums_of_segments()].concat()
+}
+
+/// Partial sums of the segments of a split product, in f32, without an epilogue.
+fn split(whole: &Rule) -> Option<Rule> {
+    let ragged = match whole.base.family {
+        "dense" => [true; 3],
+        "sdd" => [false, false, true],
+        _ => return None,
+    };
+    Some(Rule::new(whole.base.clone().with("split", true)).axis(operands(ragged)))
+}
+
+/// Sums over the segments of split products.
+fn sums_of_segments() -> Vec<Rule> {
+    let dense = Rule::new(Key::new("dense", "sum")).switch("half_out").switch("out_scalar").axis(epilogues());
+    let sdd = BLOCKS.map(|block| Key::new("sdd", "sum").block(block));
+    let sdd = sdd.map(|key| Rule::new(key).switch("half_out").switch("mask"));
+    [vec![dense], sdd.to_vec()].concat()
 }
 
 fn product(key: Key) -> Rule {

@@ -155,6 +155,7 @@ pub fn score_product(
         mask: None,
         gather: None,
         epilogue,
+        split: None,
     };
     product.record(rec, key, product.whole(), &others, workgroups)
 }
@@ -208,6 +209,7 @@ pub fn score_routed(
         mask: None,
         gather: Some(rows),
         epilogue: Epilogue::None,
+        split: None,
     };
     let workgroups = sizes.m / block * columns.div_ceil((4 * 8).max(block));
     product.record(rec, key, product.whole(), &[], workgroups as u64)

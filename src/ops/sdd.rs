@@ -1,6 +1,7 @@
 //! SDD, sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, ProblemSize, Product, Scalar, choose, key_of, operand_flags, sides};
+use super::matmul::{Place, ProblemSize, Product, Scalar, SubProduct, choose, key_of, operand_flags, sides};
+use super::split::{self, Split};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;
@@ -8,6 +9,9 @@ use crate::{Error, Result};
 
 /// Records the blocks of `op(lhs)[m, k] * op(rhs)[k, n]` that `out` stores, such as the masked gradient `dy^T * x` of
 /// a layer's weight. With a `mask`, elements whose bit is 0 become 0.
+///
+/// Long contractions of few blocks are [split](crate::gpu::Gpu::with_splits) on GPUs, unless an operand exceeds one
+/// binding.
 ///
 /// `lhs` is `[m, k]`, or `[k, m]` where `transpose.lhs`; `rhs` is `[k, n]`, or `[n, k]` where `transpose.rhs`. An
 /// operand whose rows do not run along `k` must fit one binding.
@@ -87,10 +91,16 @@ fn record(
     }
     let key = operand_flags(key, transpose, scalar).tiling(tiling);
     let (sparse, epilogue) = (Some((Place::Out, out)), Epilogue::None);
+    let out = out.values();
     let product =
-        Product { op, sizes, transpose, lhs, rhs, out: out.values(), sparse, mask, gather, epilogue };
-    for part in product.sub_products(rec.gpu()) {
-        let workgroups = part.slots.count.div_ceil(slots) as u64 * pieces as u64;
+        Product { op, sizes, transpose, lhs, rhs, out, sparse, mask, gather, epilogue, split: None };
+    let parts = product.sub_products(rec.gpu());
+    let tiles = |part: &SubProduct| part.slots.count.div_ceil(slots) as u64 * pieces as u64;
+    if let ([whole], Some(split)) = (parts.as_slice(), Split::of(rec.gpu(), &product)) {
+        return split::record(rec, &product, key, *whole, tiles(whole), split);
+    }
+    for part in parts {
+        let workgroups = tiles(&part);
         product.record(rec, key.clone(), part, &[], workgroups)?;
     }
     Ok(())

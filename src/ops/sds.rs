@@ -45,6 +45,7 @@ pub fn sds(
         mask: None,
         gather: rows,
         epilogue: Epilogue::None,
+        split: None,
     };
     let others = [("weight", rhs.pattern().packed())];
     product.record(rec, key, product.whole(), &others, workgroups(out.pattern().nnz(), block))

@@ -45,6 +45,7 @@ pub fn ssd(
         mask: None,
         gather: rows,
         epilogue: Epilogue::None,
+        split: None,
     };
     let others = [("weight", out.pattern().packed())];
     product.record(rec, key, product.whole(), &others, workgroups(out.pattern().nnz(), block))

@@ -82,7 +82,7 @@ fn facts(b: &Bench) {
         let _ = (gpu.runs(variant), gpu.with_variant(Some(variant)).forced_variant(), variant.name());
     }
     for choice in Choice::ALL {
-        let _ = (gpu.with_choice(Some(choice)), choice.name());
+        let _ = (gpu.with_choice(Some(choice)).with_splits(true).splits(), choice.name());
     }
     for family in [Family::Dense, Family::Dds, Family::Dsd, Family::Sdd] {
         for (sizes, block, nnz) in [([0; 3], 0, 0), ([usize::MAX; 3], 8, 0), ([usize::MAX; 3], 1, usize::MAX)]
@@ -227,6 +227,8 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Gpu::runs",
             "Gpu::with_variant",
             "Gpu::with_choice",
+            "Gpu::with_splits",
+            "Gpu::splits",
             "Gpu::workloads",
             "Gpu::choose",
             "Gpu::choices",

@@ -40,6 +40,13 @@ impl Code {
         code
     }
 
+    /// Code held to the bars of every kernel: spills and scratch.
+    pub(crate) fn spills(label: String, pipeline: &Pipeline) -> Self {
+        let mut code = Self::measured(label, pipeline);
+        code.missed = missed(code.spill_bars());
+        code
+    }
+
     /// Code without a judgement.
     pub(crate) fn measured(label: String, pipeline: &Pipeline) -> Self {
         let of = |name| pipeline.statistics.get(name).copied().unwrap_or(0);
@@ -85,11 +92,7 @@ impl Code {
     fn judge(&self, key: &Key) -> Vec<String> {
         use Bound::{AtLeast, AtMost};
         let occupancy = self.subgroups_per_simd as f64;
-        let mut bars = vec![
-            ("spilled registers", self.spilled as f64, AtMost(0.0)),
-            ("scratch", self.scratch as f64, AtMost(0.0)),
-            ("workgroup memory", self.workgroup_memory as f64, AtMost(WORKGROUP_MEMORY)),
-        ];
+        let mut bars = self.spill_bars();
         let is_tile =
             key.name == Variant::Tile.name() && ["dense", "dds", "dsd", "sdd"].contains(&key.family);
         if let Some(tiling) = key.tiling {
@@ -100,13 +103,33 @@ impl Code {
             bars.push(("16-bit LDS accesses", f64::from(self.narrow), AtMost(0.0)));
             bars.push(("subgroups per SIMD", occupancy, AtLeast(4.0)));
         } else if is_tile && key.dtype == DType::F32 {
-            let least = if key.flags.contains("small") { 7.0 } else { 8.0 };
+            let least = match (key.block, key.flags.contains("small")) {
+                (Some(8), _) => 6.0,
+                (_, true) => 10.0,
+                _ => 12.0,
+            };
             bars.push(("FMA share of the hot block", self.fma_share(), AtLeast(0.82)));
             bars.push(("LDS loads per FMA", self.loads_per(Class::Fma), AtMost(0.1)));
             bars.push(("subgroups per SIMD", occupancy, AtLeast(least)));
         }
-        bars.into_iter().filter_map(|(what, found, bound)| bound.objection(what, found)).collect()
+        missed(bars)
     }
+
+    fn spill_bars(&self) -> Vec<Bar> {
+        vec![
+            ("spilled registers", self.spilled as f64, Bound::AtMost(0.0)),
+            ("scratch", self.scratch as f64, Bound::AtMost(0.0)),
+            ("workgroup memory", self.workgroup_memory as f64, Bound::AtMost(WORKGROUP_MEMORY)),
+        ]
+    }
+}
+
+/// Name of a figure, the figure, and its bound.
+type Bar = (&'static str, f64, Bound);
+
+/// Objections to the figures out of bounds.
+fn missed(bars: Vec<Bar>) -> Vec<String> {
+    bars.into_iter().filter_map(|(what, found, bound)| bound.objection(what, found)).collect()
 }
 
 /// Bound of a figure.

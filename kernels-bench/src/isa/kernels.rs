@@ -96,14 +96,14 @@ pub(crate) fn hot(matrices: bool) -> Vec<Key> {
     keys
 }
 
-/// Permutations of the hot families, at most `most` of each rule, evenly spaced.
+/// Permutations of the hot families that run on GPUs, at most `most` of each rule, evenly spaced.
 pub(crate) fn all(matrices: bool, most: usize) -> Vec<Key> {
     let is_hot = |rule: &&Rule| {
         let key = rule.key(0);
         let cooperative = key
             .tiling
             .is_none_or(|tiling| matrices && (tiling.side, tiling.lanes) == (MATRICES.side, MATRICES.lanes));
-        FAMILIES.contains(&key.family) && key.name != Variant::Wave.name() && cooperative
+        FAMILIES.contains(&key.family) && !is_for_cpus(&key) && cooperative
     };
     let spaced = |rule: &Rule| {
         let count = rule.count();
@@ -111,4 +111,10 @@ pub(crate) fn all(matrices: bool, most: usize) -> Vec<Key> {
         (0..taken).map(|index| rule.key(index * count / taken)).collect::<Vec<_>>()
     };
     rules().iter().filter(is_hot).flat_map(spaced).collect()
+}
+
+/// Kernels that run on CPU drivers alone, unless a variant is forced.
+fn is_for_cpus(key: &Key) -> bool {
+    let in_registers = key.family == "attention" && !key.name.ends_with("_tile");
+    in_registers || [Variant::Wave.name(), "tall"].contains(&key.name)
 }

@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p kernels-bench --bin isa` prints a table per GPU family: registers, spills, workgroup memory, occupancy, and the
 //! instructions of the hottest basic block, with the bars that a kernel misses. `--all` compiles all permutations of the hot families, a
-//! sample of each rule of the table. `--json` writes the rows as JSON, `--dump` keeps the assembly. It needs Mesa 24 or 25; newer versions have no null
-//! hardware. The exit code is 1 if a kernel spills, is refused or misses a bar, and 3 where there is no null hardware.
+//! sample of each rule of the table. `FRETWORK_SHADERS` names a folder of shaders in place of those built in. `--json` writes the rows as
+//! JSON, `--dump` keeps the assembly. It needs Mesa 24 or 25; newer versions have no null hardware. The exit code is 1 if a kernel
+//! spills, is refused or misses a bar, and 3 where there is no null hardware.
 
 mod assembly;
 mod bars;
@@ -43,6 +44,9 @@ struct Arguments {
     /// Writes the assembly of each kernel into this folder.
     #[arg(long, value_name = "FOLDER")]
     dump: Option<PathBuf>,
+    /// Holds kernels to no bar but that of spills and scratch.
+    #[arg(long)]
+    spills: bool,
     /// Prints JSON, a row per line, in place of tables.
     #[arg(long)]
     json: bool,
@@ -124,6 +128,7 @@ fn compile(arguments: &Arguments) -> Result<ExitCode> {
                     )?;
                 }
                 let code = match &key {
+                    Some(_) if arguments.spills => Code::spills(label, &pipeline),
                     Some(key) => Code::new(key, &pipeline),
                     None => Code::measured(label, &pipeline),
                 };
@@ -159,7 +164,10 @@ fn texts(arguments: &Arguments, matrices: bool) -> Result<Vec<Text>> {
         Some(most) => kernels::all(matrices, most),
         None => kernels::hot(matrices),
     };
-    let sources = Sources::default();
+    let sources = match std::env::var_os("FRETWORK_SHADERS") {
+        Some(folder) => Sources::read(Path::new(&folder))?,
+        None => Sources::default(),
+    };
     let wanted = |key: &Key| arguments.filter.as_ref().is_none_or(|filter| key.label().contains(filter));
     let of = |key: Key| {
         let wgsl = sources.compose(&key).map(|composed| composed.wgsl).map_err(Into::into);
