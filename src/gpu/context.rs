@@ -8,6 +8,7 @@ use super::adapters::{Matrices, adapters, choose, experimental};
 use super::buffer::Store;
 use super::compose::Sources;
 use super::device::{Device, DeviceId};
+use super::halt::Halt;
 use super::kernel::{Kernel, Registry};
 use super::key::{Choice, Key, Variant};
 use super::loss::LossFlag;
@@ -37,6 +38,8 @@ pub struct Options {
     /// Variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is read; without that each call takes the
     /// tuned variant of its shape class, or the default variant.
     pub variant: Option<Choice>,
+    /// Request by which another thread stops the work of the device.
+    pub halt: Option<Halt>,
 }
 
 /// A device with its queue, kernels, buffers and their accounts. Clones share them.
@@ -146,7 +149,7 @@ impl Gpu {
         let inner = Inner {
             matrices,
             threads,
-            device: Device::new(device, queue, info, lost),
+            device: Device::new(device, queue, info, lost, options.halt),
             registry: Registry::new(options.sources, options.checked_shaders),
             table: Table::default(),
             store: Arc::default(),

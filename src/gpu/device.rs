@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::halt::Halt;
 use super::loss::LossFlag;
 use crate::{Error, Result};
 
@@ -34,6 +35,7 @@ pub(super) struct Device {
     lost: LossFlag,
     /// Whether the owner of the device sets the flag when the device is lost.
     watched: bool,
+    halt: Option<Halt>,
 }
 
 impl Device {
@@ -43,14 +45,25 @@ impl Device {
         queue: wgpu::Queue,
         info: wgpu::AdapterInfo,
         lost: Option<LossFlag>,
+        halt: Option<Halt>,
     ) -> Self {
         let (watched, lost) = (lost.is_some(), lost.unwrap_or_default());
-        Self { id: DeviceId::new(), limits: raw.limits(), raw, queue, info, lost, watched }
+        Self { id: DeviceId::new(), limits: raw.limits(), raw, queue, info, lost, watched, halt }
     }
 
     /// Whether shaders may use f16.
     pub(super) fn has_f16(&self) -> bool {
         self.raw.features().contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Whether work can be stopped on request.
+    pub(super) fn can_halt(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// [`Error::Halted`] if work is to stop.
+    pub(super) fn expect_wanted(&self) -> Result<()> {
+        if self.halt.as_ref().is_some_and(Halt::is_requested) { Err(Error::Halted) } else { Ok(()) }
     }
 
     /// [`Error::DeviceLost`] if the device is known to be lost.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fretwork::gpu::{
-    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Mark, Matrices, Options, Recorder, Sources,
+    Args, Choice, Class, DType, Family, Gpu, Halt, Key, LossFlag, Mark, Matrices, Options, Recorder, Sources,
     Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
 use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
@@ -166,6 +166,11 @@ fn shaders(b: &Bench) {
 fn requests(_: &Bench) {
     refused(Gpu::request(Options { adapter: Some("Voodoo 2".to_owned()), ..Options::default() }));
     let _ = list_adapters();
+    let halt = Halt::default();
+    halt.request();
+    assert!(halt.clone().is_requested());
+    halt.withdraw();
+    assert!(!halt.is_requested());
     let lost = LossFlag::default();
     assert!(lost.reason().is_none());
     lost.callback()(wgpu::DeviceLostReason::Unknown, "first".to_owned());
@@ -239,6 +244,9 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "LossFlag::set",
             "LossFlag::reason",
             "LossFlag::callback",
+            "Halt::request",
+            "Halt::withdraw",
+            "Halt::is_requested",
         ],
     ),
     (
