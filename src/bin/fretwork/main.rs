@@ -10,6 +10,7 @@ mod events;
 mod examine;
 mod export;
 mod first_layer;
+mod measure;
 mod options;
 mod output;
 mod predict;
