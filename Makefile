@@ -26,7 +26,7 @@ test-coop: setup-test
 wheel:
 	scripts/python wheel
 
-# Tests of the Python package in fresh virtual environments, with scikit-learn and with PyTorch.
+# Builds the wheel, and tests it in fresh virtual environments, with scikit-learn and with PyTorch.
 test-python:
 	scripts/python test
 

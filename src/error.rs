@@ -160,6 +160,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// The work was stopped by a [`Halt`](crate::gpu::Halt).
+    #[error("stopped on request")]
+    Halted,
+
     /// A NaN or an infinity appeared in training.
     #[error("step {step}: {quantity} of {layer} is not finite (NaN or infinity); training stopped")]
     NotFinite {

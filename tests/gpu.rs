@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use fretwork::Error;
-use fretwork::gpu::{Class, Clock, DType, Gpu, Options, Recorder, Tensor, Timer, Variant};
+use fretwork::gpu::{Class, Clock, DType, Gpu, Halt, Options, Recorder, Tensor, Timer, Variant};
 use fretwork::graph::{
     Backward, Forward, Graph, Init, Input, Network, Node, Output, ParamSpec, Precision, Start, Wiring,
 };
@@ -400,6 +400,30 @@ fn read_backs_arrive_without_waiting() {
 }
 
 /// By whichever clock there is: more than nothing, and no more than the host saw go by.
+#[test]
+fn a_request_stops_a_device() {
+    let halt = Halt::default();
+    let gpu = Gpu::request(Options { halt: Some(halt.clone()), ..Options::default() }).unwrap();
+    let (x, y) = (zeros(&gpu, &[8, 8]), zeros(&gpu, &[8, 8]));
+    let mut rec = Recorder::new(&gpu);
+    ops::blend(&mut rec, &x, &y, [1.0, 1.0]).unwrap();
+    let plan = rec.finish().unwrap();
+    gpu.run(&plan).unwrap();
+    halt.request();
+    assert!(matches!(gpu.run(&plan), Err(Error::Halted)));
+    assert!(matches!(Timer::new(&gpu).unwrap().time(&plan), Err(Error::Halted)));
+    // A kernel that is new is not compiled; the next recording compiles it.
+    let record = || {
+        let mut rec = Recorder::new(&gpu);
+        ops::dense(&mut rec, &x, &x, &y, Transpose::NN, Epilogue::None).unwrap();
+        rec.finish()
+    };
+    assert!(matches!(record(), Err(Error::Halted)));
+    halt.withdraw();
+    gpu.run(&record().unwrap()).unwrap();
+    assert_eq!(gpu.read::<f32>(&y).unwrap().wait().unwrap(), [0.0; 64]);
+}
+
 #[test]
 fn plans_are_timed() {
     let gpu = gpu();

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::Result;
 use crate::graph::{Description, ParamDescription};
-use crate::nn::{Row, gate_biases};
+#[cfg(feature = "onnx")]
+use crate::nn::Row;
+use crate::nn::gate_biases;
 use crate::sparse::Topology;
 use crate::train::Checkpoint;
 
@@ -14,8 +16,10 @@ use crate::train::Checkpoint;
 pub(super) struct Trained {
     pub(super) description: Description,
     /// Rows that the network reads, without padding.
+    #[cfg(feature = "onnx")]
     pub(super) row: Row,
     /// Seed of what is drawn, such as the hashes of a gate.
+    #[cfg(feature = "onnx")]
     pub(super) seed: u64,
     params: BTreeMap<String, Stored>,
     /// State that is part of the function besides parameters: biases of gates, by name.
@@ -47,7 +51,15 @@ impl Trained {
             let values = checkpoint.get(path, &name, &[experts])?.to_vec();
             state.insert(name, values);
         }
-        Ok(Self { state, row: model.row(), seed: model.seed(), params, description })
+        Ok(Self {
+            state,
+            #[cfg(feature = "onnx")]
+            row: model.row(),
+            #[cfg(feature = "onnx")]
+            seed: model.seed(),
+            params,
+            description,
+        })
     }
 
     /// Parameters in the order in which they were declared, with their elements.
@@ -67,24 +79,10 @@ impl Trained {
 }
 
 fn stored(checkpoint: &Checkpoint, path: &Path, param: &ParamDescription) -> Result<Stored> {
-    let (name, Some(blocks)) = (&param.name, param.blocks) else {
+    if param.blocks.is_none() {
         return Ok(Stored::Dense(checkpoint.get(path, &param.name, &param.shape)?.to_vec()));
-    };
-    let block = blocks.block;
-    let all = checkpoint.topology(path, name, [param.shape[0], param.shape[1]], block)?;
-    let shape = [all.nnz(), block, block];
-    let values = checkpoint.get(path, &format!("{name}.values"), &shape)?;
-    // Checkpoints hold blocks in row order, inactive ones among them.
-    let (active, places): (_, Vec<_>) = (all.active(), all.coordinates().collect());
-    let (mut coordinates, mut kept) = (Vec::new(), Vec::new());
-    for (block_values, slot) in values.chunks(block * block).zip(all.row_order()) {
-        if active[slot] {
-            let (row, col) = places[slot];
-            coordinates.push((row as u32, col as u32));
-            kept.extend_from_slice(block_values);
-        }
     }
-    let topology = Topology::from_coordinates(all.rows(), all.cols(), block, &coordinates)?;
-    let values = param.without_padding(&topology, kept);
+    let (topology, values) = checkpoint.active_blocks(path, param)?;
+    let values = param.without_padding(&topology, values);
     Ok(Stored::Sparse(topology, values))
 }

@@ -27,8 +27,8 @@ impl Gpu {
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for plans of another device,
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's
-    /// message.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Halted`](crate::Error::Halted), or
+    /// [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's message.
     pub fn compile<'a>(
         &self,
         plans: impl IntoIterator<Item = &'a Plan>,
@@ -45,6 +45,7 @@ impl Gpu {
             }
         }
         for (done, dispatch) in waiting.iter().enumerate() {
+            self.core().expect_wanted()?;
             if !watch(Compiling { done, of: waiting.len(), kernel: &dispatch.kernel.label }) {
                 break;
             }
@@ -56,5 +57,17 @@ impl Gpu {
             dispatch.kernel.has_run.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Before a run of a plan on a device with a [`Halt`](super::Halt): compiles its new kernels one by one.
+    ///
+    /// # Errors
+    /// As [`Gpu::compile`].
+    pub(super) fn prepare(&self, plan: &Plan) -> Result<()> {
+        if !self.core().can_halt() {
+            return Ok(());
+        }
+        self.core().expect_wanted()?;
+        self.compile([plan], &mut |_| true)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::halt::Halt;
 use super::loss::LossFlag;
 use super::options::Options;
 use crate::{Error, Result};
@@ -37,6 +38,7 @@ pub(super) struct Device {
     lost: LossFlag,
     /// Whether the owner of the device sets the flag when the device is lost.
     watched: bool,
+    halt: Option<Halt>,
 }
 
 impl Device {
@@ -52,7 +54,18 @@ impl Device {
         let (watched, lost) = (lost.is_some(), lost.unwrap_or_default());
         let limits = options.limit(raw.limits());
         let has_f16 = raw.features().contains(wgpu::Features::SHADER_F16) && !options.without_f16;
-        Self { id: DeviceId::new(), limits, has_f16, raw, queue, info, lost, watched }
+        let halt = options.halt.clone();
+        Self { id: DeviceId::new(), limits, has_f16, raw, queue, info, lost, watched, halt }
+    }
+
+    /// Whether work can be stopped on request.
+    pub(super) fn can_halt(&self) -> bool {
+        self.halt.is_some()
+    }
+
+    /// [`Error::Halted`] if work is to stop.
+    pub(super) fn expect_wanted(&self) -> Result<()> {
+        if self.halt.as_ref().is_some_and(Halt::is_requested) { Err(Error::Halted) } else { Ok(()) }
     }
 
     /// [`Error::DeviceLost`] if the device is known to be lost.

@@ -134,6 +134,7 @@ impl Kernel {
             State::Compiled(pipeline) => return Ok(pipeline.clone()),
             State::Source(source) => source,
         };
+        device.expect_wanted()?;
         let pipeline = device.guarded(&self.label, || {
             let source = wgpu::ShaderSource::Wgsl(source.into());
             let descriptor = wgpu::ShaderModuleDescriptor { label: Some(&self.label), source };

@@ -1,6 +1,7 @@
 //! Options of opening or adopting a device.
 
 use super::compose::Sources;
+use super::halt::Halt;
 use super::key::Choice;
 
 /// Choice of an adapter, and settings of its device.
@@ -32,6 +33,8 @@ pub struct Options {
     /// Variant of every matmul. Without it the environment variable `FRETWORK_VARIANT` is read; without that each call takes the
     /// tuned variant of its shape class, or the default variant.
     pub variant: Option<Choice>,
+    /// Request by which another thread stops the work of the device.
+    pub halt: Option<Halt>,
 }
 
 impl Options {

@@ -248,10 +248,12 @@ impl Gpu {
     /// Encodes a plan and submits it. Returns at once.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) if the plan was recorded for another device, [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Rejected`](crate::Error::Rejected) with the
-    /// graphics layer's message.
+    /// [`Error::Argument`](crate::Error::Argument) if the plan was recorded for another device,
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Halted`](crate::Error::Halted), or
+    /// [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's message.
     pub fn run(&self, plan: &Plan) -> Result<Submission> {
         self.expect_own("Gpu::run", "plan", plan.device())?;
+        self.prepare(plan)?;
         self.submit([self.encode("plan", |encoder| plan.encode(encoder))?])
     }
 }

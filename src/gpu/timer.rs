@@ -52,7 +52,8 @@ impl Timer {
     /// Runs a plan to its end.
     ///
     /// # Errors
-    /// [`Error::DeviceLost`](crate::Error::DeviceLost), or [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's message.
+    /// [`Error::DeviceLost`](crate::Error::DeviceLost), [`Error::Halted`](crate::Error::Halted), or
+    /// [`Error::Rejected`](crate::Error::Rejected) with the graphics layer's message.
     pub fn time(&self, plan: &Plan) -> Result<Duration> {
         self.gpu.expect_own("Timer::time", "plan", plan.device())?;
         let Some(stamps) = &self.stamps else {
@@ -61,6 +62,7 @@ impl Timer {
             self.gpu.finish()?;
             return Ok(started.elapsed());
         };
+        self.gpu.prepare(plan)?;
         let took = stamps.time(&self.gpu, |encoder| plan.encode_stamped(encoder, Some(stamps.around(0))))?;
         let [took] = took[..] else { return Ok(Duration::ZERO) };
         Ok(took)
@@ -76,6 +78,7 @@ impl Timer {
         if self.stamps.is_none() || plan.is_empty() {
             return Ok(self.stamps.as_ref().map(|_| Vec::new()));
         }
+        self.gpu.prepare(plan)?;
         let stamps = Stamps::new(&self.gpu, plan.len())?;
         stamps
             .time(&self.gpu, |encoder| plan.encode_each(encoder, |dispatch| stamps.around(dispatch)))

@@ -78,4 +78,7 @@ pub struct Load<'a> {
     /// Losses of balance at the last step: auxiliary, importance, load and z, and their sum with their coefficients. `None`
     /// where the gate learns nothing.
     pub losses: Option<&'a Tensor>,
+    /// Slopes of that sum, which the backward pass adds to the router's gradient: `[4, experts]`. Written by a forward pass of
+    /// training; a program that weighs the losses anew scales them before the backward pass.
+    pub slopes: Option<&'a Tensor>,
 }

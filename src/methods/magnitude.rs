@@ -21,6 +21,13 @@ impl Default for Magnitude {
     }
 }
 
+impl Magnitude {
+    /// Share of the blocks beyond its target that a layer has left after an update, counted from 0: a cubic that ends at 0.
+    pub fn open(update: u64, updates: u64) -> f64 {
+        (1.0 - (update + 1) as f64 / updates as f64).powi(3)
+    }
+}
+
 impl Method for Magnitude {
     fn updates(&self) -> Option<&Updates> {
         Some(&self.updates)
@@ -36,12 +43,12 @@ impl Method for Magnitude {
 
     fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
         let open = match phase {
-            Phase::Update { update, updates } => 1.0 - (update + 1) as f64 / updates as f64,
+            Phase::Update { update, updates } => Self::open(update, updates),
             // A run too short for an update is pruned at its end.
             Phase::EpochEnd { epoch, epochs, .. } if epoch + 1 == epochs => 0.0,
             _ => return Ok(()),
         };
-        let budget = Budget::towards_targets(network, open.powi(3));
+        let budget = Budget::towards_targets(network, open);
         keep(self, network, ValueScore::Abs, &budget)
     }
 }

@@ -27,6 +27,7 @@ pub use composed::{Composed, Row};
 pub use config::ModelConfig;
 pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
+#[cfg(feature = "onnx")]
 pub(crate) use layer_norm::EPSILON as LAYER_NORM_EPSILON;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
@@ -37,6 +38,7 @@ pub(crate) use mlps::{Piece, Place};
 pub use module::{Module, single};
 pub(crate) use moe::{Described as DescribedMoe, gate_biases};
 pub use moe::{Moe, MoeConfig, Overflow};
+#[cfg(feature = "onnx")]
 pub(crate) use norm::EPSILON as NORM_EPSILON;
 pub use norm::Norm;
 pub use residual::Residual;

@@ -1,6 +1,7 @@
 //! The step, the loop, evaluation, checkpoints and the run folder.
 
 mod accumulate;
+mod active;
 mod batch;
 mod builder;
 mod calibration;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use fretwork::gpu::{
-    Args, Choice, Class, DType, Family, Gpu, Key, LossFlag, Mark, Matrices, Options, ParamCache, Recorder,
-    Sources, Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
+    Args, Choice, Class, DType, Family, Gpu, Halt, Key, LossFlag, Mark, Matrices, Options, ParamCache,
+    Recorder, Sources, Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
 use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
 use fretwork::sparse::{Pattern, Topology};
@@ -178,6 +178,11 @@ fn requests(_: &Bench) {
     assert!(adopt(Options::default()).unwrap().origin().is_none());
     refused(adopt(Options { adapter: Some("Voodoo 2".to_owned()), ..Options::default() }));
     let _ = list_adapters();
+    let halt = Halt::default();
+    halt.request();
+    assert!(halt.clone().is_requested());
+    halt.withdraw();
+    assert!(!halt.is_requested());
     let lost = LossFlag::default();
     assert!(lost.reason().is_none());
     lost.callback()(wgpu::DeviceLostReason::Unknown, "first".to_owned());
@@ -255,6 +260,9 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "LossFlag::set",
             "LossFlag::reason",
             "LossFlag::callback",
+            "Halt::request",
+            "Halt::withdraw",
+            "Halt::is_requested",
         ],
     ),
     (

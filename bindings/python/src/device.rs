@@ -2,9 +2,9 @@
 
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use fretwork::gpu::{Gpu, Options};
+use fretwork::gpu::{Gpu, Halt, Options};
 use pyo3::PyResult;
 
 use crate::errors::{OrRaise as _, exception};
@@ -12,7 +12,10 @@ use crate::errors::{OrRaise as _, exception};
 /// Process that opened a device, or is about to; 0 before that.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
-/// Device of arrays and layers, opened at its first use.
+/// Request to stop the work of the shared device.
+pub(crate) static HALT: LazyLock<Halt> = LazyLock::new(Halt::default);
+
+/// Device of arrays, layers and estimators, opened at its first use.
 static SHARED: Mutex<Option<Gpu>> = Mutex::new(None);
 
 /// Claims devices for this process, and refuses a forked child of a process that has opened one: the driver's threads are not in it, and
@@ -39,7 +42,7 @@ pub(crate) fn shared() -> PyResult<Gpu> {
     if let Some(gpu) = &*shared {
         return Ok(gpu.clone());
     }
-    let gpu = Gpu::request(Options::default()).or_raise()?;
+    let gpu = Gpu::request(Options { halt: Some(HALT.clone()), ..Options::default() }).or_raise()?;
     Ok(shared.insert(gpu).clone())
 }
 

@@ -1,21 +1,17 @@
 //! Adapters, and checks of the kernels on one of them.
 
-use std::panic::resume_unwind;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
 use fretwork::check::{Check, Verdict};
-use fretwork::gpu;
+use fretwork::gpu::{self, Halt};
 use pyo3::prelude::*;
 use serde_json::json;
 
 use crate::device::claim;
 use crate::errors::{OrRaise as _, exception};
-use crate::examine;
-use crate::options::{Command, Options};
-use crate::progress::INTERVAL;
+use crate::interrupt::interruptible;
+use crate::options::Command;
+use crate::{arguments, examine};
 
 /// The adapters, as JSON.
 #[pyfunction]
@@ -34,37 +30,22 @@ pub(crate) fn adapters(py: Python<'_>) -> PyResult<Vec<String>> {
 #[pyfunction]
 pub(crate) fn doctor(py: Python<'_>, arguments: Vec<String>) -> PyResult<String> {
     claim()?;
-    let words = ["fretwork", "doctor"].into_iter().chain(arguments.iter().map(String::as_str));
-    let parsed = Options::command().try_get_matches_from(words).and_then(|m| Options::from_arg_matches(&m));
-    let Command::Doctor(options) =
-        parsed.map_err(|error| exception("ConfigError", error.to_string()))?.command
-    else {
+    let (Command::Doctor(options), _) = arguments::parse("doctor", &arguments)? else {
         return Err(exception("ConfigError", "the arguments are of another command than doctor".to_owned()));
     };
     py.detach(|| {
         let gpu = examine::open(&options).or_raise()?;
         let chosen = examine::choose(&gpu, &options).or_raise()?;
-        let (wrong, stopped) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let (wrong, halt) = (Mutex::new(Vec::new()), Halt::default());
         let see = |check: &Check, verdict: Option<&Verdict>| {
-            anyhow::ensure!(!stopped.load(Ordering::Relaxed), "interrupted");
+            anyhow::ensure!(!halt.is_requested(), "interrupted");
             if let (Some(Verdict::Wrong(why)), Ok(mut wrong)) = (verdict, wrong.lock()) {
                 wrong.push(json!({ "kernel": check.name, "why": why }));
             }
             Ok(())
         };
-        // Python handles signals on this thread alone.
-        let mut interrupt = None;
-        let run = thread::scope(|scope| {
-            let checks = scope.spawn(|| examine::run(&gpu, &options, &chosen.table, see));
-            while !checks.is_finished() {
-                thread::sleep(INTERVAL);
-                if let Err(error) = Python::attach(|py| py.check_signals()) {
-                    stopped.store(true, Ordering::Relaxed);
-                    interrupt = Some(error);
-                }
-            }
-            checks.join().unwrap_or_else(|panic| resume_unwind(panic))
-        });
+        let work = || examine::run(&gpu, &options, &chosen.table, see);
+        let (run, interrupt) = interruptible(&halt, || Ok(()), work);
         interrupt.map_or(Ok(()), Err)?;
         run.or_raise()?;
         let wrong = wrong.into_inner().unwrap_or_default();

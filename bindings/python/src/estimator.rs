@@ -11,9 +11,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::arguments;
-use crate::device::shared;
+use crate::device::{HALT, shared};
 use crate::effect::{Given, refuse_idle};
 use crate::errors::{OrRaise as _, exception};
+use crate::interrupt::interruptible;
 use crate::options::Train;
 use crate::progress::Watcher;
 use crate::settings::settings;
@@ -47,7 +48,7 @@ pub(crate) fn fit<'py>(
     previous: Option<Vec<u8>>,
     watch: Option<Py<PyAny>>,
 ) -> PyResult<(Bound<'py, PyBytes>, String)> {
-    let (options, given) = arguments::parse(&arguments)?;
+    let (options, given) = arguments::parse_train(&arguments)?;
     let width = x.as_array().ncols();
     let features = x
         .as_slice()
@@ -69,17 +70,17 @@ pub(crate) fn fit<'py>(
     let data = Dataset::of_tables(NAME, table(rows)?, table(rows.min(TEST_ROWS))?, classes);
     let (bytes, summary) = py.detach(|| {
         let gpu = shared()?;
-        let mut watcher = Watcher::new(watch, options.run.stop_after);
-        let mut trainer = match previous {
-            None => {
-                let (trainer, notices) = begin(&gpu, &options, &given, data).or_raise()?;
-                for notice in notices {
-                    watcher.see(&Event::Notice(notice));
-                }
-                trainer
-            }
-            Some(bytes) => go_on(&gpu, &options, &bytes, data).or_raise()?,
+        let mut watcher = Watcher::new(watch, options.run.stop_after, None);
+        let work = || match previous {
+            None => begin(&gpu, &options, &given, data),
+            Some(bytes) => Ok((go_on(&gpu, &options, &bytes, data)?, Vec::new())),
         };
+        let (begun, interrupt) = interruptible(&HALT, || Ok(()), work);
+        interrupt.map_or(Ok(()), Err)?;
+        let (mut trainer, notices) = begun.or_raise()?;
+        for notice in notices {
+            watcher.see(&Event::Notice(notice));
+        }
         if let Some(tuning) = Tuning::from_env().or_raise()?.filter(|_| !options.run.no_tune) {
             trainer.tune(Tuner::open(&gpu, tuning), &mut |event| watcher.see(event)).or_raise()?;
         }

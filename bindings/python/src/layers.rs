@@ -29,6 +29,10 @@ enum Layer {
         block: usize,
         density: Option<f64>,
         activation: String,
+        /// Coefficients of the losses of balance.
+        aux: f32,
+        importance: f32,
+        z_loss: f32,
     },
 }
 
@@ -62,7 +66,18 @@ impl Layer {
                 }
                 linear.apply(graph, x)
             }
-            Self::Moe { width, experts, hidden, top_k, block, density, activation } => {
+            Self::Moe {
+                width,
+                experts,
+                hidden,
+                top_k,
+                block,
+                density,
+                activation,
+                aux,
+                importance,
+                z_loss,
+            } => {
                 let gate = Gate::TopK {
                     k: *top_k,
                     score: Score::Softmax,
@@ -74,7 +89,7 @@ impl Layer {
                     config: MoeConfig {
                         experts: vec![*hidden; *experts],
                         gate,
-                        balance: Balance { aux: 0.0, importance: 0.0, load: 0.0, z: 0.0 },
+                        balance: Balance { aux: *aux, importance: *importance, load: 0.0, z: *z_loss },
                         bias_rate: 0.0,
                         capacity: 0.0,
                         overflow: Overflow::Position,

@@ -12,6 +12,8 @@ mod events;
 mod examine;
 #[path = "../../../src/bin/fretwork/first_layer.rs"]
 mod first_layer;
+#[path = "../../../src/bin/fretwork/measure.rs"]
+mod measure;
 #[path = "../../../src/bin/fretwork/options/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "commands that the package has no function of")]
 mod options;
@@ -19,10 +21,13 @@ mod options;
 mod settings;
 
 mod arguments;
+mod bench;
 mod device;
 mod doctor;
 mod errors;
 mod estimator;
+mod export;
+mod interrupt;
 mod layers;
 mod network;
 mod ops;
@@ -36,11 +41,15 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _fretwork {
     #[pymodule_export]
-    use super::arguments::train_options;
+    use super::arguments::options_of;
+    #[pymodule_export]
+    use super::bench::bench;
     #[pymodule_export]
     use super::doctor::{adapters, doctor};
     #[pymodule_export]
     use super::estimator::fit;
+    #[pymodule_export]
+    use super::export::{export, weights_of_checkpoint};
     #[pymodule_export]
     use super::network::{Network, parameters, topologies};
     #[pymodule_export]
@@ -50,5 +59,5 @@ mod _fretwork {
     #[pymodule_export]
     use super::train::train;
     #[pymodule_export]
-    use super::update::update_share;
+    use super::update::{unpruned_share, update_share};
 }

@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use crate::device::{Owned, shared};
 use crate::errors::{OrRaise as _, exception};
 use crate::layers::Layers;
-use crate::update::Updated;
+use crate::update::{Repeated, Updated};
 
 /// Batch sizes whose memory and plans are kept. The last batch of an epoch, and that of an evaluation, are often of other sizes.
 const PASSES: usize = 4;
@@ -45,7 +45,12 @@ pub(crate) struct Pass {
     plans: [[Option<Plan>; 2]; 2],
     /// Forward pass whose activations the memory holds; 0 for none.
     pub(crate) stamp: u64,
+    /// Slopes of the losses of balance at that pass, of each mixture of experts; none outside of training.
+    slopes: Vec<Vec<f32>>,
 }
+
+/// Losses of balance of a mixture: auxiliary, importance, load and z, and their sum with their coefficients.
+type Losses = Vec<f32>;
 
 /// Gradients of the input, where it is differentiable, and of the parameters.
 type Gradients = (Option<Vec<f32>>, Vec<Vec<f32>>);
@@ -78,6 +83,17 @@ impl Pass {
             }
         };
         Ok(place.insert(recorded))
+    }
+
+    /// Multiplies the slopes of each mixture's losses of balance by the gradient of their sum, for the next backward pass.
+    pub(crate) fn weigh_balance(&self, gpu: &Gpu, grads: &[f32]) -> Result<()> {
+        let loads = self.network.loads();
+        let places = loads.iter().filter_map(|load| load.slopes);
+        for ((place, slopes), grad) in places.zip(&self.slopes).zip(grads) {
+            let weighed: Vec<f32> = slopes.iter().map(|slope| slope * grad).collect();
+            gpu.write(place, &weighed)?;
+        }
+        Ok(())
     }
 }
 
@@ -129,29 +145,48 @@ impl State {
         let graph = self.layers.graph(rows, differentiable)?;
         let network = Built::with_params(gpu, graph, self.params.clone())?;
         let step = Step::new(gpu, StepValues::backward(0, 1.0))?;
-        Ok(Pass { rows, differentiable, plans: Default::default(), network, step, stamp: 0 })
+        Ok(Pass {
+            rows,
+            differentiable,
+            plans: Default::default(),
+            network,
+            step,
+            stamp: 0,
+            slopes: Vec::new(),
+        })
     }
 
-    /// Runs the forward pass, and returns its place and stamp.
-    fn forward(
+    /// Runs the forward pass, and returns its place and stamp, and in training the losses of balance of each mixture.
+    pub(crate) fn forward(
         &mut self,
         x: &[f32],
         rows: usize,
         differentiable: bool,
         draws: Draws,
-    ) -> Result<(usize, u64)> {
+    ) -> Result<(usize, u64, Vec<Losses>)> {
         let place = self.pass(rows, differentiable)?;
         self.stamp += 1;
         let (gpu, pass) = (&self.gpu, &mut self.passes[place]);
         gpu.write(pass.network.input(), x)?;
         pass.step.write(gpu, StepValues::backward(draws.index, 1.0))?;
         gpu.run(pass.plan(gpu, draws.training, false)?)?;
+        let loads = if draws.training { pass.network.loads() } else { Vec::new() };
+        let balance = loads.iter().filter_map(|load| load.losses.zip(load.slopes));
+        let reads = balance.map(|(losses, slopes)| -> Result<_> {
+            Ok([gpu.read::<f32>(losses)?, gpu.read::<f32>(slopes)?])
+        });
+        let mut losses = Vec::new();
+        pass.slopes.clear();
+        for [of, slopes] in reads.collect::<Result<Vec<_>>>()? {
+            losses.push(of.wait()?);
+            pass.slopes.push(slopes.wait()?);
+        }
         pass.stamp = self.stamp;
-        Ok((place, self.stamp))
+        Ok((place, self.stamp, losses))
     }
 
-    /// Runs the backward pass of the forward pass with this stamp, which is repeated where its activations are gone. Returns the gradients
-    /// of the input and of the parameters.
+    /// Runs the backward pass of the forward pass with this stamp, which is repeated where its activations are gone. `balance` has the
+    /// gradient of each mixture's losses of balance, in training. Returns the gradients of the input and of the parameters.
     fn backward(
         &mut self,
         stamp: u64,
@@ -159,12 +194,14 @@ impl State {
         rows: usize,
         differentiable: bool,
         draws: Draws,
+        balance: &[f32],
     ) -> Result<Gradients> {
         let mut place = self.pass(rows, differentiable)?;
         if self.passes[place].stamp != stamp {
-            (place, _) = self.forward(x, rows, differentiable, draws)?;
+            (place, ..) = self.forward(x, rows, differentiable, draws)?;
         }
         let (gpu, pass) = (&self.gpu, &mut self.passes[place]);
+        pass.weigh_balance(gpu, balance)?;
         gpu.write(pass.network.output_grads()[0], dy)?;
         gpu.run(pass.plan(gpu, draws.training, true)?)?;
         // The backward pass may have reused the memory of activations.
@@ -261,8 +298,8 @@ impl Network {
         })
     }
 
-    /// Forward pass of `x` `[rows, width]`: the output, and a stamp for [`Network::backward`]. In `training`, dropout draws for step
-    /// `index`.
+    /// Forward pass of `x` `[rows, width]`: the output, a stamp for [`Network::backward`], and in `training` the losses of balance of each
+    /// mixture. In `training`, dropout draws for step `index`.
     fn forward<'py>(
         &self,
         py: Python<'py>,
@@ -270,19 +307,20 @@ impl Network {
         differentiable: bool,
         training: bool,
         index: u32,
-    ) -> PyResult<(Bound<'py, PyArray2<f32>>, u64)> {
+    ) -> PyResult<(Bound<'py, PyArray2<f32>>, u64, Vec<Losses>)> {
         let (rows, draws) = (x.shape()[0], Draws { training, index });
         let x = contiguous("input", &x)?;
-        let (y, width, stamp) = self.with(py, |state| {
-            let (place, stamp) = state.forward(x, rows, differentiable, draws)?;
+        let (y, width, stamp, losses) = self.with(py, |state| {
+            let (place, stamp, losses) = state.forward(x, rows, differentiable, draws)?;
             let y = state.passes[place].network.logits();
-            Ok((state.gpu.read::<f32>(y)?.wait()?, y.shape()[1], stamp))
+            Ok((state.gpu.read::<f32>(y)?.wait()?, y.shape()[1], stamp, losses))
         })?;
-        Ok((PyArray1::from_vec(py, y).reshape([rows, width])?, stamp))
+        Ok((PyArray1::from_vec(py, y).reshape([rows, width])?, stamp, losses))
     }
 
-    /// Backward pass: gradients of the input, if it is differentiable, and of the parameters, flat.
-    #[expect(clippy::too_many_arguments, reason = "a pass, its input and its gradient")]
+    /// Backward pass: gradients of the input, if it is differentiable, and of the parameters, flat. `balance` has the gradients of the
+    /// mixtures' losses.
+    #[expect(clippy::too_many_arguments, reason = "a pass, its input and its gradients")]
     fn backward<'py>(
         &self,
         py: Python<'py>,
@@ -292,11 +330,12 @@ impl Network {
         differentiable: bool,
         training: bool,
         index: u32,
+        balance: Vec<f32>,
     ) -> PyResult<GradientArrays<'py>> {
         let ([rows, width], draws) = ([x.shape()[0], x.shape()[1]], Draws { training, index });
         let (x, dy) = (contiguous("input", &x)?, contiguous("gradient", &dy)?);
         let (dx, grads) =
-            self.with(py, |state| state.backward(stamp, [x, dy], rows, differentiable, draws))?;
+            self.with(py, |state| state.backward(stamp, [x, dy], rows, differentiable, draws, &balance))?;
         let dx = dx.map(|dx| PyArray1::from_vec(py, dx).reshape([rows, width])).transpose()?;
         Ok((dx, grads.into_iter().map(|grad| PyArray1::from_vec(py, grad)).collect()))
     }
@@ -332,6 +371,7 @@ impl Network {
         dy: PyReadonlyArray2<'_, f32>,
         training: bool,
         draw: u32,
+        balance: Vec<f32>,
         share: f64,
         state: Vec<PyReadonlyArray1<'_, f32>>,
         step: u64,
@@ -341,7 +381,8 @@ impl Network {
         let (x, dy) = (contiguous("input", &x)?, contiguous("gradient", &dy)?);
         let state = state.iter().map(|part| contiguous("state", part)).collect::<PyResult<Vec<_>>>()?;
         self.with(py, |network| {
-            network.update(name, index, [x, dy], rows, draws, share, &state, [step, seed])
+            let pass = Repeated { x, dy, rows, draws, balance: &balance };
+            network.update(name, index, pass, share, &state, [step, seed])
         })
     }
 }

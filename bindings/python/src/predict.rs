@@ -125,22 +125,20 @@ impl Predictor {
         })
     }
 
-    /// Parameters of the network: name, shape with every element present, side of a block or none, index of the pattern, and the stored
-    /// values in row order, flat.
+    /// Parameters of the network: name, shape with every element present, side of a block or none, index of the pattern of active blocks,
+    /// and their values in row order, flat.
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Vec<Parameter<'py>>> {
         let found = self.with(py, |network| {
             let (checkpoint, path) = (network.checkpoint(), PathBuf::from("of the network"));
             let mut found = Vec::new();
             for param in checkpoint.settings.model.description()?.params {
-                let (name, shape) = (param.name, param.shape);
                 let Some(blocks) = param.blocks else {
-                    let values = checkpoint.get(&path, &name, &shape)?.to_vec();
-                    found.push((name, shape, None, (Vec::new(), Vec::new()), values));
+                    let values = checkpoint.get(&path, &param.name, &param.shape)?.to_vec();
+                    found.push((param.name, param.shape, None, (Vec::new(), Vec::new()), values));
                     continue;
                 };
-                let topology = checkpoint.topology(&path, &name, [shape[0], shape[1]], blocks.block)?;
-                let stored = [topology.nnz(), blocks.block, blocks.block];
-                let values = checkpoint.get(&path, &format!("{name}.values"), &stored)?.to_vec();
+                let (topology, values) = checkpoint.active_blocks(&path, &param)?;
+                let (name, shape) = (param.name, param.shape);
                 found.push((name, shape, Some(blocks.block), topology.csr(), values));
             }
             Ok(found)

@@ -1,14 +1,12 @@
 //! Progress of a run: events for a Python callback, and Ctrl-C.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fretwork::train::{Event, Flow};
 use pyo3::prelude::*;
 
 use crate::events::as_json;
-
-/// Least time between two looks for Ctrl-C, and between two events of the kinds that come with every step or kernel.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(50);
+use crate::interrupt::INTERVAL;
 
 /// Passes events to a callback, as JSON, and stops the run at Ctrl-C, at an exception of the callback, or after `stop_after` steps.
 pub(crate) struct Watcher {
@@ -21,9 +19,10 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    pub(crate) fn new(callback: Option<Py<PyAny>>, stop_after: Option<u64>) -> Self {
+    /// A run that was interrupted by `failure` before its first step stops after it.
+    pub(crate) fn new(callback: Option<Py<PyAny>>, stop_after: Option<u64>, failure: Option<PyErr>) -> Self {
         let now = Instant::now();
-        Self { callback, stop_after, steps: 0, looked: now, told: now, failure: None }
+        Self { callback, stop_after, steps: 0, looked: now, told: now, failure }
     }
 
     /// Passes an event on, and decides whether the run continues. The calling thread must be detached from the interpreter.

@@ -52,6 +52,15 @@ def test_options_of_train_are_those_of_the_program():
     assert all(len(text) > 10 for text in fw.options().values())
 
 
+@pytest.mark.parametrize(
+    "command, own, left_out",
+    [("bench", {"show"}, set()), ("doctor", set(), {"adapters"}), ("export", set(), set())],
+)
+def test_options_of_other_commands_are_those_of_the_program(command, own, left_out):
+    parameters = inspect.signature(getattr(fw, command)).parameters
+    assert set(parameters) - own == set(fw.options(command)) - left_out
+
+
 def test_versions_of_wgpu_are_those_of_the_workspace():
     def versions(lock):
         found = re.findall(r'name = "(wgpu[a-z-]*|naga)"\nversion = "([^"]+)"', lock.read_text())

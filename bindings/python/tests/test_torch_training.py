@@ -127,6 +127,90 @@ def test_an_update_is_rigls():
     assert torch.allclose(layer(x), x @ layer.to_dense().T, atol=1e-5)
 
 
+@pytest.mark.parametrize("container", [nn.Sequential, Sequential])
+def test_magnitude_prunes_along_a_cubic(container):
+    x, y = digits()
+    torch.manual_seed(8)
+    model = container(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+    dense = model[2].weight.detach().clone()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003)
+    steps = 6 * len(x[::100])
+    sparse = fw.torch.sparsify(model, density=0.2, method="magnitude", optimizer=optimizer, steps=steps, every=10)
+    assert torch.equal(model[2].to_dense(), dense) and model[0].nnz == 32
+    counts = [model[2].nnz]
+    for at, _ in enumerate(range(steps)):
+        rows = torch.arange(at * 100, at * 100 + 100) % len(x)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        old, grad = model[2].to_dense().detach(), model[2]._dense(model[2].values.grad)
+        moments = optimizer.state[model[2].values].get("exp_avg")
+        old_moments = None if moments is None else model[2]._dense(moments)
+        first = loss.item() if at == 0 else first
+        assert sparse.step()
+        if model[2].nnz < counts[-1]:
+            tiles = lambda of: of.reshape(8, 16, 8, 16).abs().sum((1, 3))  # noqa: E731
+            kept, sums = tiles(model[2].mask().float()) > 0, tiles(old)
+            stored = sums > 0
+            # The smallest are gone; the others, their gradients and moments are as before.
+            assert sums[kept].min() >= sums[stored & ~kept].max() and sparse.exchanged > 0
+            assert torch.equal(model[2].to_dense(), old * model[2].mask())
+            assert torch.equal(model[2].values.grad, model[2].blocks_of(grad))
+            assert torch.equal(optimizer.state[model[2].values]["exp_avg"], model[2].blocks_of(old_moments))
+        optimizer.step()
+        counts.append(model[2].nnz)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    assert held == {id(parameter) for parameter in model.parameters()} and loss.item() < 0.7 * first
+    assert len(optimizer.state) == len(held)
+    # Zhu and Gupta's schedule: updates at 10, 20, ... below three quarters of the steps.
+    updates, target = len([step for step in range(10, steps, 10) if step < 0.75 * steps]), counts[-1]
+    for update in range(updates):
+        wanted = target + int((64 - target) * (1 - (update + 1) / updates) ** 3 + 0.5)
+        assert counts[10 * (update + 1) + 1] == wanted
+    assert model[0].nnz + target == round(0.2 * 96 + 0.49)
+    assert torch.allclose(model[2](x[:5].repeat(1, 2)), x[:5].repeat(1, 2) @ model[2].to_dense().T + model[2].bias, atol=1e-4)
+
+
+def test_pruning_goes_on_from_its_state():
+    def begin():
+        torch.manual_seed(9)
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        return model, optimizer, fw.torch.sparsify(model, density=0.3, method="magnitude", optimizer=optimizer, steps=20, every=4)
+
+    def train(model, optimizer, sparse, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            model(torch.randn(8, 64)).square().sum().backward()
+            assert sparse.step()
+            optimizer.step()
+
+    whole = begin()
+    train(*whole, range(20))
+    half = begin()
+    train(*half, range(9))
+    assert half[0][0].nnz < 16
+    states = [part.state_dict() for part in half]
+    model, optimizer, sparse = begin()
+    sparse.load_state_dict(states[2])
+    model.load_state_dict(states[0])
+    optimizer.load_state_dict(states[1])
+    train(model, optimizer, sparse, range(9, 20))
+    assert model[0].nnz == round(0.3 * 16) and torch.equal(model[0].to_dense(), whole[0][0].to_dense())
+    with pytest.raises(fw.errors.ArgumentError, match="state: has 16 blocks for a layer that has 5 left"):
+        sparse.load_state_dict({"step_count": 0, "blocks": [16]})
+    # A training too short for an update is pruned in its last step.
+    torch.manual_seed(9)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    sparse = fw.torch.sparsify(model, density=0.3, method="magnitude", optimizer=optimizer, steps=2)
+    for _ in range(2):
+        model(torch.randn(8, 64)).sum().backward()
+        sparse.step()
+    assert model[0].nnz == 5
+
+
 def test_sparsify_within_a_network_of_ours():
     x, y = digits()
     torch.manual_seed(7)
@@ -146,7 +230,12 @@ def test_what_sparsify_refuses():
 
     other = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=1)
     for options, text in [
-        ({}, "steps: should be"),
+        ({"method": "magnitude"}, "steps: should be"),
+        ({"method": "magnitude", "steps": 10, "fraction": 0.1}, "fraction: has no effect with magnitude"),
+        ({"method": "magnitude", "steps": 10, "keep": "magnitude"}, "keep: has no effect with magnitude"),
+        ({"method": "magnitude", "steps": 10}, "optimizer: should be that of the model"),
+        ({"method": "magnitude", "steps": 10, "optimizer": other, "until": 2.0}, "update-until"),
+        ({"method": "magnitude", "steps": 10, "optimizer": other, "every": 0}, "update-every: 0 steps"),
         ({"steps": 10, "method": "top-kast"}, "top-kast keeps state over a whole run"),
         ({"steps": 10, "method": "no"}, "is none of static"),
         ({"steps": 10, "skip": ["7"]}, "skip: \\['7'\\] are no linear layers"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use fretwork::data::{Dataset, LoadOptions};
-use fretwork::gpu::{self, Gpu};
+use fretwork::gpu::{self, Gpu, Halt};
 use fretwork::train::{Length, Parts, RunFolder, StartFrom, Trainer, Weights};
 use fretwork::tune::{Tuner, Tuning};
 
@@ -23,17 +23,17 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Resumes the run in the folder that `--resume` names, or begins a new one.
-    pub(crate) fn new(options: &Train, given: &Given) -> Result<Self> {
+    /// Resumes the run in the folder that `--resume` names, or begins a new one. A `halt` stops it while it is prepared.
+    pub(crate) fn new(options: &Train, given: &Given, halt: Option<Halt>) -> Result<Self> {
         match &options.run.resume {
-            Some(path) => resume(options, given, path),
-            None => begin(options, given),
+            Some(path) => resume(options, given, halt, path),
+            None => begin(options, given, halt),
         }
     }
 }
 
 /// Begins a new run. Options and data are validated before a device is opened, and the folder is created last.
-fn begin(options: &Train, given: &Given) -> Result<Begun> {
+fn begin(options: &Train, given: &Given, halt: Option<Halt>) -> Result<Begun> {
     let Train { data, network, lm, run, .. } = options;
     refuse_idle(options, given)?;
     let data = Dataset::load_with(
@@ -56,7 +56,7 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
     notices.extend(settings.start_from(&start)?);
     settings.validate()?;
     run.out.as_deref().map_or(Ok(()), RunFolder::expect_vacant)?;
-    let (gpu, tuner) = open(run)?;
+    let (gpu, tuner) = open(run, halt)?;
     // A method that prunes at the start has kernels compiled for it here.
     let trainer = while_waiting(run.json, "preparing the network", || {
         let parts = Parts { start, ..settings.parts() };
@@ -67,7 +67,7 @@ fn begin(options: &Train, given: &Given) -> Result<Begun> {
 }
 
 /// Resumes the run in the folder at `path`.
-fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
+fn resume(options: &Train, given: &Given, halt: Option<Halt>, path: &Path) -> Result<Begun> {
     refuse_settled(given)?;
     let folder = RunFolder::open(path)?;
     let mut checkpoint = folder.load()?;
@@ -90,7 +90,7 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
             path.display()
         ));
     }
-    let (gpu, tuner) = open(&options.run)?;
+    let (gpu, tuner) = open(&options.run, halt)?;
     let trainer = while_waiting(options.run.json, "preparing the network", || {
         Trainer::resume(&gpu, &checkpoint, &folder.checkpoint_path(), data)
     })?;
@@ -98,8 +98,8 @@ fn resume(options: &Train, given: &Given, path: &Path) -> Result<Begun> {
 }
 
 /// Opens the device, and its tuner unless tuning is off.
-fn open(run: &Run) -> Result<(Gpu, Option<Tuner>)> {
-    let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), ..gpu::Options::default() })?;
+fn open(run: &Run, halt: Option<Halt>) -> Result<(Gpu, Option<Tuner>)> {
+    let gpu = Gpu::request(gpu::Options { adapter: run.adapter.clone(), halt, ..gpu::Options::default() })?;
     let tuning = Tuning::from_env()?.filter(|_| !run.no_tune && gpu.forced_variant().is_none());
     let tuner = tuning.map(|tuning| Tuner::open(&gpu, tuning));
     Ok((gpu, tuner))

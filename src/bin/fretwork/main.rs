@@ -11,6 +11,7 @@ mod examine;
 mod export;
 mod extract;
 mod first_layer;
+mod measure;
 mod networks;
 mod options;
 mod output;

@@ -20,7 +20,7 @@ use crate::output::{line, significant};
 use crate::progress::{Watcher, duration};
 
 pub(crate) fn run(options: &Train, given: &Given) -> Result<ExitCode> {
-    let Begun { mut trainer, folder, gpu, tuner, notices } = Begun::new(options, given)?;
+    let Begun { mut trainer, folder, gpu, tuner, notices } = Begun::new(options, given, None)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)).context("cannot listen for Ctrl-C")?;

@@ -2,12 +2,14 @@
 
 use super::MoeConfig;
 use crate::graph::{Description, NodeDescription};
+#[cfg(feature = "onnx")]
 use crate::ops::Activation;
 
 /// Options of a mixture's node.
 #[derive(Debug, Clone, serde::Deserialize)]
 pub(crate) struct Described {
     pub(crate) config: MoeConfig,
+    #[cfg(feature = "onnx")]
     pub(crate) activation: Activation,
 }
 

@@ -158,8 +158,8 @@ impl Node for MoeNode {
 
     fn load(&self) -> Option<Load<'_>> {
         let bound = self.bound.as_ref()?;
-        let losses = bound.router.as_ref().map(|router| &router.losses);
-        Some(Load { name: self.name.clone(), taken: &bound.load, dropped: &bound.dropped, losses })
+        let (losses, slopes) = bound.router.as_ref().map(|router| (&router.losses, &router.slopes)).unzip();
+        Some(Load { name: self.name.clone(), taken: &bound.load, dropped: &bound.dropped, losses, slopes })
     }
 
     /// With a step, as in training, experts have their capacity, and loads are counted; without one nothing is dropped.

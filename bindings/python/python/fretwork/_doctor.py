@@ -52,6 +52,6 @@ def doctor(*, adapter: str | int | None = None, quick: bool = False, all: bool =
     return Diagnosis(json.loads(_fretwork.doctor(arguments(options))))
 
 
-def options() -> dict[str, str]:
-    """The options of :func:`train`, with what they mean: a dict of texts."""
-    return {name: text for name, text, _ in _fretwork.train_options() if name != "json"}
+def options(of: str = "train") -> dict[str, str]:
+    """The options of :func:`train`, or of ``"bench"``, ``"doctor"`` or ``"export"``, with what they mean: a dict of texts."""
+    return {name: text for name, text, _ in _fretwork.options_of(of) if name != "json"}

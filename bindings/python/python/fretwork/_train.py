@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from . import _fretwork
 from ._progress import watcher
 from ._predict import load as load_run
+from .errors import ArgumentError
 
 if TYPE_CHECKING:
     from ._predict import Net
 
     Path = str | os.PathLike[str]
 
-__all__ = ["Run", "arguments", "train"]
+__all__ = ["Run", "arguments", "export", "train"]
 
 
 class Run:
@@ -58,9 +59,16 @@ class Run:
 
     def load(self) -> Net:
         """The trained network; needs a run with ``out``."""
+        return load_run(self._kept())
+
+    def export(self, to: str, out: Path | None = None) -> str:
+        """Writes the network for other programs, as :func:`fretwork.export` does; needs a run with ``out``."""
+        return export(self._kept(), to, out)
+
+    def _kept(self):
         if self.folder is None:
-            raise ValueError("the run kept nothing, because no out was given")
-        return load_run(self.folder)
+            raise ArgumentError("out: the run kept nothing, because none was given")
+        return self.folder
 
     def __repr__(self) -> str:
         score = f"test RMSE {self.test_rmse:.5g}" if self.test_accuracy is None else f"test accuracy {self.test_accuracy:.4f}"
@@ -81,6 +89,15 @@ def arguments(options: dict[str, Any]) -> list[str]:
         else:
             words.append(f"{flag}={os.fspath(value) if isinstance(value, os.PathLike) else value}")
     return words
+
+
+def export(folder: Path, to: str, out: Path | None = None, *, best: bool = False) -> str:
+    """Writes the network of a run folder in a format that other programs read, as ``fretwork export`` does, and returns the file's path.
+
+    ``to``: ``"onnx"``, ``"safetensors-dense"``, ``"safetensors-bsr"`` or ``"torch"``. ``out``: the file, by default one in the run folder.
+    ``best``: whether the checkpoint of the epoch with the smallest validation loss is written, of a run with ``validation``.
+    """
+    return os.fspath(_fretwork.export([*arguments({"to": to, "out": out, "best": best}), "--", os.fspath(folder)]))
 
 
 def train(
@@ -186,7 +203,8 @@ def train(
     Error
         With the texts of the program.
     KeyboardInterrupt
-        At Ctrl-C, after the current step. With ``out`` the checkpoint of that step is in the folder, and ``resume`` goes on from it.
+        At Ctrl-C, after the current step. With ``out`` the checkpoint of that step is in the folder, and ``resume`` goes on from it. A run
+        that is still being prepared leaves nothing.
     """
     options = dict(locals())
     watch = watcher(options.pop("progress"))

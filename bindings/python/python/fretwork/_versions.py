@@ -7,7 +7,7 @@ __all__ = ["need"]
 
 def need(module, package, least):
     """Imports a module, and refuses one that is missing or older than version ``least`` of its package."""
-    extra = {"sklearn": "sklearn", "torch": "torch"}[module]
+    extra = {"sklearn": "sklearn", "torch": "torch", "safetensors": "torch"}[module]
     try:
         found = importlib.import_module(module).__version__
     except ImportError as error:

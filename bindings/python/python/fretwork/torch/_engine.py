@@ -9,7 +9,10 @@ from torch.autograd.function import once_differentiable
 from .. import _fretwork
 from ..errors import ArgumentError
 
-__all__ = ["Engine"]
+__all__ = ["BALANCE", "Balance", "Engine"]
+
+#: Coefficients of the losses of balance of a mixture of experts.
+BALANCE = ("aux", "importance", "z_loss")
 
 
 class Engine:
@@ -24,7 +27,7 @@ class Engine:
         self.parameters = _fretwork.parameters(self.json)
         self._network = None
         self._indices = None
-        #: Input, output gradient, draws and training flag of the last backward pass, where they are kept for an update of patterns.
+        #: Arguments of the last backward pass, where they are kept for an update of patterns.
         self.kept = None
         self.keeps = False
 
@@ -39,8 +42,9 @@ class Engine:
         return [tuple(torch.tensor(index, dtype=torch.int64) for index in of) for of in _fretwork.topologies(self.json)]
 
     def __call__(self, x, values, indices, training):
-        """Output of the layers for ``x`` ``[..., width]``. ``values``: a tensor for each parameter; ``indices``: pairs of index buffers,
-        one for each sparse parameter.
+        """Output of the layers for ``x`` ``[..., width]``, and the losses of balance of each mixture of experts, a :class:`Balance`, where
+        any has a coefficient, in training. ``values``: a tensor for each parameter; ``indices``: pairs of index buffers, one for each sparse
+        parameter.
         """
         if x.dtype != torch.float32 or x.device.type != "cpu":
             raise ArgumentError(f"input: should be of float32 on the CPU, but is of {x.dtype} on {x.device}")
@@ -48,11 +52,16 @@ class Engine:
             if value.dtype != torch.float32 or value.device.type != "cpu":
                 raise ArgumentError(f"{name}: should be of float32 on the CPU, but is of {value.dtype} on {value.device}")
         self.set_indices(indices)
-        draws = any(layer.get("dropout") for layer in self.description["layers"])
-        # Without dropout the passes of training are those outside of it.
-        training = training and draws
+        layers = self.description["layers"]
+        mixtures = [layer for layer in layers if layer["kind"] == "moe"]
+        balanced = training and any(layer[name] for layer in mixtures for name in BALANCE)
+        # Without dropout and losses of balance the passes of training are those outside of it.
+        training = balanced or (training and any(layer.get("dropout") for layer in layers))
         draw = int(torch.randint(2**31 - 1, ())) if training else 0
-        return _Layers.apply(self, training, draw, x, *values)
+        y, sums, losses = _Layers.apply(self, training, draw, x, *values)
+        if not balanced:
+            return y, [None for _ in mixtures]
+        return y, [Balance(sum, of) for sum, of in zip(sums, losses.tolist())]
 
     def set_indices(self, indices):
         """Takes the topologies of the buffers; each has as many blocks as before."""
@@ -76,19 +85,19 @@ class Engine:
         self.write(values)
         return self._network.forward(x, differentiable, training, draw)
 
-    def backward(self, stamp, values, x, dy, differentiable, training, draw):
+    def backward(self, stamp, values, x, dy, differentiable, training, draw, balance):
         if self.keeps:
-            self.kept = (x.copy(), dy.copy(), training, draw)
+            self.kept = (x.copy(), dy.copy(), training, draw, balance)
         # Another forward pass may have written other values since; autograd has seen to it that these are those of this one.
         self.write(values)
-        return self._network.backward(stamp, x, dy, differentiable, training, draw)
+        return self._network.backward(stamp, x, dy, differentiable, training, draw, balance)
 
     def update(self, method, place, share, state, step, seed):
         """Exchanges blocks of parameter number ``place`` by the last backward pass; see :func:`sparsify`."""
-        x, dy, training, draw = self.kept
+        x, dy, training, draw, balance = self.kept
         # The exchange leaves the blocks in another order than the buffers, so that the next pass writes the index anew.
         self._indices = None
-        return self._network.update(method, place, x, dy, training, draw, share, [_flat(part) for part in state], step, seed)
+        return self._network.update(method, place, x, dy, training, draw, balance, share, [_flat(part) for part in state], step, seed)
 
 
 def _engine(description):
@@ -104,7 +113,19 @@ def _matrix(tensor):
     return tensor.detach().contiguous().numpy().reshape(-1, tensor.shape[-1])
 
 
+class Balance:
+    """Losses of balance of a mixture of experts at one forward pass."""
+
+    def __init__(self, sum, losses):
+        #: The sum with the coefficients, a tensor.
+        self.sum = sum
+        #: The losses without them.
+        self.parts = {"aux": losses[0], "importance": losses[1], "z_loss": losses[3]}
+
+
 class _Layers(torch.autograd.Function):
+    """Output, the weighed losses of balance of each mixture ``[mixtures]``, and their parts ``[mixtures, 5]``."""
+
     @staticmethod
     def forward(ctx, engine, training, draw, x, *values):
         ctx.engine, ctx.training, ctx.draw = engine, training, draw
@@ -114,20 +135,23 @@ class _Layers(torch.autograd.Function):
         ctx.empty = len(rows) == 0
         if ctx.empty:
             rows = np.zeros((1, x.shape[-1]), np.float32)
-        y, ctx.stamp = engine.forward(values, rows, ctx.needs_input_grad[3], training, draw)
-        y = torch.from_numpy(y)
-        return (y[:0] if ctx.empty else y).reshape(*x.shape[:-1], y.shape[-1])
+        y, ctx.stamp, losses = engine.forward(values, rows, ctx.needs_input_grad[3], training, draw)
+        y, losses = torch.from_numpy(y), torch.tensor(losses).reshape(len(losses), 5)
+        if ctx.empty:
+            y, losses = y[:0], torch.zeros_like(losses)
+        ctx.mark_non_differentiable(losses)
+        return y.reshape(*x.shape[:-1], y.shape[-1]), losses[:, 4].clone(), losses
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, dy):
+    def backward(ctx, dy, balance, _):
         x, *values = ctx.saved_tensors
         wants = ctx.needs_input_grad
         if ctx.empty:
             grads = [torch.zeros_like(value) for value in values]
             dx = torch.zeros_like(x)
         else:
-            dx, grads = ctx.engine.backward(ctx.stamp, values, _matrix(x), _matrix(dy), wants[3], ctx.training, ctx.draw)
+            dx, grads = ctx.engine.backward(ctx.stamp, values, _matrix(x), _matrix(dy), wants[3], ctx.training, ctx.draw, balance.tolist())
             dx = None if dx is None else torch.from_numpy(dx).reshape(x.shape)
             grads = [torch.from_numpy(grad).reshape(value.shape) for grad, value in zip(grads, values)]
         grads = [grad if want else None for grad, want in zip(grads, wants[4:])]

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from ..errors import ArgumentError
+from ._blocks import blocks_of, bsr, index_of, rows_of, to_dense
 from ._engine import Engine
+from ._moe import MoE
 
 if TYPE_CHECKING:
     from .._predict import Net
 
-__all__ = ["MoE", "Sequential", "SparseLinear", "of_net"]
+__all__ = ["Sequential", "SparseLinear", "of_net"]
 
 
 def _linear(inputs, outputs, block, density, activation, dropout):
@@ -71,8 +73,19 @@ class SparseLinear(nn.Module):
             self.bias = nn.Parameter(torch.empty(self.out_features))
         else:
             self.register_parameter("bias", None)
-        layer = _linear(self.in_features, self.out_features, b, self.density, None, 0.0)
-        self._engine = Engine([layer], f16=self.f16)
+        self._engine = Engine([self._layer(None, 0.0)], f16=self.f16)
+
+    def _keep(self, places):
+        """Drops all blocks but those at these places among the stored ones, ascending. ``values`` is then another parameter: graphs of
+        earlier passes know the old one by its shape.
+        """
+        cols = self.in_features // self.block
+        crow, col = index_of((self.row_indices() * cols + self.col_indices)[places], len(self.crow_indices) - 1, cols)
+        old = self.values
+        self.values = nn.Parameter(old.detach()[places], old.requires_grad)
+        self.values.grad = None if old.grad is None else old.grad[places]
+        self.crow_indices, self.col_indices = crow, col
+        self._engine = Engine([self._layer(None, 0.0)], f16=self.f16)
 
     def reset_parameters(self) -> None:
         """Draws values and bias as ``nn.Linear`` does, for the mean number of stored inputs of an output."""
@@ -95,8 +108,7 @@ class SparseLinear(nn.Module):
 
     def row_indices(self) -> torch.Tensor:
         """Row of each block, ``[nnz]``."""
-        rows = torch.arange(len(self.crow_indices) - 1)
-        return rows.repeat_interleave(self.crow_indices.diff())
+        return rows_of(self.crow_indices)
 
     def mask(self) -> torch.Tensor:
         """True in the stored blocks, ``[out_features, in_features]``."""
@@ -107,11 +119,7 @@ class SparseLinear(nn.Module):
         return self._dense(self.values)
 
     def _dense(self, values):
-        b = self.block
-        rows, cols = self.out_features // b, self.in_features // b
-        tiles = values.new_zeros(rows * cols, b, b)
-        tiles = tiles.index_copy(0, self.row_indices() * cols + self.col_indices, values)
-        return tiles.reshape(rows, cols, b, b).transpose(1, 2).reshape(self.out_features, self.in_features)
+        return to_dense(self.crow_indices, self.col_indices, values, self.in_features)
 
     @classmethod
     def from_linear(
@@ -125,7 +133,7 @@ class SparseLinear(nn.Module):
             sums = weight.abs().reshape(weight.shape[0] // block, block, weight.shape[1] // block, block).sum((1, 3)).flatten()
             count = int((sums > 0).sum()) if density is None else max(1, round(density * len(sums)))
             places = sums.sort(descending=True, stable=True).indices[: max(1, count)].sort().values
-            crow, col = _index(places, weight.shape[0] // block, weight.shape[1] // block)
+            crow, col = index_of(places, weight.shape[0] // block, weight.shape[1] // block)
         elif keep == "random":
             crow = col = None
         else:
@@ -167,16 +175,15 @@ class SparseLinear(nn.Module):
     def to_sparse_bsr(self) -> torch.Tensor:
         """``W`` as a BSR tensor that shares the values' memory."""
         size = (self.out_features, self.in_features)
-        return torch.sparse_bsr_tensor(self.crow_indices, self.col_indices, self.values.detach(), size=size)
+        return bsr(self.crow_indices, self.col_indices, self.values, size)
 
     def blocks_of(self, dense: torch.Tensor) -> torch.Tensor:
         """The stored blocks of a dense matrix, ``[nnz, block, block]``."""
-        b = self.block
-        tiles = dense.reshape(self.out_features // b, b, self.in_features // b, b).transpose(1, 2)
-        return tiles[self.row_indices(), self.col_indices]
+        return blocks_of(self.crow_indices, self.col_indices, dense, self.block)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return self._engine(input, self._tensors(), self._indices(), self.training)
+        output, _ = self._engine(input, self._tensors(), self._indices(), self.training)
+        return output
 
     def _layer(self, activation, dropout):
         return _linear(self.in_features, self.out_features, self.block, self.density, activation, dropout)
@@ -192,75 +199,6 @@ class SparseLinear(nn.Module):
         return f"{text}, density={self.density:.3g}" + (", f16=True" if self.f16 else "")
 
 
-def _index(places, rows, cols):
-    """Index of the blocks at these places of the grid, ascending."""
-    counts = torch.bincount(places // cols, minlength=rows)
-    return torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)]), places % cols
-
-
-class MoE(nn.Module):
-    """Mixture of experts: each row passes through the ``top_k`` of ``experts`` feed-forward networks that a router gives the largest
-    probability, and the outputs are added, weighted by the probabilities, which for ``top_k`` above 1 add up to 1.
-
-    The router is ``router`` ``[experts, width]``. Experts have no bias: ``up`` and ``down`` are ``[experts * hidden, width]``, of which
-    expert ``e`` has the rows from ``e * hidden`` on, and its output is ``activation(x @ up.T) @ down``.
-
-    Parameters
-    ----------
-    width : int
-        Width of a row, a multiple of ``block``.
-    experts, top_k : int
-        Number of experts, and of those that a row passes through.
-    hidden : int or None
-        Hidden units of an expert, a multiple of ``block``; None for twice the width.
-    block : int
-        Tile of the routing: products of experts are over tiles of so many rows.
-    activation : str
-        ``"gelu"`` in its tanh form, ``"relu"`` or ``"silu"``.
-    """
-
-    def __init__(
-        self, width: int, experts: int = 8, top_k: int = 2, hidden: int | None = None, *, block: int = 16, activation: str = "gelu"
-    ) -> None:
-        super().__init__()
-        hidden = 2 * width if hidden is None else hidden
-        for name, side in (("width", width), ("hidden", hidden)):
-            if side <= 0 or block <= 0 or side % block:
-                raise ArgumentError(f"{name}: should be a multiple of the block, {block}, but is {side}")
-        self.width, self.experts, self.top_k, self.hidden = width, experts, top_k, hidden
-        self.block, self.activation = block, activation
-        self._engine = Engine([self._layer()])
-        self.router = nn.Parameter(torch.empty(experts, width))
-        self.up = nn.Parameter(torch.empty(experts * hidden, width))
-        self.down = nn.Parameter(torch.empty(experts * hidden, width))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the weights, with small logits at first."""
-        with torch.no_grad():
-            for weight, variance, inputs in ((self.router, 0.1, self.width), (self.up, 2, self.width), (self.down, 1, self.hidden)):
-                bound = math.sqrt(3 * variance / inputs)
-                weight.uniform_(-bound, bound)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return self._engine(input, self._tensors(), [], self.training)
-
-    def _layer(self, activation=None, dropout=0.0):
-        return {
-            "kind": "moe", "width": self.width, "experts": self.experts, "hidden": self.hidden, "top_k": self.top_k,
-            "block": self.block, "density": None, "activation": self.activation,
-        }  # fmt: skip
-
-    def _tensors(self):
-        return [self.router, self.up, self.down]
-
-    def _indices(self):
-        return []
-
-    def extra_repr(self) -> str:
-        return f"{self.width}, experts={self.experts}, top_k={self.top_k}, hidden={self.hidden}, activation={self.activation!r}"
-
-
 class Sequential(nn.Sequential):
     """Layers one behind the other as one call on the device: tensors are staged at its ends alone.
 
@@ -274,7 +212,10 @@ class Sequential(nn.Sequential):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         _, tensors, indices = self._parts()
-        return self.engine()(input, tensors, indices, self.training)
+        output, losses = self.engine()(input, tensors, indices, self.training)
+        for mixture, of in zip((module for module in self if isinstance(module, MoE)), losses):
+            mixture.set_balance(of)
+        return output
 
     def engine(self) -> Engine:
         """The layers on the device."""
@@ -334,7 +275,7 @@ def of_net(net: Net) -> nn.Module:
             pattern = weight.pattern
             index = [torch.from_numpy(part) for part in (pattern.crow_indices, pattern.col_indices)]
             values = torch.from_numpy(weight.values)
-            layer = SparseLinear.from_sparse_bsr(torch.sparse_bsr_tensor(*index, values, size=pattern.shape), bias)
+            layer = SparseLinear.from_sparse_bsr(bsr(*index, values, pattern.shape), bias)
         else:
             layer = nn.Linear(*weight.shape[::-1])
             with torch.no_grad():

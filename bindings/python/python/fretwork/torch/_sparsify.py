@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from ..errors import ArgumentError
 from ._modules import Sequential, SparseLinear
 
 __all__ = ["Sparsifier", "sparsify"]
+
+#: Steps of a training without an end.
+_ENDLESS = 2**62
 
 
 def sparsify(
@@ -28,7 +32,7 @@ def sparsify(
     keep: str = "random",
     skip: Sequence[str] = (),
     every: int = 100,
-    fraction: float = 0.3,
+    fraction: float | None = None,
     until: float = 0.75,
     seed: int = 0,
 ) -> Sparsifier:
@@ -50,11 +54,15 @@ def sparsify(
     density : float
         Share of the blocks that all replaced layers keep together.
     method : str
-        ``"rigl"``, ``"set"``, or ``"static"`` for patterns that stay.
+        ``"rigl"``, ``"set"``, ``"static"`` for patterns that stay, or ``"magnitude"``: gradual magnitude pruning (Zhu and Gupta 2017), which
+        begins with every block and drops the smallest, layer by layer, along a cubic. Values, gradients and the optimizer's state of dropped
+        blocks are freed at once: smaller parameters take the place of a layer's ``values`` in model and optimizer, which
+        ``DistributedDataParallel`` does not support.
     optimizer : torch.optim.Optimizer or None
         Optimizer of the model: the new values take the place of the weights in its groups, and new blocks begin with a state of zeros.
     steps : int
-        Calls of ``step`` in the whole training, for the schedule of the updates; not for ``"static"``.
+        Calls of ``step`` in the whole training, for the schedule of the updates; not for ``"static"``. None for a training without an end,
+        in which updates go on and their share does not fall.
     block : int
         Block side.
     init : str
@@ -64,16 +72,25 @@ def sparsify(
     skip : sequence of str
         Names of layers that stay dense.
     every, fraction, until : int, float, float
-        An update every so many steps exchanges a share of a layer's blocks, which falls along a cosine to 0 at ``until`` of the steps.
+        An update every so many steps exchanges a share of a layer's blocks, 0.3 by default, which falls along a cosine to 0 at ``until`` of
+        the steps. Pruning has no ``fraction``: it is done at ``until``.
     seed : int
         Seed of random growth.
     """
     block = whole("block", block, 1)
     if method != "static":
-        if steps is None:
-            raise ArgumentError("steps: should be the number of steps of the whole training, which the schedule of updates needs; none given")
-        every, steps = whole("every", every), whole("steps", steps)
-        _fretwork.update_share(method, every, until, fraction, 0, steps)
+        if steps is None and method == "magnitude":
+            raise ArgumentError("steps: should be the number of steps of the whole training, over which pruning is spread; none given")
+        every, steps = whole("every", every), _ENDLESS if steps is None else whole("steps", steps)
+        if method == "magnitude":
+            if fraction is not None or keep != "random":
+                raise ArgumentError(f"{'keep' if fraction is None else 'fraction'}: has no effect with magnitude, which begins with all blocks")
+            if optimizer is None:
+                raise ArgumentError("optimizer: should be that of the model, whose state pruning cuts; none given")
+            _fretwork.unpruned_share(every, until, 0, steps)
+        fraction = 0.3 if fraction is None else fraction
+        if method != "magnitude":
+            _fretwork.update_share(method, every, until, fraction, 0, steps)
     if isinstance(model, nn.Linear):
         raise ArgumentError("model: should hold linear layers, but is one; use SparseLinear.from_linear")
     linears = {name: module for name, module in model.named_modules() if type(module) is nn.Linear}
@@ -88,9 +105,11 @@ def sparsify(
         raise ArgumentError(f"model: has no linear layer with sides that are multiples of {block}; it has {sorted(linears)}")
     grids = [[linear.out_features // block, linear.in_features // block] for linear in fits.values()]
     counts = _fretwork.allocate(init, grids, 1 - density)
-    swapped = {}
+    swapped, targets = {}, []
     for (name, linear), (rows, cols), count in zip(fits.items(), grids, counts):
-        layer = SparseLinear.from_linear(linear, block=block, density=count / (rows * cols), keep=keep)
+        density = 1 if method == "magnitude" else count / (rows * cols)
+        layer = SparseLinear.from_linear(linear, block=block, density=density, keep=keep)
+        targets.append((layer, count))
         layer.bias = linear.bias
         swapped[id(linear.weight)] = layer.values
         parent, _, child = name.rpartition(".")
@@ -98,7 +117,7 @@ def sparsify(
     if optimizer is not None:
         _swap(optimizer, swapped)
     dense = [name for name in linears if name not in fits]
-    return Sparsifier(model, method, optimizer, steps, every, fraction, until, seed, dense)
+    return Sparsifier(model, method, optimizer, steps, every, fraction, until, seed, dense, targets)
 
 
 def _swap(optimizer, swapped):
@@ -116,21 +135,25 @@ def _swap(optimizer, swapped):
 
 
 class Sparsifier:
-    """Moves blocks of the :class:`SparseLinear` of a model; made by :func:`sparsify`."""
+    """Moves or prunes blocks of the :class:`SparseLinear` of a model; made by :func:`sparsify`."""
 
-    def __init__(self, model, method, optimizer, steps, every, fraction, until, seed, dense):
+    def __init__(self, model, method, optimizer, steps, every, fraction, until, seed, dense, targets):
         self.model, self.method, self.optimizer = model, method, optimizer
         self.steps, self.every, self.fraction, self.until, self.seed = steps, every, fraction, until, seed
         #: Names of linear layers that stayed dense.
         self.dense = dense
         #: Calls of :meth:`step` so far.
         self.step_count = 0
-        #: Blocks that the last update exchanged, of all layers.
+        #: Layers that are pruned, their blocks at first, and their number of blocks in the end.
+        self._targets = [(layer, layer.nnz, target) for layer, target in targets] if method == "magnitude" else []
+        #: Blocks that the last update exchanged or dropped, of all layers.
         self.exchanged = 0
         self._prepare()
 
     def step(self) -> bool:
         """Updates the patterns, if an update is due; call it after ``backward``. Returns whether the optimizer is to step."""
+        if self._targets:
+            self._prune()
         share = self._share()
         if share is not None:
             self.exchanged = sum(self._update(*of, share) for of in self._layers())
@@ -139,18 +162,49 @@ class Sparsifier:
         return share is None
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps so far; patterns are in the model's own ``state_dict``."""
-        return {"step_count": self.step_count}
+        """The number of steps so far, and with pruning the numbers of blocks; patterns are in the model's own ``state_dict``."""
+        blocks = {"blocks": [layer.nnz for layer, _, _ in self._targets]} if self._targets else {}
+        return {"step_count": self.step_count} | blocks
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a :meth:`state_dict`."""
+        """Goes on from a :meth:`state_dict`. With pruning it comes before the ``load_state_dict`` of model and optimizer, whose tensors have
+        as many blocks as were left.
+        """
         self.step_count = state["step_count"]
+        for (layer, _, _), count in zip(self._targets, state.get("blocks", [])):
+            if count > layer.nnz:
+                raise ArgumentError(f"state: has {count} blocks for a layer that has {layer.nnz} left; make the model anew")
+            self._keep(layer, torch.arange(count))
         self._prepare()
 
     def _share(self):
-        if self.method == "static" or self.step_count >= self.steps:
+        if self.method in ("static", "magnitude") or self.step_count >= self.steps:
             return None
         return _fretwork.update_share(self.method, self.every, self.until, self.fraction, self.step_count, self.steps)
+
+    def _prune(self):
+        """Drops the smallest blocks of each layer, if an update is due."""
+        last = self.step_count + 1 == self.steps
+        share = 0.0 if last else _fretwork.unpruned_share(self.every, self.until, self.step_count, self.steps)
+        if share is None or self.step_count >= self.steps:
+            return
+        self.exchanged = 0
+        for layer, first, target in self._targets:
+            count = target + math.floor((first - target) * share + 0.5)
+            if count < layer.nnz:
+                self.exchanged += layer.nnz - count
+                order = layer.values.detach().abs().sum((1, 2)).sort(descending=True, stable=True).indices
+                self._keep(layer, order[:count].sort().values)
+
+    def _keep(self, layer, places):
+        """Keeps the blocks of a layer at these places, with their gradient and their state of the optimizer."""
+        old = layer.values
+        state = self.optimizer.state.get(old, {})
+        state = {name: part[places] if torch.is_tensor(part) and part.shape == old.shape else part for name, part in state.items()}
+        layer._keep(places)
+        _swap(self.optimizer, {id(old): layer.values})
+        if state:
+            self.optimizer.state[layer.values] = state
 
     def _prepare(self):
         """Has the layers keep input and gradient of the next step, if it updates the patterns."""
