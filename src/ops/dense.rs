@@ -1,7 +1,7 @@
 //! Dense matmul: `shaders/dense/`, twin [`reference::dense`](crate::reference::dense).
 
-use super::matmul::{ProblemSize, Product, Scalar, SubProduct, choose, key_of, operand_flags};
-use super::split::{self, Split};
+use super::matmul::{ProblemSize, Product, Scalar, Split, SubProduct, choose, key_of, operand_flags};
+use super::split;
 use super::{Epilogue, Transpose};
 use crate::Result;
 use crate::gpu::{Family, Key, Recorder, Tensor, Variant};

@@ -3,7 +3,6 @@
 
 use half::f16;
 
-use super::split::Split;
 use super::windows::{Window, Windows};
 use super::{Epilogue, Transpose};
 use crate::gpu::{Args, Choice, Class, DType, Family, Gpu, Key, Recorder, Tensor, Tiling, Variant, Workload};
@@ -60,6 +59,15 @@ impl ProblemSize {
             gathered,
         }
     }
+}
+
+/// Cut of a contraction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Split {
+    /// Contraction indices of a segment; the last one may have fewer.
+    pub(super) span: usize,
+    /// Number of segments, at least two.
+    pub(super) segments: usize,
 }
 
 /// A product, recorded whole or in windows.

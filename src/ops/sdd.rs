@@ -1,7 +1,9 @@
 //! SDD, sparse = dense x dense: `shaders/sdd/`, twin [`reference::sdd`](crate::reference::sdd).
 
-use super::matmul::{Place, ProblemSize, Product, Scalar, SubProduct, choose, key_of, operand_flags, sides};
-use super::split::{self, Split};
+use super::matmul::{
+    Place, ProblemSize, Product, Scalar, Split, SubProduct, choose, key_of, operand_flags, sides,
+};
+use super::split;
 use super::{Epilogue, Transpose};
 use crate::gpu::{Family, Recorder, Tensor, Variant};
 use crate::sparse::BlockMatrix;

@@ -3,7 +3,7 @@
 //!
 //! The number of segments depends on the product's shape alone, never on its variant, so that all variants give the same bits.
 
-use super::matmul::{Product, SubProduct};
+use super::matmul::{Product, Split, SubProduct};
 use super::{Epilogue, elementwise};
 use crate::Result;
 use crate::gpu::{Args, Class, DType, Gpu, Key, Recorder};
@@ -20,15 +20,6 @@ const LEAST: usize = 256;
 
 /// Segments begin at multiples of it. A multiple of the K step of all variants.
 const STEP: usize = 64;
-
-/// Cut of a contraction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Split {
-    /// Contraction indices of a segment; the last one may have fewer.
-    pub(super) span: usize,
-    /// Number of segments, at least two.
-    pub(super) segments: usize,
-}
 
 impl Split {
     /// The cut of a product with `results` elements and `k` contraction indices, if it is worth one.
