@@ -102,7 +102,7 @@ pub struct EpochRecord {
     pub validation: Option<Evaluation>,
     /// Scores of each network, where several are trained together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub networks: Option<NetworkScores>,
+    pub networks: Option<Box<NetworkScores>>,
     /// Confusion matrix of the test rows, in the last epoch of a run with few classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Confusion>,

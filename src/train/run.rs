@@ -107,7 +107,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         validation,
-                        networks: self.network_scores().cloned(),
+                        networks: self.network_scores().cloned().map(Box::new),
                         confusion,
                         layers,
                         loads,
