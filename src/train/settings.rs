@@ -241,9 +241,10 @@ impl Settings {
         self.micro_batch.unwrap_or(self.batch).min(self.batch)
     }
 
-    /// Steps of an epoch over `rows` rows; the last batch may not be full.
+    /// Steps of an epoch over `rows` rows; the last batch may not be full. A batch of 0 rows, which [`Settings::validate`] refuses,
+    /// counts as 1.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
-        let all = rows.div_ceil(self.batch) as u64;
+        let all = rows.div_ceil(self.batch.max(1)) as u64;
         self.epoch_steps.map_or(all, |steps| steps.min(all))
     }
 
