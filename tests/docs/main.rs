@@ -38,16 +38,18 @@ fn assert_json(block: &Block) {
     }
 }
 
-/// Rust on a page is an excerpt of an example or of a page of the guide, which are compiled.
+/// Rust on a page is an excerpt of an example, of a page of the guide, or of a test of the Burn binding, which are compiled.
 fn assert_compiled(block: &Block) {
-    let folders = ["examples", "src/guide"].map(|folder| std::fs::read_dir(folder).unwrap());
+    let folders =
+        ["examples", "src/guide", "bindings/burn/tests"].map(|folder| std::fs::read_dir(folder).unwrap());
     let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let found = folders.into_iter().flatten().any(|file| {
-        trimmed(&std::fs::read_to_string(file.unwrap().path()).unwrap()).contains(&trimmed(&block.text))
-    });
+    let files = folders.into_iter().flatten().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let found = files
+        .into_iter()
+        .any(|path| trimmed(&std::fs::read_to_string(path).unwrap()).contains(&trimmed(&block.text)));
     assert!(
         found,
-        "{}: this Rust is in no example and not in the guide, so nothing compiles it",
+        "{}: this Rust is in no example, no test of a binding and not in the guide, so nothing compiles it",
         block.place()
     );
 }

@@ -143,7 +143,7 @@ fn no_budget_measures_nothing_and_the_watcher_may_stop_it() {
 /// A kernel that is wrong, and fast because of it, is never chosen, whichever it is.
 #[test]
 fn a_wrong_candidate_is_never_chosen() {
-    let half = ("k < params.k; k += 4u", "k < params.k / 2u; k += 4u");
+    let half = ("k < segment.end; k += 4u", "k < segment.end / 2u; k += 4u");
     let unwritten = ("row < 8u; row++) {\n        store4", "row < 7u; row++) {\n        store4");
     for (file, (from, to)) in
         [("dense/lane", half), ("dense/wave", half), ("dense/lane", unwritten), ("dense/wave", unwritten)]
