@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use fretwork::export::{Format, to_bytes, write};
-use fretwork::train::Checkpoint;
+use fretwork::export::{Format, to_bytes};
+use fretwork::train::{Checkpoint, write_whole};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -17,10 +17,14 @@ pub(crate) fn export(py: Python<'_>, arguments: Vec<String>) -> PyResult<PathBuf
     let (Command::Export(options), _) = arguments::parse("export", &arguments)? else {
         return Err(exception("ConfigError", "the arguments are of another command than export".to_owned()));
     };
-    py.detach(|| {
-        let folder = options.input.open().or_raise()?;
-        write(&folder, options.to, options.out.as_deref()).or_raise()
-    })
+    let written: fretwork::Result<PathBuf> = py.detach(|| {
+        let (folder, checkpoint) = options.input.load()?;
+        let path = folder.checkpoint_path();
+        let out = options.out.clone().unwrap_or_else(|| path.with_file_name(options.to.file_name()));
+        write_whole(&out, &to_bytes(&checkpoint, &path, options.to)?)?;
+        Ok(out)
+    });
+    written.or_raise()
 }
 
 /// The bytes of a checkpoint as those of an export of block-sparse weights.
