@@ -107,7 +107,7 @@ fn found(results: &Results, name: &str) -> String {
                 Outcome::Done => String::new(),
                 _ => format!(", ended in epoch {}", epochs.len() + 1),
             };
-            let accuracy = accuracy.and_then(serde_json::Value::as_f64);
+            let accuracy = accuracy.and_then(Value::as_f64);
             accuracy.map_or_else(String::new, |accuracy| format!("test accuracy {accuracy:.3}{when}"))
         }
     }
