@@ -6,6 +6,7 @@ use naga::ScalarKind;
 
 use super::args::{Args, Operand, Scalar};
 use super::context::Gpu;
+use super::deferred::{Deferred, Queue};
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
 use super::plan::{Bindings, Dispatch, Mark, Plan};
@@ -21,7 +22,13 @@ pub struct Recorder<'g> {
     /// The `params` of all dispatches, each at an offset that the device accepts for a binding.
     params: Vec<u8>,
     marks: Vec<(usize, Mark)>,
+    deferred: Queue,
+    /// Records the sums that are deferred.
+    flush: Option<Flush>,
 }
+
+/// Records sums that were deferred.
+type Flush = fn(&mut Recorder<'_>, &[Deferred]) -> Result<()>;
 
 #[derive(Debug)]
 struct Recorded {
@@ -34,7 +41,14 @@ struct Recorded {
 impl<'g> Recorder<'g> {
     /// An empty recording for `gpu`.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, dispatches: Vec::new(), params: Vec::new(), marks: Vec::new() }
+        Self {
+            gpu,
+            dispatches: Vec::new(),
+            params: Vec::new(),
+            marks: Vec::new(),
+            deferred: Queue::default(),
+            flush: None,
+        }
     }
 
     /// Number of dispatches recorded.
@@ -52,9 +66,47 @@ impl<'g> Recorder<'g> {
         self.gpu
     }
 
-    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor.
-    pub fn mark(&mut self, mark: Mark) {
-        self.marks.push((self.dispatches.len(), mark));
+    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor. Where sums
+    /// that are recorded later still have to write the tensor, the place is behind them; a mark without a tensor is behind all of
+    /// them.
+    ///
+    /// # Errors
+    /// Those of recording the sums.
+    pub fn mark(&mut self, mark: Mark) -> Result<()> {
+        if mark.tensor.is_none() {
+            self.flush()?;
+        }
+        if self.deferred.writes(&mark) {
+            self.deferred.marks.push(mark);
+        } else {
+            self.marks.push((self.dispatches.len(), mark));
+        }
+        Ok(())
+    }
+
+    /// Records sums later, at the latest before a dispatch that touches their results or overwrites their matrix: whatever reads the
+    /// results finds what it would have found.
+    ///
+    /// # Errors
+    /// As `flush`, of sums that were deferred before.
+    pub(crate) fn defer(&mut self, sum: Deferred, flush: Flush) -> Result<()> {
+        if self.deferred.precedes(&sum) {
+            self.flush()?;
+        }
+        self.deferred.sums.push(sum);
+        self.flush = Some(flush);
+        Ok(())
+    }
+
+    /// Records the sums that were deferred.
+    fn flush(&mut self) -> Result<()> {
+        let Queue { sums, marks } = std::mem::take(&mut self.deferred);
+        if let Some(flush) = self.flush.take() {
+            flush(self, &sums)?;
+        }
+        let here = self.dispatches.len();
+        self.marks.extend(marks.into_iter().map(|mark| (here, mark)));
+        Ok(())
     }
 
     /// Records a dispatch of `workgroups` workgroups of a shader added by [`Gpu::add_shader`], which returns the key. Nothing is
@@ -92,6 +144,9 @@ impl<'g> Recorder<'g> {
         if workgroups == 0 {
             return Ok(());
         }
+        if self.deferred.blocks(&kernel, args) {
+            self.flush()?;
+        }
         let tensors = self.bind(&kernel, args)?;
         let params = self.place_params(&kernel, args)?;
         let workgroups =
@@ -110,7 +165,7 @@ impl<'g> Recorder<'g> {
             }
         }
         let mut bound: Vec<(u32, Tensor)> = Vec::new();
-        let mut uses: Vec<(&'static str, &wgpu::Buffer, Access)> = Vec::new();
+        let mut uses: Vec<(&'static str, &Tensor, Access)> = Vec::new();
         for binding in &kernel.reflection.bindings {
             let operand = args.tensors.iter().find(|operand| binding.name == operand.name);
             let Some(&Operand { name, tensor, read_only }) = operand else {
@@ -156,10 +211,16 @@ impl<'g> Recorder<'g> {
                     limit: largest,
                 });
             }
-            // WebGPU lets a dispatch use a buffer either for reading or for writing, whatever the ranges.
-            for (other, buffer, access) in &uses {
-                if *buffer == tensor.buffer() && (*access == Access::Write || binding.access == Access::Write)
-                {
+            // WebGPU lets a dispatch use a buffer either for reading or for writing, whatever the ranges, and ranges that are written
+            // must not overlap.
+            for (other, used, access) in &uses {
+                let writes = [*access, binding.access].map(|access| access == Access::Write);
+                let clashes = match writes {
+                    [true, true] => used.overlaps(tensor),
+                    [false, false] => false,
+                    _ => used.buffer() == tensor.buffer(),
+                };
+                if clashes {
                     let wanted = format!("in another buffer than {other}");
                     return Err(Error::argument(
                         label,
@@ -169,7 +230,7 @@ impl<'g> Recorder<'g> {
                     ));
                 }
             }
-            uses.push((name, tensor.buffer(), binding.access));
+            uses.push((name, tensor, binding.access));
             bound.push((binding.slot, tensor.clone()));
         }
         Ok(bound)
@@ -214,7 +275,8 @@ impl<'g> Recorder<'g> {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], [`Error::DeviceLost`], or [`Error::Rejected`] with the graphics layer's message.
-    pub fn finish(self) -> Result<Plan> {
+    pub fn finish(mut self) -> Result<Plan> {
+        self.flush()?;
         let gpu = self.gpu;
         compile_all(gpu.core(), self.dispatches.iter().map(|recorded| &recorded.kernel))?;
         let pipelines: Vec<_> = self

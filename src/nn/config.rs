@@ -176,9 +176,23 @@ impl ModelConfig {
         fan_in: FanIn,
         precision: Precision,
     ) -> Result<Network> {
+        self.start(gpu, batch, Start { fan_in, topologies, fixed: false }, precision)
+    }
+
+    /// The network that begins so, with drawn weights, and memory for `batch` rows.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::build`].
+    pub(crate) fn start(
+        &self,
+        gpu: &Gpu,
+        batch: usize,
+        start: Start<'_>,
+        precision: Precision,
+    ) -> Result<Network> {
         self.validate()?;
         precision.validate()?;
-        Network::new(gpu, self.graph(batch, precision)?, Start { fan_in, topologies })
+        Network::new(gpu, self.graph(batch, precision)?, start)
     }
 }
 

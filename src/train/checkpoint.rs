@@ -17,7 +17,7 @@ use super::tensor_data::{TensorData, Values};
 use super::{Best, Settings};
 use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
-use crate::graph::{FanIn, Layer, Network, Param, ParamDescription};
+use crate::graph::{FanIn, Layer, Network, Param, ParamDescription, Start};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -262,9 +262,20 @@ impl Checkpoint {
         topologies: &[Option<Topology>],
         batch: usize,
     ) -> Result<Network> {
-        // The weights that are drawn here are overwritten.
-        let config = &self.settings.model;
-        let network = config.build(gpu, batch, topologies, FanIn::All, self.settings.precision)?;
+        let start = Start { fan_in: FanIn::All, topologies, fixed: false };
+        self.network_from(gpu, path, start, batch)
+    }
+
+    /// [`Checkpoint::network`] from a start whose weights are overwritten.
+    pub(super) fn network_from(
+        &self,
+        gpu: &Gpu,
+        path: &Path,
+        start: Start<'_>,
+        batch: usize,
+    ) -> Result<Network> {
+        let topologies = start.topologies;
+        let network = self.settings.model.start(gpu, batch, start, self.settings.precision)?;
         for (parameter, topology) in network.store().iter().zip(by_param(&network, topologies)) {
             let name = parameter.name();
             let name = if topology.is_some() { format!("{name}.values") } else { name.to_owned() };

@@ -7,6 +7,7 @@ use super::restore::Restore;
 use super::{Checkpoint, Footprint, Parts, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
+use crate::graph::{FanIn, Start};
 use crate::methods::{self, Static};
 use crate::sparse::Topology;
 use crate::{Error, Result};
@@ -49,7 +50,9 @@ impl Trainer {
         methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::of_run(&settings, &*parts.method, &*parts.optimizer)?.expect_room(gpu)?;
         let topologies = checkpoint.topologies(path)?;
-        let model = checkpoint.network(gpu, path, &topologies, settings.pass_rows())?;
+        let fixed = parts.method.keeps_sizes();
+        let start = Start { fan_in: FanIn::All, topologies: &topologies, fixed };
+        let model = checkpoint.network_from(gpu, path, start, settings.pass_rows())?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;

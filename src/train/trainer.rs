@@ -8,7 +8,7 @@ use super::program::{Exchange, Program};
 use super::{Footprint, KernelRecord, Objective, Parts, Position, Settings, fit};
 use crate::data::{Dataset, Fingerprint, Targets};
 use crate::gpu::{Gpu, Plan};
-use crate::graph::Network;
+use crate::graph::{Network, Start};
 use crate::methods::{self, Clock, Phase};
 use crate::nn::ModelConfig;
 use crate::optim::Optimizer;
@@ -62,13 +62,9 @@ impl Trainer {
         Footprint::of_run(&settings, method, &*parts.optimizer)?.expect_room(gpu)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
-        let model = settings.model.build(
-            gpu,
-            settings.pass_rows(),
-            &first.topologies,
-            method.fan_in(),
-            settings.precision,
-        )?;
+        let (fan_in, fixed) = (method.fan_in(), method.keeps_sizes());
+        let start = Start { fan_in, topologies: &first.topologies, fixed };
+        let model = settings.model.start(gpu, settings.pass_rows(), start, settings.precision)?;
         if matches!(settings.model, ModelConfig::Composed(_)) {
             // Nodes may be a program's own.
             model.expect_gradients(gpu)?;
