@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use burn_core::tensor::{Device, Distribution, Tensor};
+use burn_core::tensor::{Distribution, Tensor};
 use fretwork_burn::fretwork::gpu::{Class, Gpu, Options, Plan, Recorder};
 use fretwork_burn::fretwork::ops::{self, Epilogue, Transpose};
 use fretwork_burn::fretwork::sparse::{BlockMatrix, Pattern, Topology};
@@ -30,7 +30,7 @@ fn alone(gpu: &Gpu, topology: &Topology, rows: usize) -> Plan {
     ops::dds(&mut rec, &x, &w, &y, Transpose::NT, Epilogue::Bias(&bias)).unwrap();
     ops::dds(&mut rec, &dy, &w, &dx, Transpose::NN, Epilogue::None).unwrap();
     ops::sdd(&mut rec, &dy, &x, &dw, Transpose::TN, None).unwrap();
-    ops::column_sums(&mut rec, &dy, &db).unwrap();
+    ops::column_sums(&mut rec, &dy, &db, false).unwrap();
     rec.finish().unwrap()
 }
 
