@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Precision;
 use super::node::Node;
-use super::segments::Recompute;
+use super::recompute::Recompute;
 use super::spec::{ParamId, ParamSpec};
 use super::value::{Origin, Units, Value};
 use super::wiring::{Input, Output, Wiring};
