@@ -12,6 +12,7 @@ use std::path::Path;
 
 use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
 use fretwork::methods::{Every, Kind, MethodConfig};
+use fretwork::graph::Start;
 use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::ops::{self, IGNORED, Step, StepValues};
@@ -38,7 +39,8 @@ impl Bench {
         let classes = config.vocabulary.len() as u32;
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present, Precision::F32, None).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+        let model = config.build(&gpu, BATCH, start, Precision::F32, None).unwrap();
         let rows = BATCH * CONTEXT;
         let mut walk = Key::new(3, Stream::Check(7)).walk();
         let mut ids: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();

@@ -243,10 +243,13 @@ pub const FLAGS: &[&str] = &[
     // Optimizers: Nesterov's momentum; blocks that came later than others.
     "nesterov",
     "births",
-    // Gradients are scaled, and a step may be skipped.
+    // Gradients are scaled, and a step may be skipped; the last gradients are scanned where that is decided.
     "scaled",
-    // Reductions: into a running total.
+    "watched",
+    // Reductions: into a running total; of three matrices, and of four.
     "add",
+    "third",
+    "fourth",
     // Four elements or columns at a time.
     "quads",
     // Windows of tensors too large for one binding: they have offsets; sums go on from what an earlier window stored.

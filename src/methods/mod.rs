@@ -102,6 +102,12 @@ pub trait Method: fmt::Debug + Send {
         false
     }
 
+    /// Whether no layer ever gets another number of blocks, as [`MutableTopology::reshape`] would give it. All parameters then lie in
+    /// one buffer, which one dispatch of the optimizer updates.
+    fn keeps_sizes(&self) -> bool {
+        self.is_static()
+    }
+
     /// Fan-in that first weights are drawn for.
     fn fan_in(&self) -> FanIn {
         FanIn::All

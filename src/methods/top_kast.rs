@@ -93,6 +93,10 @@ impl Method for TopKast {
         Some(&self.options.updates)
     }
 
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
     fn accepts(&self, graph: &Graph) -> Result<()> {
         let TopKastOptions { backward_sparsity, penalty, .. } = self.options;
         if let Some(sparsity) = backward_sparsity.filter(|sparsity| !(0.0..1.0).contains(sparsity)) {

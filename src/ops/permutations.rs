@@ -305,10 +305,6 @@ fn blocks() -> Vec<Rule> {
         rules.extend(
             ["activate", "backward"].map(|name| rule("experts", name).axis(activations()).switch("gated")),
         );
-        let births = Key::new("optimizer", "adamw").block(block).with("births", true);
-        // Blocks are multiples of four.
-        let births = Rule::new(births).axis(sets(&[&["mask"], &["quads"]]));
-        rules.push(births.switch("scaled").switch("window"));
         let placed = ["half_out", "stochastic", "placed"];
         let placed = placed.into_iter().fold(Key::new("convert", "to_f16"), |key, flag| key.with(flag, true));
         rules.push(Rule::new(placed.block(block)).switch("window"));
@@ -327,9 +323,11 @@ fn elementwise() -> Vec<Rule> {
         rule("naive", "tile"),
         rule("optimizer", "sgd").axis(masks()).switch("nesterov").switch("scaled"),
         rule("optimizer", "adamw").axis(masks()).switch("scaled"),
+        // Blocks are multiples of four.
+        rule("optimizer", "adamw").axis(sets(&[&["births", "mask"], &["births", "quads"]])).switch("scaled"),
         rule("random", "fill").switch("uniform").switch("window"),
         rule("scale", "apply").switch("half_out"),
-        rule("scale", "decide"),
+        rule("scale", "decide").switch("watched"),
         Rule::new(Key::new("convert", "to_f32").dtype(DType::F16)),
         Rule::new(Key::new("convert", "to_f16").with("half_out", true)).axis(sets(&[
             &[],
@@ -408,6 +406,7 @@ fn sums() -> Vec<Rule> {
     let mut rules = Vec::new();
     for dtype in FLOATS {
         let rule = |name| Rule::new(Key::new("reduce", name).dtype(dtype));
+        rules.push(rule("sums").axis(sets(&[&[], &["third"], &["third", "fourth"]])));
         let passes = sets(&[&[], &["add"], &["window"], &["window", "continued"]]);
         rules.extend([rule("norms"), rule("sum").axis(passes).switch("quads")]);
     }
