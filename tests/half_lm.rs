@@ -8,8 +8,8 @@ mod small_lm;
 use std::path::Path;
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder};
-use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::graph::Start;
+use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{FanIn, Half, LmConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::ops::{self, Activation, LossScale, LossScaleState, Step, StepValues};

@@ -11,8 +11,8 @@ mod small_lm;
 use std::path::Path;
 
 use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
-use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::graph::Start;
+use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::gate::Balance;
 use fretwork::ops::{self, IGNORED, Step, StepValues};

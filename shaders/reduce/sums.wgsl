@@ -32,8 +32,10 @@ struct Params {
 
 @if(half) alias Stored = vec4<f16>;
 @if(!half) alias Stored = vec4<f32>;
+@if(mixed) alias First = vec4<f32>;
+@if(!mixed) alias First = Stored;
 
-@group(0) @binding(0) var<storage, read> x_0: array<Stored>;
+@group(0) @binding(0) var<storage, read> x_0: array<First>;
 @group(0) @binding(1) var<storage, read> x_1: array<Stored>;
 @if(third) @group(0) @binding(2) var<storage, read> x_2: array<Stored>;
 @if(fourth) @group(0) @binding(3) var<storage, read> x_3: array<Stored>;

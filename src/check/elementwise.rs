@@ -32,10 +32,6 @@ pub(super) fn table() -> Vec<Check> {
             table.push(Check::new(name, move |gpu| column_sums(gpu, [rows, columns], add)));
         }
     }
-    for (count, flags) in [(2, ""), (3, ".third"), (4, ".fourth.third")] {
-        let name = format!("fretwork.reduce.sums.f32{flags}");
-        table.push(Check::new(name, move |gpu| several_sums(gpu, count)));
-    }
     table
 }
 
@@ -180,38 +176,6 @@ fn random_uniform(gpu: &Gpu) -> Result<Verdict> {
         Ok(out)
     })?;
     Ok(found.map_or_else(|verdict| verdict, |found| judge_exact(&found, &wanted)))
-}
-
-/// Sums of several matrices, of which the last are added to a running total.
-fn several_sums(gpu: &Gpu, count: usize) -> Result<Verdict> {
-    let mut walk = operands(914);
-    let shapes = &[[128, 2], [6, 10], [256, 68], [4, 5]][..count];
-    let matrices: Vec<_> =
-        shapes.iter().map(|[rows, columns]| numbers(&mut walk, rows * columns, 1.0)).collect();
-    let before = numbers(&mut walk, 68, 1.0);
-    let mut wanted = Vec::new();
-    for (at, (x, [_, columns])) in matrices.iter().zip(shapes).enumerate() {
-        let mut sums = before[..*columns].to_vec();
-        reference::column_sums(x, &mut sums, at + 1 == count);
-        // Each result lies in the same buffer, at an offset that every device binds.
-        sums.resize(128, 0.0);
-        wanted.extend(sums);
-    }
-    let tensors = matrices.iter().zip(shapes).map(|(x, shape)| place(gpu, shape, x));
-    let tensors = tensors.collect::<Result<Vec<_>>>()?;
-    let found = thrice::<f32>(gpu, |rec| {
-        let mut start = vec![0.0; 128 * count];
-        for (at, [_, columns]) in shapes.iter().enumerate() {
-            start[128 * at..][..*columns].copy_from_slice(&before[..*columns]);
-        }
-        let all = place(gpu, &[128 * count], &start)?;
-        for (at, (tensor, [_, columns])) in tensors.iter().zip(shapes).enumerate() {
-            ops::column_sums_later(rec, tensor, &all.rows(128 * at, *columns)?, at + 1 == count)?;
-        }
-        Ok(all)
-    })?;
-    // Each term is at most 1, and rounded once along the way.
-    Ok(found.map_or_else(|verdict| verdict, |found| judge(&found, &wanted, |_| 2.0 * gamma(257) * 257.0)))
 }
 
 fn column_sums(gpu: &Gpu, [rows, columns]: [usize; 2], add: bool) -> Result<Verdict> {

@@ -187,7 +187,8 @@ fn products() -> Vec<Rule> {
         let blocks = if family == "dense" { vec![None] } else { BLOCKS.map(Some).to_vec() };
         for block in blocks {
             let block_of = |key: Key| if let Some(block) = block { key.block(block) } else { key };
-            for choice in Choice::ALL {
+            for choice in Choice::ALL.into_iter().filter(|choice| choice.is_for(block.unwrap_or(0) as usize))
+            {
                 let key = block_of(key_of(family, choice));
                 if choice.variant != Variant::Coop {
                     rules.extend(FLOATS.map(|dtype| product(key.clone().dtype(dtype))));
@@ -406,7 +407,8 @@ fn sums() -> Vec<Rule> {
     let mut rules = Vec::new();
     for dtype in FLOATS {
         let rule = |name| Rule::new(Key::new("reduce", name).dtype(dtype));
-        rules.push(rule("sums").axis(sets(&[&[], &["third"], &["third", "fourth"]])));
+        let sums_of = rule("sums").axis(sets(&[&[], &["third"], &["third", "fourth"]]));
+        rules.push(if dtype == DType::F16 { sums_of.switch("mixed") } else { sums_of });
         let passes = sets(&[&[], &["add"], &["window"], &["window", "continued"]]);
         rules.extend([rule("norms"), rule("sum").axis(passes).switch("quads")]);
     }

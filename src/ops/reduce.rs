@@ -64,35 +64,43 @@ const PARAMETERS: [[&str; 4]; 4] = [
     ["rows_3", "columns_3", "end_3", "add_3"],
 ];
 
-/// Records sums of whole matrices of few rows, as many in a dispatch as it has room for.
+/// Records sums of whole matrices of few rows, as many in a dispatch as it has room for. A dispatch of f16 matrices has room for one of
+/// f32, the first: the losses of a step, beside the gradients of its biases.
 fn record_deferred(rec: &mut Recorder<'_>, sums: &[Deferred]) -> Result<()> {
-    for dtype in [DType::F32, DType::F16] {
-        let alike: Vec<_> = sums.iter().filter(|sum| float_type(&sum.x) == dtype).collect();
-        for sums in alike.chunks(MATRICES.len()) {
-            if let [Deferred { x, out, add }] = sums {
-                column_sums(rec, x, out, *add)?;
-                continue;
-            }
-            let mut args = Args::new();
-            let mut end = 0;
-            for (sum, ([x, out], [rows_of, columns_of, end_of, add_of])) in
-                sums.iter().zip(MATRICES.into_iter().zip(PARAMETERS))
-            {
-                let [rows, columns] = sum.x.matrix(OP, "x")?;
-                end += elementwise(if columns.is_multiple_of(4) { columns / 4 } else { columns });
-                args = args
-                    .tensor(x, &sum.x)
-                    .tensor(out, &sum.out)
-                    .size(OP, rows_of, rows)?
-                    .size(OP, columns_of, columns)?
-                    .size(OP, end_of, end as usize)?
-                    .u32(add_of, sum.add.into());
-            }
-            let key = Key::new("reduce", "sums").dtype(dtype);
-            rec.record(&key.with("third", sums.len() > 2).with("fourth", sums.len() > 3), &args, end)?;
-        }
+    let (mut halves, mut singles): (Vec<_>, Vec<_>) =
+        sums.iter().partition(|sum| float_type(&sum.x) == DType::F16);
+    let mixed = !halves.is_empty() && singles.len() == 1;
+    if mixed {
+        halves.insert(0, singles.remove(0));
     }
-    Ok(())
+    for (at, sums) in halves.chunks(MATRICES.len()).enumerate() {
+        let key = Key::new("reduce", "sums").dtype(DType::F16);
+        record_together(rec, key.with("mixed", mixed && at == 0), sums)?;
+    }
+    singles.chunks(MATRICES.len()).try_for_each(|sums| record_together(rec, Key::new("reduce", "sums"), sums))
+}
+
+/// Records sums in one dispatch.
+fn record_together(rec: &mut Recorder<'_>, key: Key, sums: &[&Deferred]) -> Result<()> {
+    if let [Deferred { x, out, add }] = sums {
+        return column_sums(rec, x, out, *add);
+    }
+    let mut args = Args::new();
+    let mut end = 0;
+    for (sum, ([x, out], [rows_of, columns_of, end_of, add_of])) in
+        sums.iter().zip(MATRICES.into_iter().zip(PARAMETERS))
+    {
+        let [rows, columns] = sum.x.matrix(OP, "x")?;
+        end += elementwise(if columns.is_multiple_of(4) { columns / 4 } else { columns });
+        args = args
+            .tensor(x, &sum.x)
+            .tensor(out, &sum.out)
+            .size(OP, rows_of, rows)?
+            .size(OP, columns_of, columns)?
+            .size(OP, end_of, end as usize)?
+            .u32(add_of, sum.add.into());
+    }
+    rec.record(&key.with("third", sums.len() > 2).with("fourth", sums.len() > 3), &args, end)
 }
 
 /// Records `out[columns] = 1 / norm` of each column of `x[rows, columns]`, 0 for a zero column. `x` may be f16.

@@ -22,6 +22,9 @@ pub(super) struct Evolution {
     pub(super) workspaces: Vec<Option<Workspace>>,
     /// Births of the blocks of each span of several parameters, of which the workspaces have parts.
     births: Vec<Option<Tensor>>,
+    /// Whether the method [keeps the number of blocks](Method::keeps_sizes). It is asked once, because it is not here while it mutates
+    /// the network.
+    keeps_sizes: bool,
     /// Whether a layer was reshaped since plans were recorded.
     pub(super) reshaped: bool,
     /// Whether a layer was given blocks after the first step.
@@ -55,7 +58,8 @@ impl Evolution {
         }
         gpu.run(&rec.finish()?)?;
         let (reshaped, grown, mutating) = (false, false, Duration::ZERO);
-        Ok(Self { method, targets, workspaces, births, reshaped, grown, mutating })
+        let keeps_sizes = method.keeps_sizes();
+        Ok(Self { method, targets, workspaces, births, keeps_sizes, reshaped, grown, mutating })
     }
 
     /// Births of the blocks of span number `number` of the network, where blocks may change.
@@ -203,7 +207,7 @@ impl MutableTopology for Trainer {
         }
         let layer = self.model.store().get(param);
         let name = layer.layer().to_owned();
-        if self.evolution.method.keeps_sizes() {
+        if self.evolution.keeps_sizes {
             let reason = "keeps_sizes says that no layer gets another number of blocks, but one is reshaped"
                 .to_owned();
             return Err(Error::Config { option: "method", reason });

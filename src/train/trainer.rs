@@ -67,11 +67,8 @@ impl Trainer {
         Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
-        let start = Start {
-            fan_in: method.fan_in(),
-            topologies: &first.topologies,
-            fixed: method.keeps_sizes(),
-        };
+        let start =
+            Start { fan_in: method.fan_in(), topologies: &first.topologies, fixed: method.keeps_sizes() };
         let Settings { precision, recompute, .. } = settings;
         let model = settings.model.build(gpu, settings.pass_rows(), start, precision, recompute)?;
         if matches!(settings.model, ModelConfig::Composed(_)) {

@@ -45,12 +45,12 @@ fn trainer(
 }
 
 /// Three products forward, the loss, three gradients of weights and two of inputs, all column sums in one dispatch, and all
-/// parameters in one; in f16 also the copies of all weights, the scaled gradient, the sums of losses, the decision on the scale, and sums of
+/// parameters in one; in f16 also the copies of all weights, the scaled gradient, the decision on the scale, and sums of
 /// a gradient whose memory is used again.
 #[test]
 fn a_step_takes_few_dispatches() {
     let gpu = Gpu::request(Options::default()).unwrap();
-    let half = gpu.has_f16().then_some((Precision::F16(Half::default()), 16));
+    let half = gpu.has_f16().then_some((Precision::F16(Half::default()), 15));
     if half.is_none() {
         println!("SKIPPED: {} has no half precision", gpu.info().name);
     }
