@@ -114,8 +114,6 @@ fn perceptrons() {
         (&[512, 512], Activation::Relu, Kind::Snfs, Some(0.5)),
         (&[512, 512], Activation::Relu, Kind::Set, Some(0.8)),
         (&[512, 512], Activation::Relu, Kind::TopKast, Some(0.8)),
-        // The first layer is dense in the first epoch, and no other one is larger.
-        (&[512, 512], Activation::Relu, Kind::Gap, Some(0.8)),
     ] {
         let config = MlpConfig { sparsity, ..mlp(&data, hidden, activation) };
         assert_agrees(&gpu, settings(&data, config.into(), kind), &data);
@@ -129,6 +127,15 @@ fn perceptrons() {
     }
     let half = settings(&data, mlp(&data, &[512, 512], Activation::Gelu).into(), Kind::Static);
     assert_agrees(&gpu, Settings { precision: Precision::F16(Half::default()), ..half }, &data);
+}
+
+/// GaP has one layer after the other dense: here the only sparse one.
+#[test]
+fn whole_layers() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    let settings = settings(&data, mlp(&data, &[512, 512], Activation::Relu).into(), Kind::Gap);
+    assert_agrees(&gpu, Settings { length: Length::Epochs(3), ..settings }, &data);
 }
 
 /// Sup-tickets keep an average beside the network from the end of a cycle on.

@@ -9,8 +9,8 @@ import package::common::matmul::add_outer_beside;
 @if(wide) const SIDE = 128u;
 const QUADS = SIDE / 4u;
 // Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
-const ACROSS = QUADS / HALVES;
-const INVOCATIONS = SIDE / 8u * ACROSS;
+const LANES_ACROSS = QUADS / HALVES;
+const INVOCATIONS = SIDE / 8u * LANES_ACROSS;
 // At most 64 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
 @if(!small && !wide) const BK = 16u;
 @if(small || wide) const BK = 8u;
@@ -28,8 +28,8 @@ var<workgroup> b_tile: array<vec4<f32>, BK * ROW>;
 // segment of the contraction. Contains barriers:
 // all invocations of the workgroup must call it.
 fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, segment: Segment, local: u32) {
-    let quad = local % ACROSS;
-    let octet = local / ACROSS;
+    let quad = local % LANES_ACROSS;
+    let octet = local / LANES_ACROSS;
     for (var k = segment.begin; k < segment.end; k += BK) {
         for (var p = local; p < 2u * PIECES; p += INVOCATIONS) {
             let at = p % PIECES;
@@ -58,7 +58,7 @@ fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, segment: Segment, loca
             let b = a_tile[row + 2u * octet + 1u];
             add_outer(tile, a, b, b_tile[row + quad]);
             @if(wide) {
-                add_outer_beside(tile, a, b, b_tile[row + quad + ACROSS]);
+                add_outer_beside(tile, a, b, b_tile[row + quad + LANES_ACROSS]);
             }
         }
         workgroupBarrier();

@@ -20,8 +20,8 @@ import package::constants::BLOCK;
 const BM_QUADS = BM / 4u;
 const BN_QUADS = BLOCK / 4u;
 // Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
-const ACROSS = BN_QUADS / HALVES;
-const INVOCATIONS = BM / 8u * ACROSS;
+const LANES_ACROSS = BN_QUADS / HALVES;
+const INVOCATIONS = BM / 8u * LANES_ACROSS;
 // At most 72 bytes of workgroup memory per invocation, which would limit occupancy otherwise; blocks of 8 take more.
 @if(!wide) const BK = select(8u, 16u, BM + BLOCK <= INVOCATIONS);
 @if(wide) const BK = 8u;
@@ -49,13 +49,13 @@ fn main(
     if i >= params.m {
         return;
     }
-    let quad = local % ACROSS;
-    let octet = local / ACROSS;
+    let quad = local % LANES_ACROSS;
+    let octet = local / LANES_ACROSS;
 
     var tile: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u * HALVES; row++) {
-            tile[row] = stored4(i + 8u * octet + row % 8u, column * BLOCK + 4u * (quad + row / 8u * ACROSS));
+            tile[row] = stored4(i + 8u * octet + row % 8u, column * BLOCK + 4u * (quad + row / 8u * LANES_ACROSS));
         }
     }
     let line = line_of(column);
@@ -87,7 +87,7 @@ fn main(
                 let at = kk * A_STRIDE + 2u * octet;
                 add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
                 @if(wide) {
-                    let beside = b_tile[kk * B_STRIDE + quad + ACROSS];
+                    let beside = b_tile[kk * B_STRIDE + quad + LANES_ACROSS];
                     add_outer_beside(&tile, a_tile[at], a_tile[at + 1u], beside);
                 }
             }
@@ -96,7 +96,7 @@ fn main(
     }
 
     for (var half = 0u; half < HALVES; half++) {
-        let j = column * BLOCK + 4u * (quad + half * ACROSS);
+        let j = column * BLOCK + 4u * (quad + half * LANES_ACROSS);
         let shift = bias4(j);
         for (var row = 0u; row < 8u; row++) {
             store4(i + 8u * octet + row, j, tile[8u * half + row], shift);

@@ -16,8 +16,8 @@ import package::constants::BLOCK;
 const BM_QUADS = BLOCK / 4u;
 const BN_QUADS = BN / 4u;
 // Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
-const ACROSS = BN_QUADS / HALVES;
-const INVOCATIONS = BLOCK / 8u * ACROSS;
+const LANES_ACROSS = BN_QUADS / HALVES;
+const INVOCATIONS = BLOCK / 8u * LANES_ACROSS;
 // At most 72 bytes of workgroup memory per invocation, which would limit occupancy otherwise; blocks of 8 take more.
 @if(!wide) const BK = select(8u, 16u, BLOCK + BN <= INVOCATIONS);
 @if(wide) const BK = 8u;
@@ -45,8 +45,8 @@ fn main(
     if row * BLOCK >= params.m {
         return;
     }
-    let quad = local % ACROSS;
-    let octet = local / ACROSS;
+    let quad = local % LANES_ACROSS;
+    let octet = local / LANES_ACROSS;
 
     var tile: Tile;
     let line = line_of(row);
@@ -73,7 +73,7 @@ fn main(
                 let at = kk * A_STRIDE + 2u * octet;
                 add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
                 @if(wide) {
-                    let beside = b_tile[kk * B_STRIDE + quad + ACROSS];
+                    let beside = b_tile[kk * B_STRIDE + quad + LANES_ACROSS];
                     add_outer_beside(&tile, a_tile[at], a_tile[at + 1u], beside);
                 }
             }
@@ -82,7 +82,7 @@ fn main(
     }
 
     for (var r = 0u; r < 8u * HALVES; r++) {
-        let column = j + 4u * (quad + r / 8u * ACROSS);
+        let column = j + 4u * (quad + r / 8u * LANES_ACROSS);
         store4(row * BLOCK + 8u * octet + r % 8u, column, tile[r], vec4<f32>());
     }
 }

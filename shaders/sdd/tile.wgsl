@@ -13,9 +13,9 @@ import package::sdd::blocks::stored_block4;
 import package::constants::BLOCK;
 
 // Invocations across a block. Halves of a micro-tile are as far apart.
-const ACROSS = QUADS / HALVES;
-@if(!small) const SLOTS = max(1u, 64u / (ACROSS * OCTETS));
-@if(small) const SLOTS = max(1u, 32u / (ACROSS * OCTETS));
+const LANES_ACROSS = QUADS / HALVES;
+@if(!small) const SLOTS = max(1u, 64u / (LANES_ACROSS * OCTETS));
+@if(small) const SLOTS = max(1u, 32u / (LANES_ACROSS * OCTETS));
 // At most 80 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
 @if(!wide) const BK = clamp(BLOCK / 4u, 4u, 16u);
 @if(wide) const BK = 8u;
@@ -39,7 +39,7 @@ fn staged_quad(x: u32, within: u32) -> u32 {
     return within % QUADS;
 }
 
-@compute @workgroup_size(ACROSS, OCTETS, SLOTS)
+@compute @workgroup_size(LANES_ACROSS, OCTETS, SLOTS)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(num_workgroups) count: vec3<u32>,
@@ -59,7 +59,7 @@ fn main(
     let j = slot_col(in_topology(slot)) * BLOCK + corner.y;
     let own = corner + vec2<u32>(8u * local.y, 4u * local.x);
     let panel = local.z * PANEL;
-    let within = local.y * ACROSS + local.x;
+    let within = local.y * LANES_ACROSS + local.x;
     // An invocation stages the same four rows and columns at every K step, which hoists their offsets.
     let quad = staged_quad(local.x, within);
     let begin = lhs_rows(i + 4u * quad);
@@ -67,11 +67,11 @@ fn main(
     var tile: Tile;
     @if(continued) {
         for (var row = 0u; row < 8u * HALVES; row++) {
-            tile[row] = stored_block4(slot, own.x + row % 8u, own.y + row / 8u * 4u * ACROSS);
+            tile[row] = stored_block4(slot, own.x + row % 8u, own.y + row / 8u * 4u * LANES_ACROSS);
         }
     }
     for (var k = segment.begin; k < segment.end; k += BK) {
-        for (var p = within; p < 2u * PIECES; p += ACROSS * OCTETS) {
+        for (var p = within; p < 2u * PIECES; p += LANES_ACROSS * OCTETS) {
             let kk = p % PIECES / QUADS * 4u;
             var piece: Piece;
             if k + kk < params.k {
@@ -97,7 +97,7 @@ fn main(
             let b = a_tile[at + 2u * local.y + 1u];
             add_outer(&tile, a, b, b_tile[at + local.x]);
             @if(wide) {
-                add_outer_beside(&tile, a, b, b_tile[at + local.x + ACROSS]);
+                add_outer_beside(&tile, a, b, b_tile[at + local.x + LANES_ACROSS]);
             }
         }
         workgroupBarrier();
@@ -105,7 +105,7 @@ fn main(
 
     if first + local.z < slots() {
         for (var row = 0u; row < 8u * HALVES; row++) {
-            let column = own.y + row / 8u * 4u * ACROSS;
+            let column = own.y + row / 8u * 4u * LANES_ACROSS;
             store_block4(in_output(slot, segment.number), own.x + row % 8u, column, tile[row]);
         }
     }

@@ -187,8 +187,7 @@ fn products() -> Vec<Rule> {
         let blocks = if family == "dense" { vec![None] } else { BLOCKS.map(Some).to_vec() };
         for block in blocks {
             let block_of = |key: Key| if let Some(block) = block { key.block(block) } else { key };
-            for choice in Choice::ALL.into_iter().filter(|choice| choice.is_for(block.unwrap_or(0) as usize))
-            {
+            for choice in Choice::ALL.into_iter().filter(|choice| choice.is_for(block.unwrap_or(0))) {
                 let key = block_of(key_of(family, choice));
                 if choice.variant != Variant::Coop {
                     rules.extend(FLOATS.map(|dtype| product(key.clone().dtype(dtype))));

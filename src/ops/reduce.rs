@@ -45,7 +45,7 @@ pub(crate) fn column_sums_later(rec: &mut Recorder<'_>, x: &Tensor, out: &Tensor
     let [rows, columns] = x.matrix(OP, "x")?;
     let is_whole = Windows::new(rec.gpu(), rows).over(x).cut_within(SUM_ROWS).len() == 1;
     // The kernel reads whole vectors, and nothing behind a matrix.
-    let reads_vectors = x.len() > 0 && x.len().is_multiple_of(4);
+    let reads_vectors = !x.is_empty() && x.len().is_multiple_of(4);
     if rows > SUM_ROWS || !reads_vectors || !is_whole {
         return column_sums(rec, x, out, add);
     }
