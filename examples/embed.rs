@@ -96,7 +96,7 @@ pub(crate) fn run() -> Result<f32> {
     let (mut w_wanted, mut velocity_wanted) = (w.clone(), velocity);
     reference::dds(&x, &topology, &w, &mut y_wanted, ROWS, Transpose::NT, reference::Epilogue::None);
     reference::sdd(&dy, &x, &topology, &mut dw_wanted, ROWS, Transpose::TN, None);
-    reference::sgd(&mut w_wanted, &dw_wanted, &mut velocity_wanted, [0.9, 0.0], false, None, RATE);
+    reference::sgd(&mut w_wanted, &dw_wanted, &mut velocity_wanted, [0.9, 0.0], w.len(), false, None, RATE);
 
     let mut worst = 0.0f32;
     for (name, tensor, wanted) in

@@ -29,7 +29,8 @@ pub(crate) fn run() -> Result<f64> {
     let output = Sequential::new().add(sparse).add(Linear::new(128, Y[1])).apply(&mut graph, input)?;
     graph.output(output)?;
     let topologies = graph.topologies(None)?;
-    let network = Network::new(&gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies })?;
+    let network =
+        Network::new(&gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true })?;
 
     let tensor = |shape: [usize; 2]| {
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_DST | BufferUsages::COPY_SRC;

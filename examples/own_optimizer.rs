@@ -26,7 +26,8 @@ impl Optimizer for Lion {
             .u32("n", n)
             .f32("beta_1", 0.9)
             .f32("beta_2", 0.99)
-            .f32("weight_decay", if span.decays { 0.1 } else { 0.0 });
+            .u32("decaying", span.decaying as u32)
+            .f32("weight_decay", 0.1);
         if let Some(scale) = step.scale() {
             args = args.tensor("loss_scale", scale.tensor());
         }

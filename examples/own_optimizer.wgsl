@@ -9,6 +9,8 @@ import package::common::loss_scale::LossScale;
 
 struct Params {
     n: u32,
+    // Elements, from the first, that weight decay applies to.
+    decaying: u32,
     beta_1: f32,
     beta_2: f32,
     weight_decay: f32,
@@ -40,6 +42,7 @@ fn main(
     }
     let direction = sign(mix(grad, momentum[i], params.beta_1));
     momentum[i] = mix(grad, momentum[i], params.beta_2);
-    let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
+    let decay = select(0.0, params.weight_decay, i < params.decaying);
+    let decayed = values[i] * (1.0 - now.learning_rate * decay);
     values[i] = decayed - now.learning_rate * direction;
 }

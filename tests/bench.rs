@@ -130,7 +130,7 @@ fn every_subject_is_timed() {
     assert!(sparse.curves.iter().all(|curve| curve.points.len() == 3));
     assert_eq!(sparse.grids[0].rows.len(), 6);
     assert_eq!(names(step.tables[0].rows()), ["dense", "control: dense again", "90 % sparse, blocks of 16"]);
-    assert_eq!(step.grids[0].rows.len(), 4);
+    assert_eq!(step.grids[0].rows.len(), 5);
     assert!(names(update.tables[0].rows()).contains(&"RigL, every step an update"));
     assert_eq!(
         names(moe.tables[0].rows()),

@@ -129,7 +129,7 @@ fn a_layer_of_ones_own_has_the_gradients_of_its_gain_and_its_input() {
     let output = net.apply(&mut graph, input).unwrap();
     graph.output(output).unwrap();
     let topologies = graph.topologies(None).unwrap();
-    let start = Start { fan_in: FanIn::Present, topologies: &topologies };
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
     let network = Network::new(&gpu, graph, start).unwrap();
 
     let weights = numbers(1, 7 * 5);

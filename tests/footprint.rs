@@ -113,6 +113,9 @@ fn perceptrons() {
         (&[512, 512], Activation::Gelu, Kind::Rigl, Some(0.8)),
         (&[512, 512], Activation::Relu, Kind::Snfs, Some(0.5)),
         (&[512, 512], Activation::Relu, Kind::Set, Some(0.8)),
+        (&[512, 512], Activation::Relu, Kind::TopKast, Some(0.8)),
+        // The first layer is dense in the first epoch, and no other one is larger.
+        (&[512, 512], Activation::Relu, Kind::Gap, Some(0.8)),
     ] {
         let config = MlpConfig { sparsity, ..mlp(&data, hidden, activation) };
         assert_agrees(&gpu, settings(&data, config.into(), kind), &data);
@@ -126,6 +129,25 @@ fn perceptrons() {
     }
     let half = settings(&data, mlp(&data, &[512, 512], Activation::Gelu).into(), Kind::Static);
     assert_agrees(&gpu, Settings { precision: Precision::F16(Half::default()), ..half }, &data);
+}
+
+/// Sup-tickets keep an average beside the network from the end of a cycle on.
+#[test]
+fn averages_of_tickets() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    let config = mlp(&data, &[512, 512], Activation::Relu);
+    let settings = settings(&data, config.into(), Kind::SupTickets);
+    let settings = Settings { length: Length::Epochs(3), first_rows: [Some(64), Some(16)], ..settings };
+    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
+    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
+    let data = data.first(settings.first_rows).unwrap();
+    let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
+    trainer.run(None, &mut |_| Flow::Continue).unwrap();
+    let bytes = gpu.bytes();
+    for (class, found) in [(Class::Values, bytes.values), (Class::Topology, bytes.topology)] {
+        assert_eq!(footprint.of(class), found.into(), "{class:?}");
+    }
 }
 
 #[test]

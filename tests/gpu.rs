@@ -228,7 +228,7 @@ fn sizes_are_held_against_the_limits_first() {
     assert!(matches!(Pattern::bounded(&gpu, sides, sides, 8, most), Err(Error::Limit { .. })));
     for sides in [[usize::MAX, 2], [1 << 31, 1 << 31], [1 << 20, 1 << 20]] {
         let graph = holder(&[ParamSpec::matrix("head.weight", sides, 1.0)]);
-        let start = Start { fan_in: FanIn::All, topologies: &[None] };
+        let start = Start { fan_in: FanIn::All, topologies: &[None], fixed: true };
         let said = Network::new(&gpu, graph, start).unwrap_err().to_string();
         assert!(said.contains("size"), "{said}");
     }
@@ -315,7 +315,7 @@ fn holder(specs: &[ParamSpec]) -> Graph {
 fn an_optimizer_updates_what_it_keeps_state_of() {
     let gpu = gpu();
     let specs = ["a", "b", "c"].map(|name| ParamSpec::new(name, &[4], Init::Constant(0.0)));
-    let start = Start { fan_in: FanIn::All, topologies: &[] };
+    let start = Start { fan_in: FanIn::All, topologies: &[], fixed: true };
     let step = Step::new(&gpu, StepValues::forward(0)).unwrap();
     let optimizers: [(&dyn Optimizer, &str); 2] =
         [(&Sgd::default(), "state should be a velocity"), (&AdamW::default(), "state should be two moments")];

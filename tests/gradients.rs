@@ -8,6 +8,7 @@ mod activation;
 use activation::activate;
 use fretwork::check;
 use fretwork::gpu::{Class, Gpu, Options, Recorder, Tensor, Variant};
+use fretwork::graph::Start;
 use fretwork::nn::{FanIn, MlpConfig, ModelConfig, Param, Precision, Weight};
 use fretwork::ops::{self, Activation, Dropout, IGNORED, Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -101,7 +102,8 @@ impl Twin {
 fn gradients(gpu: &Gpu, config: MlpConfig, inactive: bool) -> (Twin, Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let described = ModelConfig::from(config.clone());
     let topologies = described.topologies(config.sparsity).unwrap();
-    let model = described.build(gpu, ROWS, &topologies, FanIn::Present, Precision::F32, None).unwrap();
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+    let model = described.build(gpu, ROWS, start, Precision::F32, None).unwrap();
     let biases: Vec<&Param> = model.store().iter().filter(|param| !param.is_matrix()).collect();
     if inactive {
         let mut rec = Recorder::new(gpu);

@@ -6,6 +6,7 @@
 mod halves;
 
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
+use fretwork::graph::Start;
 use fretwork::nn::{FanIn, Half, MlpConfig, ModelConfig, Precision, Weight};
 use fretwork::ops::{self, Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -105,7 +106,8 @@ impl Run {
         };
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(gpu, ROWS, &topologies, FanIn::Present, precision, None).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+        let model = config.build(gpu, ROWS, start, precision, None).unwrap();
         let step = Step::new(gpu, StepValues::backward(0, 1.0 / ROWS as f32)).unwrap();
         let halves = |values: Vec<f32>| values.into_iter().map(f16::from_f32).collect::<Vec<f16>>();
         let (step, scale) = match precision.half() {

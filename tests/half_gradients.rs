@@ -86,7 +86,8 @@ impl Given {
         let linear = Linear::new(INPUTS, OUTPUTS).sparse(self.topology.as_ref().map(|_| blocks(16)));
         let output = linear.variance(1.0).apply(&mut graph, input).unwrap();
         graph.output(output).unwrap();
-        let start = Start { fan_in: FanIn::Present, topologies: std::slice::from_ref(&self.topology) };
+        let start =
+            Start { fan_in: FanIn::Present, topologies: std::slice::from_ref(&self.topology), fixed: true };
         let network = Network::new(gpu, graph, start).unwrap();
         let layer = network.layers()[0];
         let (before, incoming) = (place(INPUTS, &self.before), place(OUTPUTS, &self.incoming));

@@ -8,6 +8,7 @@ mod small_lm;
 use std::path::Path;
 
 use fretwork::gpu::{Class, Gpu, Options, Recorder};
+use fretwork::graph::Start;
 use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{FanIn, Half, LmConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
@@ -23,7 +24,8 @@ fn gradients(gpu: &Gpu, config: &LmConfig, precision: Precision) -> Vec<(String,
     const ROWS: usize = BATCH * CONTEXT;
     let config = ModelConfig::from(config.clone());
     let topologies = config.topologies(config.sparsity()).unwrap();
-    let model = config.build(gpu, BATCH, &topologies, FanIn::Present, precision, None).unwrap();
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+    let model = config.build(gpu, BATCH, start, precision, None).unwrap();
     let mut walk = Key::new(3, Stream::Check(7)).walk();
     let [ids, labels] = [(); 2].map(|()| (0..ROWS).map(|_| walk.below(12)).collect::<Vec<u32>>());
     gpu.write(model.input(), &ids).unwrap();

@@ -11,6 +11,7 @@ mod small_lm;
 use std::path::Path;
 
 use fretwork::gpu::{Class, Gpu, Options, Plan, Recorder, Tensor};
+use fretwork::graph::Start;
 use fretwork::methods::{Every, Kind, MethodConfig};
 use fretwork::nn::{FanIn, LmConfig, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::gate::Balance;
@@ -38,7 +39,8 @@ impl Bench {
         let classes = config.vocabulary.len() as u32;
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(&gpu, BATCH, &topologies, FanIn::Present, Precision::F32, None).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+        let model = config.build(&gpu, BATCH, start, Precision::F32, None).unwrap();
         let rows = BATCH * CONTEXT;
         let mut walk = Key::new(3, Stream::Check(7)).walk();
         let mut ids: Vec<u32> = (0..rows).map(|_| walk.below(classes)).collect();

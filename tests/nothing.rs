@@ -216,7 +216,7 @@ fn a_layer_of_nothing() {
         let x = graph.differentiable_input("x", &[ROWS, 24]).unwrap();
         let y = linear.apply(&mut graph, x).unwrap();
         graph.output(y).unwrap();
-        let start = Start { fan_in: FanIn::Present, topologies: &[Some(none(16, 24))] };
+        let start = Start { fan_in: FanIn::Present, topologies: &[Some(none(16, 24))], fixed: true };
         Network::new(&gpu, graph, start).unwrap()
     };
     let (plain, activated) = (network(linear.clone()), network(linear.relu()));

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use fretwork::ops::{Activation, Transpose};
+use fretwork::ops::{Activation, BlockRange, Transpose};
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bound::{compare, gamma};
 use fretwork::reference::{self, Epilogue, oracle};
@@ -224,7 +224,7 @@ fn optimizers_are_their_formulas() {
         let (mut value, mut velocity) = ([1.0f32], [0.0f32]);
         let (mut w, mut v) = (1.0f64, 0.0f64);
         for g in grads {
-            reference::sgd(&mut value, &[g], &mut velocity, [0.9, decay], nesterov, None, rate);
+            reference::sgd(&mut value, &[g], &mut velocity, [0.9, decay], 1, nesterov, None, rate);
             v = f64::from(0.9f32) * v + f64::from(g);
             let direction = if nesterov { f64::from(g) + f64::from(0.9f32) * v } else { v };
             w = w * (1.0 - f64::from(rate) * f64::from(decay)) - f64::from(rate) * direction;
@@ -234,13 +234,15 @@ fn optimizers_are_their_formulas() {
 
     let betas = [0.9f32, 0.999];
     // An initial block, and one whose first update is the sixth and has the corrections of a first update.
+    let blocks = [BlockRange { first: 0, block: 1, nnz: 1, word: 0 }];
     for (births, first_step) in [(None, 0), (Some([6u32]), 5)] {
         let (mut value, mut first, mut second) = ([1.0f32], [0.0f32], [0.0f32]);
         let (mut w, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
         for (t, g) in grads.into_iter().enumerate() {
             let index = first_step + t as u32;
             let corrections = betas.map(|beta| (1.0 / (1.0 - f64::from(beta).powi(index as i32 + 1))) as f32);
-            let births = births.as_ref().map(|born| reference::Births { born, area: 1, moves: index + 1 });
+            let births =
+                births.as_ref().map(|born| reference::Births { born, blocks: &blocks, moves: index + 1 });
             let settings = [betas[0], betas[1], 1e-8, decay];
             reference::adamw(
                 &mut value,
@@ -248,6 +250,7 @@ fn optimizers_are_their_formulas() {
                 &mut first,
                 &mut second,
                 settings,
+                1,
                 None,
                 births,
                 rate,

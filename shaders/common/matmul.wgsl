@@ -1,7 +1,8 @@
 // Operand loads and micro-tiles of the matmul families: product[m, n] = op(lhs)[m, k] * op(rhs)[k, n].
 //
 // Every f32 variant accumulates each element in ascending k with one fused multiply-add per step, in micro-tiles of 8
-// x 4 per invocation. All tile configurations therefore give bit-identical results.
+// x 4 per invocation, or two of them beside each other in the wide configuration. All tile configurations therefore give
+// bit-identical results.
 
 struct Params {
     m: u32,
@@ -259,8 +260,10 @@ fn contraction(k: u32) -> u32 {
     return k;
 }
 
-// Micro-tile: the 8 x 4 accumulators of one invocation.
-alias Tile = array<vec4<f32>, 8>;
+// Micro-tile: the 8 x 4 accumulators of one invocation; HALVES of them in the wide configuration, one after another.
+@if(!wide) const HALVES = 1u;
+@if(wide) const HALVES = 2u;
+alias Tile = array<vec4<f32>, 8u * HALVES>;
 
 // Rank-1 update at one contraction index: tile += (a, b) * v^T.
 fn add_outer(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) {
@@ -272,6 +275,19 @@ fn add_outer(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>
     (*tile)[5] = fma(vec4<f32>(b.y), v, (*tile)[5]);
     (*tile)[6] = fma(vec4<f32>(b.z), v, (*tile)[6]);
     (*tile)[7] = fma(vec4<f32>(b.w), v, (*tile)[7]);
+}
+
+// Rank-1 update of the second half of a wide micro-tile.
+@if(wide)
+fn add_outer_beside(tile: ptr<function, Tile>, a: vec4<f32>, b: vec4<f32>, v: vec4<f32>) {
+    (*tile)[8] = fma(vec4<f32>(a.x), v, (*tile)[8]);
+    (*tile)[9] = fma(vec4<f32>(a.y), v, (*tile)[9]);
+    (*tile)[10] = fma(vec4<f32>(a.z), v, (*tile)[10]);
+    (*tile)[11] = fma(vec4<f32>(a.w), v, (*tile)[11]);
+    (*tile)[12] = fma(vec4<f32>(b.x), v, (*tile)[12]);
+    (*tile)[13] = fma(vec4<f32>(b.y), v, (*tile)[13]);
+    (*tile)[14] = fma(vec4<f32>(b.z), v, (*tile)[14]);
+    (*tile)[15] = fma(vec4<f32>(b.w), v, (*tile)[15]);
 }
 
 // Rank-4 update: four contraction indices in ascending order.

@@ -1,14 +1,19 @@
-// Workgroup tile of a dense product: SIDE x SIDE elements, BK = 16, micro-tiles of 8 x 4, staged through workgroup
-// memory.
-import package::common::matmul::{params, Segment, lhs_piece, rhs_piece, Piece, Tile, add_outer};
+// Workgroup tile of a dense product: SIDE x SIDE elements, micro-tiles of 8 x 4, or 8 x 8 in the wide configuration, staged
+// through workgroup memory.
+import package::common::matmul::{params, Segment, lhs_piece, rhs_piece, Piece, Tile, HALVES, add_outer};
+@if(wide)
+import package::common::matmul::add_outer_beside;
 
-@if(!small) const SIDE = 64u;
+@if(!small && !wide) const SIDE = 64u;
 @if(small) const SIDE = 32u;
+@if(wide) const SIDE = 128u;
 const QUADS = SIDE / 4u;
-const INVOCATIONS = SIDE / 8u * QUADS;
-// 64 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
-@if(!small) const BK = 16u;
-@if(small) const BK = 8u;
+// Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
+const ACROSS = QUADS / HALVES;
+const INVOCATIONS = SIDE / 8u * ACROSS;
+// At most 64 bytes of workgroup memory per invocation, which would limit occupancy otherwise.
+@if(!small && !wide) const BK = 16u;
+@if(small || wide) const BK = 8u;
 const PIECES = BK / 4u * QUADS;
 
 // Row stride of the staged tiles, in vectors; one of padding against bank conflicts.
@@ -23,8 +28,8 @@ var<workgroup> b_tile: array<vec4<f32>, BK * ROW>;
 // segment of the contraction. Contains barriers:
 // all invocations of the workgroup must call it.
 fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, segment: Segment, local: u32) {
-    let quad = local % QUADS;
-    let octet = local / QUADS;
+    let quad = local % ACROSS;
+    let octet = local / ACROSS;
     for (var k = segment.begin; k < segment.end; k += BK) {
         for (var p = local; p < 2u * PIECES; p += INVOCATIONS) {
             let at = p % PIECES;
@@ -49,7 +54,12 @@ fn add_product(tile: ptr<function, Tile>, i: u32, j: u32, segment: Segment, loca
         workgroupBarrier();
         for (var kk = 0u; kk < BK; kk++) {
             let row = kk * ROW;
-            add_outer(tile, a_tile[row + 2u * octet], a_tile[row + 2u * octet + 1u], b_tile[row + quad]);
+            let a = a_tile[row + 2u * octet];
+            let b = a_tile[row + 2u * octet + 1u];
+            add_outer(tile, a, b, b_tile[row + quad]);
+            @if(wide) {
+                add_outer_beside(tile, a, b, b_tile[row + quad + ACROSS]);
+            }
         }
         workgroupBarrier();
     }

@@ -1,8 +1,10 @@
 // Mapping of a product's blocks to workgroups: one block, several blocks, or a SPAN x SPAN quarter of a block of 128.
 import package::constants::BLOCK;
 
-// Side of the block or quarter that one workgroup computes. A whole block of 128 would exceed 256 invocations.
-const SPAN = min(BLOCK, 64u);
+// Side of the block or quarter that one workgroup computes. A whole block of 128 would exceed 256 invocations, but for the wide
+// configuration.
+@if(!wide) const SPAN = min(BLOCK, 64u);
+@if(wide) const SPAN = BLOCK;
 const CUTS = BLOCK / SPAN;
 const QUADS = SPAN / 4u;
 const OCTETS = SPAN / 8u;

@@ -1,8 +1,10 @@
 // DDS, tile variant: product[m, n] = op(lhs) * op(S) for block-sparse S, staged through workgroup memory. A workgroup
 // tile is one block column wide (BN = BLOCK) and BM rows tall, which gives 64 invocations with micro-tiles of 8 x 4
-// (128 for blocks of 64, 256 for 128); half as many in the small configuration.
+// (128 for blocks of 64, 256 for 128); half as many in the small configuration. The wide one has micro-tiles of 8 x 8.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, lhs_piece, Piece, Tile, add_outer};
+import package::common::matmul::{params, lhs_piece, Piece, Tile, HALVES, add_outer};
+@if(wide)
+import package::common::matmul::add_outer_beside;
 import package::common::topology::{line_slot, line_place};
 import package::dds::blocks::{line_of, block_piece};
 @if(window)
@@ -12,13 +14,17 @@ import package::common::epilogue::{store4, bias4};
 import package::common::epilogue::stored4;
 import package::constants::BLOCK;
 
-@if(!small) const BM = max(64u, 2048u / BLOCK);
+@if(!small && !wide) const BM = max(64u, 2048u / BLOCK);
+@if(wide) const BM = 128u;
 @if(small) const BM = max(32u, 1024u / BLOCK);
 const BM_QUADS = BM / 4u;
 const BN_QUADS = BLOCK / 4u;
-const INVOCATIONS = BM / 8u * BN_QUADS;
+// Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
+const ACROSS = BN_QUADS / HALVES;
+const INVOCATIONS = BM / 8u * ACROSS;
 // At most 72 bytes of workgroup memory per invocation, which would limit occupancy otherwise; blocks of 8 take more.
-const BK = select(8u, 16u, BM + BLOCK <= INVOCATIONS);
+@if(!wide) const BK = select(8u, 16u, BM + BLOCK <= INVOCATIONS);
+@if(wide) const BK = 8u;
 const A_PIECES = BK / 4u * BM_QUADS;
 const B_PIECES = BK / 4u * BN_QUADS;
 // Padding per k-row of the staged tiles, in vectors, against bank conflicts.
@@ -43,13 +49,13 @@ fn main(
     if i >= params.m {
         return;
     }
-    let quad = local % BN_QUADS;
-    let octet = local / BN_QUADS;
+    let quad = local % ACROSS;
+    let octet = local / ACROSS;
 
     var tile: Tile;
     @if(continued) {
-        for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored4(i + 8u * octet + row, column * BLOCK + 4u * quad);
+        for (var row = 0u; row < 8u * HALVES; row++) {
+            tile[row] = stored4(i + 8u * octet + row % 8u, column * BLOCK + 4u * (quad + row / 8u * ACROSS));
         }
     }
     let line = line_of(column);
@@ -80,13 +86,20 @@ fn main(
             for (var kk = 0u; kk < BK; kk++) {
                 let at = kk * A_STRIDE + 2u * octet;
                 add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
+                @if(wide) {
+                    let beside = b_tile[kk * B_STRIDE + quad + ACROSS];
+                    add_outer_beside(&tile, a_tile[at], a_tile[at + 1u], beside);
+                }
             }
             workgroupBarrier();
         }
     }
 
-    let shift = bias4(column * BLOCK + 4u * quad);
-    for (var row = 0u; row < 8u; row++) {
-        store4(i + 8u * octet + row, column * BLOCK + 4u * quad, tile[row], shift);
+    for (var half = 0u; half < HALVES; half++) {
+        let j = column * BLOCK + 4u * (quad + half * ACROSS);
+        let shift = bias4(j);
+        for (var row = 0u; row < 8u; row++) {
+            store4(i + 8u * octet + row, j, tile[8u * half + row], shift);
+        }
     }
 }

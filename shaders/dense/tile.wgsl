@@ -1,7 +1,7 @@
-// Dense matmul, tile variant: square workgroup tiles through workgroup memory, micro-tiles of 8 x 4.
+// Dense matmul, tile variant: square workgroup tiles through workgroup memory, micro-tiles of 8 x 4, or 8 x 8.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, segment_of, within_segment, Tile};
-import package::common::panel::{add_product, SIDE, QUADS, INVOCATIONS};
+import package::common::matmul::{params, segment_of, within_segment, Tile, HALVES};
+import package::common::panel::{add_product, SIDE, ACROSS, INVOCATIONS};
 import package::common::epilogue::{store4, bias4};
 @if(split)
 import package::common::epilogue::partial_row;
@@ -26,19 +26,22 @@ fn main(
     @if(split) {
         partial_row = segment.number * params.m;
     }
-    let quad = local % QUADS;
-    let octet = local / QUADS;
+    let quad = local % ACROSS;
+    let octet = local / ACROSS;
 
     var tile: Tile;
     @if(continued) {
-        for (var row = 0u; row < 8u; row++) {
-            tile[row] = stored4(i + 8u * octet + row, j + 4u * quad);
+        for (var row = 0u; row < 8u * HALVES; row++) {
+            tile[row] = stored4(i + 8u * octet + row % 8u, j + 4u * (quad + row / 8u * ACROSS));
         }
     }
     add_product(&tile, i, j, segment, local);
 
-    let shift = bias4(j + 4u * quad);
-    for (var row = 0u; row < 8u; row++) {
-        store4(i + 8u * octet + row, j + 4u * quad, tile[row], shift);
+    for (var half = 0u; half < HALVES; half++) {
+        let column = j + 4u * (quad + half * ACROSS);
+        let shift = bias4(column);
+        for (var row = 0u; row < 8u; row++) {
+            store4(i + 8u * octet + row, column, tile[8u * half + row], shift);
+        }
     }
 }

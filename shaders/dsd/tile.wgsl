@@ -1,20 +1,26 @@
 // DSD, tile variant: product[m, n] = op(S) * op(rhs) for block-sparse S, staged through workgroup memory. A workgroup
 // tile is one block row tall (BM = BLOCK) and BN columns wide, which gives 64 invocations with micro-tiles of 8 x 4
-// (128 for blocks of 64, 256 for 128); half as many in the small configuration.
+// (128 for blocks of 64, 256 for 128); half as many in the small configuration. The wide one has micro-tiles of 8 x 8.
 import package::common::grid::workgroup_index;
-import package::common::matmul::{params, rhs_piece, Piece, Tile, add_outer};
+import package::common::matmul::{params, rhs_piece, Piece, Tile, HALVES, add_outer};
+@if(wide)
+import package::common::matmul::add_outer_beside;
 import package::common::topology::{line_slot, line_place};
 import package::dsd::blocks::{line_of, block_piece};
 import package::common::epilogue::store4;
 import package::constants::BLOCK;
 
-@if(!small) const BN = max(64u, 2048u / BLOCK);
+@if(!small && !wide) const BN = max(64u, 2048u / BLOCK);
+@if(wide) const BN = 128u;
 @if(small) const BN = max(32u, 1024u / BLOCK);
 const BM_QUADS = BLOCK / 4u;
 const BN_QUADS = BN / 4u;
-const INVOCATIONS = BLOCK / 8u * BN_QUADS;
+// Invocations across the tile. Halves of a micro-tile are as far apart, so that neighbours read neighbouring vectors.
+const ACROSS = BN_QUADS / HALVES;
+const INVOCATIONS = BLOCK / 8u * ACROSS;
 // At most 72 bytes of workgroup memory per invocation, which would limit occupancy otherwise; blocks of 8 take more.
-const BK = select(8u, 16u, BLOCK + BN <= INVOCATIONS);
+@if(!wide) const BK = select(8u, 16u, BLOCK + BN <= INVOCATIONS);
+@if(wide) const BK = 8u;
 const A_PIECES = BK / 4u * BM_QUADS;
 const B_PIECES = BK / 4u * BN_QUADS;
 // Padding per k-row of the staged tiles, in vectors, against bank conflicts.
@@ -39,8 +45,8 @@ fn main(
     if row * BLOCK >= params.m {
         return;
     }
-    let quad = local % BN_QUADS;
-    let octet = local / BN_QUADS;
+    let quad = local % ACROSS;
+    let octet = local / ACROSS;
 
     var tile: Tile;
     let line = line_of(row);
@@ -66,12 +72,17 @@ fn main(
             for (var kk = 0u; kk < BK; kk++) {
                 let at = kk * A_STRIDE + 2u * octet;
                 add_outer(&tile, a_tile[at], a_tile[at + 1u], b_tile[kk * B_STRIDE + quad]);
+                @if(wide) {
+                    let beside = b_tile[kk * B_STRIDE + quad + ACROSS];
+                    add_outer_beside(&tile, a_tile[at], a_tile[at + 1u], beside);
+                }
             }
             workgroupBarrier();
         }
     }
 
-    for (var r = 0u; r < 8u; r++) {
-        store4(row * BLOCK + 8u * octet + r, j + 4u * quad, tile[r], vec4<f32>());
+    for (var r = 0u; r < 8u * HALVES; r++) {
+        let column = j + 4u * (quad + r / 8u * ACROSS);
+        store4(row * BLOCK + 8u * octet + r % 8u, column, tile[r], vec4<f32>());
     }
 }

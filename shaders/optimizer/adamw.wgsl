@@ -4,13 +4,13 @@
 // skipped, and the device counts the updates.
 import package::common::grid::workgroup_index;
 import package::common::step::now;
-@if(births)
-import package::constants::BLOCK;
 @if(scaled)
 import package::common::loss_scale::LossScale;
 
 struct Params {
     n: u32,
+    // Cells, from the first, that weight decay applies to.
+    decaying: u32,
     beta_1: f32,
     beta_2: f32,
     epsilon: f32,
@@ -19,9 +19,19 @@ struct Params {
     ln_beta_1: f32,
     @if(births || scaled)
     ln_beta_2: f32,
-    // Index of the window's first block.
-    @if(window)
+    @if(births)
+    range_count: u32,
+}
+
+// Blocks of a matrix among the cells, in ascending order.
+@if(births)
+struct Range {
     first: u32,
+    end: u32,
+    // Binary logarithm of the cells per block.
+    shift: u32,
+    // Word of the first block in `born`.
+    word: u32,
 }
 
 // One element, or a vec4 where four divides the length; `n` counts these.
@@ -34,13 +44,30 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> second: array<Cell>;
 // First update of each block, counted from 1; 0 for initial blocks.
 @if(births) @group(0) @binding(4) var<storage, read> born: array<u32>;
+@if(births) @group(0) @binding(9) var<storage, read> ranges: array<Range>;
 @if(mask) @group(0) @binding(5) var<storage, read> mask: array<u32>;
 @if(scaled) @group(0) @binding(6) var<storage, read> loss_scale: LossScale;
 @group(0) @binding(7) var<uniform> params: Params;
 
-// Cells per block.
-@if(births && !quads) const CELLS = BLOCK * BLOCK;
-@if(births && quads) const CELLS = BLOCK * BLOCK / 4u;
+// First update of the block of a cell, or 0 outside of blocks.
+@if(births)
+fn birth_of(i: u32) -> u32 {
+    // The first range that ends behind the cell.
+    var low = 0u;
+    var high = params.range_count;
+    while low < high {
+        let middle = (low + high) / 2u;
+        if ranges[middle].end > i {
+            high = middle;
+        } else {
+            low = middle + 1u;
+        }
+    }
+    if low == params.range_count || i < ranges[low].first {
+        return 0u;
+    }
+    return born[ranges[low].word + ((i - ranges[low].first) >> ranges[low].shift)];
+}
 
 // -expm1(x) = 1 - exp(x) for x <= 0. A series near 0, where the difference would cancel.
 @if(births || scaled)
@@ -84,7 +111,8 @@ fn main(
     let v = fma(Cell(params.beta_2), second[i], (1.0 - params.beta_2) * g * g);
     first[i] = m;
     second[i] = v;
-    let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
+    let decay = select(0.0, params.weight_decay, i < params.decaying);
+    let decayed = values[i] * (1.0 - now.learning_rate * decay);
     var corrections = vec2<f32>(now.correction_1, now.correction_2);
     var moves = now.moves;
     @if(scaled) {
@@ -92,11 +120,7 @@ fn main(
         corrections = corrected(f32(moves));
     }
     @if(births) {
-        var slot = i / CELLS;
-        @if(window) {
-            slot += params.first;
-        }
-        let birth = born[slot];
+        let birth = birth_of(i);
         if birth > 0u {
             // A checkpoint from outside may claim a later birth; the age is at least 1.
             corrections = corrected(f32(max(moves, birth) + 1u - birth));

@@ -9,6 +9,8 @@ import package::common::loss_scale::LossScale;
 
 struct Params {
     n: u32,
+    // Cells, from the first, that weight decay applies to.
+    decaying: u32,
     momentum: f32,
     weight_decay: f32,
 }
@@ -53,6 +55,7 @@ fn main(
     @if(nesterov) {
         direction = fma(Cell(params.momentum), v, g);
     }
-    let decayed = values[i] * (1.0 - now.learning_rate * params.weight_decay);
+    let decay = select(0.0, params.weight_decay, i < params.decaying);
+    let decayed = values[i] * (1.0 - now.learning_rate * decay);
     values[i] = fma(Cell(-now.learning_rate), direction, decayed);
 }

@@ -8,15 +8,44 @@ struct Params {
     moves: u32,
     least: f32,
     most: f32,
+    // Elements of `x`.
+    @if(watched)
+    n: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> loss_scale: LossScale;
+// The last gradients that are watched; others have been scanned before.
+@if(watched) @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(7) var<uniform> params: Params;
 
-@compute @workgroup_size(1)
-fn main() {
+@if(!watched) const LANES = 1u;
+@if(watched) const LANES = 256u;
+@if(watched) const EXPONENT = 0x7F800000u;
+@if(watched) var<workgroup> bad: atomic<u32>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(local_invocation_index) local: u32) {
+    var found = loss_scale.found;
+    @if(watched) {
+        if local == 0u {
+            atomicStore(&bad, 0u);
+        }
+        workgroupBarrier();
+        var any = false;
+        for (var i = local; i < params.n; i += LANES) {
+            any = any || (bitcast<u32>(x[i]) & EXPONENT) == EXPONENT;
+        }
+        if any {
+            atomicStore(&bad, 1u);
+        }
+        workgroupBarrier();
+        found |= atomicLoad(&bad);
+    }
+    if local > 0u {
+        return;
+    }
     let scale = loss_scale.scale;
-    if loss_scale.found != 0u {
+    if found != 0u {
         loss_scale.found = 0u;
         loss_scale.factor = 0.0;
         loss_scale.calm = 0u;

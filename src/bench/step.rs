@@ -45,6 +45,7 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
     let mut rows = vec![
         vec![Cell::text("times as fast"), Cell::Empty, Cell::at_least(times, bar)],
         vec![Cell::text("dispatches a step")],
+        vec![Cell::text("barriers a step")],
         vec![Cell::text("host time a dispatch, \u{b5}s")],
         vec![Cell::text("from no device to the end of the first step, ms")],
     ];
@@ -55,8 +56,9 @@ pub(super) fn run(bench: &Bench) -> Result<Findings> {
         replays.sort_unstable();
         let host = replays[REPLAYS / 2].as_secs_f64();
         rows[1].push(Cell::text(dispatches.to_string()));
-        rows[2].push(Cell::Number(host * 1e6 / dispatches as f64));
-        rows[3].push(Cell::Number(start(bench, sparsity)?.as_secs_f64() * 1e3));
+        rows[2].push(Cell::text(plan.step_plan().barriers().to_string()));
+        rows[3].push(Cell::Number(host * 1e6 / dispatches as f64));
+        rows[4].push(Cell::Number(start(bench, sparsity)?.as_secs_f64() * 1e3));
     }
     let grid = Grid {
         title: "A training step".to_owned(),

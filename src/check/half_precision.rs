@@ -32,7 +32,8 @@ pub(super) fn table() -> Vec<Check> {
         Check::new("fretwork.norm.forward.f32.half_out", norm_forward),
         Check::new("fretwork.scale.apply.f32.half_out", scale_apply),
         Check::new("fretwork.scale.apply.f32", scale_apply_f32),
-        Check::new("fretwork.scale.decide.f32", scale_decide),
+        Check::new("fretwork.scale.decide.f32", |gpu| scale_decide(gpu, false)),
+        Check::new("fretwork.scale.decide.f32.watched", |gpu| scale_decide(gpu, true)),
         Check::new("fretwork.optimizer.adamw.f32.quads.scaled", adamw),
         Check::new("fretwork.optimizer.sgd.f32.nesterov.quads.scaled", sgd),
     ];
@@ -319,7 +320,7 @@ fn gradients(gpu: &Gpu) -> Result<[Tensor; 2]> {
     Ok([place(gpu, &[COUNT], &fine)?, place(gpu, &[COUNT], &broken)?])
 }
 
-fn scale_decide(gpu: &Gpu) -> Result<Verdict> {
+fn scale_decide(gpu: &Gpu, at_once: bool) -> Result<Verdict> {
     const PATIENCE: u32 = 2;
     let [fine, broken] = gradients(gpu)?;
     // Too large at first, then fine for long enough to double twice, though no weight moves in one of the steps, and too large
@@ -332,8 +333,13 @@ fn scale_decide(gpu: &Gpu) -> Result<Verdict> {
     let found = thrice::<u32>(gpu, |rec| {
         let scale = LossScale::new(gpu, 65536.0)?;
         for (at, broke) in steps.into_iter().enumerate() {
-            ops::watch_gradient(rec, &fine, &scale)?;
-            ops::watch_gradient(rec, if broke { &broken } else { &fine }, &scale)?;
+            let watched = [&fine, if broke { &broken } else { &fine }];
+            if at_once {
+                let watched = watched.map(Tensor::clone);
+                ops::watch_and_decide(rec, &watched, &scale, PATIENCE, at != 3)?;
+                continue;
+            }
+            watched.iter().try_for_each(|grads| ops::watch_gradient(rec, grads, &scale))?;
             ops::decide_scale(rec, &scale, PATIENCE, at != 3)?;
         }
         Ok(scale.tensor().clone())
@@ -373,7 +379,18 @@ fn adamw(gpu: &Gpu) -> Result<Verdict> {
     for taken in 0..2 {
         let betas = [settings.beta_1, settings.beta_2, settings.epsilon, settings.weight_decay];
         let corrections = settings.corrections(taken);
-        reference::adamw(&mut wanted, &g, &mut first, &mut second, betas, None, None, 0.05, corrections);
+        reference::adamw(
+            &mut wanted,
+            &g,
+            &mut first,
+            &mut second,
+            betas,
+            COUNT,
+            None,
+            None,
+            0.05,
+            corrections,
+        );
     }
     let larger: Vec<f32> = g.iter().map(|g| g * SCALE).collect();
     let grads = place(gpu, &[COUNT], &larger)?;
@@ -396,7 +413,7 @@ fn sgd(gpu: &Gpu) -> Result<Verdict> {
     let [x, g, v] = [(); 3].map(|()| numbers(&mut walk, COUNT, 1.0));
     let (mut wanted, mut velocity) = (x.clone(), v.clone());
     for _ in 0..2 {
-        reference::sgd(&mut wanted, &g, &mut velocity, [0.9, 0.1], true, None, 0.05);
+        reference::sgd(&mut wanted, &g, &mut velocity, [0.9, 0.1], COUNT, true, None, 0.05);
     }
     let larger: Vec<f32> = g.iter().map(|g| g * SCALE).collect();
     let grads = place(gpu, &[COUNT], &larger)?;

@@ -137,7 +137,7 @@ fn configured() -> Vec<Case> {
         let dense = Case { transpose: Transpose::NT, dtypes, ..Case::plain(choice) };
         cases.push(dense);
         cases.push(Case { transpose: Transpose::TN, sizes: [37, 10, 27], ..dense });
-        for block in BLOCKS {
+        for block in BLOCKS.into_iter().filter(|&block| choice.is_for(block)) {
             let sparse = Case { block, ..dense };
             let [two, three] = sides(block);
             cases.push(Case { family: Family::Dds, sizes: [132, two, three], ..sparse });

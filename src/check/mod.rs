@@ -23,6 +23,7 @@ mod quick;
 mod route;
 mod scores;
 mod step;
+mod sums;
 
 pub use harness::{Check, Verdict, judge, judge_exact, thrice};
 pub use pool::{by_kernel, parallel_for_each};
@@ -33,6 +34,7 @@ pub fn table() -> Vec<Check> {
     let mut table = matmul::table();
     table.extend(ceiling::table());
     table.extend(elementwise::table());
+    table.extend(sums::table());
     table.extend(loss::table());
     table.extend(optimizer::table());
     table.extend(half_precision::table());

@@ -32,7 +32,7 @@ const OF_A_RUN: &[&str] = &[
     "finite.scan.f32",
     "loss.softmax.f32",
     "optimizer.adamw.f32",
-    "optimizer.adamw.f32.b16.births",
+    "optimizer.adamw.f32.births",
     "optimizer.sgd.f32.nesterov",
     "pattern.empty.f32",
     "pattern.index.f32.inactive",

@@ -149,6 +149,7 @@ const EMBEDDED: &[(&str, &str)] = sources![
     "random/fill",
     "reduce/norms",
     "reduce/sum",
+    "reduce/sums",
     "route/count",
     "route/index",
     "route/place",

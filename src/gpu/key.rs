@@ -50,23 +50,27 @@ pub struct Choice {
     pub variant: Variant,
     /// Workgroup tile of half the size, for products of few tiles. Only [`Variant::Tile`] and [`Variant::Coop`].
     pub small: bool,
+    /// Micro-tiles of 8 x 8 in place of 8 x 4, and a workgroup tile of up to twice the side, for products of many tiles. Only
+    /// [`Variant::Tile`], and only where [`Choice::is_for`] says so.
+    pub wide: bool,
     /// Rows of workgroup memory padded by a vector, against bank conflicts. Only [`Variant::Tile`] and [`Variant::Coop`].
     pub padded: bool,
 }
 
 impl Choice {
     /// All choices.
-    pub const ALL: [Self; 8] = {
-        let tile = Self { variant: Variant::Tile, small: false, padded: false };
+    pub const ALL: [Self; 9] = {
+        let tile = Self { variant: Variant::Tile, small: false, wide: false, padded: false };
         [
             Self { variant: Variant::Lane, ..tile },
             Self { variant: Variant::Wave, ..tile },
             tile,
             Self { padded: true, ..tile },
             Self { small: true, ..tile },
+            Self { wide: true, ..tile },
             Self { variant: Variant::Coop, ..tile },
             Self { variant: Variant::Coop, padded: true, ..tile },
-            Self { variant: Variant::Coop, small: true, padded: true },
+            Self { variant: Variant::Coop, small: true, padded: true, ..tile },
         ]
     };
 
@@ -75,9 +79,16 @@ impl Choice {
         (self.variant == Variant::Coop) == (other.variant == Variant::Coop)
     }
 
+    /// Whether the choice is a configuration of its own for a product of blocks of this side, 0 for a dense one: those of small
+    /// blocks have no wide one, whose workgroups would hold too much workgroup memory for their invocations.
+    pub fn is_for(self, block: usize) -> bool {
+        !self.wide || block == 0 || block >= 64
+    }
+
     /// The name, such as `tile.small`.
     pub const fn name(self) -> &'static str {
         match (self.variant, self.small, self.padded) {
+            (Variant::Tile, false, false) if self.wide => "tile.wide",
             (Variant::Tile, true, _) => "tile.small",
             (Variant::Tile, false, true) => "tile.padded",
             (Variant::Coop, true, _) => "coop.small",
@@ -91,7 +102,7 @@ impl Choice {
 /// of a panel at a time.
 impl From<Variant> for Choice {
     fn from(variant: Variant) -> Self {
-        Self { variant, small: false, padded: variant == Variant::Coop }
+        Self { variant, small: false, wide: false, padded: variant == Variant::Coop }
     }
 }
 
@@ -220,8 +231,9 @@ pub const FLAGS: &[&str] = &[
     "rhs_scalar",
     "out_scalar",
     "k_tail",
-    // Tiles: a smaller one; rows of workgroup memory further apart.
+    // Tiles: a smaller one; wider micro-tiles; rows of workgroup memory further apart.
     "small",
+    "wide",
     "padded",
     // Results, and pre-activations, are stored as f16; operands are where the key says so.
     "half_out",
@@ -243,10 +255,14 @@ pub const FLAGS: &[&str] = &[
     // Optimizers: Nesterov's momentum; blocks that came later than others.
     "nesterov",
     "births",
-    // Gradients are scaled, and a step may be skipped.
+    // Gradients are scaled, and a step may be skipped; the last gradients are scanned where that is decided.
     "scaled",
-    // Reductions: into a running total.
+    "watched",
+    // Reductions: into a running total; of three matrices, and of four; the first one is f32.
     "add",
+    "third",
+    "fourth",
+    "mixed",
     // Four elements or columns at a time.
     "quads",
     // Windows of tensors too large for one binding: they have offsets; sums go on from what an earlier window stored.

@@ -6,6 +6,7 @@ use super::buffer::Owned;
 use super::context::Gpu;
 use super::device::DeviceId;
 use super::kernel::Kernel;
+use super::reflect::Access;
 use super::sharing::Bound;
 use super::submit::Submission;
 use super::tensor::Tensor;
@@ -230,6 +231,24 @@ impl Dispatch {
 
     fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
         self.encode_grid(pass, self.workgroups);
+    }
+
+    /// Whether the dispatch depends on an earlier use of one of its buffers; its own uses take their place.
+    pub(super) fn waits(&self, uses: &mut Vec<(wgpu::Buffer, Access)>) -> bool {
+        let bindings = &self.kernel.reflection.bindings;
+        let own = self.bindings.tensors.iter().filter_map(|bound| {
+            let binding = bindings.iter().find(|binding| binding.slot == bound.slot)?;
+            Some((bound.tensor.buffer(), binding.access))
+        });
+        let writes = |access: Access| access == Access::Write;
+        let waits = own.clone().any(|(buffer, access)| {
+            uses.iter().any(|(used, last)| used == buffer && (writes(*last) || writes(access)))
+        });
+        for (buffer, access) in own {
+            uses.retain(|(used, _)| used != buffer);
+            uses.push((buffer.clone(), access));
+        }
+        waits
     }
 
     /// Encodes the pipeline and its bindings with no workgroup.

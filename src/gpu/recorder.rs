@@ -7,6 +7,7 @@ use naga::ScalarKind;
 use super::args::{Args, Operand, Scalar};
 use super::buffer::Owned;
 use super::context::Gpu;
+use super::deferred::{Deferred, Queue};
 use super::kernel::{Kernel, compile_all};
 use super::key::Key;
 use super::params::ParamCache;
@@ -23,7 +24,13 @@ pub struct Recorder<'g> {
     /// The `params` of all dispatches, each at an offset that the device accepts for a binding.
     params: Vec<u8>,
     marks: Vec<(usize, Mark)>,
+    deferred: Queue,
+    /// Records the sums that are deferred.
+    flush: Option<Flush>,
 }
+
+/// Records sums that were deferred.
+type Flush = fn(&mut Recorder<'_>, &[Deferred]) -> Result<()>;
 
 #[derive(Debug)]
 struct Recorded {
@@ -36,7 +43,14 @@ struct Recorded {
 impl<'g> Recorder<'g> {
     /// An empty recording for `gpu`.
     pub fn new(gpu: &'g Gpu) -> Self {
-        Self { gpu, dispatches: Vec::new(), params: Vec::new(), marks: Vec::new() }
+        Self {
+            gpu,
+            dispatches: Vec::new(),
+            params: Vec::new(),
+            marks: Vec::new(),
+            deferred: Queue::default(),
+            flush: None,
+        }
     }
 
     /// Number of dispatches recorded.
@@ -54,9 +68,47 @@ impl<'g> Recorder<'g> {
         self.gpu
     }
 
-    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor.
-    pub fn mark(&mut self, mark: Mark) {
-        self.marks.push((self.dispatches.len(), mark));
+    /// Marks the place between the dispatches before and those to come, at which a program may stop and see to a tensor. Where sums
+    /// that are recorded later still have to write the tensor, the place is behind them; a mark without a tensor is behind all of
+    /// them.
+    ///
+    /// # Errors
+    /// Those of recording the sums.
+    pub fn mark(&mut self, mark: Mark) -> Result<()> {
+        if mark.tensor.is_none() {
+            self.flush()?;
+        }
+        if self.deferred.writes(&mark) {
+            self.deferred.marks.push(mark);
+        } else {
+            self.marks.push((self.dispatches.len(), mark));
+        }
+        Ok(())
+    }
+
+    /// Records sums later, at the latest before a dispatch that touches their results or overwrites their matrix: whatever reads the
+    /// results finds what it would have found.
+    ///
+    /// # Errors
+    /// As `flush`, of sums that were deferred before.
+    pub(crate) fn defer(&mut self, sum: Deferred, flush: Flush) -> Result<()> {
+        if self.deferred.precedes(&sum) {
+            self.flush()?;
+        }
+        self.deferred.sums.push(sum);
+        self.flush = Some(flush);
+        Ok(())
+    }
+
+    /// Records the sums that were deferred.
+    fn flush(&mut self) -> Result<()> {
+        let Queue { sums, marks } = std::mem::take(&mut self.deferred);
+        if let Some(flush) = self.flush.take() {
+            flush(self, &sums)?;
+        }
+        let here = self.dispatches.len();
+        self.marks.extend(marks.into_iter().map(|mark| (here, mark)));
+        Ok(())
     }
 
     /// Records a dispatch of `workgroups` workgroups of a shader added by [`Gpu::add_shader`], which returns the key. Nothing is
@@ -93,6 +145,9 @@ impl<'g> Recorder<'g> {
         // Tensors without elements cannot be bound.
         if workgroups == 0 {
             return Ok(());
+        }
+        if self.deferred.blocks(&kernel, args) {
+            self.flush()?;
         }
         let tensors = self.bind(&kernel, args)?;
         let kernel = self.gpu.kernel_for(&kernel, &tensors)?;
@@ -215,7 +270,8 @@ impl<'g> Recorder<'g> {
         self.finish_on(|gpu, bytes| cache.get(gpu, bytes))
     }
 
-    fn finish_on(self, uniform: impl FnOnce(&Gpu, &[u8]) -> Result<Arc<Owned>>) -> Result<Plan> {
+    fn finish_on(mut self, uniform: impl FnOnce(&Gpu, &[u8]) -> Result<Arc<Owned>>) -> Result<Plan> {
+        self.flush()?;
         let gpu = self.gpu;
         compile_all(gpu.core(), self.dispatches.iter().map(|recorded| &recorded.kernel))?;
         let pipelines: Vec<_> = self

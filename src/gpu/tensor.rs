@@ -134,6 +134,13 @@ impl Tensor {
         inside.then_some(offset)
     }
 
+    /// Whether two views share bytes.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.buffer() == other.buffer()
+            && self.offset < other.offset + other.bytes()
+            && other.offset < self.offset + self.bytes()
+    }
+
     /// The view, moved to `offset` bytes within another tensor.
     pub(super) fn moved_to(&self, whole: &Self, offset: u64) -> Self {
         Self { storage: whole.storage.clone(), offset: whole.offset + offset, ..self.clone() }

@@ -57,6 +57,28 @@ impl Sum {
     }
 }
 
+/// Sizes of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParamSize {
+    /// Stored elements.
+    pub elements: u128,
+    /// Blocks of a sparse matrix.
+    pub blocks: Option<BlockSize>,
+}
+
+/// Sizes of a sparse matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockSize {
+    /// Places in the grid.
+    pub places: u128,
+    /// Stored blocks.
+    pub nnz: usize,
+    /// Elements of a block.
+    pub area: u128,
+    /// Words of its topology.
+    pub words: u128,
+}
+
 /// Memory of activations and their gradients over a step, as it is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepMemory {
@@ -98,10 +120,8 @@ impl Graph {
             let label = if param.matrix.is_some() { "a weight" } else { "a bias, a gain or a table" };
             sum.add(Class::Gradients, label, elements, 4);
         }
-        for (param, nnz) in self.matrices().zip(self.counts(stored)?) {
-            if let Some(grid) = param.grid() {
-                sum.add(Class::Topology, "a topology", Topology::packed_words(grid, nnz) as u128, 4);
-            }
+        for blocks in self.sizes(stored)?.into_iter().filter_map(|size| size.blocks) {
+            sum.add(Class::Topology, "a topology", blocks.words, 4);
         }
         Ok(sum)
     }
@@ -140,25 +160,25 @@ impl Graph {
         Ok(sum)
     }
 
-    /// Stored elements of each parameter, with topologies of this sparsity.
-    pub(crate) fn elements(&self, stored: Option<f64>) -> Result<Vec<u128>> {
+    /// Sizes of each parameter, with topologies of this sparsity.
+    pub(crate) fn sizes(&self, stored: Option<f64>) -> Result<Vec<ParamSize>> {
         let mut counts = self.counts(stored)?.into_iter();
-        let elements = |param: &ParamSpec| {
-            let nnz = if param.matrix.is_some() { counts.next().unwrap_or(0) as u128 } else { 0 };
-            match param.blocks() {
-                Some(blocks) => nnz * (blocks.block as u128).pow(2),
-                None => param.shape.iter().map(|&side| side as u128).product(),
-            }
+        let size = |param: &ParamSpec| {
+            let nnz = if param.matrix.is_some() { counts.next().unwrap_or(0) } else { 0 };
+            let Some(blocks) = param.blocks() else {
+                let elements = param.shape.iter().map(|&side| side as u128).product();
+                return ParamSize { elements, blocks: None };
+            };
+            let area = (blocks.block as u128).pow(2);
+            let grid = param.grid().unwrap_or_default();
+            let places = grid.iter().map(|&side| side as u128).product();
+            let words = Topology::packed_words(grid, nnz) as u128;
+            ParamSize { elements: nnz as u128 * area, blocks: Some(BlockSize { places, nnz, area, words }) }
         };
-        Ok(self.params.iter().map(elements).collect())
+        Ok(self.params.iter().map(size).collect())
     }
 
-    /// Places in the grid of each sparse matrix, and its blocks, with topologies of this sparsity.
-    pub(crate) fn grids(&self, stored: Option<f64>) -> Result<Vec<(u128, usize)>> {
-        let counts = self.counts(stored)?;
-        let grids = self.matrices().zip(counts);
-        Ok(grids
-            .filter_map(|(param, nnz)| Some((param.grid()?.iter().map(|&side| side as u128).product(), nnz)))
-            .collect())
+    fn elements(&self, stored: Option<f64>) -> Result<Vec<u128>> {
+        Ok(self.sizes(stored)?.into_iter().map(|size| size.elements).collect())
     }
 }

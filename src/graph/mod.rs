@@ -29,8 +29,8 @@ mod wiring;
 
 pub use arena::Span;
 pub use build::Graph;
-pub use bytes::StepMemory;
 pub(crate) use bytes::Sum;
+pub use bytes::{BlockSize, ParamSize, StepMemory};
 pub use description::{Description, InputDescription, NodeDescription, ParamDescription};
 pub use extent::Extent;
 pub use hook::{BackwardHook, GradientReady, Signals};

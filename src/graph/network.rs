@@ -49,6 +49,9 @@ pub struct Start<'a> {
     pub fan_in: FanIn,
     /// Topology of each matrix, as [`Graph::topologies`] draws them; `None` for dense ones.
     pub topologies: &'a [Option<Topology>],
+    /// Whether no matrix ever gets another number of blocks. All parameters then lie in one buffer, as far as a binding reaches, and
+    /// one dispatch updates them.
+    pub fixed: bool,
 }
 
 impl Network {
@@ -95,14 +98,14 @@ impl Network {
                 }
             }
         }
-        let (places, lengths) = arena::plan(gpu, &graph.params)?;
-        let arenas = lengths.into_iter().map(|(elements, decays)| Arena::new(gpu, elements, decays));
-        let arenas = arenas.collect::<Result<Vec<_>>>()?;
+        let (places, extents) = arena::plan(gpu, &graph.params, &topologies, start.fixed)?;
+        let arenas =
+            extents.into_iter().map(|extents| Arena::new(gpu, extents)).collect::<Result<Vec<_>>>()?;
         let mut params = Vec::new();
         for (at, (spec, topology)) in graph.params.iter().zip(topologies).enumerate() {
             let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
-            let tensors =
-                places[at].map(|place| arenas[place.arena].tensors(place, &spec.shape)).transpose()?;
+            let shape = spec.stored_shape(topology);
+            let tensors = places[at].map(|place| arenas[place.arena].tensors(place, &shape)).transpose()?;
             params.push(Param::draw(gpu, spec, identity, topology, start.fan_in, tensors)?);
         }
         Self::of(gpu, graph, layout, ParamStore::new(params, arenas, places))
@@ -132,7 +135,7 @@ impl Network {
             }
             grad.values().expect_shape(&spec.name, "gradient", weight.values().shape())?;
             let identity = Identity { id: ParamId(at), stream: streams[at], seed: graph.seed };
-            params.push(Param::of(gpu, spec, identity, weight, grad)?);
+            params.push(Param::of(gpu, spec, identity, [weight, grad], None)?);
         }
         let places = vec![None; params.len()];
         Self::of(gpu, graph, layout, ParamStore::new(params, Vec::new(), places))
@@ -321,8 +324,7 @@ impl Network {
                     kind: GRADIENT,
                     name: param.name().to_owned(),
                     tensor: Some(param.grads().clone()),
-                });
-                Ok(())
+                })
             };
             let mut pass = Backward { forward, grads: &parts, hook: &mut mark };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;

@@ -2,11 +2,11 @@
 
 use half::f16;
 
-use super::arena::Span;
+use super::arena::{Span, Tensors};
 use super::spec::{Draw, FanIn, Init, ParamSpec};
 use super::{ParamId, Precision};
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::ops::{self, Epilogue, Rounding, Step, Transpose};
+use crate::ops::{self, BlockRange, Epilogue, Rounding, Step, Transpose};
 use crate::random::{Key, Stream};
 use crate::sparse::{BlockMatrix, Pattern, Topology};
 use crate::{Error, Result};
@@ -78,6 +78,8 @@ pub struct Param {
     by_input: Option<usize>,
     /// Rows and columns that count, a bit each, where others pad a sparse matrix.
     counted: Option<Tensor>,
+    /// Blocks of a sparse matrix, as those of a span of its own.
+    blocks: Option<(ParamId, BlockRange)>,
 }
 
 /// A parameter's place in the store, and the ordinal of its random draws.
@@ -114,54 +116,53 @@ pub(super) fn first_values(
 }
 
 impl Param {
-    /// A parameter with drawn values, of a pattern where it is sparse, and in the given tensors of an arena where it is dense.
+    /// A parameter with drawn values, of a pattern where it is sparse, and in the given tensors of an arena, if it lies in one.
     pub(super) fn draw(
         gpu: &Gpu,
         spec: &ParamSpec,
         identity: Identity,
         topology: Option<&Topology>,
         fan_in: FanIn,
-        arena: Option<[Tensor; 2]>,
+        arena: Option<Tensors>,
     ) -> Result<Self> {
         let name = &spec.name;
-        let shape = match topology {
-            None => spec.shape.clone(),
-            Some(topology) => vec![topology.nnz(), topology.block(), topology.block()],
-        };
+        let shape = spec.stored_shape(topology);
         gpu.expect_buffer(name, &shape, DType::F32)?;
         let values = first_values(spec, identity, topology, fan_in);
-        let (weight, grad) = match (topology, arena) {
-            (None, Some([weight, grad])) => {
-                gpu.write(&weight, &values)?;
-                (Weight::Dense(weight), Weight::Dense(grad))
-            }
-            (None, None) => {
-                let wanted = "a place in an arena";
-                return Err(Error::argument(name, "values", wanted, "none"));
-            }
-            (Some(topology), _) => {
-                let pattern = Pattern::upload(gpu, topology)?;
-                let weight =
-                    Weight::Sparse(BlockMatrix::upload(gpu, Class::Values, name, &pattern, &values)?);
-                let grad = weight.grad(gpu, name)?;
-                (weight, grad)
-            }
+        let pattern = topology.map(|topology| Pattern::upload(gpu, topology)).transpose()?;
+        let of = |tensor| match &pattern {
+            None => Ok(Weight::Dense(tensor)),
+            Some(pattern) => BlockMatrix::adopt(pattern.clone(), tensor).map(Weight::Sparse),
         };
-        Self::of(gpu, spec, identity, weight, grad)
+        let (tensors, half) = match (arena, &pattern) {
+            (Some(Tensors { values, grads, half }), _) => ([values, grads], half),
+            (None, Some(_)) => {
+                let [values, grads] = [Class::Values, Class::Gradients];
+                ([gpu.alloc::<f32>(values, name, &shape)?, gpu.alloc::<f32>(grads, name, &shape)?], None)
+            }
+            (None, None) => return Err(Error::argument(name, "values", "a place in an arena", "none")),
+        };
+        gpu.write(&tensors[0], &values)?;
+        let [weight, grad] = tensors;
+        Self::of(gpu, spec, identity, [of(weight)?, of(grad)?], half.map(of).transpose()?)
     }
 
-    /// A parameter of tensors that exist already: this library's, or a caller's.
+    /// A parameter of tensors that exist already, this library's or a caller's: values, gradient, and the f16 copy, which is allocated
+    /// if it is missing.
     pub(super) fn of(
         gpu: &Gpu,
         spec: &ParamSpec,
         identity: Identity,
-        weight: Weight,
-        grad: Weight,
+        [weight, grad]: [Weight; 2],
+        half: Option<Weight>,
     ) -> Result<Self> {
         let matrix = spec.matrix.as_ref();
-        let half = matrix.filter(|matrix| matrix.operand == DType::F16);
-        let half = half.map(|_| weight.half(gpu, &spec.name)).transpose()?;
+        let half = match half {
+            None if spec.has_half() => Some(weight.half(gpu, &spec.name)?),
+            half => half,
+        };
         Ok(Self {
+            blocks: blocks_of(identity.id, &weight),
             name: spec.name.clone(),
             id: identity.id,
             stream: identity.stream,
@@ -188,6 +189,11 @@ impl Param {
         if let Some((_, rounding)) = &mut self.half {
             *rounding = stochastic.then_some(key);
         }
+    }
+
+    /// Whether a step rounds the f16 copy by a random number.
+    pub(super) fn rounds_by_chance(&self) -> bool {
+        matches!(self.half, Some((_, Some(_))))
     }
 
     /// Records the f16 copy that products read of the weight as it is now; nothing where they read the weight itself. Rounding is
@@ -281,6 +287,7 @@ impl Param {
         if let Some((half, _)) = &mut self.half {
             *half = weight.half(gpu, &self.name)?;
         }
+        self.blocks = blocks_of(self.id, &weight);
         (self.weight, self.state) = (weight, state);
         Ok(())
     }
@@ -348,7 +355,8 @@ impl Param {
             values,
             grads,
             state: &self.state,
-            decays: self.decays,
+            decaying: if self.decays { values.len() } else { 0 },
+            blocks: self.blocks.as_slice(),
             param: Some(self.id),
         }
     }
@@ -388,4 +396,10 @@ impl Param {
     pub fn fan_in(&self) -> usize {
         self.by_input.unwrap_or(self.sides()[1])
     }
+}
+
+/// All blocks of a sparse weight.
+fn blocks_of(id: ParamId, weight: &Weight) -> Option<(ParamId, BlockRange)> {
+    let pattern = weight.sparse()?.pattern();
+    Some((id, BlockRange { first: 0, block: pattern.block(), nnz: pattern.nnz(), word: 0 }))
 }

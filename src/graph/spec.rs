@@ -279,6 +279,19 @@ impl ParamSpec {
         self.matrix.as_ref()?.sparse
     }
 
+    /// Whether products read an f16 copy of the parameter.
+    pub(super) fn has_half(&self) -> bool {
+        self.matrix.as_ref().is_some_and(|matrix| matrix.operand == DType::F16)
+    }
+
+    /// Shape of the stored elements: the whole one, or `[nnz, block, block]` with a topology.
+    pub(super) fn stored_shape(&self, topology: Option<&Topology>) -> Vec<usize> {
+        topology.map_or_else(
+            || self.shape.clone(),
+            |topology| vec![topology.nnz(), topology.block(), topology.block()],
+        )
+    }
+
     /// Blocks of the grid, `[rows, cols]`, where the matrix is sparse.
     pub(super) fn grid(&self) -> Option<[usize; 2]> {
         let block = self.blocks()?.block;

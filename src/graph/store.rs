@@ -92,7 +92,42 @@ impl ParamStore {
     /// # Errors
     /// [`Error::Unsupported`] on a device without half precision.
     pub fn refresh(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
-        self.params.iter().try_for_each(|param| param.refresh(rec, step))
+        if step.is_some() && self.params.iter().any(Param::rounds_by_chance) {
+            return self.params.iter().try_for_each(|param| param.refresh(rec, step));
+        }
+        self.arenas.iter().try_for_each(|arena| arena.refresh(rec))?;
+        let alone = self.params.iter().zip(&self.places).filter(|(_, place)| place.is_none());
+        alone.map(|(param, _)| param).try_for_each(|param| param.refresh(rec, step))
+    }
+
+    /// Gradients of the parameters that `takes` takes, those that lie one behind the other in one tensor.
+    ///
+    /// # Errors
+    /// Those of taking a part of a tensor.
+    pub(crate) fn gradients(&self, takes: impl Fn(&Param) -> bool) -> Result<Vec<Tensor>> {
+        let placed = self.params.iter().zip(&self.places);
+        let mut inside: Vec<_> =
+            placed.clone().filter_map(|(param, place)| Some(((*place)?, param))).collect();
+        inside.sort_unstable_by_key(|(place, _)| (place.arena, place.offset));
+        // Arena, first element and the one behind the last.
+        let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+        let mut before = None;
+        for (Place { arena, offset }, param) in inside {
+            let end = offset + param.grads().len();
+            match runs.last_mut() {
+                Some(run) if takes(param) && before == Some(arena) => run.2 = end,
+                _ if takes(param) => runs.push((arena, offset, end)),
+                _ => {}
+            }
+            before = takes(param).then_some(arena);
+        }
+        let mut gradients = runs
+            .into_iter()
+            .map(|(arena, from, to)| self.arenas[arena].gradients(from, to))
+            .collect::<Result<Vec<_>>>()?;
+        let alone = placed.filter(|(param, place)| place.is_none() && takes(param));
+        gradients.extend(alone.map(|(param, _)| param.grads().clone()));
+        Ok(gradients)
     }
 
     /// Gives every parameter optimizer state of zeros, a tensor for each name.

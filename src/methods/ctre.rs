@@ -70,6 +70,10 @@ impl Method for CtreSeq {
         Some(&self.options.updates)
     }
 
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
     fn score_rows(&self) -> Option<usize> {
         self.options.score_rows
     }
@@ -134,6 +138,10 @@ impl Default for CtreSim {
 impl Method for CtreSim {
     fn updates(&self) -> Option<&Updates> {
         Some(&self.updates)
+    }
+
+    fn keeps_sizes(&self) -> bool {
+        true
     }
 
     fn score_rows(&self) -> Option<usize> {

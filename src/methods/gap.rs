@@ -27,6 +27,10 @@ impl Method for Gap {
         true
     }
 
+    fn grows_whole_layers(&self) -> bool {
+        true
+    }
+
     fn mutate(&mut self, phase: Phase, network: &mut dyn MutableTopology) -> Result<()> {
         if network.sparse_layers().is_empty() {
             return Ok(());

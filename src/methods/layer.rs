@@ -195,7 +195,7 @@ impl<'a> LayerContext<'a> {
     /// As the operation.
     pub fn drop_smallest(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let k = SelectK::Count(self.workspace.wanted());
-        self.mark_scores(rec);
+        self.mark_scores(rec)?;
         ops::select(rec, self.scores(), k, Order::Smallest, self.dropped())
     }
 
@@ -206,7 +206,7 @@ impl<'a> LayerContext<'a> {
     pub fn smallest_share(&self, rec: &mut Recorder<'_>, share: f64) -> Result<Tensor> {
         let chosen = self.set(rec)?;
         let k = SelectK::Share(Share(share as f32));
-        self.mark_scores(rec);
+        self.mark_scores(rec)?;
         ops::select(rec, self.scores(), k, Order::Smallest, &chosen)?;
         Ok(chosen)
     }
@@ -238,14 +238,14 @@ impl<'a> LayerContext<'a> {
     }
 
     /// Marks the scores as complete: what follows selects by them.
-    fn mark_scores(&self, rec: &mut Recorder<'_>) {
+    fn mark_scores(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let name = format!("parameter {}", self.param.index());
-        rec.mark(Mark { kind: SCORES, name, tensor: Some(self.scores().clone()) });
+        rec.mark(Mark { kind: SCORES, name, tensor: Some(self.scores().clone()) })
     }
 
     fn grow(&self, rec: &mut Recorder<'_>, k: &Tensor) -> Result<()> {
         self.exclude_kept(rec)?;
-        self.mark_scores(rec);
+        self.mark_scores(rec)?;
         ops::select(rec, self.scores(), SelectK::Count(k), Order::Largest, self.grown())
     }
 

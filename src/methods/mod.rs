@@ -28,8 +28,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::gpu::Recorder;
-use crate::graph::{FanIn, Graph};
+use crate::gpu::{Class, Recorder};
+use crate::graph::{FanIn, Graph, ParamSize};
 use crate::{Error, Result};
 
 pub use config::{Kind, MethodConfig, SharedOptions};
@@ -99,6 +99,23 @@ pub trait Method: fmt::Debug + Send {
 
     /// Whether topologies never change, so that no workspace is allocated.
     fn is_static(&self) -> bool {
+        false
+    }
+
+    /// Whether no layer ever gets another number of blocks, as [`MutableTopology::reshape`] would give it. All parameters then lie in
+    /// one buffer, which one dispatch of the optimizer updates.
+    fn keeps_sizes(&self) -> bool {
+        self.is_static()
+    }
+
+    /// Most buffers that the method itself holds during a run, besides the workspaces of layers: class, name, elements and bytes of
+    /// an element. They are counted in what a run is [expected to take](crate::train::Footprint).
+    fn buffers(&self, _sizes: &[ParamSize]) -> Vec<(Class, &'static str, u128, u64)> {
+        Vec::new()
+    }
+
+    /// Whether one layer at a time has all its blocks, with their gradients and optimizer state.
+    fn grows_whole_layers(&self) -> bool {
         false
     }
 

@@ -29,6 +29,10 @@ impl Method for Rigl {
         Some(&self.updates)
     }
 
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
     fn score_rows(&self) -> Option<usize> {
         self.score_rows
     }

@@ -26,6 +26,10 @@ impl Method for Set {
         Some(&self.updates)
     }
 
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
     fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<()> {
         layer.score_stored(rec, ValueScore::Abs)?;
         layer.drop_smallest(rec)?;
@@ -53,6 +57,10 @@ impl Default for SetPublished {
 impl Method for SetPublished {
     fn updates(&self) -> Option<&Updates> {
         Some(&self.updates)
+    }
+
+    fn keeps_sizes(&self) -> bool {
+        true
     }
 
     fn update(&self, rec: &mut Recorder<'_>, layer: &LayerContext<'_>) -> Result<()> {

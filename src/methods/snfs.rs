@@ -31,6 +31,10 @@ impl Method for Snfs {
         Some(&self.updates)
     }
 
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
     fn score_rows(&self) -> Option<usize> {
         self.score_rows
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::mutation::choose;
 use super::{Budget, Clock, LayerContext, Method, MutableTopology, Phase, Saved, Scope, Updates, rigl};
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::graph::ParamId;
+use crate::graph::{ParamId, ParamSize};
 use crate::ops::{self, RemapSource, SetOp, ValueScore};
 use crate::sparse::{BlockMatrix, Pattern};
 use crate::{Error, Result};
@@ -247,6 +247,14 @@ impl Method for SupTickets {
 
     fn has_phases(&self) -> bool {
         true
+    }
+
+    fn buffers(&self, sizes: &[ParamSize]) -> Vec<(Class, &'static str, u128, u64)> {
+        // The average of the tickets has as many blocks as the network.
+        let values = sizes.iter().map(|size| (Class::Values, "average", size.elements, 4));
+        let blocks = sizes.iter().filter_map(|size| size.blocks);
+        let topologies = blocks.map(|blocks| (Class::Topology, "average", blocks.words, 4));
+        values.chain(topologies).collect()
     }
 
     fn share(&self, clock: Clock) -> Option<f64> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::scl::expect_penalty;
 use super::{LayerContext, Method, MutableTopology, Phase, Saved, Updates};
 use crate::gpu::{Class, DType, Recorder, Tensor};
-use crate::graph::{Graph, ParamId};
+use crate::graph::{Graph, ParamId, ParamSize};
 use crate::ops::{self, BlockInit, Order, SelectK, ValueScore};
 use crate::{Error, Result};
 
@@ -91,6 +91,15 @@ impl TopKast {
 impl Method for TopKast {
     fn updates(&self) -> Option<&Updates> {
         Some(&self.options.updates)
+    }
+
+    fn keeps_sizes(&self) -> bool {
+        true
+    }
+
+    fn buffers(&self, sizes: &[ParamSize]) -> Vec<(Class, &'static str, u128, u64)> {
+        let blocks = sizes.iter().filter_map(|size| size.blocks);
+        blocks.map(|blocks| (Class::Topology, "active", blocks.places.div_ceil(32), 4)).collect()
     }
 
     fn accepts(&self, graph: &Graph) -> Result<()> {

@@ -24,6 +24,12 @@ impl Workspace {
     /// # Errors
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     pub fn new(gpu: &Gpu, pattern: &Pattern, smoothing: bool) -> Result<Self> {
+        let born = gpu.zeros::<u32>(Class::Scratch, "births", &[pattern.nnz()])?;
+        Self::with_births(gpu, pattern, born, smoothing)
+    }
+
+    /// [`Workspace::new`] with these births, `u32[nnz]`.
+    pub(crate) fn with_births(gpu: &Gpu, pattern: &Pattern, born: Tensor, smoothing: bool) -> Result<Self> {
         let places = pattern.places();
         let set = || gpu.zeros::<u32>(Class::Scratch, "set of blocks", &[places.div_ceil(32)]);
         let scores = || gpu.zeros::<f32>(Class::Scratch, "scores", &[places]);
@@ -32,7 +38,7 @@ impl Workspace {
             smoothed: smoothing.then(scores).transpose()?,
             dropped: set()?,
             grown: set()?,
-            born: gpu.zeros::<u32>(Class::Scratch, "births", &[pattern.nnz()])?,
+            born,
             wanted: gpu.zeros::<u32>(Class::Scratch, "count", &[1])?,
             churn: gpu.zeros::<u32>(Class::Scratch, "count", &[2])?,
             visited: set()?,

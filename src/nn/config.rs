@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Composed, LmConfig, MlpConfig, MlpsConfig, MoeConfig, Row};
 use crate::gpu::Gpu;
-use crate::graph::{Description, FanIn, Graph, Layer, LayerSparsity, Network, Precision, Recompute, Start};
+use crate::graph::{Description, Graph, Layer, LayerSparsity, Network, Precision, Recompute, Start};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -179,8 +179,8 @@ impl ModelConfig {
         }
     }
 
-    /// The network with these topologies, drawn weights, and memory for `batch` rows, of whose values the backward pass
-    /// [recomputes](Recompute) some.
+    /// The network that begins with these topologies and drawn weights, and memory for `batch` rows, of whose values the backward
+    /// pass [recomputes](Recompute) some.
     ///
     /// # Errors
     /// [`Error::Config`] as [`ModelConfig::validate`] and [`Precision::validate`], [`Error::Argument`] if a topology doesn't
@@ -189,8 +189,7 @@ impl ModelConfig {
         &self,
         gpu: &Gpu,
         batch: usize,
-        topologies: &[Option<Topology>],
-        fan_in: FanIn,
+        start: Start<'_>,
         precision: Precision,
         recompute: Option<Recompute>,
     ) -> Result<Network> {
@@ -198,9 +197,9 @@ impl ModelConfig {
         precision.validate()?;
         let mut graph = self.graph(batch, precision)?;
         graph.recompute(recompute);
-        let network = Network::new(gpu, graph, Start { fan_in, topologies })?;
+        let network = Network::new(gpu, graph, start)?;
         if let Self::Mlps(config) = self {
-            for (param, values) in network.store().iter().zip(config.first_values(fan_in)?) {
+            for (param, values) in network.store().iter().zip(config.first_values(start.fan_in)?) {
                 gpu.write(param.values(), &values)?;
             }
         }

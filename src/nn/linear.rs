@@ -194,7 +194,7 @@ impl Node for LinearNode {
     fn backward(&self, rec: &mut Recorder<'_>, pass: &mut Backward<'_>) -> Result<()> {
         let (x, y, dy, weight) = (pass.input(0), pass.output(0), pass.output_grad(0), pass.param(0));
         weight.backward_weight(rec, dy, x, pass.weight_grad(0))?;
-        ops::column_sums(rec, dy, pass.weight_grad(1).values(), false)?;
+        ops::column_sums_later(rec, dy, pass.weight_grad(1).values(), false)?;
         if let Some(dx) = pass.input_grad(0) {
             weight.backward_input(rec, dy, dx.tensor, dx.epilogue)?;
         }

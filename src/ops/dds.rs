@@ -40,6 +40,7 @@ pub fn dds(
         (Variant::Lane, None) => [128, 8],
         (Variant::Wave, None) => [64, block.min(16)],
         (Variant::Tile | Variant::Coop, None) if choice.small => [(1024 / block).max(32), block],
+        (Variant::Tile, None) if choice.wide => [128, block],
         (Variant::Tile | Variant::Coop, None) => [(2048 / block).max(64), block],
     };
     let sparse = Some((Place::Rhs, rhs));

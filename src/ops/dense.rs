@@ -38,6 +38,7 @@ pub fn dense(
         (Variant::Lane, None) => [8, 32],
         (Variant::Wave, None) => [16, 32],
         (Variant::Tile | Variant::Coop, None) if choice.small => [32, 32],
+        (Variant::Tile, None) if choice.wide => [128, 128],
         (Variant::Tile | Variant::Coop, None) => [64, 64],
     };
     let product = Product {

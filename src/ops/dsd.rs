@@ -69,6 +69,7 @@ fn record(
         (Variant::Lane, None) => [8, 128],
         (Variant::Wave, None) => [block.min(16), 32],
         (Variant::Tile | Variant::Coop, None) if choice.small => [block, (1024 / block).max(32)],
+        (Variant::Tile, None) if choice.wide => [block, 128],
         (Variant::Tile | Variant::Coop, None) => [block, (2048 / block).max(64)],
     };
     let workgroups = (sizes.m / bm) as u64 * sizes.n.div_ceil(bn) as u64;

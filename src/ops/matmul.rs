@@ -326,7 +326,7 @@ pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
             forced
         }
         Some(forced) => match fallback_variant(gpu, forced.variant) {
-            variant if variant == forced.variant => forced,
+            variant if variant == forced.variant && forced.is_for(work.block) => forced,
             other => other.into(),
         },
         // A matrix without blocks has nothing to measure.
@@ -397,7 +397,10 @@ pub(crate) fn heuristic(gpu: &Gpu, [m, n, _]: [usize; 3]) -> Choice {
 
 /// Kernel key of a choice: the variant's file in the family's folder, and its conditionals.
 pub(super) fn key_of(op: &'static str, choice: Choice) -> Key {
-    Key::new(op, choice.variant.name()).with("small", choice.small).with("padded", choice.padded)
+    Key::new(op, choice.variant.name())
+        .with("small", choice.small)
+        .with("wide", choice.wide)
+        .with("padded", choice.padded)
 }
 
 /// Stored shape of a sparse operand.

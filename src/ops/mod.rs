@@ -74,10 +74,13 @@ pub(crate) use matmul::{default_variant, fallback_variant, heuristic, tiling};
 pub use naive::naive;
 pub use norm::{norm_backward, norm_forward, norm_gain};
 pub use optimizer::{AdamW, Sgd, adamw, sgd};
+pub(crate) use optimizer::{Births, Parts, adamw_parts, sgd_parts};
 pub use pattern::{Swap, empty_lines, fill_pattern, index_pattern, map_pattern, swap_pattern};
 pub use random::{random_bits, random_uniform};
+pub(crate) use reduce::column_sums_later;
 pub use reduce::{column_sums, inverse_norms};
 pub use route::{route, route_values};
+pub(crate) use scale::watch_and_decide;
 pub use scale::{LossScale, decide_scale, is_scale, scale_gradient, watch_gradient};
 pub use score::{
     ColumnScales, Connect, NO_PART, score_connect, score_exclude, score_exclude_stored, score_product,
@@ -92,8 +95,8 @@ pub use step::{Step, StepValues};
 use crate::gpu::{DType, Tensor};
 
 pub use crate::terms::{
-    ABSENT, Activation, Dropout, IGNORED, LossScaleState, Order, ProductScore, SUM_ROWS, SUM_TOKENS, SetOp,
-    Share, SideBySide, Transpose, ValueScore,
+    ABSENT, Activation, BlockRange, Dropout, IGNORED, LossScaleState, Order, ProductScore, SUM_ROWS,
+    SUM_TOKENS, SetOp, Share, SideBySide, Transpose, ValueScore,
 };
 
 /// Float type of a kernel key, f32 or f16. The recorder refuses other types.

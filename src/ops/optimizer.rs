@@ -1,11 +1,28 @@
 //! Optimizers, element by element: `shaders/optimizer/`, twins in
 //! [`reference::optimizer`](crate::reference::optimizer).
 
-use super::windows::Windows;
+use super::windows::{Window, Windows};
 use super::{Step, elementwise};
-use crate::gpu::{Args, Key, Recorder, Tensor};
+use crate::gpu::{Args, Class, Key, Recorder, Tensor};
 use crate::sparse::BLOCKS;
+use crate::terms::BlockRange;
 use crate::{Error, Result};
+
+/// Births of the blocks of a span: their words, and the blocks in ascending order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Births<'a> {
+    pub(crate) words: &'a Tensor,
+    pub(crate) blocks: &'a [BlockRange],
+}
+
+/// Elements that one update treats in several ways.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    /// Number of elements, from the first, that weight decay applies to.
+    pub(crate) decaying: usize,
+    pub(crate) births: Option<Births<'a>>,
+    pub(crate) mask: Option<&'a Tensor>,
+}
 
 /// Stochastic gradient descent. The learning rate comes from the [`Step`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,13 +72,25 @@ pub fn sgd(
     mask: Option<&Tensor>,
     step: &Step,
 ) -> Result<()> {
+    let parts = Parts { decaying: values.len(), births: None, mask };
+    sgd_parts(rec, [values, grads, velocity], settings, parts, step)
+}
+
+/// [`sgd`] of the parts of a span, with values, gradients and velocity.
+pub(crate) fn sgd_parts(
+    rec: &mut Recorder<'_>,
+    [values, grads, velocity]: [&Tensor; 3],
+    settings: Sgd,
+    parts: Parts<'_>,
+    step: &Step,
+) -> Result<()> {
     let op = "sgd";
     grads.expect_shape(op, "grads", values.shape())?;
     velocity.expect_shape(op, "velocity", values.shape())?;
     let tensors = [("values", values), ("grads", grads), ("velocity", velocity)];
     let settled = [("momentum", settings.momentum), ("weight_decay", settings.weight_decay)];
     let key = Key::new("optimizer", "sgd").with("nesterov", settings.nesterov);
-    record(rec, op, &key, &tensors, &settled, mask, None, step)
+    record(rec, op, &key, &tensors, &settled, parts, step)
 }
 
 /// Records one AdamW update of `values` from `grads`, with state `first` and `second`. All have one shape. Where the
@@ -86,6 +115,35 @@ pub fn adamw(
     step: &Step,
 ) -> Result<()> {
     let op = "adamw";
+    let blocks = match born {
+        None => Vec::new(),
+        Some(born) => {
+            let [nnz, block] = match *values.shape() {
+                [nnz, rows, columns] if rows == columns && BLOCKS.contains(&rows) => [nnz, rows],
+                _ => {
+                    let wanted =
+                        format!("[nnz, block, block] with a block of {BLOCKS:?}, because `born` is given");
+                    return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
+                }
+            };
+            born.expect_shape(op, "born", &[nnz])?;
+            vec![BlockRange { first: 0, block, nnz, word: 0 }]
+        }
+    };
+    let births = born.map(|words| Births { words, blocks: &blocks });
+    let parts = Parts { decaying: values.len(), births, mask };
+    adamw_parts(rec, [values, grads, first, second], settings, parts, step)
+}
+
+/// [`adamw`] of the parts of a span, with values, gradients and both moments.
+pub(crate) fn adamw_parts(
+    rec: &mut Recorder<'_>,
+    [values, grads, first, second]: [&Tensor; 4],
+    settings: AdamW,
+    parts: Parts<'_>,
+    step: &Step,
+) -> Result<()> {
+    let op = "adamw";
     for (name, tensor) in [("grads", grads), ("first", first), ("second", second)] {
         tensor.expect_shape(op, name, values.shape())?;
     }
@@ -96,36 +154,22 @@ pub fn adamw(
         ("epsilon", settings.epsilon),
         ("weight_decay", settings.weight_decay),
     ];
-    let mut key = Key::new("optimizer", "adamw").with("births", born.is_some());
-    if born.is_some() || step.scale().is_some() {
+    let key = Key::new("optimizer", "adamw").with("births", parts.births.is_some());
+    if parts.births.is_some() || step.scale().is_some() {
         let ln = |beta: f32| f64::from(beta).ln() as f32;
         settled.extend([("ln_beta_1", ln(settings.beta_1)), ("ln_beta_2", ln(settings.beta_2))]);
     }
-    if let Some(born) = born {
-        let (nnz, block) = match *values.shape() {
-            [nnz, rows, columns] if rows == columns && BLOCKS.contains(&rows) => (nnz, rows),
-            _ => {
-                let wanted =
-                    format!("[nnz, block, block] with a block of {BLOCKS:?}, because `born` is given");
-                return Err(Error::argument(op, "values", wanted, format!("{values:?}")));
-            }
-        };
-        born.expect_shape(op, "born", &[nnz])?;
-        key = key.block(block);
-    }
-    record(rec, op, &key, &tensors, &settled, mask, born, step)
+    record(rec, op, &key, &tensors, &settled, parts, step)
 }
 
 /// Records an optimizer kernel by windows. `tensors` have one shape; the first are the values.
-#[expect(clippy::too_many_arguments, reason = "the common arguments of the optimizer kernels")]
 fn record(
     rec: &mut Recorder<'_>,
     op: &str,
     key: &Key,
     tensors: &[(&'static str, &Tensor)],
     settings: &[(&'static str, f32)],
-    mask: Option<&Tensor>,
-    born: Option<&Tensor>,
+    Parts { decaying, births, mask }: Parts<'_>,
     step: &Step,
 ) -> Result<()> {
     let elements = tensors[0].1.len();
@@ -137,16 +181,21 @@ fn record(
         mask.expect_shape(op, "mask", &[elements.div_ceil(32)])?;
         windows = windows.over_bits(mask, 1);
     }
-    // Births are bound whole, so windows hold whole blocks and the kernel gets the index of the first.
-    let area = born.map_or(1, |born| elements / born.len().max(1));
     // vec4 where four divides the length and no mask is read. Blocks are multiples of four.
     let cell = if mask.is_none() && elements.is_multiple_of(4) { 4 } else { 1 };
-    windows = windows.by(area.max(cell));
+    // Births are bound whole, so windows hold whole blocks.
+    let blocks = births.map_or(&[][..], |births| births.blocks);
+    windows = blocks.iter().fold(windows.by(cell), |windows, range| windows.by(range.block.pow(2)));
     let key = key.clone().with("mask", mask.is_some()).with("quads", cell == 4);
     for window in windows.cut() {
         let views = tensors.iter().map(|(_, tensor)| window.of(tensor)).collect::<Result<Vec<_>>>()?;
         let mask = mask.map(|mask| window.of_bits(mask, 1)).transpose()?;
-        let mut args = Args::new().tensor("now", step.tensor()).size(op, "n", window.count / cell)?;
+        let decaying = decaying.saturating_sub(window.start).min(window.count);
+        let mut args = Args::new().tensor("now", step.tensor()).size(op, "n", window.count / cell)?.size(
+            op,
+            "decaying",
+            decaying.div_ceil(cell),
+        )?;
         for ((name, _), view) in tensors.iter().zip(&views) {
             args = args.tensor(name, view);
         }
@@ -161,14 +210,41 @@ fn record(
             args = args.tensor("loss_scale", scale.tensor());
             key = key.with("scaled", true);
         }
-        if let Some(born) = born {
-            args = args.tensor("born", born);
-            if !window.is_whole() {
-                args = args.size(op, "first", window.start / area)?;
-                key = key.with("window", true);
-            }
+        let ranges = births.map(|_| table(rec, op, blocks, window, cell)).transpose()?;
+        if let (Some(births), Some((ranges, count))) = (births, &ranges) {
+            args =
+                args.tensor("born", births.words).tensor("ranges", ranges).size(op, "range_count", *count)?;
         }
         rec.record(&key, &args, elementwise(window.count / cell))?;
     }
     Ok(())
+}
+
+/// Table of the blocks in a window, `Range` of `shaders/optimizer/adamw.wgsl`, and the number of its rows.
+fn table(
+    rec: &Recorder<'_>,
+    op: &str,
+    blocks: &[BlockRange],
+    window: Window,
+    cell: usize,
+) -> Result<(Tensor, usize)> {
+    let (mut words, end) = (Vec::new(), window.start + window.count);
+    for range in blocks.iter().filter(|range| range.first < end && range.end() > window.start) {
+        let area = range.block * range.block;
+        // Windows begin with whole blocks.
+        let skipped = window.start.saturating_sub(range.first) / area;
+        let first = range.first.max(window.start) - window.start;
+        let last = range.end().min(end) - window.start;
+        let row = [first / cell, last / cell, (area / cell).trailing_zeros() as usize, range.word + skipped];
+        for word in row {
+            words.push(
+                u32::try_from(word)
+                    .map_err(|_| Error::argument(op, "values", "below 2^32 elements", word))?,
+            );
+        }
+    }
+    let count = words.len() / 4;
+    // A binding cannot be empty.
+    words.resize(words.len().max(4), 0);
+    Ok((rec.gpu().upload(Class::Scratch, "ranges of blocks", &[words.len()], &words)?, count))
 }

@@ -187,7 +187,8 @@ fn products() -> Vec<Rule> {
         let blocks = if family == "dense" { vec![None] } else { BLOCKS.map(Some).to_vec() };
         for block in blocks {
             let block_of = |key: Key| if let Some(block) = block { key.block(block) } else { key };
-            for choice in Choice::ALL {
+            for choice in Choice::ALL.into_iter().filter(|choice| choice.is_for(block.unwrap_or(0) as usize))
+            {
                 let key = block_of(key_of(family, choice));
                 if choice.variant != Variant::Coop {
                     rules.extend(FLOATS.map(|dtype| product(key.clone().dtype(dtype))));
@@ -305,10 +306,6 @@ fn blocks() -> Vec<Rule> {
         rules.extend(
             ["activate", "backward"].map(|name| rule("experts", name).axis(activations()).switch("gated")),
         );
-        let births = Key::new("optimizer", "adamw").block(block).with("births", true);
-        // Blocks are multiples of four.
-        let births = Rule::new(births).axis(sets(&[&["mask"], &["quads"]]));
-        rules.push(births.switch("scaled").switch("window"));
         let placed = ["half_out", "stochastic", "placed"];
         let placed = placed.into_iter().fold(Key::new("convert", "to_f16"), |key, flag| key.with(flag, true));
         rules.push(Rule::new(placed.block(block)).switch("window"));
@@ -327,9 +324,11 @@ fn elementwise() -> Vec<Rule> {
         rule("naive", "tile"),
         rule("optimizer", "sgd").axis(masks()).switch("nesterov").switch("scaled"),
         rule("optimizer", "adamw").axis(masks()).switch("scaled"),
+        // Blocks are multiples of four.
+        rule("optimizer", "adamw").axis(sets(&[&["births", "mask"], &["births", "quads"]])).switch("scaled"),
         rule("random", "fill").switch("uniform").switch("window"),
         rule("scale", "apply").switch("half_out"),
-        rule("scale", "decide"),
+        rule("scale", "decide").switch("watched"),
         Rule::new(Key::new("convert", "to_f32").dtype(DType::F16)),
         Rule::new(Key::new("convert", "to_f16").with("half_out", true)).axis(sets(&[
             &[],
@@ -408,6 +407,8 @@ fn sums() -> Vec<Rule> {
     let mut rules = Vec::new();
     for dtype in FLOATS {
         let rule = |name| Rule::new(Key::new("reduce", name).dtype(dtype));
+        let sums_of = rule("sums").axis(sets(&[&[], &["third"], &["third", "fourth"]]));
+        rules.push(if dtype == DType::F16 { sums_of.switch("mixed") } else { sums_of });
         let passes = sets(&[&[], &["add"], &["window"], &["window", "continued"]]);
         rules.extend([rule("norms"), rule("sum").axis(passes).switch("quads")]);
     }

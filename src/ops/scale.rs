@@ -90,11 +90,47 @@ pub fn watch_gradient(rec: &mut Recorder<'_>, grads: &Tensor, scale: &LossScale)
 /// # Errors
 /// Those of recording a dispatch.
 pub fn decide_scale(rec: &mut Recorder<'_>, scale: &LossScale, patience: u32, moves: bool) -> Result<()> {
-    let args = Args::new()
+    record_decision(rec, scale, patience, moves, None)
+}
+
+/// Most elements that one workgroup scans along with the decision.
+const FEW: usize = 1 << 16;
+
+/// [`watch_gradient`] of all these gradients, and [`decide_scale`]. The last gradients are scanned by the dispatch that decides, if
+/// they are few.
+///
+/// # Errors
+/// As both.
+pub(crate) fn watch_and_decide(
+    rec: &mut Recorder<'_>,
+    grads: &[Tensor],
+    scale: &LossScale,
+    patience: u32,
+    moves: bool,
+) -> Result<()> {
+    let (last, before) = match grads.split_last() {
+        Some((last, before)) if (1..=FEW).contains(&last.len()) => (Some(last), before),
+        _ => (None, grads),
+    };
+    before.iter().try_for_each(|grads| watch_gradient(rec, grads, scale))?;
+    record_decision(rec, scale, patience, moves, last)
+}
+
+fn record_decision(
+    rec: &mut Recorder<'_>,
+    scale: &LossScale,
+    patience: u32,
+    moves: bool,
+    watched: Option<&Tensor>,
+) -> Result<()> {
+    let mut args = Args::new()
         .tensor("loss_scale", &scale.0)
         .u32("patience", patience)
         .u32("moves", moves.into())
         .f32("least", LossScaleState::LEAST)
         .f32("most", LossScaleState::MOST);
-    rec.record(&Key::new("scale", "decide"), &args, 1)
+    if let Some(x) = watched {
+        args = args.tensor("x", x).size("scale.decide", "n", x.len())?;
+    }
+    rec.record(&Key::new("scale", "decide").with("watched", watched.is_some()), &args, 1)
 }

@@ -79,9 +79,10 @@ fn record(
     let key = key_of(op, choice).block(block).with("mask", mask.is_some());
     // Invocations per block, and blocks per workgroup or workgroups per block, as in the shaders.
     let rows = if choice.variant == Variant::Wave { block.min(16) } else { 8 };
-    let span = tiling.map_or(block.min(SPAN), |tiling| tiling.tall as usize);
+    let (columns, widest) = if choice.wide { (8, block) } else { (4, SPAN) };
+    let span = tiling.map_or(block.min(widest), |tiling| tiling.tall as usize);
     let pieces = (block / span).pow(2);
-    let invocations = (span / 4) * (span / rows);
+    let invocations = (span / columns) * (span / rows);
     let slots = match (choice.variant, tiling) {
         (_, Some(tiling)) => tiling.parts as usize,
         (Variant::Lane | Variant::Wave, None) => (8 / invocations).max(1),

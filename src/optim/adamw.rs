@@ -2,7 +2,7 @@
 
 use super::{Optimizer, Update};
 use crate::gpu::Recorder;
-use crate::ops::{self, AdamW};
+use crate::ops::{self, AdamW, Births, Parts};
 use crate::{Error, Result};
 
 impl Default for AdamW {
@@ -23,11 +23,12 @@ impl Optimizer for AdamW {
 
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()> {
         let Update { span, born, step } = *update;
+        let blocks: Vec<_> = span.blocks.iter().map(|(_, range)| *range).collect();
         let [first, second] = span.state else {
             return Err(Error::argument(span.name, "state", "two moments", span.state.len()));
         };
-        let weight_decay = if span.decays { self.weight_decay } else { 0.0 };
-        let settings = Self { weight_decay, ..*self };
-        ops::adamw(rec, span.values, span.grads, first, second, settings, None, born, step)
+        let births = born.map(|words| Births { words, blocks: &blocks });
+        let parts = Parts { decaying: span.decaying, births, mask: None };
+        ops::adamw_parts(rec, [span.values, span.grads, first, second], *self, parts, step)
     }
 }

@@ -25,7 +25,7 @@ pub trait Optimizer: fmt::Debug + Send {
         [1.0; 2]
     }
 
-    /// Records the update of a span's values: of all dense parameters of one kind, or of a block-sparse matrix.
+    /// Records the update of a span's values: those of many parameters, one behind the other, or of one.
     ///
     /// # Errors
     /// As the operations.
@@ -38,7 +38,7 @@ pub struct Update<'a> {
     /// Values, gradient and state.
     pub span: Span<'a>,
     /// First step that moved each block, counted from 1 among those that moved weights, and 0 for blocks of the start: a word per
-    /// block of a sparse weight whose blocks change.
+    /// block of the span's [blocks](Span::blocks), where blocks change.
     pub born: Option<&'a Tensor>,
     /// The step, with its learning rate. Where the step has a [scale](Step::scale), gradients are divided by it, and nothing moves
     /// in a step that is skipped.

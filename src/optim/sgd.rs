@@ -2,7 +2,7 @@
 
 use super::{Optimizer, Update};
 use crate::gpu::Recorder;
-use crate::ops::{self, Sgd};
+use crate::ops::{self, Parts, Sgd};
 use crate::{Error, Result};
 
 impl Default for Sgd {
@@ -22,7 +22,7 @@ impl Optimizer for Sgd {
         let [velocity] = span.state else {
             return Err(Error::argument(span.name, "state", "a velocity", span.state.len()));
         };
-        let weight_decay = if span.decays { self.weight_decay } else { 0.0 };
-        ops::sgd(rec, span.values, span.grads, velocity, Self { weight_decay, ..*self }, None, step)
+        let parts = Parts { decaying: span.decaying, births: None, mask: None };
+        ops::sgd_parts(rec, [span.values, span.grads, velocity], *self, parts, step)
     }
 }

@@ -3,6 +3,7 @@
 //! [`ops`](crate::ops) re-exports it; that is its public path.
 
 mod activation;
+mod blocks;
 pub(crate) mod ceiling;
 mod dropout;
 pub(crate) mod gate;
@@ -16,6 +17,7 @@ mod sums;
 mod transpose;
 
 pub use activation::Activation;
+pub use blocks::BlockRange;
 pub use dropout::Dropout;
 pub use index::{ABSENT, IGNORED};
 pub use scale::LossScaleState;

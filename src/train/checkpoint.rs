@@ -17,7 +17,7 @@ use super::tensor_data::{TensorData, Values};
 use super::{Best, Settings};
 use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
-use crate::graph::{FanIn, Layer, Network, Param, ParamDescription};
+use crate::graph::{FanIn, Layer, Network, Param, ParamDescription, Start};
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -252,7 +252,8 @@ impl Checkpoint {
         Ok(topology.map_or(Cow::Borrowed(values), |topology| topology.in_slot_order(values).into()))
     }
 
-    /// The network with its parameters and these patterns, its [own](Checkpoint::topologies), and room for `batch` rows.
+    /// The network with its parameters and these patterns, its [own](Checkpoint::topologies), and memory for `batch` rows. No matrix
+    /// of it gets another number of blocks.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if something of it is missing or of another shape, [`Error::OutOfMemory`].
@@ -263,10 +264,22 @@ impl Checkpoint {
         topologies: &[Option<Topology>],
         batch: usize,
     ) -> Result<Network> {
+        self.network_to_train(gpu, path, topologies, batch, true)
+    }
+
+    /// [`Checkpoint::network`] whose numbers of blocks are [`fixed`](Start::fixed) or not.
+    pub(super) fn network_to_train(
+        &self,
+        gpu: &Gpu,
+        path: &Path,
+        topologies: &[Option<Topology>],
+        batch: usize,
+        fixed: bool,
+    ) -> Result<Network> {
         // The weights that are drawn here are overwritten.
-        let config = &self.settings.model;
-        let Settings { precision, recompute, .. } = self.settings;
-        let network = config.build(gpu, batch, topologies, FanIn::All, precision, recompute)?;
+        let start = Start { fan_in: FanIn::All, topologies, fixed };
+        let Settings { model, precision, recompute, .. } = &self.settings;
+        let network = model.build(gpu, batch, start, *precision, *recompute)?;
         for (parameter, topology) in network.store().iter().zip(by_param(&network, topologies)) {
             let name = parameter.name();
             let name = if topology.is_some() { format!("{name}.values") } else { name.to_owned() };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::graph::{Graph, Network, Param, ParamId, Precision};
+use crate::graph::{Graph, Network, Param, ParamId, Precision, Span};
 use crate::methods::{Method, MutableTopology, Phase, Saved, Static, Updates, Workspace};
 use crate::ops::{self, RemapSource, SetOp, StepValues};
 use crate::sparse::BlockMatrix;
@@ -20,6 +20,11 @@ pub(super) struct Evolution {
     pub(super) targets: Vec<usize>,
     /// Workspace of each parameter that is sparse and may change.
     pub(super) workspaces: Vec<Option<Workspace>>,
+    /// Births of the blocks of each span of several parameters, of which the workspaces have parts.
+    births: Vec<Option<Tensor>>,
+    /// Whether the method [keeps the number of blocks](Method::keeps_sizes). It is asked once, because it is not here while it mutates
+    /// the network.
+    keeps_sizes: bool,
     /// Whether a layer was reshaped since plans were recorded.
     pub(super) reshaped: bool,
     /// Whether a layer was given blocks after the first step.
@@ -34,19 +39,35 @@ impl Evolution {
         let count = |param: &Param| if param.is_matrix() { counts.next().unwrap_or(0) } else { 0 };
         let targets: Vec<usize> = model.store().iter().map(count).collect();
         let smoothing = method.observe_every().is_some();
-        let mut workspaces = Vec::new();
+        let mut workspaces: Vec<Option<Workspace>> = model.store().iter().map(|_| None).collect();
+        let mut births = Vec::new();
         let mut rec = Recorder::new(gpu);
-        for layer in model.store().iter() {
-            let (Some(weight), false) = (layer.weight().sparse(), method.is_static()) else {
-                workspaces.push(None);
-                continue;
-            };
-            let workspace = Workspace::new(gpu, weight.pattern(), smoothing)?;
-            ops::bits::add_present(&mut rec, weight.pattern(), workspace.visited())?;
-            workspaces.push(Some(workspace));
+        for span in model.store().spans().filter(|_| !method.is_static()) {
+            let words = span.births(gpu)?;
+            for (param, range) in span.blocks {
+                let (Some(words), Some(weight)) = (&words, model.store().get(*param).weight().sparse())
+                else {
+                    continue;
+                };
+                let born = words.rows(range.word, range.nnz)?;
+                let workspace = Workspace::with_births(gpu, weight.pattern(), born, smoothing)?;
+                ops::bits::add_present(&mut rec, weight.pattern(), workspace.visited())?;
+                workspaces[param.index()] = Some(workspace);
+            }
+            births.extend(span.param.is_none().then_some(words));
         }
         gpu.run(&rec.finish()?)?;
-        Ok(Self { method, targets, workspaces, reshaped: false, grown: false, mutating: Duration::ZERO })
+        let (reshaped, grown, mutating) = (false, false, Duration::ZERO);
+        let keeps_sizes = method.keeps_sizes();
+        Ok(Self { method, targets, workspaces, births, keeps_sizes, reshaped, grown, mutating })
+    }
+
+    /// Births of the blocks of span number `number` of the network, where blocks may change.
+    pub(super) fn births(&self, number: usize, span: &Span<'_>) -> Option<&Tensor> {
+        match span.param {
+            Some(param) => self.workspaces[param.index()].as_ref().map(Workspace::born),
+            None => self.births.get(number)?.as_ref(),
+        }
     }
 
     /// Whether an update replaces a training step, rather than following it.
@@ -186,6 +207,11 @@ impl MutableTopology for Trainer {
         }
         let layer = self.model.store().get(param);
         let name = layer.layer().to_owned();
+        if self.evolution.keeps_sizes {
+            let reason = "keeps_sizes says that no layer gets another number of blocks, but one is reshaped"
+                .to_owned();
+            return Err(Error::Config { option: "method", reason });
+        }
         if nnz == 0 {
             let reason = format!("the method leaves {name} with no block");
             return Err(Error::Config { option: "sparsity", reason });

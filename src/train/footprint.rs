@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::data::Task;
 use crate::gpu::{Class, Gpu};
-use crate::graph::{Recompute, Sum};
+use crate::graph::{BlockSize, Recompute, Sum};
 use crate::methods::Method;
 use crate::nn::{ModelConfig, Precision};
 use crate::optim::Optimizer;
@@ -33,7 +33,8 @@ impl Footprint {
         Ok(Self { name: model.to_string(), sum: graph.bytes(stored)? })
     }
 
-    /// Of a run: its network, the optimizer's state, and the workspaces of its method.
+    /// Of a run: its network, the optimizer's state, and the workspaces and buffers of its method. Where a method changes the number
+    /// of blocks, the most that it keeps between steps; a change itself takes the old and the new blocks of a layer.
     ///
     /// # Errors
     /// As [`Footprint::of_network`].
@@ -44,11 +45,24 @@ impl Footprint {
         let mut footprint = Self::of_network(model, stored, rows, precision, settings.recompute)?;
         let sum = &mut footprint.sum;
         let graph = model.graph(1, settings.precision)?;
-        for elements in graph.elements(stored)? {
+        let sizes = graph.sizes(stored)?;
+        let accumulated = settings.pass_rows() < settings.batch;
+        let add_state = |sum: &mut Sum, elements| {
             optimizer.state_names().iter().for_each(|name| sum.add(Class::Optimizer, name, elements, 4));
-            if settings.pass_rows() < settings.batch {
+            if accumulated {
                 sum.add(Class::Gradients, "accumulated gradients", elements, 4);
             }
+        };
+        sizes.iter().for_each(|size| add_state(sum, size.elements));
+        let absent = |blocks: BlockSize| (blocks.places - blocks.nnz as u128) * blocks.area;
+        let grown = sizes.iter().filter_map(|size| size.blocks).map(absent).max();
+        if let Some(grown) = grown.filter(|_| method.grows_whole_layers()) {
+            sum.add(Class::Values, "absent blocks of a layer", grown, 4);
+            sum.add(Class::Gradients, "absent blocks of a layer", grown, 4);
+            add_state(sum, grown);
+        }
+        for (class, label, elements, size) in method.buffers(&sizes) {
+            sum.add(class, label, elements, size);
         }
         // Labels, and the loss of each row with its hit, which a regression has not.
         let reported = if settings.task() == Task::Regression { 1 } else { 2 };
@@ -67,7 +81,7 @@ impl Footprint {
         if method.is_static() {
             return Ok(footprint);
         }
-        for (places, nnz) in graph.grids(stored)? {
+        for BlockSize { places, nnz, .. } in sizes.into_iter().filter_map(|size| size.blocks) {
             let smoothed = u32::from(method.observe_every().is_some());
             (0..=smoothed).for_each(|_| sum.add(Class::Scratch, "scores", places, 4));
             (0..3).for_each(|_| sum.add(Class::Scratch, "sets of blocks", places.div_ceil(32), 4));

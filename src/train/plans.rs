@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::gpu::{Class, Gpu, Mark, Plan, Recorder, Tensor};
 use crate::graph::{GradientReady, Half, Network, Param, Signals};
-use crate::methods::{LayerContext, Method, Workspace};
+use crate::methods::{LayerContext, Method};
 use crate::ops::{self, LossScale, Step, StepValues};
 use crate::optim::Update;
 use crate::random::{Key, Stream};
@@ -95,13 +95,13 @@ impl StepBuffers {
         };
         objective.record(rec, &pass)?;
         if of.counted {
-            ops::column_sums(rec, report, &totals.rows(0, report.shape()[1])?, true)?;
+            ops::column_sums_later(rec, report, &totals.rows(0, report.shape()[1])?, true)?;
         }
         match (&self.by_network, of.training) {
             (Some(by_network), false) => {
                 let columns = by_network.len();
                 let by_row = report.reshape(&[report.len() / columns, columns])?;
-                ops::column_sums(rec, &by_row, by_network, true)
+                ops::column_sums_later(rec, &by_row, by_network, true)
             }
             _ => Ok(()),
         }
@@ -203,7 +203,7 @@ impl Trainer {
         if !self.record_passes(&mut rec, rows, update, counted, false)? {
             return Ok(None);
         }
-        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None });
+        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None })?;
         self.record_scaling(&mut rec, false)?;
         later
             .iter()
@@ -227,11 +227,10 @@ impl Trainer {
         for (span, gathered) in self.model.store().spans().zip(gathered.into_iter().flatten()) {
             ops::blend(&mut rec, gathered, span.grads, [1.0, 1.0])?;
         }
-        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None });
+        rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None })?;
         self.record_scaling(&mut rec, true)?;
-        for span in self.model.store().spans() {
-            let workspace = span.param.and_then(|param| self.evolution.workspaces[param.index()].as_ref());
-            let born = workspace.filter(|_| births).map(Workspace::born);
+        for (number, span) in self.model.store().spans().enumerate() {
+            let born = self.evolution.births(number, &span).filter(|_| births);
             self.optimizer.record(&mut rec, &Update { span, born, step: &self.batch.buffers.step })?;
         }
         self.program(rec)
@@ -251,10 +250,8 @@ impl Trainer {
         // The gradient of a bias is the column sums of that of the output, so it is finite only where the latter is. Sums of f16
         // are far below the largest f32, so the gradient of a weight is finite where that of the output is. Weights of layers
         // without a bias are watched themselves.
-        for param in self.model.store().iter().filter(|param| !param.is_biased()) {
-            ops::watch_gradient(rec, param.grads(), scale)?;
-        }
-        ops::decide_scale(rec, scale, half.patience, moves)
+        let watched = self.model.store().gradients(|param| !param.is_biased())?;
+        ops::watch_and_decide(rec, &watched, scale, half.patience, moves)
     }
 
     /// Records forward pass, loss, backward pass and scan, with a hook at each sparse layer. Returns whether the hook recorded

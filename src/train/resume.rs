@@ -49,7 +49,8 @@ impl Trainer {
         methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
         Footprint::expect_run(gpu, &settings, &*parts.method, &*parts.optimizer)?;
         let topologies = checkpoint.topologies(path)?;
-        let model = checkpoint.network(gpu, path, &topologies, settings.pass_rows())?;
+        let fixed = parts.method.keeps_sizes();
+        let model = checkpoint.network_to_train(gpu, path, &topologies, settings.pass_rows(), fixed)?;
         let mut trainer = Self::assemble(gpu, settings, data, model, checkpoint.position, parts)?;
         trainer.recall(checkpoint, path, &topologies)?;
         trainer.plan()?;

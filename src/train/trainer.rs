@@ -9,7 +9,7 @@ use super::teachers::Teachers;
 use super::{Footprint, KernelRecord, NetworkScores, Objective, Parts, Position, Settings, fit};
 use crate::data::{Dataset, Fingerprint, Targets};
 use crate::gpu::{Gpu, Plan};
-use crate::graph::Network;
+use crate::graph::{Network, Start};
 use crate::methods::{self, Clock, Phase};
 use crate::nn::ModelConfig;
 use crate::optim::Optimizer;
@@ -67,14 +67,10 @@ impl Trainer {
         Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
-        let model = settings.model.build(
-            gpu,
-            settings.pass_rows(),
-            &first.topologies,
-            method.fan_in(),
-            settings.precision,
-            settings.recompute,
-        )?;
+        let start =
+            Start { fan_in: method.fan_in(), topologies: &first.topologies, fixed: method.keeps_sizes() };
+        let Settings { precision, recompute, .. } = settings;
+        let model = settings.model.build(gpu, settings.pass_rows(), start, precision, recompute)?;
         if matches!(settings.model, ModelConfig::Composed(_)) {
             // Nodes may be a program's own.
             model.expect_gradients(gpu)?;

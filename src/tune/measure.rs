@@ -123,7 +123,7 @@ fn candidates(gpu: &Gpu, work: &Workload, default: Choice) -> Vec<Choice> {
                 _ => work.family == Family::Sdd && work.block >= 64,
             };
         let costly = choice.variant == Variant::Tile && gpu.is_software();
-        gpu.runs(choice.variant) && choice.is_alike(default) && !same && !costly
+        gpu.runs(choice.variant) && choice.is_alike(default) && choice.is_for(work.block) && !same && !costly
     };
     Choice::ALL.into_iter().filter(worth_it).collect()
 }

@@ -144,5 +144,5 @@ fn unknown_adapters_and_variants() {
     }
     let mut variant = train(&[]);
     variant.env("FRETWORK_VARIANT", "warp");
-    assert_refused(variant, "\"warp\" is none of lane, wave, tile, tile.padded, tile.small");
+    assert_refused(variant, "\"warp\" is none of lane, wave, tile, tile.padded, tile.small, tile.wide");
 }

@@ -22,7 +22,7 @@ pub(crate) fn numbers(walk: &mut Walk, count: usize) -> Vec<f32> {
 /// The network of a graph, with drawn topologies.
 pub(crate) fn network(gpu: &Gpu, graph: Graph) -> Network {
     let topologies = graph.topologies(None).unwrap();
-    Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies }).unwrap()
+    Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true }).unwrap()
 }
 
 /// A graph with these outputs.

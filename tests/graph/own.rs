@@ -27,7 +27,7 @@ fn graph() -> Graph {
 
 fn ours(gpu: &Gpu) -> (Network, Vec<Option<Topology>>) {
     let topologies = graph().topologies(None).unwrap();
-    let start = Start { fan_in: FanIn::Present, topologies: &topologies };
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
     (Network::new(gpu, graph(), start).unwrap(), topologies)
 }
 

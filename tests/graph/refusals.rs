@@ -34,7 +34,7 @@ fn square_layer(graph: &mut Graph, name: &str, x: Value) -> Value {
 fn assert_no_network(gpu: &Gpu, graph: Graph, topologies: &[Option<Topology>], wanted: &str) {
     let before = gpu.bytes();
     let peak = gpu.peak_bytes();
-    assert_says(Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies }), wanted);
+    assert_says(Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies, fixed: true }), wanted);
     assert_eq!(gpu.bytes(), before, "something was allocated: {wanted}");
     assert_eq!(gpu.peak_bytes(), peak, "something was allocated: {wanted}");
 }
@@ -206,7 +206,7 @@ fn topologies() {
     ] {
         assert_no_network(&gpu, graph(), &topologies, wanted);
     }
-    let start = Start { fan_in: FanIn::Present, topologies: &[drawn, of(8, 32)] };
+    let start = Start { fan_in: FanIn::Present, topologies: &[drawn, of(8, 32)], fixed: true };
     assert_says(
         Network::new(&gpu, graph(), start),
         "dense.weight: topology should be none, but is a topology",

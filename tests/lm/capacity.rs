@@ -36,7 +36,7 @@ fn shared_out(gpu: &Gpu, config: &MoeConfig) -> [Vec<u32>; 2] {
     let y = moe.build(&mut graph, &[x, ids]).unwrap()[0];
     graph.output(y).unwrap();
     let topologies = vec![None; graph.layers().len()];
-    let start = Start { fan_in: FanIn::Present, topologies: &topologies };
+    let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
     let network = Network::new(gpu, graph, start).unwrap();
     // The router reads off the first columns.
     if let Some(router) = network.parameters().into_iter().find(|param| param.name().contains("router")) {

@@ -1,6 +1,7 @@
 //! Which bytes a model's logits depend on: in a causal mixture, on those up to their own in their own window alone.
 
 use fretwork::gpu::{Gpu, Plan, Recorder};
+use fretwork::graph::Start;
 use fretwork::nn::{FanIn, ModelConfig, MoeConfig, Network, Overflow, Precision};
 use fretwork::ops::{Step, StepValues};
 use fretwork::random::{Key, Stream};
@@ -21,7 +22,8 @@ impl Pass {
     fn new(gpu: &Gpu, mixture: MoeConfig, training: bool) -> Self {
         let config = ModelConfig::from(config(Some(mixture), None));
         let topologies = config.topologies(config.sparsity()).unwrap();
-        let model = config.build(gpu, BATCH, &topologies, FanIn::Present, Precision::F32, None).unwrap();
+        let start = Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true };
+        let model = config.build(gpu, BATCH, start, Precision::F32, None).unwrap();
         spread(gpu, &model, &mut Key::new(3, Stream::Check(17)).walk(), |x| x);
         let step = Step::new(gpu, StepValues::forward(2)).unwrap();
         let mut rec = Recorder::new(gpu);

@@ -22,7 +22,7 @@ fn plans(b: &Bench) {
             if let (true, Some(out)) = (some, &out) {
                 said(ops::fill(&mut rec, out, 0));
             }
-            rec.mark(Mark { kind: "test", name: String::new(), tensor: out.clone() });
+            said(rec.mark(Mark { kind: "test", name: String::new(), tensor: out.clone() }));
             let _ = (rec.len(), rec.is_empty(), rec.gpu());
             let cache = ParamCache::new(&b.gpu);
             let mut same = Recorder::new(gpu);

@@ -52,6 +52,9 @@ pub(crate) fn hot(matrices: bool) -> Vec<Key> {
                 let blocks =
                     if family == "dense" { &[None][..] } else { &[Some(16), Some(32), Some(64), Some(128)] };
                 for &block in blocks {
+                    if !choice.is_for(block.unwrap_or(0) as usize) {
+                        continue;
+                    }
                     let of = |small| Tiling::new(family, MATRICES, block, small).filter(|_| is_coop);
                     let tiling = of(choice.small);
                     if is_coop && choice.small && tiling == of(false) {
@@ -64,6 +67,7 @@ pub(crate) fn hot(matrices: bool) -> Vec<Key> {
                             key.with("lhs_t", *lhs_t)
                                 .with("rhs_t", *rhs_t)
                                 .with("small", choice.small)
+                                .with("wide", choice.wide)
                                 .with("padded", choice.padded),
                         );
                     }

@@ -33,7 +33,7 @@ fn network(gpu: &Gpu, sizes: &MoeSizes, tokens: usize) -> Result<Network> {
         graph.output(output)?;
     }
     let topologies = vec![None; graph.layers().len()];
-    Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies })
+    Network::new(gpu, graph, Start { fan_in: FanIn::Present, topologies: &topologies, fixed: true })
 }
 
 impl Layer {

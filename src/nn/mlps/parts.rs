@@ -192,7 +192,7 @@ impl MlpsConfig {
             for number in group {
                 let topologies = self.topologies_alone(number)?;
                 let graph = self.network(number)?.graph(1, Precision::F32)?;
-                let drawn = graph.first_values(Start { fan_in, topologies: &topologies });
+                let drawn = graph.first_values(Start { fan_in, topologies: &topologies, fixed: true });
                 let widths = self.widths(number);
                 for (at, (drawn, values)) in drawn.into_iter().zip(&mut values).enumerate() {
                     let (layer, is_weight) = (at / 2, at % 2 == 0);
