@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
+use burn_core::backend::AutodiffBackend as _;
 use burn_core::backend::autodiff::checkpoint::base::Checkpointer;
 use burn_core::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn_core::backend::autodiff::grads::Gradients;
 use burn_core::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn_core::backend::autodiff::{Autodiff, NodeId};
 use burn_core::backend::tensor::FloatTensor;
-use burn_core::backend::{AutodiffBackend as _, Backend, TensorMetadata};
-use burn_core::tensor::Shape;
 
 use crate::evolve::Job;
 use crate::layout::Layout;
-use crate::ops::BlockOps;
+use crate::ops::{BlockOps, Wanted};
 
 /// Backward pass of `y = x·Wᵀ + bias`: `dx = dy·W`, `dW = dyᵀ·x` on the stored blocks, and the column sums of `dy`.
 #[derive(Debug)]
@@ -28,21 +27,30 @@ struct State {
 }
 
 impl State {
-    /// Registers the gradients of the input and of the blocks.
+    /// Registers the gradients of input, blocks and bias.
     fn backward<B: BlockOps>(
         self,
-        [x, values]: [Option<NodeId>; 2],
-        dy: &FloatTensor<B>,
+        [x, values, bias]: [Option<NodeId>; 3],
+        dy: FloatTensor<B>,
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        if let (Some(node), Some(kept)) = (x, self.values) {
-            let kept = checkpointer.retrieve_node_output(kept);
-            grads.register::<B>(node, B::block_input_grad(dy.clone(), kept, Arc::clone(&self.layout)));
-        }
-        if let (Some(node), Some(kept)) = (values, self.x) {
-            let kept = checkpointer.retrieve_node_output(kept);
-            grads.register::<B>(node, B::block_values_grad(dy.clone(), kept, self.layout));
+        let wanted = Wanted {
+            input: x.is_some() && self.values.is_some(),
+            values: values.is_some() && self.x.is_some(),
+            bias: bias.is_some(),
+        };
+        // An operand that is not kept is not read.
+        let mut kept = |node: Option<NodeId>| {
+            node.map_or_else(|| dy.clone(), |node| checkpointer.retrieve_node_output(node))
+        };
+        let [of_x, of_values] = [kept(self.x), kept(self.values)];
+        let (dx, dw, db) = B::block_grads(dy, of_x, of_values, wanted, self.layout);
+        let found = [(x, wanted.input, dx), (values, wanted.values, dw), (bias, wanted.bias, db)];
+        for (node, wanted, grad) in found {
+            if let Some(node) = node.filter(|_| wanted) {
+                grads.register::<B>(node, grad);
+            }
         }
     }
 }
@@ -52,11 +60,8 @@ impl<B: BlockOps> Backward<B, 3> for Linear {
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let [x, values, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
-        ops.state.backward::<B>([x, values], &dy, grads, checkpointer);
-        if let Some(node) = bias {
-            grads.register::<B>(node, column_sums::<B>(dy));
-        }
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        ops.state.backward::<B>(parents, dy, grads, checkpointer);
     }
 }
 
@@ -65,14 +70,9 @@ impl<B: BlockOps> Backward<B, 2> for Linear {
 
     fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        ops.state.backward::<B>(parents, &dy, grads, checkpointer);
+        let [x, values] = ops.parents.map(|parent| parent.map(|node| node.id));
+        ops.state.backward::<B>([x, values, None], dy, grads, checkpointer);
     }
-}
-
-fn column_sums<B: Backend>(dy: FloatTensor<B>) -> FloatTensor<B> {
-    let outputs = dy.shape()[1];
-    B::float_reshape(B::float_sum_dim(dy, 0), Shape::from([outputs]))
 }
 
 impl<B: BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, C> {
@@ -118,20 +118,16 @@ impl<B: BlockOps, C: CheckpointStrategy> BlockOps for Autodiff<B, C> {
         }
     }
 
-    fn block_input_grad(
-        dy: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        layout: Arc<Layout>,
-    ) -> FloatTensor<Self> {
-        Self::from_inner(B::block_input_grad(dy.into_primitive(), values.into_primitive(), layout))
-    }
-
-    fn block_values_grad(
+    fn block_grads(
         dy: FloatTensor<Self>,
         x: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        wanted: Wanted,
         layout: Arc<Layout>,
-    ) -> FloatTensor<Self> {
-        Self::from_inner(B::block_values_grad(dy.into_primitive(), x.into_primitive(), layout))
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [dy, x, values] = [dy, x, values].map(|operand| operand.into_primitive());
+        let (dx, dw, db) = B::block_grads(dy, x, values, wanted, layout);
+        [dx, dw, db].map(Self::from_inner).into()
     }
 
     fn block_evolve(values: FloatTensor<Self>, layout: Arc<Layout>, job: Arc<Job>) -> FloatTensor<Self> {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use burn_core as burn;
+#[cfg(feature = "fusion")]
+use burn_core::backend::fusion::custom::TensorSpec;
 use burn_core::backend::tensor::FloatTensor;
 use burn_core::backend::{Backend, TensorMetadata, backend_extension};
 use burn_core::tensor::{DType, Shape};
@@ -39,38 +41,54 @@ pub(crate) trait BlockOps: Backend {
         layout: Arc<Layout>,
     ) -> FloatTensor<Self>;
 
-    /// `dx = dy·W`, of `dy[rows, outputs]`. Not differentiable.
-    #[fusion(dtype = dy, shape = inputs_of(dy, layout))]
-    fn block_input_grad(
-        dy: FloatTensor<Self>,
-        values: FloatTensor<Self>,
-        layout: Arc<Layout>,
-    ) -> FloatTensor<Self>;
-
-    /// The stored blocks of `dW = dyᵀ·x`. Not differentiable.
-    #[fusion(dtype = dy, shape = values_of(layout))]
-    fn block_values_grad(
+    /// Gradients in one submission: `dx = dy·W`, the stored blocks of `dW = dyᵀ·x`, and the column sums of `dy[rows, outputs]`. Those
+    /// that are not wanted are one element of unspecified contents, and their operands are not read. Not differentiable.
+    #[fusion(meta = grads_of)]
+    fn block_grads(
         dy: FloatTensor<Self>,
         x: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        wanted: Wanted,
         layout: Arc<Layout>,
-    ) -> FloatTensor<Self>;
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// The values after an update of the topology, which the job reports. Not differentiable.
     #[fusion(dtype = values, shape = values)]
     fn block_evolve(values: FloatTensor<Self>, layout: Arc<Layout>, job: Arc<Job>) -> FloatTensor<Self>;
 }
 
+/// Gradients of a linear layer that are asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    pub(crate) input: bool,
+    pub(crate) values: bool,
+    pub(crate) bias: bool,
+}
+
 fn outputs_of(x: &Shape, layout: &Arc<Layout>) -> Shape {
     Shape::from([x[0], layout.topology.rows()])
 }
 
-fn inputs_of(dy: &Shape, layout: &Arc<Layout>) -> Shape {
-    Shape::from([dy[0], layout.topology.cols()])
+/// Shapes of the gradients of input, values and bias.
+fn grad_shapes(rows: usize, wanted: Wanted, layout: &Layout) -> [Shape; 3] {
+    let (topology, block) = (&layout.topology, layout.topology.block());
+    let shapes = [
+        (wanted.input, vec![rows, topology.cols()]),
+        (wanted.values, vec![topology.nnz(), block, block]),
+        (wanted.bias, vec![topology.rows()]),
+    ];
+    shapes.map(|(wanted, shape)| Shape::from(if wanted { shape } else { vec![1] }))
 }
 
-fn values_of(layout: &Arc<Layout>) -> Shape {
-    let block = layout.topology.block();
-    Shape::from([layout.topology.nnz(), block, block])
+#[cfg(feature = "fusion")]
+fn grads_of(
+    dy: &TensorSpec,
+    _x: &TensorSpec,
+    _values: &TensorSpec,
+    wanted: &Wanted,
+    layout: &Arc<Layout>,
+) -> (TensorSpec, TensorSpec, TensorSpec) {
+    grad_shapes(dy.shape[0], *wanted, layout).map(|shape| TensorSpec::new(shape, dy.dtype)).into()
 }
 
 impl BlockOps for CubeBackend {
@@ -82,12 +100,14 @@ impl BlockOps for CubeBackend {
         expect(forward(x, values, Some(bias), &layout))
     }
 
-    fn block_input_grad(dy: CubeTensor, values: CubeTensor, layout: Arc<Layout>) -> CubeTensor {
-        expect(input_grad(dy, values, &layout))
-    }
-
-    fn block_values_grad(dy: CubeTensor, x: CubeTensor, layout: Arc<Layout>) -> CubeTensor {
-        expect(values_grad(dy, x, &layout))
+    fn block_grads(
+        dy: CubeTensor,
+        x: CubeTensor,
+        values: CubeTensor,
+        wanted: Wanted,
+        layout: Arc<Layout>,
+    ) -> (CubeTensor, CubeTensor, CubeTensor) {
+        expect(grads(dy, [x, values], wanted, &layout)).into()
     }
 
     fn block_evolve(values: CubeTensor, layout: Arc<Layout>, job: Arc<Job>) -> CubeTensor {
@@ -120,34 +140,47 @@ fn forward(
     Ok(out)
 }
 
-fn input_grad(dy: CubeTensor, values: CubeTensor, layout: &Arc<Layout>) -> Result<CubeTensor> {
-    let shape = inputs_of(&dy.shape(), layout);
-    let [rows, inputs] = [shape[0], shape[1]];
+fn grads(
+    dy: CubeTensor,
+    [x, values]: [CubeTensor; 2],
+    wanted: Wanted,
+    layout: &Arc<Layout>,
+) -> Result<[CubeTensor; 3]> {
+    if wanted.values {
+        layout.watch.show(&x, &dy);
+    }
+    let (topology, dtype) = (&layout.topology, dy.dtype);
+    let [rows, inputs, outputs] = [dy.shape()[0], topology.cols(), topology.rows()];
     let mut lease = Lease::new(&layout.shared);
-    let (out, dx) = lease.result(&dy, shape, dy.dtype, &[rows, inputs])?;
-    let w = weight(&mut lease, values, layout)?;
-    let dy = lease.operand("the output's gradient", dy, &[rows, layout.topology.rows()])?;
-    lease.run(|rec| ops::dds(rec, &dy, &w, &dx, Transpose::NN, Epilogue::None))?;
-    Ok(out)
-}
-
-fn values_grad(dy: CubeTensor, x: CubeTensor, layout: &Arc<Layout>) -> Result<CubeTensor> {
-    layout.watch.show(&x, &dy);
-    let rows = x.shape()[0];
-    let shape = values_of(layout);
-    let sides: [usize; 3] = [shape[0], shape[1], shape[2]];
-    let mut lease = Lease::new(&layout.shared);
-    let (out, dw) = lease.result(&dy, shape, dy.dtype, &sides)?;
-    let dw = BlockMatrix::adopt(layout.pattern.clone(), dw)?;
-    let dy = lease.operand("the output's gradient", dy, &[rows, layout.topology.rows()])?;
-    let x = lease.operand("the input", x, &[rows, layout.topology.cols()])?;
-    lease.run(|rec| ops::sdd(rec, &dy, &x, &dw, Transpose::TN, None))?;
-    Ok(out)
+    let [of_x, of_values, of_bias] = grad_shapes(rows, wanted, layout);
+    let mut result = |shape: Shape, dtype| lease.result(&dy, shape.clone(), dtype, &shape);
+    let (out_x, dx) = result(of_x, dtype)?;
+    let (out_values, dw) = result(of_values, dtype)?;
+    // Sums are in f32.
+    let (out_bias, db) = result(of_bias, DType::F32)?;
+    let w = wanted.input.then(|| weight(&mut lease, values, layout)).transpose()?;
+    let x = wanted.values.then(|| lease.operand("the input", x, &[rows, inputs])).transpose()?;
+    let dw = wanted.values.then(|| BlockMatrix::adopt(layout.pattern.clone(), dw)).transpose()?;
+    let dy = lease.operand("the output's gradient", dy, &[rows, outputs])?;
+    lease.run(|rec| {
+        if let Some(w) = &w {
+            ops::dds(rec, &dy, w, &dx, Transpose::NN, Epilogue::None)?;
+        }
+        if let (Some(x), Some(dw)) = (&x, &dw) {
+            ops::sdd(rec, &dy, x, dw, Transpose::TN, None)?;
+        }
+        if wanted.bias {
+            ops::column_sums(rec, &dy, &db, false)?;
+        }
+        Ok(())
+    })?;
+    let out_bias = if dtype == DType::F32 { out_bias } else { cast(out_bias, dtype) };
+    Ok([out_x, out_values, out_bias])
 }
 
 /// The weight with Burn's values.
 fn weight(lease: &mut Lease<'_>, values: CubeTensor, layout: &Arc<Layout>) -> Result<BlockMatrix> {
-    let shape = values_of(layout);
-    let values = lease.operand("the weight's values", values, &[shape[0], shape[1], shape[2]])?;
+    let (nnz, block) = (layout.topology.nnz(), layout.topology.block());
+    let values = lease.operand("the weight's values", values, &[nnz, block, block])?;
     Ok(BlockMatrix::adopt(layout.pattern.clone(), values)?)
 }

@@ -66,6 +66,9 @@ class MoE(nn.Module):
                 raise ArgumentError(f"{name}: should be a multiple of the block, {block}, but is {side}")
         if density is not None and not 0 < density <= 1:
             raise ArgumentError(f"density: should be above 0 and at most 1, but is {density}")
+        for name, coefficient in (("aux", aux), ("importance", importance), ("z_loss", z_loss)):
+            if not math.isfinite(coefficient):
+                raise ArgumentError(f"{name}: should be a finite number, but is {coefficient}")
         self.width, self.experts, self.top_k, self.hidden = width, experts, top_k, hidden
         self.block, self.activation, self.density = block, activation, density
         self.aux, self.importance, self.z_loss = aux, importance, z_loss
