@@ -134,7 +134,7 @@ fn perceptrons() {
 fn whole_layers() {
     let gpu = Gpu::request(Options::default()).unwrap();
     let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
-    let settings = settings(&data, mlp(&data, &[512, 512], Activation::Relu).into(), Kind::Gap);
+    let settings = settings(&data, mlp(&data, &[512], Activation::Relu).into(), Kind::Gap);
     assert_agrees(&gpu, Settings { length: Length::Epochs(3), ..settings }, &data);
 }
 

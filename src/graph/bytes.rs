@@ -77,6 +77,8 @@ pub struct BlockSize {
     pub area: u128,
     /// Words of its topology.
     pub words: u128,
+    /// Words of a topology with all blocks.
+    pub most_words: u128,
 }
 
 /// Memory of activations and their gradients over a step, as it is planned.
@@ -172,8 +174,10 @@ impl Graph {
             let area = (blocks.block as u128).pow(2);
             let grid = param.grid().unwrap_or_default();
             let places = grid.iter().map(|&side| side as u128).product();
-            let words = Topology::packed_words(grid, nnz) as u128;
-            ParamSize { elements: nnz as u128 * area, blocks: Some(BlockSize { places, nnz, area, words }) }
+            let words = |nnz| Topology::packed_words(grid, nnz) as u128;
+            let [words, most_words] = [words(nnz), words(grid[0].saturating_mul(grid[1]))];
+            let blocks = BlockSize { places, nnz, area, words, most_words };
+            ParamSize { elements: nnz as u128 * area, blocks: Some(blocks) }
         };
         Ok(self.params.iter().map(size).collect())
     }

@@ -54,12 +54,14 @@ impl Footprint {
             }
         };
         sizes.iter().for_each(|size| add_state(sum, size.elements));
-        let absent = |blocks: BlockSize| (blocks.places - blocks.nnz as u128) * blocks.area;
-        let grown = sizes.iter().filter_map(|size| size.blocks).map(absent).max();
-        if let Some(grown) = grown.filter(|_| method.grows_whole_layers()) {
-            sum.add(Class::Values, "absent blocks of a layer", grown, 4);
-            sum.add(Class::Gradients, "absent blocks of a layer", grown, 4);
-            add_state(sum, grown);
+        let absent = |blocks: &BlockSize| (blocks.places - blocks.nnz as u128) * blocks.area;
+        let largest = sizes.iter().filter_map(|size| size.blocks).max_by_key(absent);
+        if let Some(layer) = largest.filter(|_| method.grows_whole_layers()) {
+            let label = "absent blocks of a layer";
+            sum.add(Class::Values, label, absent(&layer), 4);
+            sum.add(Class::Gradients, label, absent(&layer), 4);
+            sum.add(Class::Topology, label, layer.most_words - layer.words, 4);
+            add_state(sum, absent(&layer));
         }
         for (class, label, elements, size) in method.buffers(&sizes) {
             sum.add(class, label, elements, size);

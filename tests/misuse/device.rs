@@ -32,7 +32,8 @@ fn plans(b: &Bench) {
             said(same.finish_with(&cache));
             let _ = (cache.len(), cache.is_empty());
             let Some(plan) = said(rec.finish()) else { continue };
-            let _ = (plan.len(), plan.is_empty(), plan.labels().count(), plan.marks().count());
+            let _ =
+                (plan.len(), plan.is_empty(), plan.labels().count(), plan.marks().count(), plan.barriers());
             if let Some(out) = &out {
                 said(plan.rebind(&b.gpu, &[(out, out)]));
                 said(plan.rebind(&b.other, &[(out, out)]));
@@ -82,7 +83,11 @@ fn facts(b: &Bench) {
         let _ = (gpu.runs(variant), gpu.with_variant(Some(variant)).forced_variant(), variant.name());
     }
     for choice in Choice::ALL {
-        let _ = (gpu.with_choice(Some(choice)).with_splits(true).splits(), choice.name());
+        let _ = (
+            gpu.with_choice(Some(choice)).with_splits(true).splits(),
+            choice.name(),
+            choice.is_for(usize::MAX),
+        );
     }
     for family in [Family::Dense, Family::Dds, Family::Dsd, Family::Sdd] {
         for (sizes, block, nnz) in [([0; 3], 0, 0), ([usize::MAX; 3], 8, 0), ([usize::MAX; 3], 1, usize::MAX)]
@@ -242,6 +247,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Gpu::idle_bytes",
             "Variant::name",
             "Choice::name",
+            "Choice::is_for",
             "Family::name",
             "Workload::places",
             "Workload::density",
@@ -320,6 +326,7 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "Plan::len",
             "Plan::is_empty",
             "Plan::labels",
+            "Plan::barriers",
             "Submission::index",
             "Gpu::compile",
             "Gpu::run",
