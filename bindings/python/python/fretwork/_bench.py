@@ -59,6 +59,7 @@ def bench(
     hidden: Sequence[int] | int | None = None,
     batch: int | None = None,
     html: str | os.PathLike[str] | None = None,
+    save: str | os.PathLike[str] | None = None,
     show: bool | Callable[[str], object] = True,
 ) -> BenchReport:
     """Checks kernels and times them in interleaved rounds with their baselines, as ``fretwork bench`` does, and prints its tables.
@@ -66,6 +67,6 @@ def bench(
     ``subject``: ``"matmul"``, ``"sparse"``, ``"step"``, ``"update"``, ``"moe"`` or ``"all"``. The options are those of the program. ``show``:
     whether the tables are printed, or a function that is called with each as text. Takes minutes; Ctrl-C ends it.
     """
-    options = {"adapter": adapter, "dtype": dtype, "rows": rows, "hidden": hidden, "batch": batch, "html": html}
+    options = {"adapter": adapter, "dtype": dtype, "rows": rows, "hidden": hidden, "batch": batch, "html": html, "save": save}
     printed = show if callable(show) else print if show else None
     return BenchReport(json.loads(_fretwork.bench([subject, *arguments(options)], printed)))

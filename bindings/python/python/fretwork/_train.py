@@ -91,13 +91,15 @@ def arguments(options: dict[str, Any]) -> list[str]:
     return words
 
 
-def export(folder: Path, to: str, out: Path | None = None, *, best: bool = False) -> str:
+def export(folder: Path, to: str, out: Path | None = None, *, best: bool = False, network: int | None = None) -> str:
     """Writes the network of a run folder in a format that other programs read, as ``fretwork export`` does, and returns the file's path.
 
     ``to``: ``"onnx"``, ``"safetensors-dense"``, ``"safetensors-bsr"`` or ``"torch"``. ``out``: the file, by default one in the run folder.
     ``best``: whether the checkpoint of the epoch with the smallest validation loss is written, of a run with ``validation``.
+    ``network``: the number of one of a run's several networks, from 0.
     """
-    return os.fspath(_fretwork.export([*arguments({"to": to, "out": out, "best": best}), "--", os.fspath(folder)]))
+    options = {"to": to, "out": out, "best": best, "network": network}
+    return os.fspath(_fretwork.export([*arguments(options), "--", os.fspath(folder)]))
 
 
 def train(

@@ -62,9 +62,10 @@ def load_file(file: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def save_file(weights: nn.Module | Mapping[str, torch.Tensor], file: str | os.PathLike[str], *, names: str = "modules") -> None:
+def save_file(weights: nn.Module | Mapping[str, torch.Tensor], file: str | os.PathLike[str], *, names: str = "modules") -> str:
     """Writes the weights of a module, or tensors by name, as :func:`load_file` reads them. BSR tensors and the values of
-    :class:`SparseLinear` and :class:`MoE` are written as block-sparse weights. The file is written beside an older one and renamed.
+    :class:`SparseLinear` and :class:`MoE` are written as block-sparse weights. The file is written beside an older one and renamed. Returns
+    its path.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ def save_file(weights: nn.Module | Mapping[str, torch.Tensor], file: str | os.Pa
         os.replace(written.name, path)
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
+    return path
 
 
 def _of_modules(model: nn.Module) -> dict[str, Any]:
