@@ -320,7 +320,7 @@ impl Scalar {
 /// Selects the variant of a product, by precedence: forced by the caller, measured by the tuner, default. Also
 /// returns the tiling if the variant uses cooperative matrices.
 pub(super) fn choose(gpu: &Gpu, work: &Workload) -> (Choice, Option<Tiling>) {
-    let runs = |choice: &Choice| gpu.runs(choice.variant);
+    let runs = |choice: &Choice| gpu.runs(choice.variant) && choice.is_for(work.block);
     let choice = match gpu.forced() {
         Some(forced) if forced.variant == Variant::Coop && tiling(gpu, work, forced.small).is_some() => {
             forced
