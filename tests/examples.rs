@@ -14,6 +14,9 @@ mod compose;
 #[path = "../examples/embed.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod embed;
+#[path = "../examples/graph_conv.rs"]
+#[expect(dead_code, reason = "its main is the example's")]
+mod graph_conv;
 #[path = "../examples/input_gradient.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod input_gradient;
@@ -76,6 +79,15 @@ fn assert_slopes(gpu: &Gpu, tensor: &Tensor, slopes: &[f32], mut loss: impl FnMu
 fn a_composed_network_trains() {
     let accuracy = compose::run().unwrap();
     assert!(accuracy > 0.94, "{accuracy}");
+}
+
+/// With the edges nodes are classified, without them hardly; in the karate club at most two members are taken for the other side's.
+#[test]
+fn graph_convolutions_classify_nodes() {
+    let [with, without] = graph_conv::communities(&device()).unwrap();
+    assert!(with > 0.85 && without < with - 0.2, "{with} {without}");
+    let accuracy = graph_conv::karate(&device()).unwrap();
+    assert!(accuracy > 0.93, "{accuracy}");
 }
 
 #[test]

@@ -62,9 +62,14 @@ impl Composed {
         let (graph, module) = (serde_json::Value::Null, Some(Arc::new(module) as Arc<dyn Module>));
         let objective = objective.to_owned();
         let mut composed = Self { seed, row, objective, sparsity: None, graph, module };
-        let graph = composed.graph(1, Precision::F32)?;
+        let graph = composed.graph(composed.rows().unwrap_or(1), Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
+    }
+
+    /// Rows of every pass, where the network reads all rows together.
+    pub fn rows(&self) -> Option<usize> {
+        self.module.as_ref()?.rows()
     }
 
     /// Rows that the network reads.
@@ -102,7 +107,7 @@ impl Composed {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        self.graph(1, Precision::F32)?.counts(None).map(|_| ())
+        self.graph(self.rows().unwrap_or(1), Precision::F32)?.counts(None).map(|_| ())
     }
 
     /// The network as a graph for `batch` rows.

@@ -94,6 +94,14 @@ impl ModelConfig {
         }
     }
 
+    /// Rows of the smallest pass: 1, or all rows of a network that reads them together.
+    pub fn least_rows(&self) -> usize {
+        match self {
+            Self::Mlp(_) | Self::Mlps(_) | Self::Lm(_) => 1,
+            Self::Composed(composed) => composed.rows().unwrap_or(1),
+        }
+    }
+
     /// Seed of everything that is drawn.
     pub fn seed(&self) -> u64 {
         match self {
@@ -155,7 +163,7 @@ impl ModelConfig {
     /// # Errors
     /// As [`ModelConfig::graph`].
     pub fn layers(&self) -> Result<Vec<Layer>> {
-        Ok(self.graph(1, Precision::F32)?.layers())
+        Ok(self.graph(self.least_rows(), Precision::F32)?.layers())
     }
 
     /// Blocks of each matrix at a sparsity; 0 for dense ones.
@@ -163,7 +171,7 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn counts(&self, sparsity: Option<f64>) -> Result<Vec<usize>> {
-        self.graph(1, Precision::F32)?.counts(sparsity)
+        self.graph(self.least_rows(), Precision::F32)?.counts(sparsity)
     }
 
     /// A random initial topology for each matrix, [connected](crate::sparse::connected) to those of the others; `None` where it is
@@ -175,7 +183,7 @@ impl ModelConfig {
         match self {
             // Those that each network has alone.
             Self::Mlps(config) => config.topologies(),
-            _ => self.graph(1, Precision::F32)?.topologies(sparsity),
+            _ => self.graph(self.least_rows(), Precision::F32)?.topologies(sparsity),
         }
     }
 

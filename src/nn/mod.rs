@@ -6,6 +6,7 @@ mod composed;
 mod config;
 mod embedding;
 mod feed_forward;
+mod graph_conv;
 mod layer_norm;
 mod linear;
 mod lm;
@@ -27,6 +28,7 @@ pub use composed::{Composed, Row};
 pub use config::ModelConfig;
 pub use embedding::Embedding;
 pub use feed_forward::FeedForward;
+pub use graph_conv::GraphConv;
 #[cfg(feature = "onnx")]
 pub(crate) use layer_norm::EPSILON as LAYER_NORM_EPSILON;
 pub use layer_norm::LayerNorm;

@@ -19,6 +19,11 @@ pub trait Module: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Rows of the first input, where the module reads all of them together, as the nodes of a graph. Every pass then has that number.
+    fn rows(&self) -> Option<usize> {
+        None
+    }
+
     /// Adds a part of one input and one output.
     ///
     /// # Errors

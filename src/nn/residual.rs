@@ -26,6 +26,10 @@ impl Module for Residual {
         self.module.input_width()
     }
 
+    fn rows(&self) -> Option<usize> {
+        self.module.rows()
+    }
+
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let x = single(graph, inputs)?;
         let y = self.module.apply(graph, x)?;

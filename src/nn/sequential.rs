@@ -34,6 +34,10 @@ impl Module for Sequential {
         self.modules.first()?.input_width()
     }
 
+    fn rows(&self) -> Option<usize> {
+        self.modules.iter().find_map(|module| module.rows())
+    }
+
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let mut x = single(graph, inputs)?;
         for (place, module) in self.modules.iter().enumerate() {

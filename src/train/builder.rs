@@ -174,7 +174,9 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
             rows => Row::Features(rows.width()),
         };
         let objective = self.parts.objective.name();
-        let mut settings = Settings::new(Composed::new(self.module, row, self.seed, objective)?);
+        let network = Composed::new(self.module, row, self.seed, objective)?;
+        let together = network.rows();
+        let mut settings = Settings::new(network);
         let Changes {
             length,
             batch,
@@ -198,7 +200,14 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         }
         settings.data.clone_from(&data.name);
         settings.length = length.unwrap_or(settings.length);
-        settings.batch = batch.unwrap_or(settings.batch).min(data.train.rows());
+        settings.batch = match (together, batch) {
+            (Some(together), Some(batch)) if batch != together => {
+                let reason = format!("the network reads {together} rows together, and no other number");
+                return Err(Error::Config { option: "batch", reason });
+            }
+            (Some(together), _) => together,
+            (None, batch) => batch.unwrap_or(settings.batch).min(data.train.rows()),
+        };
         settings.micro_batch = micro_batch;
         settings.recompute = recompute;
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);

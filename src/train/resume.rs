@@ -46,7 +46,10 @@ impl Trainer {
                 data.name
             )));
         }
-        methods::expect_method(&*parts.method, &settings.model.graph(1, settings.precision)?)?;
+        methods::expect_method(
+            &*parts.method,
+            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
+        )?;
         Footprint::expect_run(gpu, &settings, &*parts.method, &*parts.optimizer)?;
         let topologies = checkpoint.topologies(path)?;
         let fixed = parts.method.keeps_sizes();

@@ -157,7 +157,10 @@ impl Settings {
             _ => {}
         }
         self.precision.validate()?;
-        methods::expect_method(&*self.method.build(), &self.model.graph(1, self.precision)?)
+        methods::expect_method(
+            &*self.method.build(),
+            &self.model.graph(self.model.least_rows(), self.precision)?,
+        )
     }
 
     /// Refuses what networks that are trained together can't have.

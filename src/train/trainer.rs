@@ -63,7 +63,10 @@ impl Trainer {
         fit::expect_data(&settings.model, &data)?;
         fit::expect_validation(&settings, &data)?;
         let method = &*parts.method;
-        methods::expect_method(method, &settings.model.graph(1, settings.precision)?)?;
+        methods::expect_method(
+            method,
+            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
+        )?;
         Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
