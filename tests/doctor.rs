@@ -217,6 +217,7 @@ fn a_quick_doctor_checks_what_a_run_uses() {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     };
     let trainer = Trainer::new(&gpu, settings, data).unwrap();

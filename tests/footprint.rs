@@ -38,6 +38,7 @@ fn mlp(data: &Dataset, hidden: &[usize], activation: Activation) -> MlpConfig {
         dropout: 0.0,
         seed: 1,
         layers: Default::default(),
+        local: None,
     }
 }
 

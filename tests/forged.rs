@@ -48,6 +48,7 @@ fn settings(kind: Kind) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -80,6 +80,7 @@ fn mlp() -> ModelConfig {
         dropout: 0.0,
         seed: 1,
         layers: Default::default(),
+        local: None,
     }
     .into()
 }

@@ -29,6 +29,7 @@ fn config(activation: Activation, dropout: f32) -> MlpConfig {
         dropout,
         seed: 4,
         layers: Default::default(),
+        local: None,
     }
 }
 

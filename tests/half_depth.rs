@@ -103,6 +103,7 @@ impl Run {
             dropout: 0.0,
             seed,
             layers: Default::default(),
+            local: None,
         };
         let config = ModelConfig::from(config);
         let topologies = config.topologies(config.sparsity()).unwrap();

@@ -38,6 +38,7 @@ fn settings(hidden: Vec<usize>, half: Half, length: Length) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     }
 }

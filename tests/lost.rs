@@ -194,6 +194,7 @@ fn settings() -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -181,6 +181,7 @@ fn the_plan_is_on_the_page() {
         dropout: 0.0,
         seed: 1,
         layers: Default::default(),
+        local: None,
     };
     let settings = Settings {
         data: data.name.clone(),
@@ -196,7 +197,9 @@ fn the_plan_is_on_the_page() {
     let [kept, all, segments] = WAYS.map(plan);
     for plan in [&kept, &all, &segments] {
         assert!(plan.in_use.iter().all(|&bytes| bytes <= plan.allocated), "{plan:?}");
-        assert!(plan.forward < plan.in_use.len() && plan.in_use[0] < plan.in_use[plan.forward - 1]);
+        let [[forward, backward]] = plan.parts[..] else { panic!("one part") };
+        assert_eq!(forward + backward, plan.in_use.len());
+        assert!(backward > 0 && plan.in_use[0] < plan.in_use[forward - 1]);
     }
     assert!(4 * segments.allocated <= 3 * kept.allocated, "{} and {}", segments.allocated, kept.allocated);
     assert!(segments.in_use.len() > kept.in_use.len());

@@ -39,6 +39,7 @@ fn settings(seed: u64, length: Length) -> Settings {
             dropout: 0.0,
             seed,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -35,6 +35,7 @@ fn model(inputs: usize, hidden: &[usize], sparsity: f64, seed: u64) -> MlpConfig
         dropout: 0.0,
         seed,
         layers: Default::default(),
+        local: None,
     }
 }
 

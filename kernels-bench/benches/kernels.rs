@@ -219,6 +219,7 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         }
         .into(),
         precision: Precision::F32,

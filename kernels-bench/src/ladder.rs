@@ -171,6 +171,7 @@ fn settings(neurons: usize) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         }
         .into(),
         method: MethodConfig::new(Kind::Static),

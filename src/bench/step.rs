@@ -210,6 +210,7 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         }
         .into(),
         method: method(kind, updates),

@@ -48,6 +48,8 @@ pub struct Graph {
     pub(super) nodes: Vec<Entry>,
     pub(super) inputs: Vec<usize>,
     pub(super) outputs: Vec<usize>,
+    /// Outputs of all parts but the last, in order, where the graph is trained part by part.
+    pub(super) heads: Vec<usize>,
     /// How blocks are shared out among matrices without a density of their own, and the share that is absent.
     pub(super) allotment: Option<(Density, f64)>,
     /// Layers whose sparsity is their own, and all that are sparse without that.
@@ -76,6 +78,7 @@ impl Graph {
             nodes: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
+            heads: Vec::new(),
             allotment: None,
             own: super::LayerSparsity::default(),
             sparse_layers: Vec::new(),
@@ -197,6 +200,28 @@ impl Graph {
         self.value(output, Origin::Detached(of))
     }
 
+    /// The elements of a value, through which a gradient passes back to the parameters of the node that made it, and not to what that
+    /// node reads: neighbouring parts that share a layer.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a value of another graph, and for one that no node made whose gradients of inputs and of parameters can
+    /// be [computed apart](Node::splits_backward).
+    pub fn stop_gradient_behind(&mut self, value: Value) -> Result<Value> {
+        let of = self.expect("stop_gradient_behind", value)?;
+        let info = &self.values[of];
+        let splits = match info.origin {
+            Origin::Node { node, .. } => self.nodes[node].node.splits_backward(),
+            _ => false,
+        };
+        if !splits {
+            let wanted = "the output of a linear layer";
+            return Err(Error::argument("stop_gradient_behind", "value", wanted, info.name.clone()));
+        }
+        let output =
+            Output::new(info.name.clone(), &info.shape.clone()).of(info.dtype).units(Units::Of(value));
+        self.value(output, Origin::Shallow(of))
+    }
+
     /// Declares a parameter. Its name is relative to the scope.
     ///
     /// # Errors
@@ -268,12 +293,38 @@ impl Graph {
     pub fn output(&mut self, value: Value) -> Result<()> {
         let index = self.expect("output", value)?;
         let info = &self.values[index];
-        if self.outputs.contains(&index) || info.output.is_none() {
+        if self.is_output(index) || info.output.is_none() {
             let wanted = "a node's output, once";
             return Err(Error::argument("graph", "output", wanted, info.name.clone()));
         }
         self.outputs.push(index);
         Ok(())
+    }
+
+    /// Makes a value the output of a part that is trained by a loss of its own: its head. Training goes part by part, in the order of
+    /// their heads: the forward pass to the head, the loss there, and the backward pass of every node whose gradient is complete then.
+    /// The outputs of the network end the last part. Predictions leave heads out.
+    ///
+    /// # Errors
+    /// As [`Graph::output`].
+    pub fn head(&mut self, value: Value) -> Result<()> {
+        let index = self.expect("head", value)?;
+        let info = &self.values[index];
+        if self.is_output(index) || info.output.is_none() {
+            return Err(Error::argument("graph", "head", "a node's output, once", info.name.clone()));
+        }
+        self.heads.push(index);
+        Ok(())
+    }
+
+    /// Number of parts, each of which is trained by a loss of its own: 1 without [heads](Graph::head).
+    pub fn parts(&self) -> usize {
+        self.heads.len() + 1
+    }
+
+    /// Whether a loss is computed of the value.
+    pub(super) fn is_output(&self, value: usize) -> bool {
+        self.outputs.contains(&value) || self.heads.contains(&value)
     }
 
     /// Scans a value for NaN and infinity in reported steps, under this name; where the value stands behind a fused activation,
@@ -332,7 +383,7 @@ impl Graph {
 
     /// The value whose elements these are: itself, or what it was detached from.
     pub(super) fn stored(&self, mut index: usize) -> usize {
-        while let Origin::Detached(of) = self.values[index].origin {
+        while let Origin::Detached(of) | Origin::Shallow(of) = self.values[index].origin {
             index = of;
         }
         index

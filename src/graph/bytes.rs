@@ -1,6 +1,7 @@
 //! Bytes that a network takes on a device, summed before anything is allocated.
 
 use super::build::Graph;
+use super::layout::{Passes, Storage};
 use super::planner::Planner;
 use super::spec::ParamSpec;
 use crate::Result;
@@ -84,10 +85,11 @@ pub struct BlockSize {
 /// Memory of activations and their gradients over a step, as it is planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepMemory {
-    /// Bytes in use at each operation, of the forward pass and then of the backward pass.
+    /// Bytes in use at each operation, of the forward pass and then of the backward pass; where the network has several
+    /// [parts](Graph::head), part by part.
     pub in_use: Vec<u64>,
-    /// Operations of the forward pass.
-    pub forward: usize,
+    /// Operations of the forward pass and of the backward pass of each part.
+    pub parts: Vec<[usize; 2]>,
     /// Bytes that are allocated for all of it.
     pub allocated: u64,
 }
@@ -100,16 +102,17 @@ impl Graph {
     /// [`Error::Argument`](crate::Error::Argument) for a graph that makes no network.
     pub fn step_memory(&self) -> Result<StepMemory> {
         let layout = Planner::plan(self)?;
-        let operations = layout.forward.len() + layout.backward.len();
+        let operations: usize = layout.parts.iter().map(Passes::len).sum();
         let pinned = layout.storages.iter().filter(|storage| storage.pinned);
-        let pinned: u64 = pinned.map(super::layout::Storage::bytes).sum();
+        let pinned: u64 = pinned.map(Storage::bytes).sum();
         let mut in_use = vec![pinned; operations];
         for storage in layout.storages.iter().filter(|storage| !storage.pinned) {
             let Some((first, last)) = storage.live else { continue };
             in_use[first..operations.min(last + 1)].iter_mut().for_each(|bytes| *bytes += storage.bytes());
         }
         let allocated = pinned + layout.shared.iter().sum::<u64>();
-        Ok(StepMemory { in_use, forward: layout.forward.len(), allocated })
+        let parts = layout.parts.iter().map(|part| [part.forward.len(), part.backward.len()]).collect();
+        Ok(StepMemory { in_use, parts, allocated })
     }
 
     /// Bytes of the network with gradients and memory for its batch, with topologies of this sparsity.

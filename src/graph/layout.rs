@@ -43,6 +43,10 @@ pub(super) enum Action {
     Node(usize),
     /// A node's forward pass once more, within the backward pass.
     Again(usize),
+    /// Gradients of a node's inputs, ahead of those of its parameters.
+    Inputs(usize),
+    /// The loss of a head, which whoever trains the network records between the two passes of a part.
+    Loss { output: StorageId, grad: StorageId },
     /// A copy of another type.
     Cast { from: StorageId, to: StorageId },
     /// The gradient that the loss left, scaled where the step has a scale.
@@ -94,6 +98,28 @@ pub(super) struct NodeLayout {
     pub(super) weight_grads: Vec<WeightGrad>,
 }
 
+/// What a part of a step records: all of it, where there is one part.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Passes {
+    pub(super) forward: Vec<Action>,
+    pub(super) backward: Vec<Action>,
+}
+
+impl Passes {
+    /// Number of actions.
+    pub(super) fn len(&self) -> usize {
+        self.forward.len() + self.backward.len()
+    }
+}
+
+/// A watched value, the storage that is scanned for it, and the part whose forward pass writes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watched {
+    pub(super) value: usize,
+    pub(super) storage: StorageId,
+    pub(super) part: usize,
+}
+
 /// The layout of a graph.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -101,16 +127,22 @@ pub(super) struct Layout {
     pub(super) nodes: Vec<NodeLayout>,
     /// Storages of nodes in the forward pass, where the backward pass computes their values once more, into others.
     pub(super) first: Vec<Option<NodeLayout>>,
-    pub(super) forward: Vec<Action>,
-    pub(super) backward: Vec<Action>,
+    /// Storages of nodes for the gradients of their inputs, where those of parameters come later.
+    pub(super) flows: Vec<Option<NodeLayout>>,
+    /// Passes of each part, in order.
+    pub(super) parts: Vec<Passes>,
+    /// Output and gradient of the head of each part but the last.
+    pub(super) heads: Vec<[StorageId; 2]>,
+    /// Nodes that heads alone need.
+    pub(super) head_nodes: Vec<bool>,
     /// Storage of each value.
     pub(super) values: Vec<StorageId>,
     /// Gradient of each output, as the loss writes it.
     pub(super) output_grads: Vec<StorageId>,
     /// Gradient of each input that has one.
     pub(super) input_grads: Vec<Option<StorageId>>,
-    /// Storage that is scanned for each watched value.
-    pub(super) watched: Vec<(usize, StorageId)>,
+    /// What is scanned.
+    pub(super) watched: Vec<Watched>,
     /// Bytes of each buffer that storages share.
     pub(super) shared: Vec<u64>,
     /// Parameters that several nodes share.

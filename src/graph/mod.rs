@@ -19,6 +19,7 @@ mod planner;
 mod precision;
 mod query;
 mod recompute;
+mod schedule;
 mod segments;
 mod spec;
 mod store;

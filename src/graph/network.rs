@@ -3,7 +3,7 @@
 use super::arena::{self, Arena};
 use super::build::Graph;
 use super::hook::{BackwardHook, GradientReady};
-use super::layout::{Action, Layout, StorageId, WeightGrad};
+use super::layout::{Action, Layout, StorageId, Watched, WeightGrad};
 use super::memory::Memory;
 use super::node::Load;
 use super::param::{Identity, Param, Weight, first_values};
@@ -183,9 +183,10 @@ impl Network {
         self.store.iter().collect()
     }
 
-    /// Stored elements of all parameters.
+    /// Stored elements of all parameters, but for those of heads.
     pub fn params_present(&self) -> usize {
-        self.store.params_present()
+        let params = self.store.iter().zip(self.graph.head_params()).filter(|(_, of_heads)| !of_heads);
+        params.map(|(param, _)| param.values().len()).sum()
     }
 
     fn tensor(&self, storage: StorageId) -> &Tensor {
@@ -259,17 +260,72 @@ impl Network {
         self.store.refresh(rec, step)
     }
 
-    /// Records the forward pass, with weights as of the last [refresh](Network::refresh). A `step` means training: dropout and
-    /// gates draw for that step.
+    /// Number of parts that are trained one after the other, each by a loss of its own: 1 for a graph without [heads](Graph::head).
+    pub fn parts(&self) -> usize {
+        self.memory.layout.parts.len()
+    }
+
+    /// Outputs that the loss of a part reads: its head, or, of the last part, the [outputs](Network::outputs).
+    pub fn part_outputs(&self, part: usize) -> Vec<&Tensor> {
+        match self.memory.layout.heads.get(part) {
+            Some(&[output, _]) => vec![self.tensor(output)],
+            None => self.outputs(),
+        }
+    }
+
+    /// Gradients of [those](Network::part_outputs), which the loss of the part writes between its passes.
+    pub fn part_output_grads(&self, part: usize) -> Vec<&Tensor> {
+        match self.memory.layout.heads.get(part) {
+            Some(&[_, grad]) => vec![self.tensor(grad)],
+            None => self.output_grads(),
+        }
+    }
+
+    /// Records the forward pass, with weights as of the last [refresh](Network::refresh), without heads. A `step` means training:
+    /// dropout and gates draw for that step.
     ///
     /// # Errors
     /// As the operations.
     pub fn forward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
-        for action in &self.memory.layout.forward {
+        (0..self.parts()).try_for_each(|part| self.predict_part(rec, part, step))
+    }
+
+    /// Records the forward pass of a part and its head, for the part's loss. Parts follow each other, each with its backward pass,
+    /// since the next one takes the memory of its values.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn forward_part(&self, rec: &mut Recorder<'_>, part: usize, step: Option<&Step>) -> Result<()> {
+        self.record_forward(rec, part, step, true)
+    }
+
+    /// Records the forward pass of a part without its head. The values of the part are there until the next part is recorded.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub(crate) fn predict_part(
+        &self,
+        rec: &mut Recorder<'_>,
+        part: usize,
+        step: Option<&Step>,
+    ) -> Result<()> {
+        self.record_forward(rec, part, step, false)
+    }
+
+    fn record_forward(
+        &self,
+        rec: &mut Recorder<'_>,
+        part: usize,
+        step: Option<&Step>,
+        heads: bool,
+    ) -> Result<()> {
+        let layout = &self.memory.layout;
+        for action in &layout.parts[part].forward {
             match action {
+                Action::Node(node) if layout.head_nodes[*node] && !heads => {}
                 Action::Node(node) => {
                     let mut pass = self.pass(*node, step);
-                    if let Some(first) = &self.memory.layout.first[*node] {
+                    if let Some(first) = &layout.first[*node] {
                         pass.layout = first;
                     }
                     self.graph.nodes[*node].node.forward(rec, &pass)?;
@@ -284,7 +340,7 @@ impl Network {
     /// asked for. With a `step`, through the draws of the forward pass.
     ///
     /// # Errors
-    /// As the operations.
+    /// [`Error::Argument`] for a network of several [parts](Network::parts), and as the operations.
     pub fn backward(&self, rec: &mut Recorder<'_>, step: Option<&Step>) -> Result<()> {
         self.backward_with(rec, step, &mut |_, _| Ok(()))
     }
@@ -293,24 +349,62 @@ impl Network {
     /// are still there, and nothing later in the pass reads the parameter.
     ///
     /// # Errors
-    /// As the operations, and as `hook`.
+    /// As [`Network::backward`], and as `hook`.
     pub fn backward_with(
         &self,
         rec: &mut Recorder<'_>,
         step: Option<&Step>,
         hook: &mut BackwardHook<'_>,
     ) -> Result<()> {
-        let mut left: Vec<usize> = vec![0; self.store.len()];
-        for node in &self.graph.nodes {
-            node.wiring.params.iter().for_each(|param| left[param.index()] += 1);
+        self.expect_one_part("backward")?;
+        self.backward_part_with(rec, 0, step, hook)
+    }
+
+    /// Refuses a pass of the whole network at once, where there are several parts.
+    fn expect_one_part(&self, pass: &'static str) -> Result<()> {
+        match self.parts() {
+            1 => Ok(()),
+            parts => {
+                let wanted = "a network of one part; others are trained part by part, by forward_part and backward_part";
+                Err(Error::argument("network", pass, wanted, format!("{parts} parts")))
+            }
         }
-        for action in &self.memory.layout.backward {
+    }
+
+    /// Records the backward pass of a part, behind its forward pass and its loss: gradients that no loss of a later part reaches.
+    ///
+    /// # Errors
+    /// As the operations.
+    pub fn backward_part(&self, rec: &mut Recorder<'_>, part: usize, step: Option<&Step>) -> Result<()> {
+        self.backward_part_with(rec, part, step, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Network::backward_part`], with a hook as that of [`Network::backward_with`].
+    ///
+    /// # Errors
+    /// As the operations, and as `hook`.
+    pub fn backward_part_with(
+        &self,
+        rec: &mut Recorder<'_>,
+        part: usize,
+        step: Option<&Step>,
+        hook: &mut BackwardHook<'_>,
+    ) -> Result<()> {
+        let layout = &self.memory.layout;
+        let mut left: Vec<usize> = vec![0; self.store.len()];
+        for action in layout.parts[part..].iter().flat_map(|part| &part.backward) {
+            if let Action::Node(node) = action {
+                let params = &self.graph.nodes[*node].wiring.params;
+                params.iter().for_each(|param| left[param.index()] += 1);
+            }
+        }
+        for action in &layout.parts[part].backward {
             let &Action::Node(node) = action else {
                 self.record(rec, action, step)?;
                 continue;
             };
             let params = &self.graph.nodes[node].wiring.params;
-            let places = &self.memory.layout.nodes[node].weight_grads;
+            let places = &layout.nodes[node].weight_grads;
             let part = |(&param, place): (&ParamId, &WeightGrad)| {
                 let weight = self.store.get(param).weight();
                 (*place == WeightGrad::Part).then(|| weight.grad(rec.gpu(), "part of a gradient")).transpose()
@@ -328,9 +422,7 @@ impl Network {
             };
             let mut pass = Backward { forward, grads: &parts, hook: &mut mark };
             self.graph.nodes[node].node.backward(rec, &mut pass)?;
-            for (&param, part) in
-                params.iter().zip(&parts).filter(|(param, _)| self.memory.layout.is_shared(**param))
-            {
+            for (&param, part) in params.iter().zip(&parts).filter(|(param, _)| layout.is_shared(**param)) {
                 if let Some(part) = part {
                     ops::blend(rec, part.values(), self.store.get(param).grads(), [1.0, 1.0])?;
                 }
@@ -341,6 +433,14 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// Records the gradients of a node's inputs alone.
+    fn record_inputs(&self, rec: &mut Recorder<'_>, node: usize, step: Option<&Step>) -> Result<()> {
+        let Some(layout) = &self.memory.layout.flows[node] else { return Ok(()) };
+        let forward = Forward { layout, ..self.pass(node, step) };
+        let mut pass = Backward { forward, grads: &[], hook: &mut |_, _| Ok(()) };
+        self.graph.nodes[node].node.backward(rec, &mut pass)
     }
 
     /// The pass of a node.
@@ -358,7 +458,8 @@ impl Network {
 
     fn record(&self, rec: &mut Recorder<'_>, action: &Action, step: Option<&Step>) -> Result<()> {
         match *action {
-            Action::Node(_) => Ok(()),
+            Action::Node(_) | Action::Loss { .. } => Ok(()),
+            Action::Inputs(node) => self.record_inputs(rec, node, step),
             Action::Again(node) => self.graph.nodes[node].node.forward(rec, &self.pass(node, step)),
             Action::Cast { from, to } => {
                 ops::convert(rec, self.tensor(from), self.tensor(to), Rounding::Nearest)
@@ -388,16 +489,22 @@ impl Network {
     /// Watched values behind an activation, and the outputs, by name: tests look whether any of them carries no signal. The outputs
     /// come last.
     pub fn activations(&self) -> Vec<(String, &Tensor)> {
+        self.activations_by_part().into_iter().map(|(_, name, tensor)| (name, tensor)).collect()
+    }
+
+    /// As [`Network::activations`], each with the part whose forward pass computes it.
+    pub(crate) fn activations_by_part(&self) -> Vec<(usize, String, &Tensor)> {
         let mut activations = Vec::new();
-        for &(index, _) in &self.memory.layout.watched {
+        for &Watched { value: index, part, .. } in &self.memory.layout.watched {
             let value = &self.graph.values[index];
             let fused = value.output.as_ref().is_some_and(|output| output.fused.is_some());
-            if let (Some(name), true, false) = (&value.watched, fused, self.graph.outputs.contains(&index)) {
-                activations.push((name.clone(), self.tensor(self.memory.layout.values[index])));
+            if let (Some(name), true, false) = (&value.watched, fused, self.graph.is_output(index)) {
+                activations.push((part, name.clone(), self.tensor(self.memory.layout.values[index])));
             }
         }
+        let last = self.parts() - 1;
         let output = |&index: &usize| {
-            (self.graph.values[index].name.clone(), self.tensor(self.memory.layout.values[index]))
+            (last, self.graph.values[index].name.clone(), self.tensor(self.memory.layout.values[index]))
         };
         activations.extend(self.graph.outputs.iter().map(output));
         activations
@@ -406,7 +513,7 @@ impl Network {
     /// Names of what [`Network::scan`] looks at: the watched values, then the layers.
     pub fn stages(&self) -> Vec<String> {
         let watched = self.memory.layout.watched.iter();
-        let watched = watched.filter_map(|&(index, _)| self.graph.values[index].watched.clone());
+        let watched = watched.filter_map(|watched| self.graph.values[watched.value].watched.clone());
         watched.chain(self.store.matrices().map(|param| param.layer().to_owned())).collect()
     }
 
@@ -415,14 +522,24 @@ impl Network {
     /// step and is no failure.
     ///
     /// # Errors
-    /// [`Error::Argument`] if `status` has fewer words than there are stages.
+    /// [`Error::Argument`] if `status` has fewer words than there are stages, and for a network of several [parts](Network::parts).
     pub fn scan(&self, rec: &mut Recorder<'_>, status: &Tensor) -> Result<()> {
-        for (word, &(_, storage)) in self.memory.layout.watched.iter().enumerate() {
-            ops::finite(rec, self.tensor(storage), status, word, 1)?;
+        self.expect_one_part("scan")?;
+        self.scan_part(rec, 0, status)
+    }
+
+    /// Records the scans of a part behind its passes, and, behind the last part, those of the gradients.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if `status` has fewer words than there are stages.
+    pub(crate) fn scan_part(&self, rec: &mut Recorder<'_>, part: usize, status: &Tensor) -> Result<()> {
+        let watched = &self.memory.layout.watched;
+        for (word, of) in watched.iter().enumerate().filter(|(_, of)| of.part == part) {
+            ops::finite(rec, self.tensor(of.storage), status, word, 1)?;
         }
-        if self.graph.precision.half().is_none() {
+        if self.graph.precision.half().is_none() && part + 1 == self.parts() {
             for (at, param) in self.store.matrices().enumerate() {
-                ops::finite(rec, param.grads(), status, self.memory.layout.watched.len() + at, 2)?;
+                ops::finite(rec, param.grads(), status, watched.len() + at, 2)?;
             }
         }
         Ok(())

@@ -49,6 +49,12 @@ pub trait Node: fmt::Debug + Send {
         true
     }
 
+    /// Whether the backward pass may be recorded twice, for the gradients of inputs and, later, for those of parameters: each time it
+    /// records what is [wanted](Backward::wants_weight_grads) alone.
+    fn splits_backward(&self) -> bool {
+        false
+    }
+
     /// State that steps change besides parameters and that checkpoints keep, by name.
     fn state(&self) -> Vec<(String, &Tensor)> {
         Vec::new()

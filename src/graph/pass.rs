@@ -145,6 +145,11 @@ impl<'a> Backward<'a> {
         self.forward.step
     }
 
+    /// Whether gradients of parameters are wanted in this pass; always, but for a node that [splits](super::Node::splits_backward).
+    pub fn wants_weight_grads(&self) -> bool {
+        !self.forward.layout.weight_grads.is_empty()
+    }
+
     /// Tensor that the gradient of parameter number `index` is written to.
     pub fn weight_grad(&self, index: usize) -> &'a Weight {
         match self.forward.layout.weight_grads[index] {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::build::Graph;
-use super::layout::{Action, Layout, NodeLayout, StorageId, Through};
+use super::layout::{Action, Layout, NodeLayout, Passes, StorageId, Through, Watched};
+use super::schedule::Schedule;
 use super::segments::Segments;
 use super::value::Origin;
 use super::wiring::{Input, PRE};
@@ -38,7 +39,10 @@ pub(super) struct Planner<'g> {
     pub(super) borrowers: HashMap<StorageId, Vec<usize>>,
     /// Values whose gradient has been taken through their fused activation.
     pub(super) taken_through: Vec<bool>,
+    pub(super) schedule: Schedule,
     pub(super) segments: Segments,
+    /// Backward pass of the part that is laid out.
+    pub(super) actions: Vec<Action>,
     /// What the backward pass repeats of each segment.
     pub(super) again: Vec<Vec<Action>>,
     /// Storage of each value in the forward pass, where it is another than in the backward pass.
@@ -52,8 +56,15 @@ impl<'g> Planner<'g> {
     ///
     /// # Errors
     /// [`Error::Argument`] for a graph without an output, an input that nothing reads, and a parameter whose gradient the graph
-    /// doesn't lead to.
+    /// doesn't lead to; [`Error::Config`] for recomputation in a graph of several parts.
     pub(super) fn plan(graph: &'g Graph) -> Result<Layout> {
+        if let (Some(recompute), false) = (graph.recompute, graph.heads.is_empty()) {
+            let reason = format!(
+                "{recompute} has nothing to forget in a network of parts with losses of their own, each of which is freed before \
+                 the next; leave it out, or --local"
+            );
+            return Err(Error::Config { option: "recompute", reason });
+        }
         let mut best = None;
         let ways = graph.recompute.map(|recompute| Segments::ways(graph, recompute)).unwrap_or_default();
         for segments in ways {
@@ -101,6 +112,7 @@ impl<'g> Planner<'g> {
             wanted[at] = match value.origin {
                 Origin::Input { gradient } => gradient,
                 Origin::Detached(_) => false,
+                Origin::Shallow(of) => wanted[of],
                 Origin::Node { node, .. } => {
                     let wiring = &graph.nodes[node].wiring;
                     let flows = |input: &Input| input.differentiable && wanted[input.value.index];
@@ -112,8 +124,10 @@ impl<'g> Planner<'g> {
             storages: Vec::new(),
             nodes: vec![NodeLayout::default(); graph.nodes.len()],
             first: vec![None; graph.nodes.len()],
-            forward: Vec::new(),
-            backward: Vec::new(),
+            flows: vec![None; graph.nodes.len()],
+            parts: Vec::new(),
+            heads: Vec::new(),
+            head_nodes: graph.head_nodes(),
             values: Vec::new(),
             output_grads: Vec::new(),
             input_grads: vec![None; graph.inputs.len()],
@@ -129,6 +143,8 @@ impl<'g> Planner<'g> {
             grads,
             borrowers: HashMap::new(),
             taken_through,
+            schedule: Schedule::of(graph),
+            actions: Vec::new(),
             again: Vec::new(),
             first: vec![None; graph.values.len()],
             segments,
@@ -140,11 +156,20 @@ impl<'g> Planner<'g> {
     /// computes once more have a storage in either pass.
     fn forward(&mut self) {
         let graph = self.graph;
+        // Heads of one shape share a storage, rather than take turns in the large buffers of activations.
+        let same = |at: usize| {
+            let alike = |head: &&usize| {
+                let (of, value) = (&graph.values[**head], &graph.values[at]);
+                (&of.shape, of.dtype) == (&value.shape, value.dtype)
+            };
+            graph.heads.iter().find(alike).filter(|&&head| head < at && graph.heads.contains(&at)).copied()
+        };
         for (at, value) in graph.values.iter().enumerate() {
             let storage = match value.origin {
-                Origin::Detached(of) => self.layout.values[of],
+                Origin::Detached(of) | Origin::Shallow(of) => self.layout.values[of],
                 Origin::Node { node, output } => match self.in_place(node, output) {
                     Some(of) => self.layout.values[of],
+                    None if same(at).is_some() => self.layout.values[same(at).unwrap_or(at)],
                     None => {
                         let pinned = graph.outputs.contains(&at);
                         self.layout.add(&value.name, &value.shape, value.dtype, pinned)
@@ -162,18 +187,30 @@ impl<'g> Planner<'g> {
             }
         }
         let mut copies = vec![None; graph.values.len()];
-        let mut actions = Vec::new();
-        for at in 0..graph.nodes.len() {
-            let repeats = self.segments.of(at).is_some();
-            let layout = self.lay(at, repeats, &mut copies, &mut actions);
-            if repeats {
-                self.layout.first[at] = Some(layout);
-            } else {
-                self.layout.nodes[at] = layout;
+        for part in 0..self.schedule.parts.len() {
+            let mut forward = Vec::new();
+            for at in self.schedule.parts[part].forward.clone() {
+                let repeats = self.segments.of(at).is_some();
+                let layout = self.lay(at, repeats, &mut copies, &mut forward);
+                if repeats {
+                    self.layout.first[at] = Some(layout);
+                } else {
+                    self.layout.nodes[at] = layout;
+                }
+                forward.push(Action::Node(at));
             }
-            actions.push(Action::Node(at));
+            if let Some(&head) = graph.heads.get(part) {
+                let (info, output) = (&graph.values[head], self.layout.values[head]);
+                let before = self.layout.heads.iter().find(|[before, _]| *before == output).copied();
+                let [_, grad] = before.unwrap_or_else(|| {
+                    let name = format!("gradient of {}", info.name);
+                    [output, self.layout.add(&name, &info.shape, DType::F32, false)]
+                });
+                self.layout.heads.push([output, grad]);
+                forward.push(Action::Loss { output, grad });
+            }
+            self.layout.parts.push(Passes { forward, backward: Vec::new() });
         }
-        self.layout.forward = actions;
         for segment in 0..self.segments.spans.len() {
             self.repeat(segment);
         }
@@ -181,7 +218,12 @@ impl<'g> Planner<'g> {
             // What is computed once more is not scanned: its memory is used again before the scan.
             if value.watched.is_some() && !self.segments.repeats(graph, at) {
                 let stored = self.layout.values[at];
-                self.layout.watched.push((at, self.pre_of(at).unwrap_or(stored)));
+                let part = match graph.values[graph.stored(at)].origin {
+                    Origin::Node { node, .. } => self.schedule.part_of[node],
+                    _ => 0,
+                };
+                let storage = self.pre_of(at).unwrap_or(stored);
+                self.layout.watched.push(Watched { value: at, storage, part });
             }
         }
     }
@@ -269,49 +311,64 @@ impl<'g> Planner<'g> {
         let value = input.value.index;
         let info = &graph.values[value];
         let made = info.output.as_ref()?;
-        let alone =
-            self.readers[value].len() == 1 && !graph.outputs.contains(&value) && info.watched.is_none();
+        let alone = self.readers[value].len() == 1 && !graph.is_output(value) && info.watched.is_none();
         let alike = info.dtype == description.dtype && info.shape == description.shape;
         let read = input.kept || made.kept || made.fused.is_some_and(|fused| !fused.needs_pre());
         let cast = input.dtype.is_some_and(|dtype| dtype != info.dtype);
         // An output of the network has a buffer of its own.
-        let pinned = graph.outputs.contains(&graph.nodes[node].outputs[output]);
+        let pinned = graph.is_output(graph.nodes[node].outputs[output]);
         let keeps = [value, graph.nodes[node].outputs[output]].iter().any(|&at| self.segments.keeps(at));
         (alone && alike && !read && !cast && !pinned && !keeps).then_some(value)
     }
 
-    /// Finds the first and the last action of each storage.
+    /// Finds the first and the last action of each storage, over the parts one behind the other.
     fn measure(&mut self) {
-        let actions: Vec<Action> = self.layout.forward.iter().chain(&self.layout.backward).cloned().collect();
-        let forward = self.layout.forward.len();
-        let end = actions.len();
-        for (at, action) in actions.into_iter().enumerate() {
-            let mut touched = Vec::new();
-            match action {
-                Action::Node(node) if at < forward => {
-                    let layout = self.layout.first[node].as_ref().unwrap_or(&self.layout.nodes[node]);
-                    self.touch_forward(node, layout, &mut touched);
+        let parts = std::mem::take(&mut self.layout.parts);
+        let (mut at, mut ends) = (0, Vec::new());
+        for part in &parts {
+            let forward = part.forward.iter().map(|action| (action, true));
+            for (action, forward) in forward.chain(part.backward.iter().map(|action| (action, false))) {
+                for storage in self.touched(action, forward) {
+                    let live = &mut self.layout.storages[storage.0].live;
+                    *live = Some(live.map_or((at, at), |(first, _)| (first, at)));
                 }
-                Action::Again(node) => self.touch_forward(node, &self.layout.nodes[node], &mut touched),
-                Action::Node(node) => self.touch_backward(node, &mut touched),
-                Action::Cast { from, to }
-                | Action::Root { from, to }
-                | Action::Add { from, to }
-                | Action::Copy { from, to } => {
-                    touched.extend([from, to]);
-                }
-                Action::Zero(storage) => touched.push(storage),
-                Action::Activation { through, from, to } => touched.extend([from, to, through.at]),
+                at += 1;
             }
-            for storage in touched {
-                let live = &mut self.layout.storages[storage.0].live;
-                *live = Some(live.map_or((at, at), |(first, _)| (first, at)));
-            }
+            ends.push(at.max(1) - 1);
         }
-        for (_, storage) in self.layout.watched.clone() {
+        self.layout.parts = parts;
+        // Watched values are scanned at the end of their part.
+        for &Watched { storage, part, .. } in &self.layout.watched {
             let live = &mut self.layout.storages[storage.0].live;
-            *live = live.map(|(first, _)| (first, end));
+            *live = live.map(|(first, last)| (first, last.max(ends[part])));
         }
+    }
+
+    /// Storages that an action of a forward or a backward pass touches.
+    fn touched(&self, action: &Action, forward: bool) -> Vec<StorageId> {
+        let mut touched = Vec::new();
+        match *action {
+            Action::Node(node) if forward => {
+                let layout = self.layout.first[node].as_ref().unwrap_or(&self.layout.nodes[node]);
+                self.touch_forward(node, layout, &mut touched);
+            }
+            Action::Again(node) => self.touch_forward(node, &self.layout.nodes[node], &mut touched),
+            Action::Node(node) => self.touch_backward(node, &self.layout.nodes[node], &mut touched),
+            Action::Inputs(node) => {
+                let layout = self.layout.flows[node].iter();
+                layout.for_each(|layout| self.touch_backward(node, layout, &mut touched));
+            }
+            Action::Loss { output, grad } => touched.extend([output, grad]),
+            Action::Cast { from, to }
+            | Action::Root { from, to }
+            | Action::Add { from, to }
+            | Action::Copy { from, to } => {
+                touched.extend([from, to]);
+            }
+            Action::Zero(storage) => touched.push(storage),
+            Action::Activation { through, from, to } => touched.extend([from, to, through.at]),
+        }
+        touched
     }
 
     /// The fused activation of an output, with its pre-activation, or the output where that is enough.
@@ -329,8 +386,8 @@ impl<'g> Planner<'g> {
         touched.extend(buffers.filter(|(_, buffer)| !buffer.backward_only).map(|(&storage, _)| storage));
     }
 
-    fn touch_backward(&self, node: usize, touched: &mut Vec<StorageId>) {
-        let (layout, wiring) = (&self.layout.nodes[node], &self.graph.nodes[node].wiring);
+    fn touch_backward(&self, node: usize, layout: &NodeLayout, touched: &mut Vec<StorageId>) {
+        let wiring = &self.graph.nodes[node].wiring;
         let inputs = layout.inputs.iter().zip(&wiring.inputs);
         touched.extend(inputs.filter(|(_, input)| input.kept).map(|(&storage, _)| storage));
         let outputs = layout.outputs.iter().zip(&wiring.outputs);

@@ -1,6 +1,6 @@
 //! Questions that methods, reports and checkpoints ask a graph.
 
-use super::build::Graph;
+use super::build::{Graph, ValueInfo};
 use super::spec::{ParamId, ParamSpec};
 use super::value::Origin;
 use super::wiring::Output;
@@ -46,9 +46,10 @@ impl Graph {
         self.matrices().zip(units).map(layer).collect()
     }
 
-    /// Elements of all parameters if every block were present.
+    /// Elements of all parameters if every block were present, but for those of heads.
     pub fn params_dense(&self) -> usize {
-        self.params.iter().fold(0, |sum, param| sum.saturating_add(param.real_elements()))
+        let params = self.params.iter().zip(self.head_params()).filter(|(_, of_heads)| !of_heads);
+        params.fold(0, |sum, (param, _)| sum.saturating_add(param.real_elements()))
     }
 
     /// Activation that is fused behind the product of a matrix.
@@ -74,10 +75,12 @@ impl Graph {
         (0..self.params.len()).map(ParamId)
     }
 
-    /// The matrices in order, where the graph is a plain chain: each node reads the output of the one before, and nothing else.
+    /// The matrices in order, where the graph is a plain chain: each node reads the output of the one before, and nothing else. Heads
+    /// are left out.
     pub fn chain(&self) -> Option<Vec<ParamId>> {
         let mut matrices = Vec::new();
-        for (at, node) in self.nodes.iter().enumerate() {
+        let nodes = self.nodes.iter().zip(self.head_nodes()).filter(|(_, is_head)| !is_head);
+        for (at, (node, _)) in nodes.enumerate() {
             let ([input], [_]) = (node.wiring.inputs.as_slice(), node.outputs.as_slice()) else {
                 return None;
             };
@@ -169,17 +172,41 @@ impl Graph {
         info.map(|value| (value.name.as_str(), value.shape.as_slice())).collect()
     }
 
+    /// What tells the parts of a graph from those of another: nodes of heads, and the values behind which gradients stop.
+    fn describe_parts(&self) -> serde_json::Value {
+        let heads = self.nodes.iter().zip(self.head_nodes()).filter(|(_, is_head)| *is_head);
+        let heads: Vec<_> = heads
+            .map(|(node, _)| {
+                let read = node.wiring.inputs.iter().map(|input| self.stored(input.value.index));
+                serde_json::json!({ "kind": node.node.kind(), "name": node.name, "inputs": read.collect::<Vec<_>>() })
+            })
+            .collect();
+        let stops = |shallow: bool| {
+            let of = |info: &ValueInfo| match info.origin {
+                Origin::Detached(of) if !shallow => Some(of),
+                Origin::Shallow(of) if shallow => Some(of),
+                _ => None,
+            };
+            self.values.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        serde_json::json!({ "heads": heads, "stops": stops(false), "stops_behind": stops(true) })
+    }
+
     /// The graph in words that a program can read: nodes with kind, options, inputs, outputs and parameters; parameters with shape
-    /// and block sparsity. Two graphs with one description compute the same.
+    /// and block sparsity. Two graphs with one description compute the same. Heads are left out but for what they read, and what
+    /// it says of gradients is where they stop.
     pub fn describe(&self) -> serde_json::Value {
         let names = |indices: &[usize]| indices.iter().map(|&index| format!("{index}")).collect::<Vec<_>>();
         let read = |values: &[super::Input]| {
             values.iter().map(|input| self.stored(input.value.index)).collect::<Vec<_>>()
         };
+        let (head_nodes, head_params) = (self.head_nodes(), self.head_params());
         let nodes: Vec<_> = self
             .nodes
             .iter()
-            .map(|node| {
+            .zip(head_nodes)
+            .filter(|(_, is_head)| !is_head)
+            .map(|(node, _)| {
                 let params: Vec<_> = node.wiring.params.iter().map(|id| &self.params[id.0].name).collect();
                 serde_json::json!({
                     "kind": node.node.kind(), "options": node.node.options(), "name": node.name,
@@ -190,7 +217,9 @@ impl Graph {
         let params: Vec<_> = self
             .params
             .iter()
-            .map(|param| {
+            .zip(head_params)
+            .filter(|(_, of_heads)| !of_heads)
+            .map(|(param, _)| {
                 let blocks = param.blocks();
                 let mut described =
                     serde_json::json!({ "name": param.name, "shape": param.shape, "blocks": blocks });
@@ -206,6 +235,12 @@ impl Graph {
             .iter()
             .map(|&at| serde_json::json!({ "name": self.values[at].name, "value": format!("{at}") }))
             .collect();
-        serde_json::json!({ "inputs": inputs, "outputs": names(&self.outputs), "nodes": nodes, "params": params })
+        let mut described = serde_json::json!({
+            "inputs": inputs, "outputs": names(&self.outputs), "nodes": nodes, "params": params,
+        });
+        if !self.heads.is_empty() {
+            described["parts"] = self.describe_parts();
+        }
+        described
     }
 }

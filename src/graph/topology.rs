@@ -130,7 +130,7 @@ impl Graph {
             match (self.values[index].units, &self.values[index].origin) {
                 (Units::Always, _) => return None,
                 (Units::Of(value), _) => index = value.index,
-                (Units::Own, Origin::Detached(of)) => index = *of,
+                (Units::Own, Origin::Detached(of) | Origin::Shallow(of)) => index = *of,
                 (Units::Own, _) => return Some(index),
             }
         }

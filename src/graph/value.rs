@@ -24,6 +24,8 @@ pub(super) enum Origin {
     Node { node: usize, output: usize },
     /// The elements of another value, without its gradient.
     Detached(usize),
+    /// The elements of another value, whose gradient reaches the parameters of the node that made it, and no node before.
+    Shallow(usize),
 }
 
 /// Units (neurons) that the columns of a value stand for. Matrices that write and read the same units are drawn so that none of

@@ -30,11 +30,13 @@ impl Network {
             ops::fill(&mut rec, grads, f32::NAN.to_bits())?;
         }
         self.refresh(&mut rec, None)?;
-        self.forward(&mut rec, Some(&step))?;
-        for grad in self.output_grads() {
-            ops::fill(&mut rec, grad, 1.0f32.to_bits())?;
+        for part in 0..self.parts() {
+            self.forward_part(&mut rec, part, Some(&step))?;
+            for grad in self.part_output_grads(part) {
+                ops::fill(&mut rec, grad, 1.0f32.to_bits())?;
+            }
+            self.backward_part(&mut rec, part, Some(&step))?;
         }
-        self.backward(&mut rec, Some(&step))?;
         for (word, (_, grads)) in wanted.iter().enumerate() {
             ops::finite(&mut rec, grads, &status, word, 1)?;
         }

@@ -50,6 +50,14 @@ impl ModelConfig {
         }
     }
 
+    /// The network without [local](super::Local) training. That of a composed network cannot be taken away.
+    pub(crate) fn in_one_part(&self) -> Self {
+        match self {
+            Self::Mlp(config) => Self::Mlp(MlpConfig { local: None, ..config.clone() }),
+            other => other.clone(),
+        }
+    }
+
     /// The network in words: nodes and parameters. That of a composed network is read from the checkpoint, without the program that
     /// composed it.
     ///

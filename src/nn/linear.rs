@@ -26,6 +26,7 @@ pub struct Linear {
     /// Outputs and inputs that count, where others are padding.
     extent: [Option<Extent>; 2],
     draws_padding: bool,
+    untied: bool,
 }
 
 impl Linear {
@@ -40,6 +41,7 @@ impl Linear {
             variance: None,
             extent: [None, None],
             draws_padding: false,
+            untied: false,
         }
     }
 
@@ -102,6 +104,12 @@ impl Linear {
         Self { draws_padding: true, ..self.real_inputs(features) }
     }
 
+    /// The layer whose inputs are read by others, too: patterns of the layers before are drawn as if this one was not there.
+    #[must_use]
+    pub(super) fn untied(self) -> Self {
+        Self { untied: true, ..self }
+    }
+
     /// The layer whose first weights give outputs of this variance, where inputs have variance 1: 2 by default before an
     /// activation, and 1 without.
     #[must_use]
@@ -141,7 +149,7 @@ impl Module for Linear {
         let variance = self.variance.unwrap_or(if self.activation.is_some() { 2.0 } else { 1.0 });
         let weight = ParamSpec::matrix("weight", [self.outputs, self.inputs], variance)
             .sparse(self.sparse)
-            .units(Side::Output, Side::Of(x))
+            .units(Side::Output, if self.untied { Side::Always } else { Side::Of(x) })
             .precision(graph.precision())
             .biased()
             .activation(activation)
@@ -193,13 +201,23 @@ impl Node for LinearNode {
     // CONTRACT: `dy` is the gradient of the loss by the sums and biases, before the activation.
     fn backward(&self, rec: &mut Recorder<'_>, pass: &mut Backward<'_>) -> Result<()> {
         let (x, y, dy, weight) = (pass.input(0), pass.output(0), pass.output_grad(0), pass.param(0));
-        weight.backward_weight(rec, dy, x, pass.weight_grad(0))?;
-        ops::column_sums_later(rec, dy, pass.weight_grad(1).values(), false)?;
+        let wants_weight_grads = pass.wants_weight_grads();
+        if wants_weight_grads {
+            weight.backward_weight(rec, dy, x, pass.weight_grad(0))?;
+            ops::column_sums_later(rec, dy, pass.weight_grad(1).values(), false)?;
+        }
         if let Some(dx) = pass.input_grad(0) {
             weight.backward_input(rec, dy, dx.tensor, dx.epilogue)?;
         }
+        if !wants_weight_grads {
+            return Ok(());
+        }
         pass.done(rec, 0, Some(Signals::Rows { x, y, dy }))?;
         pass.done(rec, 1, None)
+    }
+
+    fn splits_backward(&self) -> bool {
+        true
     }
 
     fn linearised(&self) -> Option<Box<dyn Node>> {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::config::expect_size;
-use super::{Linear, Module};
+use super::local::add_heads;
+use super::{Linear, Local, Module};
 use crate::graph::{Graph, LayerSparsity, Precision, blocks};
 use crate::ops::Activation;
 use crate::sparse::{BLOCKS, Density};
@@ -33,6 +34,9 @@ pub struct MlpConfig {
     /// Layers whose sparsity is their own.
     #[serde(default, skip_serializing_if = "LayerSparsity::is_default")]
     pub layers: LayerSparsity,
+    /// How the hidden layers are cut into parts with losses of their own; `None` for backpropagation through all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<Local>,
 }
 
 impl MlpConfig {
@@ -42,10 +46,10 @@ impl MlpConfig {
     }
 
     /// The network as a graph for `batch` rows: an input of the [padded](MlpConfig::padded_inputs) width, linear layers with an
-    /// activation and dropout between them, and logits.
+    /// activation and dropout between them, and logits. With [`local`](MlpConfig::local) training, heads of the parts, too.
     ///
     /// # Errors
-    /// [`Error::Argument`] for sizes that overflow.
+    /// [`Error::Argument`] for sizes that overflow; [`Error::Config`] as [`Local::parts`].
     pub fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
         let mut graph = Graph::new(self.seed, precision);
         if let Some(sparsity) = self.sparsity {
@@ -53,8 +57,14 @@ impl MlpConfig {
         }
         graph.set_layer_sparsity(&self.layers);
         let mut x = graph.input("input", &[batch, self.padded_inputs()], graph.operand())?;
+        let parts = self.local.map_or(Ok(Vec::new()), |local| local.parts(self.hidden.len()))?;
+        let mut ends = Vec::new();
         for (number, pair) in self.widths().windows(2).enumerate() {
             let hidden = number < self.hidden.len();
+            if let (Some(local), true) = (self.local, parts.iter().skip(1).any(|part| part.start == number)) {
+                ends.push(x);
+                x = local.cut(&mut graph, x)?;
+            }
             // The last layer is small, and every class needs it: it is dense.
             let sparse = self.sparsity.filter(|_| hidden).map(|_| blocks(self.block));
             let mut linear = Linear::new(pair[0], pair[1]).sparse(sparse).variance(2.0);
@@ -71,6 +81,10 @@ impl MlpConfig {
             graph.watch(x, &name)?;
         }
         graph.output(x)?;
+        add_heads(&mut graph, &ends, |part, width| {
+            let real = self.hidden[parts[part].end - 1];
+            Linear::new(width, self.classes).variance(2.0).real_inputs(real)
+        })?;
         Ok(graph)
     }
 

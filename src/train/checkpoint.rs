@@ -18,6 +18,7 @@ use super::{Best, Settings};
 use crate::data::{Encoding, Fingerprint};
 use crate::gpu::Gpu;
 use crate::graph::{FanIn, Layer, Network, Param, ParamDescription, Start};
+use crate::nn::HEADS;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -145,7 +146,9 @@ impl Checkpoint {
     /// Stored parameters, without padding.
     pub fn params_present(&self) -> usize {
         let others = ["optimizer.", "method.", "teachers."];
-        let kept = |name: &str| others.iter().any(|other| name.starts_with(other));
+        let kept = |name: &str| {
+            others.iter().any(|other| name.starts_with(other)) || name.split('.').any(|part| part == HEADS)
+        };
         // Floats without a prefix are parameters; indices are their patterns.
         let floats = |tensor: &TensorData| matches!(tensor.values, Values::F32(_));
         let parameters = self.tensors.iter().filter(|(name, tensor)| !kept(name) && floats(tensor));

@@ -169,7 +169,8 @@ impl MutableTopology for Trainer {
     }
 
     fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
-        self.settings.model.graph(batch, precision)
+        // Methods follow what flows through the whole network.
+        self.settings.model.in_one_part().graph(batch, precision)
     }
 
     fn features(&self) -> usize {
@@ -192,10 +193,12 @@ impl MutableTopology for Trainer {
         self.batch.load(&self.gpu, &self.data.train, &members, StepValues::backward(0, row_scale))?;
         let mut rec = Recorder::new(&self.gpu);
         self.model.refresh(&mut rec, None)?;
-        self.model.forward(&mut rec, None)?;
-        let of = LossOf { counted: false, training: true, taught: None };
-        self.batch.buffers.loss(&mut rec, &self.model, &*self.objective, of)?;
-        self.model.backward(&mut rec, None)?;
+        for part in 0..self.model.parts() {
+            self.model.forward_part(&mut rec, part, None)?;
+            let of = LossOf { part, counted: false, training: true, taught: None };
+            self.batch.buffers.loss(&mut rec, &self.model, &*self.objective, of)?;
+            self.model.backward_part(&mut rec, part, None)?;
+        }
         self.gpu.run(&rec.finish()?)?;
         Ok(())
     }

@@ -81,6 +81,7 @@ mod tests {
                 dropout: 0.0,
                 seed: 1,
                 layers: Default::default(),
+                local: None,
             }
             .into(),
             precision: Precision::F32,

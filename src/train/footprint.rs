@@ -75,6 +75,7 @@ impl Footprint {
             _ => 1,
         };
         sum.add(Class::Scratch, "report", reported * rows * networks, 4);
+        (1..graph.parts()).for_each(|_| sum.add(Class::Scratch, "totals of a head", 2, 4));
         if let ModelConfig::Mlps(config) = model
             && config.together.codistillation().is_some_and(|options| options.weight > 0.0)
         {

@@ -17,6 +17,7 @@ mod fit;
 mod footprint;
 mod health;
 mod hex;
+mod local;
 mod log;
 mod metrics;
 mod networks;

@@ -25,6 +25,8 @@ pub(super) struct StepBuffers {
     report: Tensor,
     /// Running totals `[loss, hits]`, of all networks together.
     pub(super) totals: Tensor,
+    /// Running totals `[loss, hits]` of the head of each part but the last; none in a network of one part.
+    pub(super) heads: Vec<Tensor>,
     /// Totals `[loss, hits]` of each of several networks over the rows of a test.
     pub(super) by_network: Option<Tensor>,
     /// A word per stage; see [`Network::scan`].
@@ -65,6 +67,9 @@ impl StepBuffers {
                 &[rows * networks.unwrap_or(1), 1 + usize::from(objective.counts_hits())],
             )?,
             totals: gpu.zeros::<f32>(Class::Scratch, "totals", &[2])?,
+            heads: (1..model.parts())
+                .map(|_| gpu.zeros::<f32>(Class::Scratch, "totals of a head", &[2]))
+                .collect::<Result<_>>()?,
             by_network: networks
                 .map(|networks| gpu.zeros::<f32>(Class::Scratch, "totals of networks", &[networks * 2]))
                 .transpose()?,
@@ -74,7 +79,7 @@ impl StepBuffers {
         })
     }
 
-    /// Records loss, hits and gradient of the outputs.
+    /// Records loss, hits and gradient of the outputs of a part.
     pub(super) fn loss(
         &self,
         rec: &mut Recorder<'_>,
@@ -83,7 +88,7 @@ impl StepBuffers {
         of: LossOf<'_>,
     ) -> Result<()> {
         let Self { targets, step, report, totals, .. } = self;
-        let (outputs, output_grads) = (model.outputs(), model.output_grads());
+        let (outputs, output_grads) = (model.part_outputs(of.part), model.part_output_grads(of.part));
         let pass = LossPass {
             outputs: &outputs,
             output_grads: &output_grads,
@@ -95,6 +100,7 @@ impl StepBuffers {
         };
         objective.record(rec, &pass)?;
         if of.counted {
+            let totals = self.heads.get(of.part).unwrap_or(totals);
             ops::column_sums_later(rec, report, &totals.rows(0, report.shape()[1])?, true)?;
         }
         match (&self.by_network, of.training) {
@@ -111,6 +117,8 @@ impl StepBuffers {
 /// Rows that a loss is of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LossOf<'a> {
+    /// Part of the network whose loss it is.
+    pub(super) part: usize,
     /// Whether loss and hits are added to the totals.
     pub(super) counted: bool,
     /// Whether the rows are for training.
@@ -267,22 +275,24 @@ impl Trainer {
         let StepBuffers { step, status, .. } = &self.batch.buffers;
         let (model, method) = (&self.model, &*self.evolution.method);
         model.refresh(rec, Some(step))?;
-        model.forward(rec, Some(step))?;
-        let teachers = self.teachers.as_ref().filter(|teachers| teachers.taught);
-        let taught = teachers.map(|teachers| teachers.record(rec, model.input())).transpose()?;
-        let of = LossOf { counted, training: true, taught };
-        self.batch.buffers.loss(rec, model, &*self.objective, of)?;
         let mut recorded = 0;
-        model.backward_with(rec, Some(step), &mut |rec, ready| {
-            let before = rec.len();
-            if let Some(layer) = self.layer_context(ready, rows) {
-                hook(method, rec, &layer)?;
+        for part in 0..model.parts() {
+            model.forward_part(rec, part, Some(step))?;
+            let teachers = self.teachers.as_ref().filter(|teachers| teachers.taught);
+            let taught = teachers.map(|teachers| teachers.record(rec, model.input())).transpose()?;
+            let of = LossOf { part, counted, training: true, taught };
+            self.batch.buffers.loss(rec, model, &*self.objective, of)?;
+            model.backward_part_with(rec, part, Some(step), &mut |rec, ready| {
+                let before = rec.len();
+                if let Some(layer) = self.layer_context(ready, rows) {
+                    hook(method, rec, &layer)?;
+                }
+                recorded += rec.len() - before;
+                Ok(())
+            })?;
+            if scanned {
+                model.scan_part(rec, part, status)?;
             }
-            recorded += rec.len() - before;
-            Ok(())
-        })?;
-        if scanned {
-            model.scan(rec, status)?;
         }
         Ok(recorded > 0)
     }
@@ -339,15 +349,22 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
     rec.finish()
 }
 
-/// Records forward pass, loss and scans of the activations.
+/// Records forward pass, loss and scans of the activations, those of a part before the next takes their memory.
 fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &StepBuffers) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
-    model.forward(&mut rec, None)?;
-    let of = LossOf { counted: true, training: false, taught: None };
-    buffers.loss(&mut rec, model, objective, of)?;
-    model.scan(&mut rec, &buffers.status)?;
-    for (word, (_, activation)) in model.activations().into_iter().enumerate() {
-        ops::activity(&mut rec, activation, &buffers.activity, word)?;
+    let last = model.parts() - 1;
+    for part in 0..=last {
+        model.predict_part(&mut rec, part, None)?;
+        if part == last {
+            let of = LossOf { part, counted: true, training: false, taught: None };
+            buffers.loss(&mut rec, model, objective, of)?;
+        }
+        model.scan_part(&mut rec, part, &buffers.status)?;
+        for (word, (of, _, activation)) in model.activations_by_part().into_iter().enumerate() {
+            if of == part {
+                ops::activity(&mut rec, activation, &buffers.activity, word)?;
+            }
+        }
     }
     rec.finish()
 }

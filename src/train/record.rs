@@ -100,6 +100,9 @@ pub struct EpochRecord {
     /// Means over the validation rows, where some are set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Evaluation>,
+    /// Mean training loss of each part, in order, where parts are trained by losses of their own; the last is the network's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<f64>,
     /// Scores of each network, where several are trained together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Box<NetworkScores>>,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::checkpoint::by_param;
+use super::local::totals_name;
 use super::restore::Restore;
 use super::{Checkpoint, Footprint, Parts, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
@@ -107,6 +108,7 @@ impl Trainer {
             }
         }
         self.save_teachers(&mut checkpoint)?;
+        self.save_head_totals(&mut checkpoint)?;
         Ok(checkpoint)
     }
 
@@ -134,6 +136,9 @@ impl Trainer {
             restore.loss_scale(scale)?;
         }
         self.recall_teachers(checkpoint, path, &topologies)?;
+        for (part, totals) in self.batch.buffers.heads.iter().enumerate() {
+            restore.numbers(&totals_name(part), totals)?;
+        }
         self.evolution.grown = restore.flag("method.grown")?;
         let layers = self.model.store().iter().zip(topologies);
         for ((layer, topology), workspace) in layers.zip(&self.evolution.workspaces) {

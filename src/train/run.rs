@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::plans::StepBuffers;
 use super::{EpochRecord, LogRecord, StartRecord};
 use super::{Evaluation, Event, Flow, RunFolder, Summary, Trainer};
 use crate::Result;
@@ -88,11 +89,13 @@ impl Trainer {
                     loads: loads.clone(),
                     scaling,
                 };
+                let local = self.local_losses(train)?;
                 // The next epoch's totals start from nothing; so does a run resumed from here. An epoch that the run's end cuts
                 // short is not over: it goes on where the run is extended.
                 if until.is_multiple_of(per_epoch) {
                     (self.position.loss_sum, self.position.hits) = (0.0, 0.0);
-                    self.gpu.write(&self.batch.buffers.totals, &[0.0f32; 2])?;
+                    let StepBuffers { totals, heads, .. } = &self.batch.buffers;
+                    [totals].into_iter().chain(heads).try_for_each(|of| self.gpu.write(of, &[0.0f32; 2]))?;
                 }
                 let layers = if folder.is_some() { self.layer_records()? } else { Vec::new() };
                 self.evolution.forget_churn(&self.gpu)?;
@@ -107,6 +110,7 @@ impl Trainer {
                         train,
                         test: evaluation,
                         validation,
+                        local,
                         networks: self.network_scores().cloned().map(Box::new),
                         confusion,
                         layers,
@@ -200,10 +204,14 @@ impl Trainer {
         let status = self.gpu.read::<u32>(&self.batch.buffers.status)?.wait()?;
         self.check(&status, self.position.step.saturating_sub(1))?;
         (self.position.loss_sum, self.position.hits) = (totals[0], totals[1]);
+        Ok(self.evaluation(&totals, self.seen(), &self.data.train))
+    }
+
+    /// Losses of the current epoch so far.
+    pub(super) fn seen(&self) -> f64 {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let steps = (self.position.step.max(1) - 1) % per_epoch + 1;
-        let seen = ((steps as usize * self.settings.batch).min(rows) * self.batch.losses_per_row()) as f64;
-        Ok(self.evaluation(&totals, seen, &self.data.train))
+        ((steps as usize * self.settings.batch).min(rows) * self.batch.losses_per_row()) as f64
     }
 }

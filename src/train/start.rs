@@ -138,6 +138,8 @@ impl StartFrom {
                 topologies.push(topology);
             }
         }
+        // Heads come last, and are dense and drawn.
+        topologies.resize(counts.len(), None);
         let Some(weights) = &weights else { return Ok(First { topologies, values }) };
         for (name, experts) in gate_biases(&description) {
             let Some((shape, read)) = weights.floats(&name) else { continue };

@@ -47,6 +47,7 @@ fn mlp(hidden: &[usize], sparsity: Option<f64>) -> MlpConfig {
         dropout: 0.0,
         seed: 3,
         layers: Default::default(),
+        local: None,
     }
 }
 

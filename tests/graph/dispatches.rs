@@ -29,6 +29,7 @@ fn trainer(
         dropout: 0.0,
         seed: 1,
         layers: Default::default(),
+        local: None,
     };
     let settings = Settings {
         data: data.name.clone(),

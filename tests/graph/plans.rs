@@ -41,6 +41,7 @@ fn mlp(hidden: &[usize], activation: Activation, dropout: f32) -> MlpConfig {
         dropout,
         seed: 1,
         layers: Default::default(),
+        local: None,
     }
 }
 

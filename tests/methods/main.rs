@@ -61,6 +61,7 @@ fn settings(kind: Kind, length: Length) -> Settings {
             dropout: 0.1,
             seed: 3,
             layers: Default::default(),
+            local: None,
         })
     }
 }

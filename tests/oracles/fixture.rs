@@ -174,6 +174,7 @@ impl Fixture {
                 dropout: 0.0,
                 seed: 1,
                 layers: Default::default(),
+                local: None,
             })
         };
         let trainer = Trainer::with_parts(

@@ -52,6 +52,7 @@ fn epoch(epoch: u64, test_accuracy: f64, layers: Vec<LayerRecord>) -> LogRecord 
         scaling: None,
         notices: vec![],
         networks: None,
+        local: vec![],
     })
 }
 
@@ -289,6 +290,7 @@ fn page_of_nothing_finite() -> String {
         scaling: None,
         notices: vec![],
         networks: None,
+        local: vec![],
     })]))
 }
 
@@ -312,6 +314,7 @@ fn numbers_of_any_size_are_drawn_or_left_out() {
                 scaling: None,
                 notices: vec![],
                 networks: None,
+                local: vec![],
             })
         });
         page(&folder(&lines));
@@ -347,6 +350,7 @@ fn settings() -> Settings {
             dropout: 0.1,
             seed: 7,
             layers: Default::default(),
+            local: None,
         })
     }
 }

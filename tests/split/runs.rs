@@ -30,6 +30,7 @@ fn settings(hidden: Vec<usize>, block: usize) -> Settings {
             dropout: if block == 16 { 0.2 } else { 0.0 },
             seed: 3,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -209,6 +209,7 @@ fn settings() -> Settings {
             dropout: 0.2,
             seed: 5,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -119,6 +119,21 @@ const RULES: &[Rule] = &[
         needs: "one network, without --ensemble and --codistill",
         holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
     },
+    Rule {
+        options: &["local"],
+        needs: "a perceptron, --model mlp",
+        holds: |train| train.model() == Model::Mlp,
+    },
+    Rule {
+        options: &["local"],
+        needs: "one network, without --ensemble and --codistill",
+        holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
+    },
+    Rule {
+        options: &["local"],
+        needs: "the values of each part in memory, without --recompute",
+        holds: |train| train.steps.recompute.is_none(),
+    },
     Rule { options: &["overflow"], needs: "a --capacity", holds: |train| train.moe.capacity > 0.0 },
     Rule {
         options: &["load"],
@@ -302,6 +317,17 @@ mod tests {
             ("--data text:a --ensemble 2", "--ensemble has no effect: it needs a perceptron"),
             ("--codistill 2 --method rigl", "--codistill has no effect: it needs static patterns"),
             ("--codistill 2 --weight 0 --burn-in 3", "--burn-in has no effect: it needs a --weight of more"),
+            ("--data text:a --local greedy", "--local has no effect: it needs a perceptron, --model mlp"),
+            ("--model moe-lm --local greedy", "--local has no effect: it needs a perceptron, --model mlp"),
+            (
+                "--ensemble 2 --local greedy",
+                "--local has no effect: it needs one network, without --ensemble",
+            ),
+            (
+                "--codistill 2 --local greedy",
+                "--local has no effect: it needs one network, without --ensemble",
+            ),
+            ("--local greedy --recompute all", "--local has no effect: it needs the values of each part"),
             ("--ensemble 2 --init-from file", "--init-from has no effect: it needs one network"),
             ("--gray", "--gray has no effect: it needs images, --data images:DIR"),
             ("--data csv:a --image-size 8x8", "--image-size has no effect"),
@@ -354,6 +380,7 @@ mod tests {
             "--data images:a --image-size 8x8 --gray",
             "--dense --init-from file",
             "--ensemble 3 --dense --rows-seed 4",
+            "--local chunked:2 --hidden 64,64 --micro-batches 2 --method rigl",
             "--codistill 2 --weight 0.5 --burn-in 3 --exchange-every 4 --disjoint",
             "--pattern file --keep-dense layers.0 --init-from file --method rigl",
         ] {

@@ -160,6 +160,7 @@ fn model(options: &Train, data: &Dataset, keep_dense: Vec<String>, per_epoch: u6
                 dropout: network.dropout,
                 seed,
                 layers,
+                local: network.local,
             },
             per_epoch,
         ),

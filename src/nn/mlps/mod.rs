@@ -81,6 +81,7 @@ impl MlpsConfig {
             dropout: self.dropout,
             seed: *seed,
             layers: self.layers.clone(),
+            local: None,
         })
     }
 

@@ -17,11 +17,13 @@ pub(super) fn section(settings: &Settings) -> String {
         graph.step_memory().ok()
     };
     let Some(own) = plan(settings.recompute) else { return String::new() };
-    let mut note = format!(
-        "{} MB are allocated; the forward pass ends at operation {}",
-        number(own.allocated as f64 / MEGA),
-        own.forward
-    );
+    let passes = match own.parts[..] {
+        [[forward, _]] => format!("the forward pass ends at operation {forward}"),
+        ref parts => {
+            format!("the forward and the backward passes of {} parts follow each other", parts.len())
+        }
+    };
+    let mut note = format!("{} MB are allocated; {passes}", number(own.allocated as f64 / MEGA));
     let kept = settings.recompute.and_then(|_| plan(None));
     let points = |plan: &StepMemory| {
         let mega = |(at, &bytes): (usize, &u64)| [(at + 1) as f64, bytes as f64 / MEGA];

@@ -1,6 +1,7 @@
 //! `train`: network and precision.
 
 use clap::{Args, ValueEnum};
+use fretwork::nn::Local;
 use fretwork::ops::Activation;
 use fretwork::sparse::Density;
 
@@ -32,6 +33,10 @@ pub(crate) struct Network {
     /// Share of hidden activations that are dropped in training.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) dropout: f32,
+    /// greedy | overlapping | chunked:PARTS: cut the hidden layers into parts that learn from losses of their own, in less memory: each
+    /// layer by itself, each with the layer before, or so many parts of near-equal numbers of layers.
+    #[arg(long, value_name = "PARTS")]
+    pub(crate) local: Option<Local>,
     /// Seed of patterns, weights, row order and dropout.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -54,6 +54,7 @@ impl SeveralNetworks {
             dropout,
             seed,
             layers,
+            local: _,
         } = one;
         let number = |number: usize| OneOf {
             hidden: hidden.clone(),
