@@ -6,6 +6,9 @@ use super::reorder::reverse_cuthill_mckee;
 use super::topology::{BLOCKS, Topology};
 use crate::{Error, Result};
 
+/// Most nodes of a graph: lists of neighbours are made on the host.
+const MOST_NODES: usize = 1 << 26;
+
 /// What an edge `(a, b)` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Links {
@@ -34,11 +37,11 @@ impl Adjacency {
     ///
     /// # Errors
     /// [`Error::Argument`] for a graph without nodes, an edge of a node that there is not, or a block that has no kernels;
-    /// [`Error::Topology`] for more nodes than an index has room for.
+    /// [`Error::Topology`] for blocks of more than 2^32 elements.
     pub fn new(nodes: usize, edges: &[(u32, u32)], block: usize, links: Links) -> Result<Self> {
         let op = "Adjacency";
-        if nodes == 0 || u32::try_from(nodes).is_err() {
-            return Err(Error::argument(op, "nodes", "from 1 to 2^32 - 1", nodes));
+        if !(1..=MOST_NODES).contains(&nodes) {
+            return Err(Error::argument(op, "nodes", format!("from 1 to {MOST_NODES}"), nodes));
         }
         if !BLOCKS.contains(&block) {
             return Err(Error::argument(op, "block", format!("one of {BLOCKS:?}"), block));
@@ -158,7 +161,9 @@ mod tests {
         let adjacency = Adjacency::new(3, &[(0, 1), (2, 1)], 8, Links::Directed).unwrap();
         assert_eq!(entry(&adjacency, 0, 0), 1.0);
         assert_eq!(entry(&adjacency, 0, 1), 0.0);
-        [0, 1, 2].map(|from| assert_eq!(entry(&adjacency, 1, from), (1.0f64 / 3.0) as f32));
+        for from in 0..3 {
+            assert_eq!(entry(&adjacency, 1, from), (1.0f64 / 3.0) as f32);
+        }
     }
 
     /// A ring of 256 nodes numbered at random has no more blocks than a band of them; in the order given it has most of them.

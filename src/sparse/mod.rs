@@ -15,6 +15,5 @@ pub use density::{Density, Grid};
 pub use device::{BlockMatrix, Pattern, upload_mask};
 pub use initial::{Draw, connected, connects, random};
 pub use mask::BlockMask;
-pub use reorder::reverse_cuthill_mckee;
 pub use routing::{MOST_EXPERTS, Routing, RoutingBounds, RoutingShape};
 pub use topology::{BLOCKS, Topology};

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// `neighbours` are those of each node, in both directions, without the node itself. Each component begins at a node of least degree among
 /// those farthest from its node of least degree; neighbours are visited by degree, equals by number, so that the order is a
 /// function of the graph alone.
-pub fn reverse_cuthill_mckee(neighbours: &[Vec<u32>]) -> Vec<u32> {
+pub(super) fn reverse_cuthill_mckee(neighbours: &[Vec<u32>]) -> Vec<u32> {
     let by_degree = |&node: &u32| (neighbours[node as usize].len(), node);
     let mut starts: Vec<u32> = (0..neighbours.len() as u32).collect();
     starts.sort_by_key(by_degree);

@@ -1,7 +1,7 @@
 //! Every public function of `sparse` and `ops` that has to do with no device.
 
 use fretwork::random::{Key, Stream};
-use fretwork::sparse::{Density, Draw, Topology, connected, connects, random};
+use fretwork::sparse::{Adjacency, Density, Draw, Links, Topology, connected, connects, random};
 use fretwork::{gpu, ops};
 
 use crate::bench::Bench;
@@ -100,8 +100,39 @@ fn densities(_: &Bench) {
     }
 }
 
+fn graphs(_: &Bench) {
+    for nodes in [0, 1, 9, usize::MAX] {
+        for edges in [&[][..], &[(0, 0)], &[(0, 8), (8, 0), (0, 8)], &[(0, u32::MAX)]] {
+            for (block, links) in
+                [(0, Links::Directed), (8, Links::Undirected), (usize::MAX, Links::Directed)]
+            {
+                if let Ok(graph) = Adjacency::new(nodes, edges, block, links) {
+                    question(graph.topology());
+                    assert_eq!(graph.values().len(), graph.topology().elements());
+                    assert_eq!((graph.nodes(), graph.order().len()), (nodes, nodes));
+                    assert!(
+                        graph.place(nodes - 1).unwrap() < graph.places() && graph.place(usize::MAX).is_none()
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// The functions that each of these drives.
 pub(crate) const ALL: &[(Call, &[&str])] = &[
+    (
+        graphs,
+        &[
+            "Adjacency::new",
+            "Adjacency::nodes",
+            "Adjacency::places",
+            "Adjacency::order",
+            "Adjacency::place",
+            "Adjacency::topology",
+            "Adjacency::values",
+        ],
+    ),
     (
         topologies,
         &[
