@@ -84,9 +84,9 @@ fn a_composed_network_trains() {
 /// With the edges nodes are classified, without them hardly; in the karate club at most two members are taken for the other side's.
 #[test]
 fn graph_convolutions_classify_nodes() {
-    let [with, without] = graph_conv::communities(&device()).unwrap();
+    let [with, without] = graph_conv::communities(&device(), 1).unwrap();
     assert!(with > 0.85 && without < with - 0.2, "{with} {without}");
-    let accuracy = graph_conv::karate(&device()).unwrap();
+    let accuracy = graph_conv::karate(&device(), 1).unwrap();
     assert!(accuracy > 0.93, "{accuracy}");
 }
 
