@@ -53,6 +53,10 @@ impl Module for LocalParts {
         self.modules.first()?.input_width()
     }
 
+    fn rows(&self) -> Option<usize> {
+        self.modules.iter().find_map(|module| module.rows())
+    }
+
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let mut x = single(graph, inputs)?;
         let parts = self.local.parts(self.modules.len().saturating_sub(1))?;
