@@ -10,7 +10,8 @@ pub use crate::graph::{
 };
 pub use crate::methods::{Every, LayerContext, Method, Rigl, Set, Updates};
 pub use crate::nn::{
-    Attention, Embedding, FeedForward, Linear, Module, Norm, Residual, Sequential, add, single,
+    Attention, Embedding, FeedForward, Linear, Local, LocalParts, Module, Norm, Residual, Sequential, add,
+    single,
 };
 pub use crate::ops::{self, Activation};
 pub use crate::optim::{AdamW, Optimizer, Sgd, Update};

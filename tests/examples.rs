@@ -20,6 +20,9 @@ mod graph_conv;
 #[path = "../examples/input_gradient.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod input_gradient;
+#[path = "../examples/local.rs"]
+#[expect(dead_code, reason = "its main is the example's")]
+mod local;
 #[path = "../examples/many_networks.rs"]
 #[expect(dead_code, reason = "its main is the example's")]
 mod many_networks;
@@ -201,6 +204,12 @@ fn an_objective_of_ones_own_has_the_gradient_of_its_loss() {
     let slopes = read(&gpu, &grad);
     assert_eq!(slopes[12..16], [0.0; 4], "the row without a label");
     assert_slopes(&gpu, &logits, &slopes, loss);
+}
+
+#[test]
+fn layers_learn_apart_in_less_memory() {
+    let [accuracy, local, whole] = local::run().unwrap();
+    assert!(accuracy > 0.9 && local < 0.8 * whole, "{accuracy}, {local} and {whole} bytes");
 }
 
 #[test]

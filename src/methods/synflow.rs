@@ -93,8 +93,10 @@ fn flow(network: &dyn MutableTopology) -> Result<Network> {
             }
         })
     };
-    let weights = network.model().store().iter().map(copy).collect::<Result<Vec<_>>>()?;
     let graph = network.graph(1, Precision::F32)?.linearised()?;
+    // Heads of parts that learn from losses of their own come behind the network's parameters.
+    let params = network.model().store().iter().take(graph.ids().count());
+    let weights = params.map(copy).collect::<Result<Vec<_>>>()?;
     let flow = Network::with_params(gpu, graph, weights)?;
 
     let mut rec = Recorder::new(gpu);

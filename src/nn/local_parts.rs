@@ -12,7 +12,6 @@ use crate::{Error, Result};
 /// last is a hidden layer, `[rows, width]`; the last one makes the output, `[rows, columns]`, and belongs to the last part.
 ///
 /// ```no_run
-/// use fretwork::nn::{Local, LocalParts};
 /// use fretwork::prelude::*;
 ///
 /// # fn main() -> fretwork::Result<()> {

@@ -121,7 +121,7 @@ fn micro_batches_are_accumulated() {
 fn half_precision_learns_in_parts() {
     let Some(gpu) = halves::gpu() else { return };
     for local in [Local::Greedy, Local::Overlapping] {
-        let mut settings = settings(mlp(&[64, 64, 64], Some(0.5), Some(local)), 40);
+        let mut settings = settings(mlp(&[64, 64, 64], Some(0.5), Some(local)), 120);
         settings.precision = Precision::F16(Half::default());
         let mut trainer = Trainer::new(&gpu, settings, digits()).unwrap();
         let accuracy = trainer.run(None, &mut onward).unwrap().test_accuracy;
@@ -149,7 +149,7 @@ fn what_makes_no_parts_is_refused() {
 
 /// Three seeds of each way on Fashion-MNIST are within two points of backpropagation at equal epochs.
 #[test]
-#[ignore = "50 minutes on two processors"]
+#[ignore = "8 minutes on two processors"]
 fn fashion_mnist_within_two_points() {
     let source: Source = "fashion-mnist".parse().unwrap();
     let gpu = gpu();

@@ -104,6 +104,19 @@ def test_refusals_have_the_texts_of_the_program(table, tmp_path):
         fw.load(tmp_path / "nothing")
 
 
+def test_parts_learn_by_themselves_and_networks_together(tmp_path):
+    small = {"hidden": [32, 32], "sparsity": 0.5, "steps": 30, "progress": False}
+    run = fw.train("digits", local="greedy", out=tmp_path / "local", **small)
+    assert fw.load(run.folder).settings["model"]["local"] == "greedy" and run.test_accuracy > 0.3
+    with pytest.raises(fw.errors.ConfigError, match="chunked:3 has more parts than the network has hidden layers, 2"):
+        fw.train("digits", local="chunked:3", **small)
+    several = fw.train("digits", ensemble=2, rows_seed=4, **small)
+    assert len(several.summary["networks"]["test"]) == 2
+    fw.train("digits", codistill=2, weight=0.5, burn_in=10, exchange_every=5, disjoint=True, **small)
+    with pytest.raises(fw.errors.ConfigError, match="--weight has no effect"):
+        fw.train("digits", weight=0.5, **small)
+
+
 def test_events_reach_a_function_and_its_exception_stops_the_run(table, tmp_path):
     events = []
     fw.train(f"csv:{table}", **SMALL | {"progress": events.append})

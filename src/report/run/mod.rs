@@ -9,6 +9,7 @@ mod load;
 mod memory;
 mod networks;
 mod page;
+mod parts;
 mod pattern;
 mod settings;
 mod steps;

@@ -2,7 +2,7 @@
 
 use super::chart::{Across, Chart, Series, Unit, WIDE, extent};
 use super::history::History;
-use super::{confusion, kernels, layers, load, memory, networks, settings, steps};
+use super::{confusion, kernels, layers, load, memory, networks, parts, settings, steps};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
 use crate::train::{Checkpoint, EpochRecord, Evaluation};
@@ -25,6 +25,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
         body += &curves(history);
     }
     body += &networks::section(checkpoint, &history.epochs);
+    body += &parts::section(&history.epochs);
     body += &steps::section(&history.steps);
     body += &confusion::section(&history.epochs);
     body += &load::section(&history.epochs);
@@ -227,11 +228,12 @@ fn numbers(history: &History) -> String {
         row(&done.to_string(), std::iter::once(step.to_string()).chain(values).collect())
     });
     let (error, score) = if regression { ("squared error", "R²") } else { ("loss, nats", "accuracy") };
-    let parts = ["train", "test", "validation"].into_iter().take(if validated { 3 } else { 2 });
-    let of_parts = parts.flat_map(|part| [format!("{part} {error}"), format!("{part} {score}")]);
+    let measured = ["train", "test", "validation"].into_iter().take(if validated { 3 } else { 2 });
+    let of_parts = measured.flat_map(|part| [format!("{part} {error}"), format!("{part} {score}")]);
     let columns: Vec<String> = ["epoch", "step"].map(str::to_owned).into_iter().chain(of_parts).collect();
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let mut tables = table("Epochs", &columns, epochs.collect());
+    tables += &parts::numbers(&history.epochs);
     tables += &steps::numbers(&history.steps);
     for layer in &history.layers {
         let states = layer.states.iter().map(|(&done, state)| {

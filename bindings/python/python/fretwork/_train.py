@@ -121,7 +121,9 @@ def train(
     init: str | None = None,
     activation: str | None = None,
     dropout: float | None = None,
+    local: str | None = None,
     seed: int | None = None,
+    rows_seed: int | None = None,
     dtype: str | None = None,
     stochastic_rounding: bool = False,
     loss_scale: float | None = None,
@@ -166,6 +168,12 @@ def train(
     init_from: Path | None = None,
     pattern: Path | None = None,
     keep_dense: Sequence[str] | None = None,
+    ensemble: int | None = None,
+    codistill: int | None = None,
+    weight: float | None = None,
+    burn_in: int | None = None,
+    exchange_every: int | None = None,
+    disjoint: bool = False,
     out: Path | None = None,
     resume: Path | None = None,
     stop_after: int | None = None,
@@ -188,6 +196,10 @@ def train(
         Share of absent blocks, in [0, 1).
     method : str
         Method by which patterns evolve: ``"static"``, ``"set"``, ``"rigl"``, ….
+    local : str
+        How the hidden layers are cut into parts that learn from losses of their own: ``"greedy"``, ``"overlapping"`` or ``"chunked:2"``.
+    ensemble, codistill : int
+        Number of networks that are trained at once, to predict together or to learn from each other.
     out : path
         Run folder for checkpoint and log. Without one, nothing is kept.
     resume : path
