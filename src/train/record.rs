@@ -108,7 +108,7 @@ pub struct EpochRecord {
     pub networks: Option<Box<NetworkScores>>,
     /// Confusion matrix of the test rows, in the last epoch of a run with few classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confusion: Option<Confusion>,
+    pub confusion: Option<Box<Confusion>>,
     /// The sparse layers; none in a dense network.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerRecord>,

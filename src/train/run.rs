@@ -101,7 +101,7 @@ impl Trainer {
                 self.evolution.forget_churn(&self.gpu)?;
                 if let Some(folder) = folder {
                     let is_last = until == total || self.is_out_of_patience();
-                    let confusion = if is_last { self.confusion()? } else { None };
+                    let confusion = if is_last { self.confusion()?.map(Box::new) } else { None };
                     // Before the checkpoint: a run that is killed in between is resumed before this epoch and logs it again.
                     let step = self.position.step;
                     folder.log(&LogRecord::Epoch(EpochRecord {

@@ -65,19 +65,17 @@ fn a_convolution_equals_the_dense_reference() {
         let params = network.parameters();
         let [weight, bias] = [0, 1].map(|at: usize| read(&gpu, params[at].values()));
         let worst = |links| {
-            let matrix = normalised(nodes, links);
             let mut worst = 0.0f64;
-            for node in 0..nodes {
-                let place = adjacency.place(node).unwrap();
-                for out in 0..outputs {
-                    let mut wanted = f64::from(bias[out]);
-                    for column in 0..inputs {
-                        let sum: f64 = (0..nodes)
-                            .map(|from| matrix[node][from] * f64::from(features[from * inputs + column]))
-                            .sum();
-                        wanted += sum * f64::from(weight[out * inputs + column]);
-                    }
-                    worst = worst.max((wanted - f64::from(found[place * outputs + out])).abs());
+            for (node, row) in normalised(nodes, links).iter().enumerate() {
+                let sums = |column: usize| -> f64 {
+                    row.iter().zip(features.chunks(inputs)).map(|(a, x)| a * f64::from(x[column])).sum()
+                };
+                let sums: Vec<f64> = (0..inputs).map(sums).collect();
+                let found = &found[adjacency.place(node).unwrap() * outputs..][..outputs];
+                for ((weights, bias), found) in weight.chunks(inputs).zip(&bias).zip(found) {
+                    let products = weights.iter().zip(&sums).map(|(&w, sum)| f64::from(w) * sum);
+                    let wanted = f64::from(*bias) + products.sum::<f64>();
+                    worst = worst.max((wanted - f64::from(*found)).abs());
                 }
             }
             worst

@@ -77,7 +77,7 @@ fn confusion_of_classes_is_a_table() {
     let confusion = |names: &[&str], counts: &[&[u64]]| {
         let names = names.iter().map(|&name| name.to_owned()).collect();
         let counts = counts.iter().map(|row| row.to_vec()).collect();
-        let confusion = Some(Confusion { names, counts });
+        let confusion = Some(Box::new(Confusion { names, counts }));
         page(&folder(&[LogRecord::Epoch(EpochRecord { confusion, ..record.clone() })]))
     };
     let drawn = confusion(&["<cat>", "dog"], &[&[8, 2], &[0, 1200]]);

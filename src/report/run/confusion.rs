@@ -12,7 +12,7 @@ const SHORT: usize = 3;
 pub(super) fn section(epochs: &BTreeMap<u64, EpochRecord>) -> String {
     let with_one = |(done, epoch): (&u64, &EpochRecord)| Some((*done, epoch.confusion.clone()?));
     let Some((done, confusion)) = epochs.iter().rev().find_map(with_one) else { return String::new() };
-    let Confusion { names, counts } = &confusion;
+    let Confusion { names, counts } = &*confusion;
     let name = |class: usize| names.get(class).map_or_else(|| class.to_string(), |name| escape(name));
     let columns = counts.iter().map(Vec::len).max().unwrap_or(0);
     let rows = counts.iter().enumerate();
