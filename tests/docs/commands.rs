@@ -35,7 +35,7 @@ fn every_command_parses() {
 fn every_option_exists() {
     let options = Options::command();
     let mut known: HashSet<String> =
-        ["test", "workspace", "tests", "no-run", "release", "bin"].map(str::to_owned).into();
+        ["test", "workspace", "tests", "no-run", "release", "bin", "example"].map(str::to_owned).into();
     for command in options.get_subcommands() {
         known.extend(command.get_arguments().filter_map(|argument| argument.get_long()).map(str::to_owned));
     }
