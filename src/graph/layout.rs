@@ -98,7 +98,7 @@ pub(super) struct NodeLayout {
     pub(super) weight_grads: Vec<WeightGrad>,
 }
 
-/// What a part of a step records: all of it, where there is one part.
+/// Actions of one part of a step, forward and backward. A network without heads has one part, the whole step.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Passes {
     pub(super) forward: Vec<Action>,
@@ -141,7 +141,7 @@ pub(super) struct Layout {
     pub(super) output_grads: Vec<StorageId>,
     /// Gradient of each input that has one.
     pub(super) input_grads: Vec<Option<StorageId>>,
-    /// What is scanned.
+    /// Values that are scanned for NaN and infinity.
     pub(super) watched: Vec<Watched>,
     /// Bytes of each buffer that storages share.
     pub(super) shared: Vec<u64>,

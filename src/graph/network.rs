@@ -349,7 +349,7 @@ impl Network {
     /// are still there, and nothing later in the pass reads the parameter.
     ///
     /// # Errors
-    /// As [`Network::backward`], and as `hook`.
+    /// The errors of [`Network::backward`], and those of `hook`.
     pub fn backward_with(
         &self,
         rec: &mut Recorder<'_>,
@@ -379,7 +379,7 @@ impl Network {
         self.backward_part_with(rec, part, step, &mut |_, _| Ok(()))
     }
 
-    /// As [`Network::backward_part`], with a hook as that of [`Network::backward_with`].
+    /// Records [`Network::backward_part`], and calls `hook` for each gradient as [`Network::backward_with`] does.
     ///
     /// # Errors
     /// As the operations, and as `hook`.
@@ -492,7 +492,7 @@ impl Network {
         self.activations_by_part().into_iter().map(|(_, name, tensor)| (name, tensor)).collect()
     }
 
-    /// As [`Network::activations`], each with the part whose forward pass computes it.
+    /// The [activations](Network::activations), each with the part whose forward pass computes it.
     pub(crate) fn activations_by_part(&self) -> Vec<(usize, String, &Tensor)> {
         let mut activations = Vec::new();
         for &Watched { value: index, part, .. } in &self.memory.layout.watched {

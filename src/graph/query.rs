@@ -172,7 +172,7 @@ impl Graph {
         info.map(|value| (value.name.as_str(), value.shape.as_slice())).collect()
     }
 
-    /// What tells the parts of a graph from those of another: nodes of heads, and the values behind which gradients stop.
+    /// The parts of a graph in words: nodes of heads, and the values behind which gradients stop.
     fn describe_parts(&self) -> serde_json::Value {
         let heads = self.nodes.iter().zip(self.head_nodes()).filter(|(_, is_head)| *is_head);
         let heads: Vec<_> = heads

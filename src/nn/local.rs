@@ -25,8 +25,8 @@ pub enum Local {
     /// Each hidden layer is a part, and a loss also reaches the layer before (Xiong et al. 2020): `dθ_j = ∂L_j/∂θ_j + ∂L_{j+1}/∂θ_j`.
     /// A layer is computed once, and the gradient of its weights is one product.
     Overlapping,
-    /// So many parts, of numbers of layers that differ by 1 at most, the larger ones last; backpropagation within each, and `z_{j-1}`
-    /// detached. One part is plain backpropagation.
+    /// A given number of parts, whose numbers of layers differ by 1 at most, the larger ones last. Backpropagation runs within each, and
+    /// `z_{j-1}` is detached. One part is plain backpropagation.
     Chunked(usize),
 }
 

@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Most nodes of a graph: lists of neighbours are made on the host.
 const MOST_NODES: usize = 1 << 26;
 
-/// What an edge `(a, b)` means.
+/// Direction in which an edge `(a, b)` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Links {
     /// `a` and `b` read each other. The matrix is `D^-1/2 (A + I) D^-1/2` (Kipf and Welling 2017), with the degrees of `A + I` in `D`.
