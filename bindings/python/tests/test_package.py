@@ -1,5 +1,6 @@
 """The package as a whole: import, exceptions, versions."""
 
+import ast
 import inspect
 import pickle
 import re
@@ -24,6 +25,18 @@ def test_import_takes_little_time_and_opens_nothing():
     assert min(float(python(code)) for _ in range(5)) < 0.2
     code = "import sys, fretwork; print([m for m in ('numpy', 'torch', 'sklearn', 'fretwork._fretwork') if m in sys.modules])"
     assert python(code).strip() == "[]"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc/self/maps on this system")
+def test_no_driver_is_loaded_before_a_device_is_used():
+    """Not even by the extension module, which the products on arrays import."""
+    code = """
+import fretwork as fw
+from fretwork import _fretwork, ops
+drivers = lambda: sum("libvulkan" in line for line in open("/proc/self/maps"))
+print(drivers(), bool(fw.adapters()), drivers() > 0)
+"""
+    assert python(code).split() == ["0", "True", "True"]
 
 
 def test_all_names_are_there_and_documented():
@@ -59,6 +72,24 @@ def test_options_of_train_are_those_of_the_program():
 def test_options_of_other_commands_are_those_of_the_program(command, own, left_out):
     parameters = inspect.signature(getattr(fw, command)).parameters
     assert set(parameters) - own == set(fw.options(command)) - left_out
+
+
+def test_the_stub_of_the_extension_has_its_names_and_parameters():
+    from fretwork import _fretwork
+
+    def check(nodes, of):
+        stub = {node.name: node for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+        assert {name for name in stub if name != "__new__"} == {name for name in vars(of) if not name.startswith("_")}
+        for name, node in stub.items():
+            value = of if name == "__new__" else getattr(of, name)
+            if isinstance(node, ast.ClassDef):
+                check(node.body, value)
+            elif callable(value):
+                own = {"self", "cls"}
+                found = [parameter for parameter in inspect.signature(value).parameters if parameter not in own]
+                assert found == [argument.arg for argument in node.args.args if argument.arg not in own], name
+
+    check(ast.parse((Path(fw.__file__).parent / "_fretwork.pyi").read_text()).body, _fretwork)
 
 
 def test_versions_of_wgpu_are_those_of_the_workspace():
