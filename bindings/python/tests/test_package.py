@@ -1,6 +1,7 @@
 """The package as a whole: import, exceptions, versions."""
 
 import ast
+import importlib.util
 import inspect
 import pickle
 import re
@@ -105,11 +106,20 @@ def test_old_versions_are_refused():
     from fretwork._versions import _numbers, need
 
     assert _numbers("1.13.0a0+git") == (1, 13, 0) and _numbers("2.11") > _numbers("2.9.1")
-    with pytest.raises(ImportError, match="needs .* 99 or later"):
-        need("sklearn" if "sklearn" in sys.modules or _has("sklearn") else "torch", "the package", "99")
+    with pytest.raises(ImportError, match="fretwork needs NumPy 99 or later, but found .*: pip install 'numpy>=99'"):
+        need("numpy", "NumPy", "99")
 
 
-def _has(module):
-    import importlib.util
-
-    return importlib.util.find_spec(module) is not None
+@pytest.mark.parametrize("module, part", [("numpy", "ops"), ("sklearn", "sklearn"), ("torch", "torch"), ("safetensors", "torch.load_file('a')")])
+def test_old_packages_are_refused_where_they_are_imported(module, part):
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"no {module} in this environment")
+    code = f"""
+import {module}, fretwork as fw
+{module}.__version__ = "0.0.9"
+try:
+    fw.{part}
+except ImportError as error:
+    print(error)
+"""
+    assert re.search("needs .* or later, but found 0.0.9: pip install", python(code))
