@@ -36,6 +36,8 @@ pub enum Stream {
     Gate(u32),
     /// Choice of the training rows that are set aside for validation.
     Validation,
+    /// Entries of a parameter's elements in the directions of a random base.
+    Basis(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -54,6 +56,7 @@ impl Stream {
             Self::Rounding(layer) => [10, layer],
             Self::Gate(layer) => [8, layer],
             Self::Validation => [11, 0],
+            Self::Basis(param) => [12, param],
         }
     }
 }

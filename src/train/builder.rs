@@ -34,6 +34,7 @@ struct Changes {
     recompute: Option<Recompute>,
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
+    warmup: u64,
     precision: Option<Precision>,
     validation: Option<Holdout>,
     patience: Option<u64>,
@@ -130,6 +131,14 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
+    /// First steps, over which the learning rate rises linearly from `1 / steps` of the full one; the schedule, constant or cosine, is
+    /// that of the steps after them.
+    #[must_use]
+    pub fn warmup(mut self, steps: u64) -> Self {
+        self.change.warmup = steps;
+        self
+    }
+
     /// Precision of activations and operands.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
@@ -184,6 +193,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
             recompute,
             learning_rate,
             schedule,
+            warmup,
             precision,
             validation,
             patience,
@@ -212,6 +222,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         settings.recompute = recompute;
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
+        settings.warmup = warmup;
         settings.precision = precision.unwrap_or(settings.precision);
         Ok((settings, self.parts, data))
     }

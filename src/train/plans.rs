@@ -237,10 +237,12 @@ impl Trainer {
         }
         rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None })?;
         self.record_scaling(&mut rec, true)?;
-        for (number, span) in self.model.store().spans().enumerate() {
-            let born = self.evolution.births(number, &span).filter(|_| births);
-            self.optimizer.record(&mut rec, &Update { span, born, step: &self.batch.buffers.step })?;
-        }
+        let spans: Vec<_> = self.model.store().spans().collect();
+        let updates = spans.iter().enumerate().map(|(number, span)| {
+            let born = self.evolution.births(number, span).filter(|_| births);
+            Update { span: *span, born, step: &self.batch.buffers.step }
+        });
+        self.optimizer.record_all(&mut rec, &updates.collect::<Vec<_>>())?;
         self.program(rec)
     }
 

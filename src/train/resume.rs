@@ -39,6 +39,7 @@ impl Trainer {
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
         fit::expect_validation(&settings, &data)?;
+        settings.expect_warmup(data.train.rows())?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(

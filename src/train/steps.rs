@@ -58,7 +58,7 @@ impl Trainer {
             let index = self.position.step;
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
-            let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
+            let rate = self.settings.learning_rate_at(index, total);
             let share = self.evolution.method.share(self.clock());
             self.prepare(share)?;
             self.exchange_networks(index)?;

@@ -62,6 +62,7 @@ impl Trainer {
         parts.start.expect_settings(&settings)?;
         fit::expect_data(&settings.model, &data)?;
         fit::expect_validation(&settings, &data)?;
+        settings.expect_warmup(data.train.rows())?;
         let method = &*parts.method;
         methods::expect_method(
             method,
@@ -111,6 +112,17 @@ impl Trainer {
             let reason =
                 format!("{} measures the gradients of whole steps, which are accumulated", method.name());
             return Err(Error::Config { option: "micro-batch", reason });
+        }
+        if optimizer.moves_all_elements() {
+            if !method.is_static() {
+                let reason =
+                    format!("{} changes the elements that the directions of a base cover", method.name());
+                return Err(Error::Config { option: "method", reason });
+            }
+            if let Some(param) = model.store().iter().find(|param| param.counted().is_some()) {
+                let reason = format!("{} has padding, which a base would move", param.name());
+                return Err(Error::Config { option: "basis", reason });
+            }
         }
         model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &*objective, &settings)?;

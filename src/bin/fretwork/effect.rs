@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
+use fretwork::train::OptimizerKind;
 
 use crate::options::{Float, Model, Train};
 
@@ -36,11 +37,10 @@ const ALWAYS: &[&str] = &[
     "epoch_steps",
     "micro_batches",
     "recompute",
-    "optimizer",
+    "basis",
     "lr",
     "schedule",
-    "momentum",
-    "weight_decay",
+    "warmup",
     "out",
     "resume",
     "stop_after",
@@ -93,6 +93,21 @@ const RULES: &[Rule] = &[
         options: &["patience"],
         needs: "rows to see an improvement on, --validation",
         holds: |train| train.data.validation.is_some(),
+    },
+    Rule {
+        options: &["redraw", "per_layer"],
+        needs: "a random base, --basis",
+        holds: |train| train.steps.basis.is_some(),
+    },
+    Rule {
+        options: &["optimizer"],
+        needs: "all elements trained, without --basis, which is trained by plain sgd",
+        holds: |train| train.steps.basis.is_none() || train.steps.optimizer == Some(OptimizerKind::Sgd),
+    },
+    Rule {
+        options: &["momentum", "weight_decay"],
+        needs: "all elements trained, without --basis, which is trained by plain sgd",
+        holds: |train| train.steps.basis.is_none(),
     },
     Rule {
         options: &["ensemble", "codistill"],
@@ -313,6 +328,10 @@ mod tests {
                 "--weight 0.5",
                 "--weight has no effect: it needs networks that learn from each other, --codistill",
             ),
+            ("--redraw", "--redraw has no effect: it needs a random base, --basis; leave it out"),
+            ("--basis 8 --optimizer lars", "--optimizer has no effect: it needs all elements trained"),
+            ("--basis 8 --momentum 0.9", "--momentum has no effect: it needs all elements trained"),
+            ("--basis 8 --weight-decay 0.1", "--weight-decay has no effect: it needs all elements trained"),
             ("--ensemble 2 --disjoint", "--disjoint has no effect: it needs networks that learn from each"),
             ("--data text:a --ensemble 2", "--ensemble has no effect: it needs a perceptron"),
             ("--codistill 2 --method rigl", "--codistill has no effect: it needs static patterns"),
@@ -376,6 +395,7 @@ mod tests {
             "--method importance --prune-outgoing --update-fraction 0.1",
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
             "--validation 0.1 --patience 3",
+            "--basis 8 --redraw --per-layer --optimizer sgd --lr 3 --warmup 4",
             "--validation idx:a",
             "--data images:a --image-size 8x8 --gray",
             "--dense --init-from file",
