@@ -48,6 +48,7 @@ fn settings(basis: RandomBasis, sparsity: Option<f64>, length: Length) -> Settin
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -228,6 +228,7 @@ fn settings(optimizer: OptimizerKind, length: Length) -> Settings {
             dropout: 0.0,
             seed: 1,
             layers: Default::default(),
+            local: None,
         })
     }
 }

@@ -44,7 +44,7 @@ impl Footprint {
         let (rows, precision) = (settings.pass_rows(), settings.precision);
         let mut footprint = Self::of_network(model, stored, rows, precision, settings.recompute)?;
         let sum = &mut footprint.sum;
-        let graph = model.graph(model.least_rows(), settings.precision)?;
+        let graph = model.smallest_graph(settings.precision)?;
         let sizes = graph.sizes(stored)?;
         let accumulated = settings.pass_rows() < settings.batch;
         let add_state = |sum: &mut Sum, elements| {

@@ -354,7 +354,7 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
 /// Records forward pass, loss and scans of the activations, those of a part before the next takes their memory.
 fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &StepBuffers) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
-    let last = model.parts() - 1;
+    let (activations, last) = (model.activations_by_part(), model.parts() - 1);
     for part in 0..=last {
         model.predict_part(&mut rec, part, None)?;
         if part == last {
@@ -362,10 +362,8 @@ fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &
             buffers.loss(&mut rec, model, objective, of)?;
         }
         model.scan_part(&mut rec, part, &buffers.status)?;
-        for (word, (of, _, activation)) in model.activations_by_part().into_iter().enumerate() {
-            if of == part {
-                ops::activity(&mut rec, activation, &buffers.activity, word)?;
-            }
+        for (word, (_, _, activation)) in activations.iter().enumerate().filter(|(_, of)| of.0 == part) {
+            ops::activity(&mut rec, activation, &buffers.activity, word)?;
         }
     }
     rec.finish()

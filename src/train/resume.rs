@@ -8,7 +8,7 @@ use super::restore::Restore;
 use super::{Checkpoint, Footprint, Parts, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
-use crate::methods::{self, Static};
+use crate::methods::Static;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -48,10 +48,7 @@ impl Trainer {
                 data.name
             )));
         }
-        methods::expect_method(
-            &*parts.method,
-            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
-        )?;
+        settings.expect_method(&*parts.method)?;
         Footprint::expect_run(gpu, &settings, &*parts.method, &*parts.optimizer)?;
         let topologies = checkpoint.topologies(path)?;
         let fixed = parts.method.keeps_sizes();

@@ -3,7 +3,7 @@
 use super::{OptimizerKind, Schedule, Validation};
 use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task, epoch_order};
 use crate::graph::Recompute;
-use crate::methods::{self, Kind, MethodConfig};
+use crate::methods::{self, Kind, Method, MethodConfig};
 use crate::nn::{MlpsConfig, ModelConfig, Precision};
 use crate::optim::RandomBasis;
 use crate::{Error, Result};
@@ -177,7 +177,13 @@ impl Settings {
         }
         self.precision.validate()?;
         self.expect_basis()?;
-        methods::expect_method(&*self.method.build(), &self.model.smallest_graph(self.precision)?)
+        self.expect_method(&*self.method.build())
+    }
+
+    /// Refuses a method that can't train the network. Methods see the whole network, not the parts that [local](crate::nn::Local)
+    /// training cuts a perceptron into.
+    pub(super) fn expect_method(&self, method: &dyn Method) -> Result<()> {
+        methods::expect_method(method, &self.model.in_one_part().smallest_graph(self.precision)?)
     }
 
     /// Refuses a base beside what it has no use for.

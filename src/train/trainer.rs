@@ -10,7 +10,7 @@ use super::{Footprint, KernelRecord, NetworkScores, Objective, Parts, Position, 
 use crate::data::{Dataset, Fingerprint, Targets};
 use crate::gpu::{Gpu, Plan};
 use crate::graph::{Network, Start};
-use crate::methods::{self, Clock, Phase};
+use crate::methods::{Clock, Phase};
 use crate::nn::ModelConfig;
 use crate::optim::Optimizer;
 use crate::tune::Tuner;
@@ -64,10 +64,7 @@ impl Trainer {
         fit::expect_validation(&settings, &data)?;
         settings.expect_warmup(data.train.rows())?;
         let method = &*parts.method;
-        methods::expect_method(
-            method,
-            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
-        )?;
+        settings.expect_method(method)?;
         Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;

@@ -110,7 +110,7 @@ const RULES: &[Rule] = &[
         holds: |train| train.steps.basis.is_none(),
     },
     Rule {
-        options: &["ensemble", "codistill"],
+        options: &["ensemble", "codistill", "local"],
         needs: "a perceptron, --model mlp",
         holds: |train| train.model() == Model::Mlp,
     },
@@ -130,17 +130,7 @@ const RULES: &[Rule] = &[
         holds: |train| train.several.weight > 0.0,
     },
     Rule {
-        options: &["init_from", "pattern"],
-        needs: "one network, without --ensemble and --codistill",
-        holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
-    },
-    Rule {
-        options: &["local"],
-        needs: "a perceptron, --model mlp",
-        holds: |train| train.model() == Model::Mlp,
-    },
-    Rule {
-        options: &["local"],
+        options: &["init_from", "pattern", "local"],
         needs: "one network, without --ensemble and --codistill",
         holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
     },
