@@ -36,6 +36,8 @@ pub enum Stream {
     Gate(u32),
     /// Choice of the training rows that are set aside for validation.
     Validation,
+    /// Choice of the rows of earlier tasks that are kept, and of those that are seen again.
+    Rehearsal,
     /// Entries of a parameter's elements in the directions of a random base.
     Basis(u32),
     /// Made-up operands of checks and benchmarks.
@@ -57,6 +59,7 @@ impl Stream {
             Self::Gate(layer) => [8, layer],
             Self::Validation => [11, 0],
             Self::Basis(param) => [12, param],
+            Self::Rehearsal => [13, 0],
         }
     }
 }

@@ -28,6 +28,14 @@ impl Checkpoint {
                  more than that"
             ));
         }
+        if let (Some(tasks), true) = (settings.tasks, after != before) {
+            settings.length = old;
+            return bad(format!(
+                "the {before} steps that the run was begun with are shared out among {} tasks, and their number cannot change; \
+                 leave the option out, or begin a new run",
+                tasks.count
+            ));
+        }
         let (kind, method) = (settings.method.kind(), settings.method.build());
         if after != before && method.has_phases() {
             settings.length = old;
@@ -99,6 +107,7 @@ mod tests {
             weight_decay: 0.0,
             rows_seed: None,
             basis: None,
+            tasks: None,
             warmup: 0,
             origin: Default::default(),
         };

@@ -1,6 +1,6 @@
 //! Settings of a run.
 
-use super::{OptimizerKind, Schedule, Validation};
+use super::{OptimizerKind, Schedule, Tasks, Validation};
 use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task, epoch_order};
 use crate::graph::Recompute;
 use crate::methods::{self, Kind, Method, MethodConfig};
@@ -72,6 +72,9 @@ pub struct Settings {
     /// Seed of the split and the order of rows; `None` for the network's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_seed: Option<u64>,
+    /// Tasks that are learned one after the other; `None` for all classes at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
     /// Files that first weights and patterns come from.
     #[serde(default, skip_serializing_if = "Origin::is_drawn")]
     pub origin: Origin,
@@ -124,6 +127,7 @@ impl Settings {
             momentum: 0.9,
             weight_decay: 0.01,
             rows_seed: None,
+            tasks: None,
             origin: Origin::default(),
         }
     }
@@ -177,6 +181,7 @@ impl Settings {
         }
         self.precision.validate()?;
         self.expect_basis()?;
+        self.tasks.map_or(Ok(()), |tasks| tasks.validate(self))?;
         self.expect_method(&*self.method.build())
     }
 
@@ -306,8 +311,11 @@ impl Settings {
         self.epoch_steps.map_or(all, |steps| steps.min(all))
     }
 
-    /// The learning rate of step `step` of `steps`: from `1 / warmup` of the full one up to it, and then by the schedule.
+    /// The learning rate of step `step` of `steps`: from `1 / warmup` of the full one up to it, and then by the schedule, which begins
+    /// anew with each [task](Tasks).
     pub fn learning_rate_at(&self, step: u64, steps: u64) -> f32 {
+        let steps = self.scheduled(steps);
+        let step = if self.tasks.is_some() { step % steps.max(1) } else { step };
         let Self { learning_rate, warmup, .. } = *self;
         if step < warmup {
             return (learning_rate * (step + 1) as f64 / warmup as f64) as f32;
@@ -315,11 +323,17 @@ impl Settings {
         self.schedule.at(learning_rate, step - warmup, steps.saturating_sub(warmup))
     }
 
+    /// Steps over which the schedule of the learning rate goes, in a run of `steps`.
+    fn scheduled(&self, steps: u64) -> u64 {
+        steps / self.tasks.map_or(1, |tasks| tasks.count.max(1) as u64)
+    }
+
     /// Refuses a warm-up that is longer than a run over `rows` rows.
     pub(super) fn expect_warmup(&self, rows: usize) -> Result<()> {
-        let steps = self.total_steps(rows);
+        let steps = self.scheduled(self.total_steps(rows));
         if self.warmup > steps {
-            let reason = format!("{} steps are more than the {steps} of the run", self.warmup);
+            let of = if self.tasks.is_some() { "a task" } else { "the run" };
+            let reason = format!("{} steps are more than the {steps} of {of}", self.warmup);
             return Err(Error::Config { option: "warmup", reason });
         }
         Ok(())

@@ -5,6 +5,7 @@ use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::program::{Exchange, Program};
+use super::rehearsal::Rehearsal;
 use super::teachers::Teachers;
 use super::{Footprint, KernelRecord, NetworkScores, Objective, Parts, Position, Settings, fit};
 use crate::data::{Dataset, Fingerprint, Targets};
@@ -37,6 +38,8 @@ pub struct Trainer {
     pub(super) networks: NetworkScores,
     /// Networks as they were at their last exchange, where they learn from each other.
     pub(super) teachers: Option<Teachers>,
+    /// Rows of each task, where a run learns several one after the other.
+    pub(super) rehearsal: Option<Rehearsal>,
     /// Kernel of each product of a step, where the tuner measured it.
     pub(super) tuned: Vec<KernelRecord>,
     pub(super) tuner: Option<Tuner>,
@@ -127,6 +130,7 @@ impl Trainer {
         let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
         let teachers = Teachers::new(gpu, &settings, &model)?;
+        let rehearsal = Rehearsal::new(&settings, &data)?;
         Ok(Self {
             gpu: gpu.clone(),
             settings,
@@ -143,6 +147,7 @@ impl Trainer {
             signs: Signs::default(),
             networks: NetworkScores::default(),
             teachers,
+            rehearsal,
             tuned: Vec::new(),
             tuner: None,
         })

@@ -95,6 +95,16 @@ const RULES: &[Rule] = &[
         holds: |train| train.data.validation.is_some(),
     },
     Rule {
+        options: &["buffer"],
+        needs: "earlier tasks to keep rows of, --tasks",
+        holds: |train| train.continual.tasks.is_some(),
+    },
+    Rule {
+        options: &["steps", "epoch_steps", "patience"],
+        needs: "rows of all classes in each epoch, without --tasks",
+        holds: |train| train.continual.tasks.is_none(),
+    },
+    Rule {
         options: &["redraw", "per_layer"],
         needs: "a random base, --basis",
         holds: |train| train.steps.basis.is_some(),
@@ -110,7 +120,7 @@ const RULES: &[Rule] = &[
         holds: |train| train.steps.basis.is_none(),
     },
     Rule {
-        options: &["ensemble", "codistill", "local"],
+        options: &["ensemble", "codistill", "local", "tasks"],
         needs: "a perceptron, --model mlp",
         holds: |train| train.model() == Model::Mlp,
     },
@@ -130,7 +140,7 @@ const RULES: &[Rule] = &[
         holds: |train| train.several.weight > 0.0,
     },
     Rule {
-        options: &["init_from", "pattern", "local"],
+        options: &["init_from", "pattern", "local", "tasks"],
         needs: "one network, without --ensemble and --codistill",
         holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
     },
@@ -318,6 +328,10 @@ mod tests {
                 "--weight 0.5",
                 "--weight has no effect: it needs networks that learn from each other, --codistill",
             ),
+            ("--buffer 9", "--buffer has no effect: it needs earlier tasks to keep rows of, --tasks"),
+            ("--tasks 2 --steps 9", "--steps has no effect: it needs rows of all classes in each epoch"),
+            ("--tasks 2 --data text:a", "--tasks has no effect: it needs a perceptron, --model mlp"),
+            ("--tasks 2 --ensemble 2", "--tasks has no effect: it needs one network"),
             ("--redraw", "--redraw has no effect: it needs a random base, --basis; leave it out"),
             ("--basis 8 --optimizer lars", "--optimizer has no effect: it needs all elements trained"),
             ("--basis 8 --momentum 0.9", "--momentum has no effect: it needs all elements trained"),
@@ -389,6 +403,7 @@ mod tests {
             "--validation idx:a",
             "--data images:a --image-size 8x8 --gray",
             "--dense --init-from file",
+            "--tasks 5 --buffer 200 --epochs 10 --method rigl",
             "--ensemble 3 --dense --rows-seed 4",
             "--local chunked:2 --hidden 64,64 --micro-batches 2 --method rigl",
             "--codistill 2 --weight 0.5 --burn-in 3 --exchange-every 4 --disjoint",

@@ -60,6 +60,9 @@ pub(crate) fn settings(
         }
         _ => 5,
     };
+    // Each task has equally many.
+    let tasks = options.continual.tasks();
+    let epochs = epochs.next_multiple_of(tasks.map_or(1, |tasks| tasks.count.max(1) as u64));
     let batch = steps.batch.unwrap_or(if text { 16 } else { 128 });
     let mut settings = Settings {
         data: rows.data.absolute()?.to_string(),
@@ -89,6 +92,7 @@ pub(crate) fn settings(
         momentum,
         weight_decay: steps.weight_decay.unwrap_or(decay),
         rows_seed: options.network.rows_seed.filter(|&seed| seed != options.network.seed),
+        tasks,
         origin: Origin::default(),
     };
     let mut notices = fit(&mut settings, options, data);

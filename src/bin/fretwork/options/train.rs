@@ -13,6 +13,7 @@ use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
 use super::networks::Networks;
 use super::start::Start;
+use super::tasks::TaskOptions;
 use super::together::SeveralNetworks;
 use super::topologies::Topologies;
 
@@ -36,6 +37,8 @@ pub(crate) struct Train {
     pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) several: SeveralNetworks,
+    #[command(flatten)]
+    pub(crate) continual: TaskOptions,
     #[command(flatten)]
     pub(crate) run: Run,
     /// Networks in the place of one, in a sweep.
