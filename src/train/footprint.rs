@@ -55,8 +55,10 @@ impl Footprint {
         };
         sizes.iter().for_each(|size| add_state(sum, size.elements));
         let scratch = optimizer.scratch(&sizes.iter().map(|size| size.elements).collect::<Vec<_>>());
-        // Steps with and without a report.
-        (0..2).for_each(|_| sum.add(Class::Optimizer, "partial sums of the optimizer", scratch, 4));
+        if scratch > 0 {
+            // Steps with and without a report.
+            (0..2).for_each(|_| sum.add(Class::Optimizer, "partial sums of the optimizer", scratch, 4));
+        }
         let absent = |blocks: &BlockSize| (blocks.places - blocks.nnz as u128) * blocks.area;
         let largest = sizes.iter().filter_map(|size| size.blocks).max_by_key(absent);
         if let Some(layer) = largest.filter(|_| method.grows_whole_layers()) {

@@ -142,12 +142,12 @@ fn a_run_is_resumed_with_its_own_graph_alone() {
     let ring: Vec<(u32, u32)> = (0..24).map(|node| (node, (node + 1) % 24)).collect();
     let run = |edges: &[(u32, u32)]| {
         let graph = Adjacency::new(24, edges, 8, Links::Undirected).unwrap();
-        let (features, rows) = (vec![0.5; 24 * 4], [(0, 0), (12, 1), (17, 1)]);
-        let nodes = Arc::new(Nodes::new(&graph, &features, 4, &rows, 2).unwrap());
+        let (features, rows) = (vec![0.5; 24 * 8], [(0, 0), (12, 1), (17, 1)]);
+        let nodes = Arc::new(Nodes::new(&graph, &features, 8, &rows, 2).unwrap());
         let data = Dataset::of_batches("ring", nodes.clone(), nodes).unwrap();
         let graph = Arc::new(graph);
         let net = Sequential::new()
-            .add(GraphConv::new(&graph, Linear::new(4, 16).sparse(blocks(8).density(0.5)).relu()))
+            .add(GraphConv::new(&graph, Linear::new(8, 16).sparse(blocks(8).density(0.5)).relu()))
             .add(GraphConv::new(&graph, Linear::new(16, 2)));
         Trainer::builder(&gpu, net).data(data).seed(1).steps(3)
     };
