@@ -68,7 +68,7 @@ fn accuracy_rises_with_the_buffer() {
     let found = [0, 20, 100, 800].map(accuracy);
     assert!(found[0].0 < 0.3 && found[0].1 < 0.05, "{found:?}");
     assert!(found.windows(2).all(|pair| pair[0].0 < pair[1].0), "{found:?}");
-    assert!(found[3].0 > 0.9 && found[3].1 > 0.9, "{found:?}");
+    assert!(found[3].0 > 0.85 && found[3].1 > 0.85, "{found:?}");
 }
 
 #[test]
