@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer, Validation, Weights,
+    Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Tasks, Trainer, Validation, Weights,
 };
 use crate::data::{Dataset, Holdout, LoadOptions, Rows};
 use crate::gpu::Gpu;
@@ -35,6 +35,7 @@ struct Changes {
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
     warmup: u64,
+    tasks: Option<Tasks>,
     precision: Option<Precision>,
     validation: Option<Holdout>,
     patience: Option<u64>,
@@ -139,6 +140,13 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
+    /// Tasks that are learned one after the other, in the place of all classes at once.
+    #[must_use]
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        self.change.tasks = Some(tasks);
+        self
+    }
+
     /// Precision of activations and operands.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
@@ -194,6 +202,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
             learning_rate,
             schedule,
             warmup,
+            tasks,
             precision,
             validation,
             patience,
@@ -223,6 +232,7 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
         settings.warmup = warmup;
+        settings.tasks = tasks;
         settings.precision = precision.unwrap_or(settings.precision);
         Ok((settings, self.parts, data))
     }

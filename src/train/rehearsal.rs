@@ -11,6 +11,25 @@ use crate::{Error, Result};
 /// Tasks that a run learns one after the other: each has some of the classes and equally many epochs. One task is the plain run.
 ///
 /// The output has all classes from the beginning, and a test row may be taken for any of them: the tasks are class-incremental.
+///
+/// ```
+/// use fretwork::prelude::*;
+/// use fretwork::train::Tasks;
+///
+/// # fn main() -> fretwork::Result<()> {
+/// let gpu = Gpu::request(Options::default())?;
+/// let net = Sequential::new().add(Linear::new(64, 64).relu()).add(Linear::new(64, 10));
+/// let mut trainer = Trainer::builder(&gpu, net)
+///     .data(Dataset::load(&Source::Digits, 1, 0)?)
+///     .tasks(Tasks { count: 5, buffer: 200 })
+///     .epochs(5)
+///     .build()?;
+/// let summary = trainer.run(None, &mut |_| Flow::Continue)?;
+/// // Accuracy on the test rows of the digits 0 and 1, which were learned first.
+/// assert!(summary.tasks.is_some_and(|tasks| tasks.accuracy[0] > 0.5));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tasks {
     /// Number of tasks. Class `c` of `C` is of task `c * count / C`, rounded down.
@@ -59,6 +78,9 @@ impl Tasks {
                 bad("tasks", "networks that are trained together share their rows".to_owned())
             }
             ModelConfig::Lm(_) => bad("tasks", "a text has no classes to share out".to_owned()),
+            ModelConfig::Composed(net) if net.rows().is_some() => {
+                bad("tasks", "the network reads all rows together, whatever their class".to_owned())
+            }
             ModelConfig::Mlp(_) | ModelConfig::Composed(_) => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use fretwork::methods::SynFlow;
 use fretwork::nn::{GraphConv, Linear, Module, Sequential, blocks};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{Adjacency, Links};
-use fretwork::train::{Flow, Trainer};
+use fretwork::train::{Flow, Tasks, Trainer};
 
 use super::bench::{Bench, TOLERANCE, finish, gpu, network, numbers, read};
 
@@ -161,4 +161,20 @@ fn a_run_is_resumed_with_its_own_graph_alone() {
     let refused =
         run(&ring[1..]).method(SynFlow::default()).resume(&checkpoint, path).unwrap_err().to_string();
     assert!(refused.contains("the network that was composed differs from the checkpoint's"), "{refused}");
+}
+
+/// Rows of one task would be a part of the graph.
+#[test]
+fn tasks_of_a_graph_are_refused() {
+    let ring: Vec<(u32, u32)> = (0..24).map(|node| (node, (node + 1) % 24)).collect();
+    let graph = Adjacency::new(24, &ring, 8, Links::Undirected).unwrap();
+    let nodes = Arc::new(Nodes::new(&graph, &[0.5; 24 * 8], 8, &[(0, 0), (12, 1)], 2).unwrap());
+    let net = Sequential::new().add(GraphConv::new(&Arc::new(graph), Linear::new(8, 2)));
+    let run = Trainer::builder(&gpu(), net)
+        .data(Dataset::of_batches("ring", nodes.clone(), nodes).unwrap())
+        .tasks(Tasks { count: 2, buffer: 0 })
+        .epochs(2)
+        .build();
+    let refused = run.unwrap_err().to_string();
+    assert!(refused.contains("tasks: the network reads all rows together"), "{refused}");
 }
