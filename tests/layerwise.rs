@@ -321,8 +321,8 @@ fn a_warmup_rises_linearly_and_the_schedule_follows() {
         settings.schedule = schedule;
         let rates: Vec<_> = (0..12).map(|step| settings.learning_rate_at(step, 12)).collect();
         assert_eq!(rates[..4], [0.125, 0.25, 0.375, 0.5]);
-        for step in 4..12 {
-            assert_eq!(rates[step], schedule.at(0.5, step as u64 - 4, 8), "{schedule}, step {step}");
+        for (step, &rate) in (0..).zip(&rates[4..]) {
+            assert_eq!(rate, schedule.at(0.5, step, 8), "{schedule}, step {step} behind the warm-up");
         }
     }
     settings.warmup = 0;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub const GRADIENT: &str = "gradient";
 
 impl Network {
-    /// Number of parts that are trained one after the other, each by a loss of its own: 1 for a graph without [heads](Graph::head).
+    /// Number of parts that are trained one after the other, each by a loss of its own: 1 for a graph without [heads](super::Graph::head).
     pub fn parts(&self) -> usize {
         self.memory.layout.parts.len()
     }
