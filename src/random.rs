@@ -36,6 +36,10 @@ pub enum Stream {
     Gate(u32),
     /// Choice of the training rows that are set aside for validation.
     Validation,
+    /// Choice of the rows of earlier tasks that are kept, and of those that are seen again.
+    Rehearsal,
+    /// Entries of a parameter's elements in the directions of a random base.
+    Basis(u32),
     /// Made-up operands of checks and benchmarks.
     Check(u32),
 }
@@ -54,6 +58,8 @@ impl Stream {
             Self::Rounding(layer) => [10, layer],
             Self::Gate(layer) => [8, layer],
             Self::Validation => [11, 0],
+            Self::Basis(param) => [12, param],
+            Self::Rehearsal => [13, 0],
         }
     }
 }

@@ -27,6 +27,7 @@ fn sizes() -> Sizes {
         batch: 16,
         steps: 2,
         sparsities: vec![0.9],
+        basis: [1000, 12],
         experts: EXPERTS,
         rows: vec![12, 16],
         copied: 1000,
@@ -83,10 +84,10 @@ fn every_subject_is_timed() {
                 assert!(text.contains(&format!("| {} |", row.name())), "{text}");
                 assert!(table.share(row) > 0.0 && table.best().unwrap().rate() >= row.rate() * 1e-9);
             }
-            // Only products are compared with the ceilings of the device.
-            let of_products = matches!(subject, Subject::Matmul | Subject::Sparse);
-            assert_eq!(table.ceilings().is_some(), of_products, "{}", table.title());
-            assert!(table.compared().all(|row| table.of_ceiling(row).is_some() == of_products));
+            // Only products and random bases are compared with the ceilings of the device.
+            let of_ceilings = matches!(subject, Subject::Matmul | Subject::Sparse | Subject::Basis);
+            assert_eq!(table.ceilings().is_some(), of_ceilings, "{}", table.title());
+            assert!(table.compared().all(|row| table.of_ceiling(row).is_some() == of_ceilings));
         }
         for grid in &findings.grids {
             assert!(grid.rows.iter().all(|row| row.len() == grid.head.len()), "{grid}");
@@ -94,7 +95,7 @@ fn every_subject_is_timed() {
         report.findings.push(findings);
     }
 
-    let [matmul, sparse, step, update, moe] = &report.findings[..] else { panic!("five subjects") };
+    let [matmul, sparse, step, update, basis, moe] = &report.findings[..] else { panic!("six subjects") };
     assert_eq!(
         names(matmul.tables[0].rows()),
         [
@@ -133,6 +134,18 @@ fn every_subject_is_timed() {
     assert_eq!(step.grids[0].rows.len(), 5);
     assert!(names(update.tables[0].rows()).contains(&"RigL, every step an update"));
     assert_eq!(
+        names(basis.tables[0].rows()),
+        [
+            "generate and dot, one base",
+            "control: generate and dot again",
+            "generate and dot, drawn anew",
+            "generate and add, one base",
+            "generate and add, drawn anew",
+            "multiply-adds in registers",
+            "copy",
+        ]
+    );
+    assert_eq!(
         names(moe.tables[0].rows()),
         [
             "dense, of as many active operations",
@@ -158,7 +171,7 @@ fn every_subject_is_timed() {
     }
 
     let json = report.to_json();
-    assert_eq!(json["subjects"].as_array().unwrap().len(), 5);
+    assert_eq!(json["subjects"].as_array().unwrap().len(), 6);
     assert_eq!(json["subjects"][1]["curves"][0]["points"].as_array().unwrap().len(), 3);
     assert_eq!(json["subjects"][0]["tables"][0]["rows"][0]["seconds"].as_array().unwrap().len(), 3);
 }
@@ -192,6 +205,7 @@ fn kernels_that_are_wrong_are_not_timed() {
             "sdd",
         ),
         ("optimizer/adamw", "sqrt", "abs", Subject::Update, "adamw"),
+        ("basis/dot", "bits.x >> 4u", "bits.x >> 3u", Subject::Basis, "basis.dot"),
         ("common/matmul", "vec4<f32>(a.x)", "vec4<f32>(a.y)", Subject::Moe, "dense"),
     ] {
         let gpu = patched(file, from, to);

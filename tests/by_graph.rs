@@ -136,8 +136,8 @@ impl MutableTopology for Quadratic {
         self.trainer.reshape(param, set, nnz)
     }
 
-    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
-        self.trainer.graph(batch, precision)
+    fn smallest_graph(&self) -> Result<Graph> {
+        self.trainer.smallest_graph()
     }
 
     fn features(&self) -> usize {

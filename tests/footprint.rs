@@ -10,6 +10,7 @@ use fretwork::methods::{Kind, MethodConfig};
 use fretwork::nn::{Half, LmConfig, MlpConfig, ModelConfig, MoeConfig, Overflow, Precision};
 use fretwork::ops::Activation;
 use fretwork::ops::gate::{Balance, Gate};
+use fretwork::optim::{OptimizerKind, RandomBasis};
 use fretwork::sparse::Density;
 use fretwork::train::{Event, Flow, Footprint, Length, Schedule, Settings, Trainer};
 
@@ -81,12 +82,16 @@ fn text(context: usize) -> Dataset {
     Dataset::load(&Source::Text(file.path().to_owned()), 1, context).unwrap()
 }
 
+fn estimate(settings: &Settings) -> Footprint {
+    let parts = settings.parts();
+    Footprint::of_run(settings, &*parts.method, &*parts.optimizer).unwrap()
+}
+
 /// A run's estimate, class by class, against what the allocator counts.
 #[track_caller]
 fn assert_agrees(gpu: &Gpu, settings: Settings, data: &Dataset) {
     let what = format!("{} by {} in {:?}", settings.model, settings.method.kind(), settings.precision);
-    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
-    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
+    let footprint = estimate(&settings);
     let before = gpu.bytes();
     assert_eq!(before.total(), 0, "{what}");
     let trainer = Trainer::new(gpu, settings, data.clone()).unwrap();
@@ -130,6 +135,22 @@ fn perceptrons() {
     assert_agrees(&gpu, Settings { precision: Precision::F16(Half::default()), ..half }, &data);
 }
 
+/// State of each optimizer, and what a random base takes.
+#[test]
+fn optimizers() {
+    let gpu = Gpu::request(Options::default()).unwrap();
+    let data = Dataset::load(&Source::Digits, 1, 0).unwrap();
+    let settings = settings(&data, mlp(&data, &[512, 512], Activation::Relu).into(), Kind::Static);
+    for optimizer in [OptimizerKind::Sgd, OptimizerKind::AdamW, OptimizerKind::Lars, OptimizerKind::Lamb] {
+        assert_agrees(&gpu, Settings { optimizer, momentum: 0.9, ..settings.clone() }, &data);
+    }
+    for per_layer in [false, true] {
+        let basis = Some(RandomBasis { directions: 100, redraw: true, per_layer, seed: 1 });
+        let sgd = Settings { optimizer: OptimizerKind::Sgd, momentum: 0.0, ..settings.clone() };
+        assert_agrees(&gpu, Settings { basis, ..sgd }, &data);
+    }
+}
+
 /// GaP has one layer after the other dense: here the only sparse one.
 #[test]
 fn whole_layers() {
@@ -147,8 +168,7 @@ fn averages_of_tickets() {
     let config = mlp(&data, &[512, 512], Activation::Relu);
     let settings = settings(&data, config.into(), Kind::SupTickets);
     let settings = Settings { length: Length::Epochs(3), first_rows: [Some(64), Some(16)], ..settings };
-    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
-    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
+    let footprint = estimate(&settings);
     let data = data.first(settings.first_rows).unwrap();
     let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
     trainer.run(None, &mut |_| Flow::Continue).unwrap();
@@ -206,8 +226,7 @@ fn long_contexts() {
     let settings = Settings { batch: 1, length: Length::Steps(1), first_rows: [Some(1); 2], ..settings };
     let data = data.first(settings.first_rows).unwrap();
     assert_agrees(&gpu, settings.clone(), &data);
-    let optimizer = settings.optimizer.build(settings.momentum, settings.weight_decay);
-    let footprint = Footprint::of_run(&settings, &*settings.method.build(), &*optimizer).unwrap();
+    let footprint = estimate(&settings);
     let mut losses = Vec::new();
     let mut trainer = Trainer::new(&gpu, settings, data).unwrap();
     let mut watch = |event: &Event| {

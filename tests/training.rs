@@ -58,7 +58,12 @@ fn lively(optimizer: OptimizerKind) -> Settings {
     mlp(&mut settings).activation = Activation::Gelu;
     settings.batch = 200;
     settings.optimizer = optimizer;
-    settings.learning_rate = if optimizer == OptimizerKind::Sgd { 0.1 } else { 0.004 };
+    settings.learning_rate = match optimizer {
+        OptimizerKind::AdamW => 0.004,
+        OptimizerKind::Sgd => 0.1,
+        OptimizerKind::Lars => 4.0,
+        OptimizerKind::Lamb => 0.02,
+    };
     settings
 }
 
@@ -72,7 +77,7 @@ fn onward(_: &Event) -> Flow {
 
 #[test]
 fn one_seed_gives_the_same_bits_whether_stopped_or_not_and_in_every_variant() {
-    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd] {
+    for optimizer in [OptimizerKind::AdamW, OptimizerKind::Sgd, OptimizerKind::Lars, OptimizerKind::Lamb] {
         let whole = |variant| {
             let gpu = gpu().with_variant(Some(variant));
             let mut trainer = Trainer::new(&gpu, lively(optimizer), digits()).unwrap();
@@ -126,7 +131,8 @@ fn another_seed_gives_other_bits() {
 /// No dense shadow: what is stored is what the formula says, to the byte.
 #[test]
 fn bytes_are_those_of_the_present_blocks() {
-    for (optimizer, states) in [(OptimizerKind::AdamW, 2), (OptimizerKind::Sgd, 1)] {
+    use OptimizerKind::{AdamW, Lamb, Lars, Sgd};
+    for (optimizer, states) in [(AdamW, 2), (Sgd, 1), (Lars, 1), (Lamb, 2)] {
         let mut settings = settings(1, Length::Steps(3));
         mlp(&mut settings).hidden = vec![1024, 1024];
         settings.optimizer = optimizer;

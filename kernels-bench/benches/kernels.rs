@@ -237,6 +237,9 @@ fn settings(sparsity: Option<f64>, block: usize) -> Settings {
         momentum: 0.9,
         weight_decay: 0.01,
         rows_seed: None,
+        tasks: None,
+        basis: None,
+        warmup: 0,
         origin: Default::default(),
     }
 }

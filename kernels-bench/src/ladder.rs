@@ -189,6 +189,9 @@ fn settings(neurons: usize) -> Settings {
         momentum: 0.9,
         weight_decay: 0.01,
         rows_seed: None,
+        tasks: None,
+        basis: None,
+        warmup: 0,
         origin: Default::default(),
     }
 }

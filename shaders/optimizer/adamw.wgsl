@@ -6,6 +6,8 @@ import package::common::grid::workgroup_index;
 import package::common::step::now;
 @if(scaled)
 import package::common::loss_scale::LossScale;
+@if(births || scaled)
+import package::common::moments::corrected;
 
 struct Params {
     n: u32,
@@ -69,17 +71,9 @@ fn birth_of(i: u32) -> u32 {
     return born[ranges[low].word + ((i - ranges[low].first) >> ranges[low].shift)];
 }
 
-// -expm1(x) = 1 - exp(x) for x <= 0. A series near 0, where the difference would cancel.
 @if(births || scaled)
-fn neg_expm1(x: f32) -> f32 {
-    let series = -x * (1.0 + x * (1.0 / 2.0) * (1.0 + x * (1.0 / 3.0) * (1.0 + x * 0.25 * (1.0 + x * 0.2))));
-    return select(1.0 - exp(max(x, -80.0)), series, x > -0.1);
-}
-
-// Bias corrections after `age` updates.
-@if(births || scaled)
-fn corrected(age: f32) -> vec2<f32> {
-    return 1.0 / vec2<f32>(neg_expm1(params.ln_beta_1 * age), neg_expm1(params.ln_beta_2 * age));
+fn ln_betas() -> vec2<f32> {
+    return vec2<f32>(params.ln_beta_1, params.ln_beta_2);
 }
 
 @compute @workgroup_size(64)
@@ -117,13 +111,13 @@ fn main(
     var moves = now.moves;
     @if(scaled) {
         moves = loss_scale.taken;
-        corrections = corrected(f32(moves));
+        corrections = corrected(ln_betas(), f32(moves));
     }
     @if(births) {
         let birth = birth_of(i);
         if birth > 0u {
             // A checkpoint from outside may claim a later birth; the age is at least 1.
-            corrections = corrected(f32(max(moves, birth) + 1u - birth));
+            corrections = corrected(ln_betas(), f32(max(moves, birth) + 1u - birth));
         }
     }
     let direction = m * corrections.x / (sqrt(v * corrections.y) + params.epsilon);

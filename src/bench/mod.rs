@@ -5,6 +5,7 @@
 //! shows the noise. The rounds of products include two kernels that measure the device's ceilings: multiply-adds in registers
 //! and a copy.
 
+mod basis;
 mod findings;
 mod kernels;
 mod matmul;
@@ -44,13 +45,15 @@ pub enum Subject {
     Step,
     /// Topology updates, and the steps between them.
     Update,
+    /// Random bases, whose directions are generated where they are used, compared with their arithmetic.
+    Basis,
     /// Mixture of experts compared with dense layers.
     Moe,
 }
 
 impl Subject {
     /// All subjects.
-    pub const ALL: [Self; 5] = [Self::Matmul, Self::Sparse, Self::Step, Self::Update, Self::Moe];
+    pub const ALL: [Self; 6] = [Self::Matmul, Self::Sparse, Self::Step, Self::Update, Self::Basis, Self::Moe];
 
     /// Name in one word.
     pub const fn name(self) -> &'static str {
@@ -59,6 +62,7 @@ impl Subject {
             Self::Sparse => "sparse",
             Self::Step => "step",
             Self::Update => "update",
+            Self::Basis => "basis",
             Self::Moe => "moe",
         }
     }
@@ -69,6 +73,7 @@ impl Subject {
             Self::Matmul => &["ceiling", "naive", "dense"],
             Self::Sparse => &["ceiling", "dense", "dds", "sdd"],
             Self::Step | Self::Update => &["dense", "dds", "sdd", "loss", "optimizer", "reduce"],
+            Self::Basis => &["ceiling", "basis"],
             Self::Moe => &["dense"],
         }
     }
@@ -117,6 +122,7 @@ impl Bench {
             Subject::Sparse => sparse::run(self),
             Subject::Step => step::run(self),
             Subject::Update => update::run(self),
+            Subject::Basis => basis::run(self),
             Subject::Moe => moe::run(self),
         }
     }

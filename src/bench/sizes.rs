@@ -26,6 +26,8 @@ pub struct Sizes {
     pub steps: u64,
     /// Sparsities at which topology updates are timed.
     pub sparsities: Vec<f64>,
+    /// Parameters and directions of a random base.
+    pub basis: [usize; 2],
     /// Sizes of the mixture of experts.
     pub experts: MoeSizes,
     /// Mean rows of an expert, in ascending order.
@@ -50,6 +52,8 @@ impl Sizes {
             batch: 128,
             steps: 10,
             sparsities: vec![0.9, 0.98],
+            // 784-128-10 and 250 directions, as published.
+            basis: if software { [101_770, 250] } else { [4 << 20, 256] },
             experts: MoeSizes::of(gpu),
             rows: vec![4, 16, 64, 128, 256],
             // Far larger than caches, and within the binding limit of every device.

@@ -228,6 +228,9 @@ fn settings(bench: &Bench, data: &Dataset, sparsity: Option<f64>, kind: Kind, up
         momentum: 0.9,
         weight_decay: 0.01,
         rows_seed: None,
+        tasks: None,
+        basis: None,
+        warmup: 0,
         origin: Default::default(),
     }
 }

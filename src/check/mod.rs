@@ -4,6 +4,7 @@
 //! can explain and by no more; see [`reference::bound`](crate::reference::bound). What must be exact is compared exactly.
 
 mod activation;
+mod basis;
 mod ceiling;
 mod dynamic;
 mod elementwise;
@@ -13,6 +14,7 @@ mod half_precision;
 mod harness;
 mod language;
 mod layer_norm;
+mod layerwise;
 mod loss;
 mod matmul;
 mod optimizer;
@@ -37,6 +39,8 @@ pub fn table() -> Vec<Check> {
     table.extend(sums::table());
     table.extend(loss::table());
     table.extend(optimizer::table());
+    table.extend(layerwise::table());
+    table.extend(basis::table());
     table.extend(half_precision::table());
     table.extend(language::table());
     table.extend(layer_norm::table());

@@ -255,6 +255,9 @@ pub const FLAGS: &[&str] = &[
     // Optimizers: Nesterov's momentum; blocks that came later than others.
     "nesterov",
     "births",
+    // Optimizers by parameter: the pass that updates moments. Random bases: another one in each step.
+    "moments",
+    "redraw",
     // Gradients are scaled, and a step may be skipped; the last gradients are scanned where that is decided.
     "scaled",
     "watched",

@@ -6,7 +6,7 @@ use half::f16;
 use super::spec::{ParamId, ParamSpec};
 use crate::Result;
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::ops::{self, BlockRange, Rounding};
+use crate::ops::{self, BlockRange, ParamRange, Rounding};
 use crate::sparse::Topology;
 
 /// Elements of several parameters, one behind the other: first those with an f16 copy, then the others with weight decay, then the
@@ -38,6 +38,8 @@ pub(super) struct Extents {
     decaying: usize,
     /// Sparse parameters with the places of their blocks.
     blocks: Vec<(ParamId, BlockRange)>,
+    /// All parameters with their places, in ascending order.
+    params: Vec<(ParamId, ParamRange)>,
 }
 
 /// Tensors of a parameter in an arena.
@@ -101,6 +103,7 @@ pub(super) fn plan(
             let range = BlockRange { first: offset, block: topology.block(), nnz: topology.nnz(), word };
             extents.blocks.push((ParamId(at), range));
         }
+        extents.params.push((ParamId(at), ParamRange { first: offset, len: elements, decays: param.decays }));
         places[at] = Some(Place { arena, offset });
     }
     Ok((places, arenas))
@@ -164,8 +167,8 @@ impl Arena {
 
     /// The arena as an optimizer updates it.
     pub(super) fn span(&self) -> Span<'_> {
-        let Self { values, grads, state, extents: Extents { decaying, blocks, .. }, .. } = self;
-        Span { name: "parameters", values, grads, state, decaying: *decaying, blocks, param: None }
+        let Self { values, grads, state, extents: Extents { decaying, blocks, params, .. }, .. } = self;
+        Span { name: "parameters", values, grads, state, decaying: *decaying, blocks, params, param: None }
     }
 }
 
@@ -188,6 +191,8 @@ pub struct Span<'a> {
     pub decaying: usize,
     /// Block-sparse matrices among the elements, in ascending order.
     pub blocks: &'a [(ParamId, BlockRange)],
+    /// Parameters among the elements, in ascending order. Elements between them are 0 and stay so.
+    pub params: &'a [(ParamId, ParamRange)],
     /// The parameter, where the span is one.
     pub param: Option<ParamId>,
 }

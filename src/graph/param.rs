@@ -6,7 +6,7 @@ use super::arena::{Span, Tensors};
 use super::spec::{Draw, FanIn, Init, ParamSpec};
 use super::{ParamId, Precision};
 use crate::gpu::{Class, DType, Gpu, Recorder, Tensor};
-use crate::ops::{self, BlockRange, Epilogue, Rounding, Step, Transpose};
+use crate::ops::{self, BlockRange, Epilogue, ParamRange, Rounding, Step, Transpose};
 use crate::random::{Key, Stream};
 use crate::sparse::{BlockMatrix, Pattern, Topology};
 use crate::{Error, Result};
@@ -80,6 +80,8 @@ pub struct Param {
     counted: Option<Tensor>,
     /// Blocks of a sparse matrix, as those of a span of its own.
     blocks: Option<(ParamId, BlockRange)>,
+    /// All elements, as those of a span of its own.
+    range: (ParamId, ParamRange),
 }
 
 /// A parameter's place in the store, and the ordinal of its random draws.
@@ -163,6 +165,7 @@ impl Param {
         };
         Ok(Self {
             blocks: blocks_of(identity.id, &weight),
+            range: (identity.id, range_of(&weight, spec.decays)),
             name: spec.name.clone(),
             id: identity.id,
             stream: identity.stream,
@@ -288,6 +291,7 @@ impl Param {
             *half = weight.half(gpu, &self.name)?;
         }
         self.blocks = blocks_of(self.id, &weight);
+        self.range.1 = range_of(&weight, self.decays);
         (self.weight, self.state) = (weight, state);
         Ok(())
     }
@@ -357,6 +361,7 @@ impl Param {
             state: &self.state,
             decaying: if self.decays { values.len() } else { 0 },
             blocks: self.blocks.as_slice(),
+            params: std::slice::from_ref(&self.range),
             param: Some(self.id),
         }
     }
@@ -402,4 +407,9 @@ impl Param {
 fn blocks_of(id: ParamId, weight: &Weight) -> Option<(ParamId, BlockRange)> {
     let pattern = weight.sparse()?.pattern();
     Some((id, BlockRange { first: 0, block: pattern.block(), nnz: pattern.nnz(), word: 0 }))
+}
+
+/// All stored elements of a weight.
+fn range_of(weight: &Weight, decays: bool) -> ParamRange {
+    ParamRange { first: 0, len: weight.values().len(), decays }
 }

@@ -157,7 +157,7 @@ impl<'g> Planner<'g> {
     fn forward(&mut self) {
         let graph = self.graph;
         // Heads of one shape share a storage, rather than take turns in the large buffers of activations.
-        let same = |at: usize| {
+        let same_head = |at: usize| {
             let alike = |head: &&usize| {
                 let (of, value) = (&graph.values[**head], &graph.values[at]);
                 (&of.shape, of.dtype) == (&value.shape, value.dtype)
@@ -167,14 +167,15 @@ impl<'g> Planner<'g> {
         for (at, value) in graph.values.iter().enumerate() {
             let storage = match value.origin {
                 Origin::Detached(of) | Origin::Shallow(of) => self.layout.values[of],
-                Origin::Node { node, output } => match self.in_place(node, output) {
-                    Some(of) => self.layout.values[of],
-                    None if same(at).is_some() => self.layout.values[same(at).unwrap_or(at)],
-                    None => {
-                        let pinned = graph.outputs.contains(&at);
-                        self.layout.add(&value.name, &value.shape, value.dtype, pinned)
+                Origin::Node { node, output } => {
+                    match self.in_place(node, output).or_else(|| same_head(at)) {
+                        Some(of) => self.layout.values[of],
+                        None => {
+                            let pinned = graph.outputs.contains(&at);
+                            self.layout.add(&value.name, &value.shape, value.dtype, pinned)
+                        }
                     }
-                },
+                }
                 Origin::Input { .. } => self.layout.add(&value.name, &value.shape, value.dtype, true),
             };
             self.layout.values.push(storage);

@@ -160,6 +160,11 @@ impl Graph {
         Some(&entry.name)
     }
 
+    /// Whether parts of the network have [heads](Graph::head), with losses of their own.
+    pub fn has_heads(&self) -> bool {
+        !self.heads.is_empty()
+    }
+
     /// Name, shape and type of each input.
     pub fn input_shapes(&self) -> Vec<(&str, &[usize], DType)> {
         let info = self.inputs.iter().map(|&index| &self.values[index]);

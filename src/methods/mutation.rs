@@ -2,7 +2,7 @@
 
 use super::Method;
 use crate::gpu::{Class, Gpu, Recorder, Tensor};
-use crate::graph::{Graph, Network, Param, ParamId, Precision};
+use crate::graph::{Graph, Network, Param, ParamId};
 use crate::ops::{self, Order, SelectK, ValueScore};
 use crate::reference::bits;
 use crate::sparse::BlockMatrix;
@@ -62,11 +62,11 @@ pub trait MutableTopology {
     /// [`Error::OutOfMemory`](crate::Error::OutOfMemory).
     fn reshape(&mut self, param: ParamId, set: &Tensor, nnz: usize) -> Result<()>;
 
-    /// Graph of the network for `batch` rows.
+    /// Graph of the network in single precision, for the fewest rows that it takes.
     ///
     /// # Errors
     /// As the description of the network.
-    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph>;
+    fn smallest_graph(&self) -> Result<Graph>;
 
     /// Features of a row of the data; further columns of the input are padding.
     fn features(&self) -> usize;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Budget, Method, MutableTopology, Phase, Scope, keep_by};
 use crate::gpu::{Class, Recorder, Tensor};
-use crate::graph::{Graph, Network, Param, Precision, Weight};
+use crate::graph::{Graph, Network, Param, Weight};
 use crate::ops::{self, ValueScore};
 use crate::sparse::BlockMatrix;
 use crate::{Error, Result};
@@ -27,8 +27,14 @@ impl Method for SynFlow {
     }
 
     fn accepts(&self, graph: &Graph) -> Result<()> {
-        let Some(node) = graph.nonlinear() else { return Ok(()) };
-        let reason = format!("synflow follows the flow through linear layers, and {node} is none");
+        let reason = match graph.nonlinear() {
+            Some(node) => format!("synflow follows the flow through linear layers, and {node} is none"),
+            None if graph.has_heads() => {
+                "synflow follows the flow through a whole network, and this one is composed of parts with losses of their own"
+                    .to_owned()
+            }
+            None => return Ok(()),
+        };
         Err(Error::Config { option: "method", reason })
     }
 
@@ -93,8 +99,8 @@ fn flow(network: &dyn MutableTopology) -> Result<Network> {
             }
         })
     };
-    let graph = network.graph(1, Precision::F32)?.linearised()?;
-    // Heads of parts that learn from losses of their own come behind the network's parameters.
+    let graph = network.smallest_graph()?.linearised()?;
+    // Heads of parts that learn from losses of their own come behind the perceptron's parameters.
     let params = network.model().store().iter().take(graph.ids().count());
     let weights = params.map(copy).collect::<Result<Vec<_>>>()?;
     let flow = Network::with_params(gpu, graph, weights)?;
@@ -102,7 +108,8 @@ fn flow(network: &dyn MutableTopology) -> Result<Network> {
     let mut rec = Recorder::new(gpu);
     // Padding of the features is no input.
     let mut ones = vec![1.0; flow.input().len()];
-    ones[network.features()..].fill(0.0);
+    let width = flow.input().shape()[1];
+    ones.chunks_exact_mut(width).for_each(|row| row[network.features()..].fill(0.0));
     gpu.write(flow.input(), &ones)?;
     flow.forward(&mut rec, None)?;
     ops::fill(&mut rec, flow.logits_grad(), 1.0f32.to_bits())?;

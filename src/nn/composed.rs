@@ -62,7 +62,7 @@ impl Composed {
         let (graph, module) = (serde_json::Value::Null, Some(Arc::new(module) as Arc<dyn Module>));
         let objective = objective.to_owned();
         let mut composed = Self { seed, row, objective, sparsity: None, graph, module };
-        let graph = composed.graph(composed.rows().unwrap_or(1), Precision::F32)?;
+        let graph = composed.smallest_graph(Precision::F32)?;
         (composed.sparsity, composed.graph) = (graph.sparsity()?, graph.describe());
         Ok(composed)
     }
@@ -107,7 +107,12 @@ impl Composed {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        self.graph(self.rows().unwrap_or(1), Precision::F32)?.counts(None).map(|_| ())
+        self.smallest_graph(Precision::F32)?.counts(None).map(|_| ())
+    }
+
+    /// The network as a graph for the fewest rows that it takes.
+    pub(super) fn smallest_graph(&self, precision: Precision) -> Result<Graph> {
+        self.graph(self.rows().unwrap_or(1), precision)
     }
 
     /// The network as a graph for `batch` rows.

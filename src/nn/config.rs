@@ -102,11 +102,15 @@ impl ModelConfig {
         }
     }
 
-    /// Rows of the smallest pass: 1, or all rows of a network that reads them together.
-    pub fn least_rows(&self) -> usize {
+    /// The network as a graph for the fewest rows that it takes: 1, or all rows of one that reads them together. Enough for what does
+    /// not depend on the batch.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::graph`].
+    pub fn smallest_graph(&self, precision: Precision) -> Result<Graph> {
         match self {
-            Self::Mlp(_) | Self::Mlps(_) | Self::Lm(_) => 1,
-            Self::Composed(composed) => composed.rows().unwrap_or(1),
+            Self::Mlp(_) | Self::Mlps(_) | Self::Lm(_) => self.graph(1, precision),
+            Self::Composed(composed) => composed.smallest_graph(precision),
         }
     }
 
@@ -171,7 +175,7 @@ impl ModelConfig {
     /// # Errors
     /// As [`ModelConfig::graph`].
     pub fn layers(&self) -> Result<Vec<Layer>> {
-        Ok(self.graph(self.least_rows(), Precision::F32)?.layers())
+        Ok(self.smallest_graph(Precision::F32)?.layers())
     }
 
     /// Blocks of each matrix at a sparsity; 0 for dense ones.
@@ -179,7 +183,7 @@ impl ModelConfig {
     /// # Errors
     /// [`Error::Config`] if a layer is left with no block.
     pub fn counts(&self, sparsity: Option<f64>) -> Result<Vec<usize>> {
-        self.graph(self.least_rows(), Precision::F32)?.counts(sparsity)
+        self.smallest_graph(Precision::F32)?.counts(sparsity)
     }
 
     /// A random initial topology for each matrix, [connected](crate::sparse::connected) to those of the others; `None` where it is
@@ -191,7 +195,7 @@ impl ModelConfig {
         match self {
             // Those that each network has alone.
             Self::Mlps(config) => config.topologies(),
-            _ => self.graph(self.least_rows(), Precision::F32)?.topologies(sparsity),
+            _ => self.smallest_graph(Precision::F32)?.topologies(sparsity),
         }
     }
 

@@ -1,10 +1,8 @@
 //! Modules one behind the other that learn in parts.
 
-use std::sync::Arc;
-
 use super::local::add_heads;
 use super::module::single;
-use super::{Linear, Local, Module};
+use super::{Linear, Local, Module, Sequential};
 use crate::graph::{Graph, Value};
 use crate::{Error, Result};
 
@@ -29,47 +27,43 @@ use crate::{Error, Result};
 pub struct LocalParts {
     local: Local,
     columns: usize,
-    modules: Vec<Arc<dyn Module>>,
+    modules: Sequential,
 }
 
 impl LocalParts {
     /// No modules yet, of a network with so many columns of outputs: classes, or 1.
     pub fn new(local: Local, columns: usize) -> Self {
-        Self { local, columns, modules: Vec::new() }
+        Self { local, columns, modules: Sequential::new() }
     }
 
     /// The modules, and one more behind them.
     #[expect(clippy::should_implement_trait, reason = "a builder's step, which no one will take for a sum")]
     #[must_use]
     pub fn add(mut self, module: impl Module + 'static) -> Self {
-        self.modules.push(Arc::new(module));
+        self.modules = self.modules.add(module);
         self
     }
 }
 
 impl Module for LocalParts {
     fn input_width(&self) -> Option<usize> {
-        self.modules.first()?.input_width()
+        self.modules.input_width()
     }
 
     fn rows(&self) -> Option<usize> {
-        self.modules.iter().find_map(|module| module.rows())
+        self.modules.rows()
     }
 
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let mut x = single(graph, inputs)?;
         let parts = self.local.parts(self.modules.len().saturating_sub(1))?;
         let mut ends = Vec::new();
-        for (place, module) in self.modules.iter().enumerate() {
+        for place in 0..self.modules.len() {
             if parts[1..].iter().any(|part| part.start == place) {
                 ends.push(x);
                 x = self.local.cut(graph, x)?;
             }
-            x = graph.scope(place.to_string(), |graph| {
-                let y = module.apply(graph, x)?;
-                graph.watch(y, &graph.name(""))?;
-                Ok(y)
-            })?;
+            x = self.modules.build_one(graph, place, x)?;
         }
         let [_, columns] = graph.matrix("local", x)?;
         if columns != self.columns {

@@ -27,6 +27,19 @@ impl Sequential {
         self.modules.push(Arc::new(module));
         self
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// Adds the module of this place to the graph, within a scope of the place's name.
+    pub(super) fn build_one(&self, graph: &mut Graph, place: usize, x: Value) -> Result<Value> {
+        graph.scope(place.to_string(), |graph| {
+            let y = self.modules[place].apply(graph, x)?;
+            graph.watch(y, &graph.name(""))?;
+            Ok(y)
+        })
+    }
 }
 
 impl Module for Sequential {
@@ -40,12 +53,8 @@ impl Module for Sequential {
 
     fn build(&self, graph: &mut Graph, inputs: &[Value]) -> Result<Vec<Value>> {
         let mut x = single(graph, inputs)?;
-        for (place, module) in self.modules.iter().enumerate() {
-            x = graph.scope(place.to_string(), |graph| {
-                let y = module.apply(graph, x)?;
-                graph.watch(y, &graph.name(""))?;
-                Ok(y)
-            })?;
+        for place in 0..self.len() {
+            x = self.build_one(graph, place, x)?;
         }
         Ok(vec![x])
     }

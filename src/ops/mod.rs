@@ -9,6 +9,7 @@
 
 mod activation;
 mod attention;
+mod basis;
 pub mod bits;
 mod blocks;
 pub mod ceiling;
@@ -25,6 +26,7 @@ mod fill;
 mod finite;
 pub mod gate;
 mod layer_norm;
+mod layerwise;
 mod loss;
 mod mask;
 mod matmul;
@@ -49,6 +51,8 @@ mod windows;
 
 pub use activation::{activation_backward, activation_forward};
 pub use attention::{Attention, HEADS, attention_forward, attention_keys, attention_queries};
+pub(crate) use basis::basis_scratch;
+pub use basis::{BasisLayer, Directions, basis_add, basis_dot, basis_rows, basis_sum};
 pub use blocks::{
     BlockInit, RemapSource, decay_blocks, remap_births, remap_blocks, renew_blocks, zero_block_padding,
     zero_inactive_blocks,
@@ -65,6 +69,7 @@ pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward, layer_norm_gain};
+pub use layerwise::{Lamb, Lars, lamb, lars};
 pub use loss::{
     Distilled, NetworkLoss, mse, network_probabilities, networks_cross_entropy, soft_cross_entropy,
     softmax_cross_entropy,
@@ -95,8 +100,9 @@ pub use step::{Step, StepValues};
 use crate::gpu::{DType, Tensor};
 
 pub use crate::terms::{
-    ABSENT, Activation, BlockRange, Dropout, IGNORED, LossScaleState, Order, ProductScore, SUM_ROWS,
-    SUM_TOKENS, SetOp, Share, SideBySide, Transpose, ValueScore,
+    ABSENT, Activation, BASIS_GROUP, BasisRange, BlockRange, Dropout, IGNORED, LossScaleState, Order,
+    ParamRange, ProductScore, SUM_ROWS, SUM_TOKENS, SetOp, Share, SideBySide, Transpose, ValueScore,
+    basis_chunk,
 };
 
 /// Float type of a kernel key, f32 or f16. The recorder refuses other types.

@@ -52,9 +52,14 @@ impl AdamW {
     /// Bias corrections `1 / (1 - beta^t)` of both moments, with t = `before` + 1 for `before` previous weight
     /// updates.
     pub fn corrections(&self, before: u32) -> [f32; 2] {
-        let power = f64::from(before) + 1.0;
-        [self.beta_1, self.beta_2].map(|beta| (1.0 / (1.0 - f64::from(beta).powf(power))) as f32)
+        bias_corrections([self.beta_1, self.beta_2], before)
     }
+}
+
+/// `1 / (1 - beta^t)` of each moment, with t = `before` + 1.
+pub(super) fn bias_corrections(betas: [f32; 2], before: u32) -> [f32; 2] {
+    let power = f64::from(before) + 1.0;
+    betas.map(|beta| (1.0 / (1.0 - f64::from(beta).powf(power))) as f32)
 }
 
 /// Records one SGD update of `values` from `grads`, with state `velocity`. All have one shape. Where the bit of

@@ -317,6 +317,9 @@ fn elementwise() -> Vec<Rule> {
     let mut rules = vec![
         rule("ceiling", "copy"),
         rule("ceiling", "fma"),
+        rule("basis", "dot").switch("quads").switch("redraw"),
+        rule("basis", "sum").switch("scaled"),
+        rule("basis", "add").switch("quads").switch("redraw"),
         rule("fill", "words"),
         rule("fill", "blend").switch("quads"),
         rule("mask", "apply"),
@@ -325,6 +328,10 @@ fn elementwise() -> Vec<Rule> {
         rule("optimizer", "adamw").axis(masks()).switch("scaled"),
         // Blocks are multiples of four.
         rule("optimizer", "adamw").axis(sets(&[&["births", "mask"], &["births", "quads"]])).switch("scaled"),
+        rule("layerwise", "norms").switch("quads").switch("scaled"),
+        rule("layerwise", "ratios"),
+        rule("layerwise", "lars").switch("quads").switch("scaled"),
+        rule("layerwise", "lamb").switch("moments").switch("births").switch("quads").switch("scaled"),
         rule("random", "fill").switch("uniform").switch("window"),
         rule("scale", "apply").switch("half_out"),
         rule("scale", "decide").switch("watched"),

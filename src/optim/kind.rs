@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{AdamW, Optimizer, Sgd};
+use super::{AdamW, Lamb, Lars, Optimizer, Sgd};
 use crate::{Error, Result};
 
 /// An optimizer by name.
@@ -14,14 +14,25 @@ pub enum OptimizerKind {
     Sgd,
     /// Adam with decoupled weight decay.
     AdamW,
+    /// SGD with momentum and a trust ratio per parameter.
+    Lars,
+    /// Adam with weight decay and a trust ratio per parameter.
+    Lamb,
 }
 
 impl OptimizerKind {
-    /// The optimizer with this momentum (AdamW's first decay) and weight decay.
+    /// Whether an update depends on norms of whole parameters.
+    pub fn is_layerwise(self) -> bool {
+        matches!(self, Self::Lars | Self::Lamb)
+    }
+
+    /// The optimizer with this momentum (the first decay of AdamW and LAMB) and weight decay.
     pub fn build(self, momentum: f32, weight_decay: f32) -> Box<dyn Optimizer> {
         match self {
             Self::Sgd => Box::new(Sgd { momentum, nesterov: momentum > 0.0, weight_decay }),
             Self::AdamW => Box::new(AdamW { beta_1: momentum, weight_decay, ..AdamW::default() }),
+            Self::Lars => Box::new(Lars { momentum, weight_decay, ..Lars::default() }),
+            Self::Lamb => Box::new(Lamb { beta_1: momentum, weight_decay, ..Lamb::default() }),
         }
     }
 }
@@ -33,9 +44,11 @@ impl FromStr for OptimizerKind {
         match text {
             "sgd" => Ok(Self::Sgd),
             "adamw" => Ok(Self::AdamW),
+            "lars" => Ok(Self::Lars),
+            "lamb" => Ok(Self::Lamb),
             other => Err(Error::Config {
                 option: "optimizer",
-                reason: format!("{other:?} is neither sgd nor adamw"),
+                reason: format!("{other:?} is none of sgd, adamw, lars, lamb"),
             }),
         }
     }
@@ -46,6 +59,8 @@ impl fmt::Display for OptimizerKind {
         f.write_str(match self {
             Self::Sgd => "sgd",
             Self::AdamW => "adamw",
+            Self::Lars => "lars",
+            Self::Lamb => "lamb",
         })
     }
 }

@@ -2,6 +2,9 @@
 
 mod adamw;
 mod kind;
+mod lamb;
+mod lars;
+mod random_basis;
 mod sgd;
 
 use std::fmt;
@@ -11,10 +14,11 @@ use crate::gpu::{Recorder, Tensor};
 use crate::graph::Span;
 use crate::ops::Step;
 
-pub use crate::ops::{AdamW, Sgd};
+pub use crate::ops::{AdamW, Lamb, Lars, Sgd};
 pub use kind::OptimizerKind;
+pub use random_basis::RandomBasis;
 
-/// An optimizer: element-wise, so that the state of a sparse weight is as sparse as the weight.
+/// An optimizer. Its state lies along the stored elements, so that the state of a sparse weight is as sparse as the weight.
 pub trait Optimizer: fmt::Debug + Send {
     /// Names of the tensors of state, each in the layout of the parameter's values and 0 at first.
     fn state_names(&self) -> &'static [&'static str];
@@ -25,11 +29,29 @@ pub trait Optimizer: fmt::Debug + Send {
         [1.0; 2]
     }
 
+    /// Numbers of f32 that each recording of a step allocates, for parameters of so many stored elements.
+    fn scratch(&self, _elements: &[u128]) -> u128 {
+        0
+    }
+
+    /// Whether every stored element moves, whatever its gradient: then patterns must stay as they are, and nothing may be padding.
+    fn moves_all_elements(&self) -> bool {
+        false
+    }
+
     /// Records the update of a span's values: those of many parameters, one behind the other, or of one.
     ///
     /// # Errors
     /// As the operations.
     fn record(&self, rec: &mut Recorder<'_>, update: &Update<'_>) -> Result<()>;
+
+    /// Records the updates of all spans of a network: one after the other, unless an optimizer looks at all of them together.
+    ///
+    /// # Errors
+    /// As the operations.
+    fn record_all(&self, rec: &mut Recorder<'_>, updates: &[Update<'_>]) -> Result<()> {
+        updates.iter().try_for_each(|update| self.record(rec, update))
+    }
 }
 
 /// The update of a span of parameters.

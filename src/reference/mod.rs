@@ -5,6 +5,7 @@
 
 mod activation;
 mod attention;
+mod basis;
 pub mod bits;
 mod blocks;
 pub mod bound;
@@ -22,6 +23,7 @@ mod fill;
 mod finite;
 pub mod gate;
 mod layer_norm;
+mod layerwise;
 mod loss;
 mod mask;
 mod norm;
@@ -40,6 +42,7 @@ mod ssd;
 
 pub use activation::{activation_backward, activation_forward};
 pub use attention::{attention_forward, attention_keys, attention_queries};
+pub use basis::{basis_add, basis_dot, basis_sign, basis_sum};
 pub use blocks::{
     decay_blocks, remap_births, remap_blocks, renew_blocks, zero_block_padding, zero_inactive_blocks,
 };
@@ -55,6 +58,7 @@ pub use experts::{ExpertsBackward, experts_activate, experts_backward};
 pub use fill::{blend, fill};
 pub use finite::{activity, finite};
 pub use layer_norm::{layer_norm_backward, layer_norm_forward, layer_norm_gain};
+pub use layerwise::{lamb, lars};
 pub use loss::{
     mse, network_probabilities, networks_cross_entropy, soft_cross_entropy, softmax_cross_entropy,
 };

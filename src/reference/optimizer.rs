@@ -40,6 +40,16 @@ pub struct Births<'a> {
     pub moves: u32,
 }
 
+impl Births<'_> {
+    /// Bias corrections of an element in a block that was grown later, with these decays of the moments.
+    pub(super) fn corrections(&self, element: usize, betas: [f32; 2]) -> Option<[f32; 2]> {
+        let word = self.blocks.iter().find_map(|blocks| blocks.word_of(element))?;
+        let birth = Some(self.born[word]).filter(|&birth| birth > 0)?;
+        let age = f64::from(self.moves.max(birth) + 1 - birth);
+        Some(betas.map(|beta| (1.0 / (1.0 - f64::from(beta).powf(age))) as f32))
+    }
+}
+
 /// One step of AdamW; `[beta_1, beta_2, epsilon, weight_decay]` are the settings, `corrections` is `1 / (1 - beta^t)`
 /// of both moments. Blocks grown later have their own corrections. Weight decay applies to the first `decaying` values.
 #[expect(clippy::too_many_arguments, reason = "the kernel's arguments, in the kernel's order")]
@@ -65,14 +75,8 @@ pub fn adamw(
         second[i] = beta_2.mul_add(second[i], (1.0 - beta_2) * g * g);
         let decay = if i < decaying { weight_decay } else { 0.0 };
         let decayed = values[i] * (1.0 - learning_rate * decay);
-        let word = births.and_then(|births| births.blocks.iter().find_map(|blocks| blocks.word_of(i)));
-        let corrections = match births.zip(word).map(|(births, word)| (births.born[word], births.moves)) {
-            Some((birth @ 1.., moves)) => [beta_1, beta_2].map(|beta| {
-                let age = f64::from(moves.max(birth) + 1 - birth);
-                (1.0 / (1.0 - f64::from(beta).powf(age))) as f32
-            }),
-            _ => corrections,
-        };
+        let corrections =
+            births.and_then(|births| births.corrections(i, [beta_1, beta_2])).unwrap_or(corrections);
         let direction = first[i] * corrections[0] / ((second[i] * corrections[1]).sqrt() + epsilon);
         values[i] = (-learning_rate).mul_add(direction, decayed);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Trainer, Validation, Weights,
+    Checkpoint, Exchange, Length, Objective, Parts, Schedule, Settings, Tasks, Trainer, Validation, Weights,
 };
 use crate::data::{Dataset, Holdout, LoadOptions, Rows};
 use crate::gpu::Gpu;
@@ -34,6 +34,8 @@ struct Changes {
     recompute: Option<Recompute>,
     learning_rate: Option<f64>,
     schedule: Option<Schedule>,
+    warmup: u64,
+    tasks: Option<Tasks>,
     precision: Option<Precision>,
     validation: Option<Holdout>,
     patience: Option<u64>,
@@ -130,6 +132,21 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         self
     }
 
+    /// First steps, over which the learning rate rises linearly from `1 / steps` of the full one; the schedule, constant or cosine, is
+    /// that of the steps after them.
+    #[must_use]
+    pub fn warmup(mut self, steps: u64) -> Self {
+        self.change.warmup = steps;
+        self
+    }
+
+    /// Tasks that are learned one after the other, in the place of all classes at once.
+    #[must_use]
+    pub fn tasks(mut self, tasks: Tasks) -> Self {
+        self.change.tasks = Some(tasks);
+        self
+    }
+
     /// Precision of activations and operands.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
@@ -184,6 +201,8 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
             recompute,
             learning_rate,
             schedule,
+            warmup,
+            tasks,
             precision,
             validation,
             patience,
@@ -212,6 +231,8 @@ impl<M: Module + 'static> TrainerBuilder<'_, M> {
         settings.recompute = recompute;
         settings.learning_rate = learning_rate.unwrap_or(settings.learning_rate);
         settings.schedule = schedule.unwrap_or(settings.schedule);
+        settings.warmup = warmup;
+        settings.tasks = tasks;
         settings.precision = precision.unwrap_or(settings.precision);
         Ok((settings, self.parts, data))
     }

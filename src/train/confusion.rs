@@ -16,8 +16,18 @@ impl Trainer {
     /// # Errors
     /// [`Error::DeviceLost`](crate::Error::DeviceLost).
     pub(super) fn confusion(&mut self) -> Result<Option<Confusion>> {
+        if !matches!(self.data.targets(), Targets::Classes(1..=MOST_CLASSES)) {
+            return Ok(None);
+        }
+        let Some(counts) = self.count_classes()? else { return Ok(None) };
+        let names = (0..counts.len()).map(|class| self.data.class_name(class)).collect();
+        Ok(Some(Confusion { names, counts }))
+    }
+
+    /// Counts as [`Trainer::confusion`] has, of any number of classes.
+    pub(super) fn count_classes(&mut self) -> Result<Option<Vec<Vec<u64>>>> {
         let classes = match self.data.targets() {
-            Targets::Classes(classes @ 1..=MOST_CLASSES) if self.objective.counts_hits() => classes,
+            Targets::Classes(classes) if self.objective.counts_hits() => classes,
             _ => return Ok(None),
         };
         let several = self.model.outputs().len() != 1 || self.objective.networks().is_some();
@@ -39,7 +49,6 @@ impl Trainer {
             }
         }
         self.gpu.write(&self.batch.buffers.totals, &before)?;
-        let names = (0..classes).map(|class| self.data.class_name(class)).collect();
-        Ok(Some(Confusion { names, counts }))
+        Ok(Some(counts))
     }
 }

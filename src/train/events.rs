@@ -1,7 +1,7 @@
 //! Events of a run for its watcher, and its summary.
 
 use super::record::{is_nan, nan, number_or_nan};
-use super::{EmptyLines, LoadRecord, NetworkScores, Validated};
+use super::{EmptyLines, LoadRecord, NetworkScores, TaskScores, Validated};
 use crate::gpu::Bytes;
 
 /// Event of a run, for its watcher.
@@ -160,6 +160,9 @@ pub struct Summary {
     /// the networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub networks: Option<NetworkScores>,
+    /// Accuracy on each task after the last epoch, where the run learns several one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<TaskScores>,
     /// Sparse layers with rows or columns of blocks in which no block is active.
     pub empty_lines: Vec<EmptyLines>,
     /// Signs that the run is useless.

@@ -168,9 +168,9 @@ impl MutableTopology for Trainer {
         &self.model
     }
 
-    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
+    fn smallest_graph(&self) -> Result<Graph> {
         // Methods follow what flows through the whole network.
-        self.settings.model.in_one_part().graph(batch, precision)
+        self.settings.model.in_one_part().smallest_graph(Precision::F32)
     }
 
     fn features(&self) -> usize {

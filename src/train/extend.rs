@@ -28,6 +28,14 @@ impl Checkpoint {
                  more than that"
             ));
         }
+        if let (Some(tasks), true) = (settings.tasks, after != before) {
+            settings.length = old;
+            return bad(format!(
+                "the {before} steps that the run was begun with are shared out among {} tasks, and their number cannot change; \
+                 leave the option out, or begin a new run",
+                tasks.count
+            ));
+        }
         let (kind, method) = (settings.method.kind(), settings.method.build());
         if after != before && method.has_phases() {
             settings.length = old;
@@ -38,10 +46,9 @@ impl Checkpoint {
         }
         let mut note = format!("the run has {after} steps now instead of {before}, of which {done} are done");
         if settings.schedule != Schedule::Constant && after != before {
-            let rate = |steps| settings.schedule.at(settings.learning_rate, done, steps);
+            let rate = |steps| settings.learning_rate_at(done, steps);
             // A finished run has no next step, so the rate is that of its last step.
-            let then =
-                settings.schedule.at(settings.learning_rate, done.min(before.saturating_sub(1)), before);
+            let then = settings.learning_rate_at(done.min(before.saturating_sub(1)), before);
             note += &format!(
                 "; the {} schedule is that of {after} steps from here on, so the learning rate goes from {then:.2e} to {:.2e}",
                 settings.schedule,
@@ -99,6 +106,9 @@ mod tests {
             momentum: 0.9,
             weight_decay: 0.0,
             rows_seed: None,
+            basis: None,
+            tasks: None,
+            warmup: 0,
             origin: Default::default(),
         };
         Checkpoint::new(

@@ -44,7 +44,7 @@ impl Footprint {
         let (rows, precision) = (settings.pass_rows(), settings.precision);
         let mut footprint = Self::of_network(model, stored, rows, precision, settings.recompute)?;
         let sum = &mut footprint.sum;
-        let graph = model.graph(model.least_rows(), settings.precision)?;
+        let graph = model.smallest_graph(settings.precision)?;
         let sizes = graph.sizes(stored)?;
         let accumulated = settings.pass_rows() < settings.batch;
         let add_state = |sum: &mut Sum, elements| {
@@ -54,6 +54,11 @@ impl Footprint {
             }
         };
         sizes.iter().for_each(|size| add_state(sum, size.elements));
+        let scratch = optimizer.scratch(&sizes.iter().map(|size| size.elements).collect::<Vec<_>>());
+        if scratch > 0 {
+            // Steps with and without a report.
+            (0..2).for_each(|_| sum.add(Class::Optimizer, "partial sums of the optimizer", scratch, 4));
+        }
         let absent = |blocks: &BlockSize| (blocks.places - blocks.nnz as u128) * blocks.area;
         let largest = sizes.iter().filter_map(|size| size.blocks).max_by_key(absent);
         if let Some(layer) = largest.filter(|_| method.grows_whole_layers()) {

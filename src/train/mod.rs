@@ -27,6 +27,7 @@ mod plans;
 mod predictor;
 mod program;
 mod record;
+mod rehearsal;
 mod restore;
 mod resume;
 mod run;
@@ -66,6 +67,7 @@ pub use program::{Exchange, GRADIENTS};
 pub use record::{
     EpochRecord, KernelRecord, KernelsRecord, LayerRecord, LoadRecord, LogRecord, StartRecord, StepsRecord,
 };
+pub use rehearsal::{TaskScores, Tasks};
 pub use run_folder::{RunFolder, write_whole};
 pub use sample::Sampler;
 pub use schedule::Schedule;

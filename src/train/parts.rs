@@ -44,7 +44,10 @@ impl Settings {
                 (_, Task::Classification) => Box::new(CrossEntropy),
                 (_, Task::Regression) => Box::new(MeanSquaredError),
             },
-            optimizer: self.optimizer.build(self.momentum, self.weight_decay),
+            optimizer: match self.basis {
+                Some(basis) => Box::new(basis),
+                None => self.optimizer.build(self.momentum, self.weight_decay),
+            },
             method: self.method.build(),
             ..Parts::default()
         }

@@ -237,10 +237,12 @@ impl Trainer {
         }
         rec.mark(Mark { kind: GRADIENTS, name: String::new(), tensor: None })?;
         self.record_scaling(&mut rec, true)?;
-        for (number, span) in self.model.store().spans().enumerate() {
-            let born = self.evolution.births(number, &span).filter(|_| births);
-            self.optimizer.record(&mut rec, &Update { span, born, step: &self.batch.buffers.step })?;
-        }
+        let spans: Vec<_> = self.model.store().spans().collect();
+        let updates = spans.iter().enumerate().map(|(number, span)| {
+            let born = self.evolution.births(number, span).filter(|_| births);
+            Update { span: *span, born, step: &self.batch.buffers.step }
+        });
+        self.optimizer.record_all(&mut rec, &updates.collect::<Vec<_>>())?;
         self.program(rec)
     }
 
@@ -352,7 +354,7 @@ pub(super) fn record_refresh(gpu: &Gpu, model: &Network) -> Result<Plan> {
 /// Records forward pass, loss and scans of the activations, those of a part before the next takes their memory.
 fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &StepBuffers) -> Result<Plan> {
     let mut rec = Recorder::new(gpu);
-    let last = model.parts() - 1;
+    let (activations, last) = (model.activations_by_part(), model.parts() - 1);
     for part in 0..=last {
         model.predict_part(&mut rec, part, None)?;
         if part == last {
@@ -360,10 +362,8 @@ fn record_test(gpu: &Gpu, model: &Network, objective: &dyn Objective, buffers: &
             buffers.loss(&mut rec, model, objective, of)?;
         }
         model.scan_part(&mut rec, part, &buffers.status)?;
-        for (word, (of, _, activation)) in model.activations_by_part().into_iter().enumerate() {
-            if of == part {
-                ops::activity(&mut rec, activation, &buffers.activity, word)?;
-            }
+        for (word, (_, _, activation)) in activations.iter().enumerate().filter(|(_, of)| of.0 == part) {
+            ops::activity(&mut rec, activation, &buffers.activity, word)?;
         }
     }
     rec.finish()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Confusion, Evaluation, NetworkScores, Scaling};
+use super::{Confusion, Evaluation, NetworkScores, Scaling, TaskScores};
 
 /// Line of `log.jsonl`; the field `event` names its kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +106,9 @@ pub struct EpochRecord {
     /// Scores of each network, where several are trained together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Box<NetworkScores>>,
+    /// Accuracy on each task, where a run learns several one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Box<TaskScores>>,
     /// Confusion matrix of the test rows, in the last epoch of a run with few classes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion: Option<Box<Confusion>>,

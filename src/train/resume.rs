@@ -8,7 +8,7 @@ use super::restore::Restore;
 use super::{Checkpoint, Footprint, Parts, Trainer, fit};
 use crate::data::{Dataset, Fingerprint};
 use crate::gpu::{DType, Gpu};
-use crate::methods::{self, Static};
+use crate::methods::Static;
 use crate::sparse::Topology;
 use crate::{Error, Result};
 
@@ -39,6 +39,7 @@ impl Trainer {
         let bad = |reason: String| Error::Checkpoint { path: path.to_owned(), reason };
         fit::expect_data(&settings.model, &data).map_err(|error| bad(error.to_string()))?;
         fit::expect_validation(&settings, &data)?;
+        settings.expect_warmup(data.train.rows())?;
         let found = Fingerprint::of(&data);
         if let Some(wanted) = checkpoint.fingerprint.filter(|&wanted| wanted != found) {
             return Err(bad(format!(
@@ -47,10 +48,7 @@ impl Trainer {
                 data.name
             )));
         }
-        methods::expect_method(
-            &*parts.method,
-            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
-        )?;
+        settings.expect_method(&*parts.method)?;
         Footprint::expect_run(gpu, &settings, &*parts.method, &*parts.optimizer)?;
         let topologies = checkpoint.topologies(path)?;
         let fixed = parts.method.keeps_sizes();

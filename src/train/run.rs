@@ -28,7 +28,7 @@ impl Trainer {
         let total = self.settings.total_steps(rows);
         let (mut trained, mut steps_here, mut waits) = (Duration::ZERO, 0, 0);
         let mut train = Evaluation::NONE;
-        let (mut test, mut validation) = (None, None);
+        let (mut test, mut validation, mut tasks) = (None, None, None);
         let mut flow = Flow::Continue;
         for notice in self.settings.model.notices() {
             watch(&Event::Notice(notice));
@@ -90,6 +90,7 @@ impl Trainer {
                     scaling,
                 };
                 let local = self.local_losses(train)?;
+                tasks = self.task_scores(epoch)?;
                 // The next epoch's totals start from nothing; so does a run resumed from here. An epoch that the run's end cuts
                 // short is not over: it goes on where the run is extended.
                 if until.is_multiple_of(per_epoch) {
@@ -112,6 +113,7 @@ impl Trainer {
                         validation,
                         local,
                         networks: self.network_scores().cloned().map(Box::new),
+                        tasks: tasks.clone().map(Box::new),
                         confusion,
                         layers,
                         loads,
@@ -160,6 +162,7 @@ impl Trainer {
             params_present: self.params_present()?,
             params_dense: self.params_dense(),
             networks: self.network_scores().cloned(),
+            tasks,
             bytes: self.gpu.bytes(),
             peak_bytes: self.gpu.peak_bytes(),
             blocking_waits: waits,

@@ -1,10 +1,11 @@
 //! Settings of a run.
 
-use super::{OptimizerKind, Schedule, Validation};
+use super::{OptimizerKind, Schedule, Tasks, Validation};
 use crate::data::{Dataset, Fingerprint, ImageOptions, LoadOptions, TableOptions, Task, epoch_order};
 use crate::graph::Recompute;
-use crate::methods::{self, Kind, MethodConfig};
+use crate::methods::{self, Kind, Method, MethodConfig};
 use crate::nn::{MlpsConfig, ModelConfig, Precision};
+use crate::optim::RandomBasis;
 use crate::{Error, Result};
 
 /// Length of a run.
@@ -54,17 +55,26 @@ pub struct Settings {
     pub validation: Option<Validation>,
     /// Optimizer.
     pub optimizer: OptimizerKind,
+    /// Random base whose coordinates are trained, in the place of all elements; by plain SGD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<RandomBasis>,
     /// The full learning rate.
     pub learning_rate: f64,
     /// Schedule of the learning rate.
     pub schedule: Schedule,
-    /// Momentum of SGD, or beta1 of AdamW.
+    /// First steps, over which the learning rate rises linearly to the full one; the schedule is that of the steps after them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warmup: u64,
+    /// Momentum of SGD and LARS, or beta1 of AdamW and LAMB.
     pub momentum: f32,
-    /// Decoupled weight decay.
+    /// Weight decay.
     pub weight_decay: f32,
     /// Seed of the split and the order of rows; `None` for the network's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_seed: Option<u64>,
+    /// Tasks that are learned one after the other; `None` for all classes at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Tasks>,
     /// Files that first weights and patterns come from.
     #[serde(default, skip_serializing_if = "Origin::is_drawn")]
     pub origin: Origin,
@@ -87,6 +97,11 @@ impl Origin {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(steps: &u64) -> bool {
+    *steps == 0
+}
+
 impl Settings {
     /// Ten epochs in batches of 128 rows, with AdamW at a rate of 0.001 on a one-cycle schedule, in f32, with static topologies.
     pub fn new(model: impl Into<ModelConfig>) -> Self {
@@ -105,11 +120,14 @@ impl Settings {
             images: None,
             validation: None,
             optimizer: OptimizerKind::AdamW,
+            basis: None,
             learning_rate: 0.001,
             schedule: Schedule::OneCycle,
+            warmup: 0,
             momentum: 0.9,
             weight_decay: 0.01,
             rows_seed: None,
+            tasks: None,
             origin: Origin::default(),
         }
     }
@@ -141,6 +159,11 @@ impl Settings {
         if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
             return bad("weight-decay", format!("{} is not a number from 0 up", self.weight_decay));
         }
+        if self.warmup > 0 && self.schedule == Schedule::OneCycle {
+            let reason =
+                "the one-cycle schedule has a warm-up of its own; choose constant or cosine".to_owned();
+            return bad("warmup", reason);
+        }
         self.validation.as_ref().map_or(Ok(()), Validation::validate)?;
         self.model.validate()?;
         match (&self.model, self.task()) {
@@ -157,10 +180,40 @@ impl Settings {
             _ => {}
         }
         self.precision.validate()?;
-        methods::expect_method(
-            &*self.method.build(),
-            &self.model.graph(self.model.least_rows(), self.precision)?,
-        )
+        self.expect_basis()?;
+        self.tasks.map_or(Ok(()), |tasks| tasks.validate(self))?;
+        self.expect_method(&*self.method.build())
+    }
+
+    /// Refuses a method that can't train the network. Methods see the whole network, not the parts that [local](crate::nn::Local)
+    /// training cuts a perceptron into.
+    pub(super) fn expect_method(&self, method: &dyn Method) -> Result<()> {
+        methods::expect_method(method, &self.model.in_one_part().smallest_graph(self.precision)?)
+    }
+
+    /// Refuses a base beside what it has no use for.
+    fn expect_basis(&self) -> Result<()> {
+        let Some(basis) = self.basis else { return Ok(()) };
+        let bad = |option, reason: String| Err(Error::Config { option, reason });
+        if basis.directions == 0 {
+            return bad("basis", "0 directions lead nowhere".to_owned());
+        }
+        if self.optimizer != OptimizerKind::Sgd {
+            let reason = format!("a base is trained by plain sgd, not {}", self.optimizer);
+            return bad("optimizer", reason);
+        }
+        for (option, value) in [("momentum", self.momentum), ("weight-decay", self.weight_decay)] {
+            if value != 0.0 {
+                return bad(
+                    option,
+                    format!("{value} has no effect on a base, which is trained by plain sgd"),
+                );
+            }
+        }
+        if matches!(self.model, ModelConfig::Mlps(_)) {
+            return bad("basis", "a base would join networks that are trained together".to_owned());
+        }
+        Ok(())
     }
 
     /// Refuses what networks that are trained together can't have.
@@ -177,6 +230,13 @@ impl Settings {
             let reason =
                 format!("{kind} would join networks that are trained together; their patterns are static");
             return bad("method", reason);
+        }
+        if self.optimizer.is_layerwise() {
+            let reason = format!(
+                "{} scales an update by the norm of a matrix, which networks that are trained together share",
+                self.optimizer
+            );
+            return bad("optimizer", reason);
         }
         let networks = config.networks.len();
         match config.together.codistillation() {
@@ -249,6 +309,34 @@ impl Settings {
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         let all = rows.div_ceil(self.batch.max(1)) as u64;
         self.epoch_steps.map_or(all, |steps| steps.min(all))
+    }
+
+    /// The learning rate of step `step` of `steps`: from `1 / warmup` of the full one up to it, and then by the schedule, which begins
+    /// anew with each [task](Tasks).
+    pub fn learning_rate_at(&self, step: u64, steps: u64) -> f32 {
+        let steps = self.scheduled(steps);
+        let step = if self.tasks.is_some() { step % steps.max(1) } else { step };
+        let Self { learning_rate, warmup, .. } = *self;
+        if step < warmup {
+            return (learning_rate * (step + 1) as f64 / warmup as f64) as f32;
+        }
+        self.schedule.at(learning_rate, step - warmup, steps.saturating_sub(warmup))
+    }
+
+    /// Steps over which the schedule of the learning rate goes, in a run of `steps`.
+    fn scheduled(&self, steps: u64) -> u64 {
+        steps / self.tasks.map_or(1, |tasks| tasks.count.max(1) as u64)
+    }
+
+    /// Refuses a warm-up that is longer than a run over `rows` rows.
+    pub(super) fn expect_warmup(&self, rows: usize) -> Result<()> {
+        let steps = self.scheduled(self.total_steps(rows));
+        if self.warmup > steps {
+            let of = if self.tasks.is_some() { "a task" } else { "the run" };
+            let reason = format!("{} steps are more than the {steps} of {of}", self.warmup);
+            return Err(Error::Config { option: "warmup", reason });
+        }
+        Ok(())
     }
 
     /// Steps of the whole run over `rows` rows.

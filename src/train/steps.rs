@@ -46,7 +46,7 @@ impl Trainer {
         let rows = self.data.train.rows();
         let per_epoch = self.settings.steps_per_epoch(rows);
         let total = self.settings.total_steps(rows);
-        let order = self.settings.epoch_order(rows, epoch);
+        let order = self.epoch_order(epoch);
         let every = (per_epoch / REPORTS).max(1);
         let mut in_flight = VecDeque::new();
         let mut reports: VecDeque<Report> = VecDeque::new();
@@ -58,7 +58,7 @@ impl Trainer {
             let index = self.position.step;
             let first = (index % per_epoch) as usize * self.settings.batch;
             let members = &order[first..rows.min(first + self.settings.batch)];
-            let rate = self.settings.schedule.at(self.settings.learning_rate, index, total);
+            let rate = self.settings.learning_rate_at(index, total);
             let share = self.evolution.method.share(self.clock());
             self.prepare(share)?;
             self.exchange_networks(index)?;
@@ -206,7 +206,7 @@ impl Trainer {
     /// The training rows of a step within an epoch.
     pub(super) fn members(&self, step: u64, epoch: u64) -> Vec<u32> {
         let rows = self.data.train.rows();
-        let order = self.settings.epoch_order(rows, epoch);
+        let order = self.epoch_order(epoch);
         let first = step as usize * self.settings.batch;
         order[first..rows.min(first + self.settings.batch)].to_vec()
     }

@@ -5,12 +5,13 @@ use super::evolution::Evolution;
 use super::health::Signs;
 use super::plans::Plans;
 use super::program::{Exchange, Program};
+use super::rehearsal::Rehearsal;
 use super::teachers::Teachers;
 use super::{Footprint, KernelRecord, NetworkScores, Objective, Parts, Position, Settings, fit};
 use crate::data::{Dataset, Fingerprint, Targets};
 use crate::gpu::{Gpu, Plan};
 use crate::graph::{Network, Start};
-use crate::methods::{self, Clock, Phase};
+use crate::methods::{Clock, Phase};
 use crate::nn::ModelConfig;
 use crate::optim::Optimizer;
 use crate::tune::Tuner;
@@ -37,6 +38,8 @@ pub struct Trainer {
     pub(super) networks: NetworkScores,
     /// Networks as they were at their last exchange, where they learn from each other.
     pub(super) teachers: Option<Teachers>,
+    /// Rows of each task, where a run learns several one after the other.
+    pub(super) rehearsal: Option<Rehearsal>,
     /// Kernel of each product of a step, where the tuner measured it.
     pub(super) tuned: Vec<KernelRecord>,
     pub(super) tuner: Option<Tuner>,
@@ -62,11 +65,9 @@ impl Trainer {
         parts.start.expect_settings(&settings)?;
         fit::expect_data(&settings.model, &data)?;
         fit::expect_validation(&settings, &data)?;
+        settings.expect_warmup(data.train.rows())?;
         let method = &*parts.method;
-        methods::expect_method(
-            method,
-            &settings.model.graph(settings.model.least_rows(), settings.precision)?,
-        )?;
+        settings.expect_method(method)?;
         Footprint::expect_run(gpu, &settings, method, &*parts.optimizer)?;
         let stored = settings.model.sparsity().map(|sparsity| method.stored_sparsity(sparsity));
         let first = parts.start.first(&settings, stored)?;
@@ -112,12 +113,24 @@ impl Trainer {
                 format!("{} measures the gradients of whole steps, which are accumulated", method.name());
             return Err(Error::Config { option: "micro-batch", reason });
         }
+        if optimizer.moves_all_elements() {
+            if !method.is_static() {
+                let reason =
+                    format!("{} changes the elements that the directions of a base cover", method.name());
+                return Err(Error::Config { option: "method", reason });
+            }
+            if let Some(param) = model.store().iter().find(|param| param.counted().is_some()) {
+                let reason = format!("{} has padding, which a base would move", param.name());
+                return Err(Error::Config { option: "basis", reason });
+            }
+        }
         model.allocate_state(gpu, optimizer.state_names())?;
         let batch = Batch::new(gpu, &model, &*objective, &settings)?;
         gpu.write(&batch.buffers.totals, &[position.loss_sum, position.hits])?;
         let evolution = Evolution::new(gpu, method, &model)?;
         let plans = Plans::empty(gpu)?;
         let teachers = Teachers::new(gpu, &settings, &model)?;
+        let rehearsal = Rehearsal::new(&settings, &data)?;
         Ok(Self {
             gpu: gpu.clone(),
             settings,
@@ -134,6 +147,7 @@ impl Trainer {
             signs: Signs::default(),
             networks: NetworkScores::default(),
             teachers,
+            rehearsal,
             tuned: Vec::new(),
             tuner: None,
         })

@@ -32,7 +32,16 @@ fn options_that_make_no_sense() {
         (&["--momentum", "1"], "momentum: 1 is not in [0, 1)"),
         (&["--activation", "swoosh"], "\"swoosh\" is none of relu, gelu, silu, all-relu:SLOPE"),
         (&["--activation", "all-relu:x"], "has no number behind the colon"),
-        (&["--optimizer", "lion"], "\"lion\" is neither sgd nor adamw"),
+        (&["--optimizer", "lion"], "\"lion\" is none of sgd, adamw, lars, lamb"),
+        (&["--steps", "5", "--warmup", "6"], "warmup: 6 steps are more than the 5 of the run"),
+        (
+            &["--warmup", "6", "--schedule", "one-cycle"],
+            "warmup: the one-cycle schedule has a warm-up of its own",
+        ),
+        (
+            &["--optimizer", "lars", "--ensemble", "2"],
+            "optimizer: lars scales an update by the norm of a matrix",
+        ),
         (&["--init", "dense"], "\"dense\" is none of uniform, er, erk"),
         (&["--data", "cats"], "\"cats\" is none of digits, fashion-mnist, mnist, idx:DIR, csv:FILE"),
         (&["--epochs", "1", "--steps", "1"], "cannot be used with"),

@@ -1,12 +1,16 @@
 //! Graph convolution against a dense reference in f64, and its gradients against differences.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use fretwork::data::{Dataset, Nodes};
 use fretwork::gpu::{DType, Recorder};
 use fretwork::graph::{Graph, Precision};
-use fretwork::nn::{GraphConv, Linear, Module, Sequential};
+use fretwork::methods::SynFlow;
+use fretwork::nn::{GraphConv, Linear, Module, Sequential, blocks};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{Adjacency, Links};
+use fretwork::train::{Flow, Tasks, Trainer};
 
 use super::bench::{Bench, TOLERANCE, finish, gpu, network, numbers, read};
 
@@ -129,4 +133,48 @@ fn other_rows_than_the_graphs_are_refused() {
     let x = graph.input("x", &[20, 4], DType::F32).unwrap();
     let refused = GraphConv::new(&adjacency, Linear::new(4, 4)).apply(&mut graph, x).unwrap_err().to_string();
     assert!(refused.contains("24 rows"), "{refused}");
+}
+
+/// A run goes on with the graph that it began with, and no other.
+#[test]
+fn a_run_is_resumed_with_its_own_graph_alone() {
+    let gpu = gpu();
+    let ring: Vec<(u32, u32)> = (0..24).map(|node| (node, (node + 1) % 24)).collect();
+    let run = |edges: &[(u32, u32)]| {
+        let graph = Adjacency::new(24, edges, 8, Links::Undirected).unwrap();
+        let (features, rows) = (vec![0.5; 24 * 8], [(0, 0), (12, 1), (17, 1)]);
+        let nodes = Arc::new(Nodes::new(&graph, &features, 8, &rows, 2).unwrap());
+        let data = Dataset::of_batches("ring", nodes.clone(), nodes).unwrap();
+        let graph = Arc::new(graph);
+        let net = Sequential::new()
+            .add(GraphConv::new(&graph, Linear::new(8, 16).sparse(blocks(8).density(0.5)).relu()))
+            .add(GraphConv::new(&graph, Linear::new(16, 2)));
+        Trainer::builder(&gpu, net).data(data).seed(1).steps(3)
+    };
+    // A method that asks for the graph of a pass has one of all rows.
+    let mut trainer = run(&ring).method(SynFlow::default()).build().unwrap();
+    trainer.run(None, &mut |_| Flow::Continue).unwrap();
+    let checkpoint = trainer.checkpoint().unwrap();
+    let path = Path::new("of the test");
+    let resumed = run(&ring).method(SynFlow::default()).resume(&checkpoint, path).unwrap();
+    assert_eq!(resumed.checkpoint().unwrap(), checkpoint);
+    let refused =
+        run(&ring[1..]).method(SynFlow::default()).resume(&checkpoint, path).unwrap_err().to_string();
+    assert!(refused.contains("the network that was composed differs from the checkpoint's"), "{refused}");
+}
+
+/// Rows of one task would be a part of the graph.
+#[test]
+fn tasks_of_a_graph_are_refused() {
+    let ring: Vec<(u32, u32)> = (0..24).map(|node| (node, (node + 1) % 24)).collect();
+    let graph = Adjacency::new(24, &ring, 8, Links::Undirected).unwrap();
+    let nodes = Arc::new(Nodes::new(&graph, &[0.5; 24 * 8], 8, &[(0, 0), (12, 1)], 2).unwrap());
+    let net = Sequential::new().add(GraphConv::new(&Arc::new(graph), Linear::new(8, 2)));
+    let run = Trainer::builder(&gpu(), net)
+        .data(Dataset::of_batches("ring", nodes.clone(), nodes).unwrap())
+        .tasks(Tasks { count: 2, buffer: 0 })
+        .epochs(2)
+        .build();
+    let refused = run.unwrap_err().to_string();
+    assert!(refused.contains("tasks: the network reads all rows together"), "{refused}");
 }

@@ -1,10 +1,13 @@
 //! A network in half precision against the one of f32: gradients of values that are used twice, and of outputs that are read.
 
+use std::sync::Arc;
+
 use fretwork::gpu::{Gpu, Options, Recorder};
 use fretwork::graph::{Graph, Half, Precision};
-use fretwork::nn::{Linear, Module, Norm, add};
+use fretwork::nn::{GraphConv, Linear, Module, Norm, Sequential, add};
 use fretwork::ops::{Activation, LossScale, Step, StepValues};
 use fretwork::random::{Key, Stream};
+use fretwork::sparse::{Adjacency, Links};
 use half::f16;
 
 use super::bench::{finish, network, numbers, read};
@@ -28,15 +31,29 @@ fn graph(precision: Precision, activation: Option<Activation>) -> Graph {
     finish(graph, &[y, s, out])
 }
 
+/// Two graph convolutions, one behind the other, over a ring of 64 nodes.
+fn convolutions(precision: Precision, _: Option<Activation>) -> Graph {
+    let ring: Vec<(u32, u32)> = (0..64).map(|node| (node, (node + 1) % 64)).collect();
+    let ring = Arc::new(Adjacency::new(64, &ring, 8, Links::Undirected).unwrap());
+    let mut graph = Graph::new(4, precision);
+    let x = graph.differentiable_input("x", &[ring.places(), WIDTH]).unwrap();
+    let net = Sequential::new()
+        .add(GraphConv::new(&ring, Linear::new(WIDTH, WIDTH).gelu()))
+        .add(GraphConv::new(&ring, Linear::new(WIDTH, WIDTH)));
+    let out = net.apply(&mut graph, x).unwrap();
+    finish(graph, &[out])
+}
+
 /// Outputs, and gradients by name, of numbers that f16 holds; gradients are unscaled.
-fn passes(gpu: &Gpu, precision: Precision, activation: Option<Activation>) -> Vec<(String, Vec<f32>)> {
-    let network = network(gpu, graph(precision, activation));
+fn passes(gpu: &Gpu, graph: Graph) -> Vec<(String, Vec<f32>)> {
+    let precision = graph.precision();
+    let network = network(gpu, graph);
     let mut walk = Key::new(6, Stream::Check(32)).walk();
     let halves = |values: Vec<f32>| values.into_iter().map(|x| f16::from_f32(x).to_f32()).collect::<Vec<_>>();
     for param in network.parameters() {
         gpu.write(param.values(), &halves(read(gpu, param.values()))).unwrap();
     }
-    gpu.write(network.input(), &halves(numbers(&mut walk, ROWS * WIDTH))).unwrap();
+    gpu.write(network.input(), &halves(numbers(&mut walk, network.input().len()))).unwrap();
     for grad in network.output_grads() {
         gpu.write(grad, &halves(numbers(&mut walk, grad.len()))).unwrap();
     }
@@ -89,15 +106,21 @@ fn a_network_in_half_precision_is_near_that_of_f32() {
     if !gpu.has_f16() {
         return println!("SKIPPED: {} has no half precision", gpu.info().name);
     }
-    for activation in [None, Some(Activation::Gelu), Some(Activation::Silu)] {
-        let wanted = passes(&gpu, Precision::F32, activation);
-        assert_eq!(wanted.len(), 7 + 1 + 3);
+    let networks: [(fn(_, _) -> _, _, _); 4] = [
+        (graph, None, 7 + 1 + 3),
+        (graph, Some(Activation::Gelu), 7 + 1 + 3),
+        (graph, Some(Activation::Silu), 7 + 1 + 3),
+        (convolutions, None, 4 + 1 + 1),
+    ];
+    for (graph, activation, tensors) in networks {
+        let wanted = passes(&gpu, graph(Precision::F32, activation));
+        assert_eq!(wanted.len(), tensors);
         let half = |loss_scale| Precision::F16(Half { loss_scale, ..Half::default() });
-        let (far, name) = distance(&passes(&gpu, half(1024.0), activation), &wanted);
+        let (far, name) = distance(&passes(&gpu, graph(half(1024.0), activation)), &wanted);
         assert!(far < BOUND, "{activation:?}: {name} is off by {far}, may be by {BOUND}");
         assert!(far > 0.0);
         // Gradients that f16 loses are noticed.
-        let (far, _) = distance(&passes(&gpu, half(2f32.powi(-20)), activation), &wanted);
+        let (far, _) = distance(&passes(&gpu, graph(half(2f32.powi(-20)), activation)), &wanted);
         assert!(far > BOUND, "{activation:?}: {far}");
     }
 }

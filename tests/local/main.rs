@@ -4,6 +4,8 @@
 
 #[path = "../activation/mod.rs"]
 mod activation;
+#[path = "../command/mod.rs"]
+mod command;
 mod gradients;
 #[path = "../halves/mod.rs"]
 mod halves;

@@ -1,6 +1,7 @@
 //! Networks that a program composes, and what a checkpoint, a prediction and an export have of heads.
 
 use fretwork::export::{Format, to_bytes};
+use fretwork::methods::SynFlow;
 use fretwork::nn::{Linear, Local, LocalParts, ModelConfig, Residual, blocks};
 use fretwork::train::{Parts, Predictor, RunFolder, Schedule, StartFrom, Trainer, Weights};
 
@@ -102,6 +103,17 @@ fn composed_networks_learn_in_parts() {
         let other = builder(net.add(Linear::new(64, 10)));
         assert!(other.resume(&checkpoint, path()).unwrap_err().to_string().contains("differs"), "{local}");
     }
+}
+
+/// A method that follows the flow through a whole network cannot follow it through parts that a program composed.
+#[test]
+fn synflow_is_refused_for_composed_parts() {
+    let layer = || Linear::new(64, 64).sparse(blocks(16).density(0.5)).relu();
+    let net = LocalParts::new(Local::Greedy, 10).add(layer()).add(layer()).add(Linear::new(64, 10));
+    let gpu = gpu();
+    let builder = Trainer::builder(&gpu, net).data(digits()).steps(2).method(SynFlow::default());
+    let refused = builder.build().unwrap_err().to_string();
+    assert!(refused.contains("method: synflow follows the flow through a whole network"), "{refused}");
 }
 
 /// Neighbouring parts share the last layer of the lower one, which must be one whose two gradients can be had apart.

@@ -1,26 +1,8 @@
 //! The program: a run, its report and its exports, and what is refused.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
-/// Runs the program; the tuner's choices on this machine must not matter.
-fn fretwork(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fretwork")).args(args).env("FRETWORK_TUNE", "off").output().unwrap()
-}
-
-#[track_caller]
-fn done(args: &[&str]) -> String {
-    let output = fretwork(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn refusal(args: &str) -> String {
-    let output = fretwork(&args.split_whitespace().collect::<Vec<_>>());
-    assert!(!output.status.success(), "{args} should be refused");
-    String::from_utf8(output.stderr).unwrap()
-}
+use super::command::{done, refusal};
 
 #[test]
 fn a_run_is_reported_evaluated_and_exported() {

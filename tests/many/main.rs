@@ -5,6 +5,8 @@
 mod alone;
 mod bytes;
 mod codistillation;
+#[path = "../command/mod.rs"]
+mod command;
 mod program;
 
 use std::path::Path;

@@ -1,28 +1,10 @@
 //! The program: sweeps, ensembles and codistillation, what is made of them, and what is refused.
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Runs the program; the tuner's choices on this machine must not matter.
-fn fretwork(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fretwork")).args(args).env("FRETWORK_TUNE", "off").output().unwrap()
-}
-
-#[track_caller]
-fn done(args: &[&str]) -> String {
-    let output = fretwork(args);
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn refusal(args: &str) -> String {
-    let output = fretwork(&args.split_whitespace().collect::<Vec<_>>());
-    assert!(!output.status.success(), "{args} should be refused");
-    String::from_utf8(output.stderr).unwrap()
-}
+use super::command::{done, refusal};
 
 fn last(lines: &str) -> Value {
     serde_json::from_str(lines.lines().last().unwrap()).unwrap()

@@ -6,7 +6,7 @@ use fretwork::gpu::{
     Args, Choice, Class, DType, Family, Gpu, Halt, Key, LossFlag, Mark, Matrices, Options, ParamCache,
     Recorder, Sources, Tiling, Timer, Variant, Verdict, VersusDense, Workload, list_adapters,
 };
-use fretwork::ops::{self, AdamW, LossScale, Step, StepValues};
+use fretwork::ops::{self, AdamW, BasisLayer, BasisRange, Directions, Lamb, LossScale, Step, StepValues};
 use fretwork::sparse::{Pattern, Topology};
 use fretwork::{Error, wgpu};
 
@@ -216,6 +216,14 @@ fn steps(b: &Bench) {
     }
     let adamw = AdamW { beta_1: 1.0, beta_2: f32::NAN, epsilon: 0.0, weight_decay: 0.0 };
     let _ = adamw.corrections(u32::MAX);
+    let lamb = Lamb { beta_1: 1.0, beta_2: f32::NAN, epsilon: 0.0, weight_decay: 0.0 };
+    let _ = lamb.corrections(u32::MAX);
+    let most = usize::MAX;
+    assert!(Directions { count: most, redraw: false }.columns() > 0);
+    let layer = BasisLayer { rows: [most, 0], elements: 0, share: f64::NAN };
+    assert!(layer.sizes()[0].is_finite());
+    let range = BasisRange { first: most, len: most, key: fretwork::random::Key([0, 0]), layer: most };
+    assert_eq!(ops::basis_rows(&[range, range], 0), most);
 }
 
 /// The functions that each of these drives.
@@ -352,6 +360,10 @@ pub(crate) const ALL: &[(Call, &[&str])] = &[
             "StepValues::forward",
             "StepValues::backward",
             "AdamW::corrections",
+            "Lamb::corrections",
+            "Directions::columns",
+            "BasisLayer::sizes",
+            "basis::basis_rows",
             "LossScale::new",
             "LossScale::read",
             "LossScale::tensor",

@@ -4,9 +4,10 @@ use fretwork::Result;
 use fretwork::gpu::Recorder;
 use fretwork::ops::gate::{self, Balance, Draw, Gate, Grads, Inputs, Outputs, Overflow, Results};
 use fretwork::ops::{
-    self, Activation, AdamW, Attention, BlockInit, ColumnScales, Connect, Distilled, Dropout, Dropping,
-    Epilogue, ExpertsBackward, NetworkLoss, Order, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd,
-    Share, SideBySide, Swap, Transpose, ValueScore,
+    self, Activation, AdamW, Attention, BasisLayer, BasisRange, BlockInit, BlockRange, ColumnScales, Connect,
+    Directions, Distilled, Dropout, Dropping, Epilogue, ExpertsBackward, Lamb, Lars, NetworkLoss, Order,
+    ParamRange, ProductScore, RemapSource, Rounding, SelectK, SetOp, Sgd, Share, SideBySide, Swap, Transpose,
+    ValueScore,
 };
 use fretwork::random::{Key, Stream};
 
@@ -18,6 +19,13 @@ pub(crate) type Drive = fn(&Bench, &mut Recorder<'_>) -> Result<()>;
 fn key() -> Key {
     Key::new(1, Stream::Check(0))
 }
+
+/// A base of two groups of directions, of which one is not full, over a parameter of 64 elements.
+const BASE: Directions = Directions { count: 12, redraw: true };
+const RANGES: [BasisRange; 1] = [BasisRange { first: 0, len: 64, key: Key([1, 2]), layer: 0 }];
+
+/// A parameter of 64 elements.
+const PARAMS: [ParamRange; 1] = [ParamRange { first: 0, len: 64, decays: true }];
 
 /// Two networks of three, of 5 classes in 8 columns each.
 const NETWORKS: SideBySide =
@@ -114,6 +122,16 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     ("attention::attention_forward", |b, r| attention(b, r, 0)),
     ("attention::attention_queries", |b, r| attention(b, r, 1)),
     ("attention::attention_keys", |b, r| attention(b, r, 2)),
+    ("basis::basis_dot", |b, r| {
+        let (grads, partials) = (b.f(&[64]), b.f(&[2, 16]));
+        ops::basis_dot(r, &grads, &partials, &RANGES, BASE, [32, 0], &b.step())
+    }),
+    ("basis::basis_sum", |b, r| {
+        let (partials, coordinates, step) = (b.f(&[2, 16]), b.f(&[2, 1, 16]), b.step().with_scale(b.scale()));
+        let layers = [BasisLayer { rows: [0, 2], elements: 64, share: 1.0 }];
+        ops::basis_sum(r, &partials, &coordinates, &layers, BASE, &step)
+    }),
+    ("basis::basis_add", |b, r| ops::basis_add(r, &b.f(&[64]), &b.f(&[2, 1, 16]), &RANGES, BASE, &b.step())),
     ("bits::combine", |b, r| ops::bits::combine(r, &b.u(&[2]), &b.u(&[2]), SetOp::And, &b.u(&[2]))),
     ("bits::count", |b, r| ops::bits::count(r, &b.u(&[2]), &b.u(&[1]), false)),
     ("bits::present", |b, r| ops::bits::present(r, &b.pattern([16, 24]), &b.u(&[1]))),
@@ -251,6 +269,19 @@ pub(crate) const ALL: &[(&str, Drive)] = &[
     }),
     ("layer_norm::layer_norm_gain", |b, r| {
         ops::layer_norm_gain(r, &b.f(&[4, 8]), &b.f(&[4, 8]), &b.f(&[4, 2]), &b.f(&[8]))
+    }),
+    ("layerwise::lars", |b, r| {
+        let [values, grads, velocity] = [(); 3].map(|()| b.f(&[64]));
+        let settings = Lars { momentum: 0.9, trust: 0.001, weight_decay: 0.0 };
+        ops::lars(r, &values, &grads, &velocity, settings, &PARAMS, &b.step().with_scale(b.scale()))
+    }),
+    ("layerwise::lamb", |b, r| {
+        let [values, grads, first, second] = [(); 4].map(|()| b.f(&[64]));
+        let (born, step) = (b.u(&[1]), b.step().with_scale(b.scale()));
+        let settings = Lamb { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-6, weight_decay: 0.0 };
+        let blocks = [BlockRange { first: 0, block: 8, nnz: 1, word: 0 }];
+        let births = Some((&born, &blocks[..]));
+        ops::lamb(r, &values, &grads, &first, &second, settings, &PARAMS, births, &step)
     }),
     ("norm::norm_forward", |b, r| {
         ops::norm_forward(r, &b.f(&[4, 8]), &b.f(&[8]), &b.f(&[4]), &b.f(&[4, 8]), 1e-5)

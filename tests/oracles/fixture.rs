@@ -6,7 +6,7 @@ use fretwork::data::{Dataset, Features, Table};
 use fretwork::gpu::{Class, Gpu, Recorder, Tensor};
 use fretwork::graph::{Graph, ParamId};
 use fretwork::methods::{Method, MutableTopology, Phase, Scope};
-use fretwork::nn::{MlpConfig, Network, Precision};
+use fretwork::nn::{MlpConfig, Network};
 use fretwork::ops::Activation;
 use fretwork::random::{Key, Stream, Walk};
 use fretwork::reference::bits;
@@ -329,8 +329,8 @@ impl MutableTopology for Fixture {
         Ok(())
     }
 
-    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
-        self.trainer.graph(batch, precision)
+    fn smallest_graph(&self) -> Result<Graph> {
+        self.trainer.smallest_graph()
     }
 
     fn features(&self) -> usize {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use fretwork::Result;
 use fretwork::gpu::{Gpu, Tensor};
-use fretwork::graph::{Graph, Network, ParamId, Precision};
+use fretwork::graph::{Graph, Network, ParamId};
 use fretwork::methods::{
     EarlyCrop, EarlyCropOptions, Gap, Magnitude, Method, MutableTopology, Phase, SbpSr, Scope, Snip, SynFlow,
 };
@@ -361,8 +361,8 @@ impl MutableTopology for Quadratic {
         self.fixture.reshape(param, set, nnz)
     }
 
-    fn graph(&self, batch: usize, precision: Precision) -> Result<Graph> {
-        self.fixture.graph(batch, precision)
+    fn smallest_graph(&self) -> Result<Graph> {
+        self.fixture.smallest_graph()
     }
 
     fn features(&self) -> usize {

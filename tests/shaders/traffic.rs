@@ -130,6 +130,13 @@ fn kernels() -> Vec<(Key, Vec<(&'static str, u32)>)> {
     vec![
         (quads("optimizer", "sgd"), vec![("values", 4), ("grads", 4), ("velocity", 4)]),
         (quads("optimizer", "adamw"), vec![("values", 4), ("grads", 4), ("first", 4), ("second", 4)]),
+        (quads("layerwise", "norms"), vec![("values", 4), ("grads", 4)]),
+        (quads("layerwise", "lars"), vec![("values", 4), ("grads", 4), ("velocity", 4)]),
+        (
+            quads("layerwise", "lamb").with("moments", true),
+            vec![("values", 4), ("grads", 4), ("first", 4), ("second", 4)],
+        ),
+        (quads("layerwise", "lamb"), vec![("values", 4), ("first", 4), ("second", 4)]),
         (key("convert", "to_f16").with("half_out", true), vec![("x", 4), ("out", 2)]),
         (key("activation", "forward").with("gelu", true), vec![("pre", 4), ("out", 4)]),
         (key("activation", "backward").with("gelu", true), vec![("grad", 4), ("pre", 4), ("out", 4)]),

@@ -10,7 +10,10 @@ use std::sync::Mutex;
 use fretwork::Error;
 use fretwork::check::{self, Verdict};
 use fretwork::gpu::{Class, Element, Gpu, Options, Recorder, Sources, Tensor, Variant};
-use fretwork::ops::{self, Activation, AdamW, Dropout, Dropping, Epilogue, Sgd, Step, StepValues, Transpose};
+use fretwork::ops::{
+    self, Activation, AdamW, Dropout, Dropping, Epilogue, Lamb, Lars, ParamRange, Sgd, Step, StepValues,
+    Transpose,
+};
 use fretwork::random::{Key, Stream};
 use fretwork::sparse::{BLOCKS, BlockMask, upload_mask};
 
@@ -137,6 +140,29 @@ fn element_by_element() {
             let what = format!("an optimizer, adam {adam}, masked {masked}");
             assert_same(devices.each_ref().map(|gpu| optimizers(gpu, masked, adam)), 1, &what);
         }
+    }
+
+    let layerwise = |gpu: &Gpu, lamb: bool| {
+        let mut draws = Draws::new(gpu);
+        let [x, g, first, mut second] = [(); 4].map(|()| draws.values(COUNT));
+        second.iter_mut().for_each(|x| *x = x.abs());
+        let place = |values: &[f32]| gpu.upload(Class::Scratch, "state", &[COUNT], values).unwrap();
+        let [x, g, first, second] = [x, g, first, second].map(|values| place(&values));
+        let (params, step) = ([ParamRange { first: 0, len: COUNT, decays: true }], draws.step());
+        let dispatches = run(gpu, |rec| {
+            if lamb {
+                let AdamW { beta_1, beta_2, epsilon, weight_decay } = ADAM;
+                let settings = Lamb { beta_1, beta_2, epsilon, weight_decay };
+                return ops::lamb(rec, &x, &g, &first, &second, settings, &params, None, &step);
+            }
+            let settings = Lars { momentum: 0.9, trust: 0.1, weight_decay: 0.1 };
+            ops::lars(rec, &x, &g, &first, settings, &params, &step)
+        });
+        (dispatches, [x, first, second].map(|tensor| bits::<f32>(gpu, &tensor)).to_vec())
+    };
+    for lamb in [false, true] {
+        let what = format!("norms of a parameter, lamb {lamb}");
+        assert_same(devices.each_ref().map(|gpu| layerwise(gpu, lamb)), 3, &what);
     }
 
     let activations = devices.each_ref().map(|gpu| {

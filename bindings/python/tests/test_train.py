@@ -116,6 +116,14 @@ def test_parts_learn_by_themselves_and_networks_together(tmp_path):
         fw.train("digits", weight=0.5, **small)
 
 
+def test_tasks_follow_each_other(tmp_path):
+    small = {"hidden": 64, "tasks": 5, "epochs": 5, "progress": False}
+    [alone, kept] = [fw.train("digits", buffer=rows, **small).summary["tasks"]["accuracy"] for rows in [0, 500]]
+    assert len(alone) == 5 and alone[0] < 0.1 < 0.4 < kept[0]
+    with pytest.raises(fw.errors.ConfigError, match="11 tasks of 10 classes leave one empty"):
+        fw.train("digits", tasks=11, epochs=11, progress=False)
+
+
 def test_events_reach_a_function_and_its_exception_stops_the_run(table, tmp_path):
     events = []
     fw.train(f"csv:{table}", **SMALL | {"progress": events.append})

@@ -4,9 +4,10 @@ use fretwork::gpu::{Choice, DType, Key, Matrices, Tiling, Variant};
 use fretwork::ops::permutations::{Rule, rules};
 
 /// Families whose permutations make up a training step's time.
-const FAMILIES: [&str; 17] = [
+const FAMILIES: [&str; 19] = [
     "activation",
     "attention",
+    "basis",
     "combine",
     "convert",
     "dds",
@@ -15,6 +16,7 @@ const FAMILIES: [&str; 17] = [
     "dss",
     "embed",
     "layer_norm",
+    "layerwise",
     "norm",
     "optimizer",
     "route",

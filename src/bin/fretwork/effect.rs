@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use fretwork::data::Source;
 use fretwork::methods::{Kind, MethodConfig};
 use fretwork::ops::gate::Gate;
+use fretwork::train::OptimizerKind;
 
 use crate::options::{Float, Model, Train};
 
@@ -36,11 +37,10 @@ const ALWAYS: &[&str] = &[
     "epoch_steps",
     "micro_batches",
     "recompute",
-    "optimizer",
+    "basis",
     "lr",
     "schedule",
-    "momentum",
-    "weight_decay",
+    "warmup",
     "out",
     "resume",
     "stop_after",
@@ -95,7 +95,32 @@ const RULES: &[Rule] = &[
         holds: |train| train.data.validation.is_some(),
     },
     Rule {
-        options: &["ensemble", "codistill"],
+        options: &["buffer"],
+        needs: "earlier tasks to keep rows of, --tasks",
+        holds: |train| train.continual.tasks.is_some(),
+    },
+    Rule {
+        options: &["steps", "epoch_steps", "patience"],
+        needs: "rows of all classes in each epoch, without --tasks",
+        holds: |train| train.continual.tasks.is_none(),
+    },
+    Rule {
+        options: &["redraw", "per_layer"],
+        needs: "a random base, --basis",
+        holds: |train| train.steps.basis.is_some(),
+    },
+    Rule {
+        options: &["optimizer"],
+        needs: "all elements trained, without --basis, which is trained by plain sgd",
+        holds: |train| train.steps.basis.is_none() || train.steps.optimizer == Some(OptimizerKind::Sgd),
+    },
+    Rule {
+        options: &["momentum", "weight_decay"],
+        needs: "all elements trained, without --basis, which is trained by plain sgd",
+        holds: |train| train.steps.basis.is_none(),
+    },
+    Rule {
+        options: &["ensemble", "codistill", "local", "tasks"],
         needs: "a perceptron, --model mlp",
         holds: |train| train.model() == Model::Mlp,
     },
@@ -115,17 +140,7 @@ const RULES: &[Rule] = &[
         holds: |train| train.several.weight > 0.0,
     },
     Rule {
-        options: &["init_from", "pattern"],
-        needs: "one network, without --ensemble and --codistill",
-        holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
-    },
-    Rule {
-        options: &["local"],
-        needs: "a perceptron, --model mlp",
-        holds: |train| train.model() == Model::Mlp,
-    },
-    Rule {
-        options: &["local"],
+        options: &["init_from", "pattern", "local", "tasks"],
         needs: "one network, without --ensemble and --codistill",
         holds: |train| train.several.ensemble.is_none() && train.several.codistill.is_none(),
     },
@@ -313,6 +328,14 @@ mod tests {
                 "--weight 0.5",
                 "--weight has no effect: it needs networks that learn from each other, --codistill",
             ),
+            ("--buffer 9", "--buffer has no effect: it needs earlier tasks to keep rows of, --tasks"),
+            ("--tasks 2 --steps 9", "--steps has no effect: it needs rows of all classes in each epoch"),
+            ("--tasks 2 --data text:a", "--tasks has no effect: it needs a perceptron, --model mlp"),
+            ("--tasks 2 --ensemble 2", "--tasks has no effect: it needs one network"),
+            ("--redraw", "--redraw has no effect: it needs a random base, --basis; leave it out"),
+            ("--basis 8 --optimizer lars", "--optimizer has no effect: it needs all elements trained"),
+            ("--basis 8 --momentum 0.9", "--momentum has no effect: it needs all elements trained"),
+            ("--basis 8 --weight-decay 0.1", "--weight-decay has no effect: it needs all elements trained"),
             ("--ensemble 2 --disjoint", "--disjoint has no effect: it needs networks that learn from each"),
             ("--data text:a --ensemble 2", "--ensemble has no effect: it needs a perceptron"),
             ("--codistill 2 --method rigl", "--codistill has no effect: it needs static patterns"),
@@ -376,9 +399,11 @@ mod tests {
             "--method importance --prune-outgoing --update-fraction 0.1",
             "--dtype f16 --loss-scale 2 --stochastic-rounding",
             "--validation 0.1 --patience 3",
+            "--basis 8 --redraw --per-layer --optimizer sgd --lr 3 --warmup 4",
             "--validation idx:a",
             "--data images:a --image-size 8x8 --gray",
             "--dense --init-from file",
+            "--tasks 5 --buffer 200 --epochs 10 --method rigl",
             "--ensemble 3 --dense --rows-seed 4",
             "--local chunked:2 --hidden 64,64 --micro-batches 2 --method rigl",
             "--codistill 2 --weight 0.5 --burn-in 3 --exchange-every 4 --disjoint",

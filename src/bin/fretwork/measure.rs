@@ -84,6 +84,7 @@ fn subjects(subject: BenchSubject) -> Vec<Subject> {
         BenchSubject::Sparse => vec![Subject::Sparse],
         BenchSubject::Step => vec![Subject::Step],
         BenchSubject::Update => vec![Subject::Update],
+        BenchSubject::Basis => vec![Subject::Basis],
         BenchSubject::Moe => vec![Subject::Moe],
         BenchSubject::All => Subject::ALL.to_vec(),
     }

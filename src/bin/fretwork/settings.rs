@@ -5,8 +5,9 @@ use fretwork::data::{Dataset, Source, Task};
 use fretwork::methods::MethodConfig;
 use fretwork::nn::{Half, LayerSparsity, LmConfig, MlpConfig, ModelConfig, MoeConfig, Precision};
 use fretwork::ops::gate::Balance;
+use fretwork::optim::RandomBasis;
 use fretwork::sparse::MOST_EXPERTS;
-use fretwork::train::{Length, OptimizerKind, Origin, Settings, StartFrom, Validation};
+use fretwork::train::{Length, OptimizerKind, Origin, Schedule, Settings, StartFrom, Validation};
 
 use crate::first_layer::keep_dense;
 use crate::options::{Float, Model, Train};
@@ -15,6 +16,8 @@ use crate::options::{Float, Model, Train};
 const TABLE_STEPS: u64 = 1000;
 /// Rows of a step by which the default number of epochs of a table is counted.
 const TABLE_BATCH: usize = 128;
+/// Learning rate of a random base by default.
+const BASIS_RATE: f64 = 20.0;
 /// Most epochs of a table by default.
 const MOST_TABLE_EPOCHS: u64 = 200;
 
@@ -30,9 +33,22 @@ pub(crate) fn settings(
     expect_experts(options)?;
     let (keep_dense, first_layer) = keep_dense(options, data.width(), files);
     let Train { data: rows, steps, .. } = options;
-    let (rate, decay) = match steps.optimizer {
+    let (optimizer, momentum) = match steps.basis {
+        None => (steps.optimizer.unwrap_or(OptimizerKind::AdamW), steps.momentum.unwrap_or(0.9)),
+        Some(_) => (steps.optimizer.unwrap_or(OptimizerKind::Sgd), steps.momentum.unwrap_or(0.0)),
+    };
+    let basis = steps.basis.map(|directions| RandomBasis {
+        directions,
+        redraw: steps.redraw,
+        per_layer: steps.per_layer,
+        seed: options.network.seed,
+    });
+    let (rate, decay) = match optimizer {
+        _ if basis.is_some() => (BASIS_RATE, 0.0),
         OptimizerKind::AdamW => (0.004, 0.01),
-        _ => (0.1, 0.0005),
+        OptimizerKind::Lamb => (0.02, 0.01),
+        OptimizerKind::Lars => (4.0, 0.0005),
+        OptimizerKind::Sgd => (0.1, 0.0005),
     };
     let text = matches!(rows.data, Source::Text(_));
     let epochs = match rows.data {
@@ -44,6 +60,9 @@ pub(crate) fn settings(
         }
         _ => 5,
     };
+    // Each task has equally many.
+    let tasks = options.continual.tasks();
+    let epochs = epochs.next_multiple_of(tasks.map_or(1, |tasks| tasks.count.max(1) as u64));
     let batch = steps.batch.unwrap_or(if text { 16 } else { 128 });
     let mut settings = Settings {
         data: rows.data.absolute()?.to_string(),
@@ -62,12 +81,18 @@ pub(crate) fn settings(
         epoch_steps: steps.epoch_steps.or(text.then_some(100)),
         images: rows.images(),
         validation: validation(options)?,
-        optimizer: steps.optimizer,
+        optimizer,
+        basis,
         learning_rate: steps.lr.unwrap_or(rate),
-        schedule: steps.schedule,
-        momentum: steps.momentum,
+        schedule: steps.schedule.unwrap_or(match steps.warmup {
+            None => Schedule::OneCycle,
+            Some(_) => Schedule::Cosine,
+        }),
+        warmup: steps.warmup.unwrap_or(0),
+        momentum,
         weight_decay: steps.weight_decay.unwrap_or(decay),
         rows_seed: options.network.rows_seed.filter(|&seed| seed != options.network.seed),
+        tasks,
         origin: Origin::default(),
     };
     let mut notices = fit(&mut settings, options, data);

@@ -81,6 +81,10 @@ fn print_table(summary: &Summary, task: Task, text: bool, gpu: &Gpu) -> Result<(
             rows.extend(summary.test_r2.map(|r2| ("test R²", format!("{r2:.4}"))));
         }
     }
+    rows.extend(summary.tasks.as_ref().map(|tasks| {
+        let each: Vec<_> = tasks.accuracy.iter().map(|accuracy| format!("{accuracy:.4}")).collect();
+        ("       of each task", each.join(", "))
+    }));
     rows.push(("test loss", loss(summary.test_loss) + mean));
     if let Some(Validated { last, best, finished_early }) = summary.validation {
         match (last.rmse, last.r2) {

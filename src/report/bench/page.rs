@@ -149,6 +149,7 @@ fn section(findings: &Findings) -> String {
         Subject::Sparse => "Sparse products",
         Subject::Step => "A training step",
         Subject::Update => "Topologies that change",
+        Subject::Basis => "Random bases",
         Subject::Moe => "A mixture of experts",
     };
     let grids: String = findings.grids.iter().map(grid).collect();

@@ -13,6 +13,7 @@ mod parts;
 mod pattern;
 mod settings;
 mod steps;
+mod tasks;
 
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::chart::{Across, Chart, Series, Unit, WIDE, extent};
 use super::history::History;
-use super::{confusion, kernels, layers, load, memory, networks, parts, settings, steps};
+use super::{confusion, kernels, layers, load, memory, networks, parts, settings, steps, tasks};
 use crate::nn::ModelConfig;
 use crate::report::{count, document, escape, number, percent, row, table};
 use crate::train::{Checkpoint, EpochRecord, Evaluation};
@@ -26,6 +26,7 @@ pub(super) fn page(folder: &str, checkpoint: Option<&Checkpoint>, history: &Hist
     }
     body += &networks::section(checkpoint, &history.epochs);
     body += &parts::section(&history.epochs);
+    body += &tasks::section(&history.epochs);
     body += &steps::section(&history.steps);
     body += &confusion::section(&history.epochs);
     body += &load::section(&history.epochs);

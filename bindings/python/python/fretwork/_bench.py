@@ -64,7 +64,7 @@ def bench(
 ) -> BenchReport:
     """Checks kernels and times them in interleaved rounds with their baselines, as ``fretwork bench`` does, and prints its tables.
 
-    ``subject``: ``"matmul"``, ``"sparse"``, ``"step"``, ``"update"``, ``"moe"`` or ``"all"``. The options are those of the program. ``show``:
+    ``subject``: ``"matmul"``, ``"sparse"``, ``"step"``, ``"update"``, ``"basis"``, ``"moe"`` or ``"all"``. The options are those of the program. ``show``:
     whether the tables are printed, or a function that is called with each as text. Takes minutes; Ctrl-C ends it.
     """
     options = {"adapter": adapter, "dtype": dtype, "rows": rows, "hidden": hidden, "batch": batch, "html": html, "save": save}

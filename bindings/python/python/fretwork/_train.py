@@ -135,8 +135,12 @@ def train(
     epoch_steps: int | None = None,
     patience: int | None = None,
     optimizer: str | None = None,
+    basis: int | None = None,
+    redraw: bool = False,
+    per_layer: bool = False,
     lr: float | None = None,
     schedule: str | None = None,
+    warmup: int | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
     context: int | None = None,
@@ -174,6 +178,8 @@ def train(
     burn_in: int | None = None,
     exchange_every: int | None = None,
     disjoint: bool = False,
+    tasks: int | None = None,
+    buffer: int | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     stop_after: int | None = None,
@@ -200,6 +206,8 @@ def train(
         How the hidden layers are cut into parts that learn from losses of their own: ``"greedy"``, ``"overlapping"`` or ``"chunked:2"``.
     ensemble, codistill : int
         Number of networks that are trained at once, to predict together or to learn from each other.
+    tasks : int
+        Number of tasks, of some of the classes each, that are learned one after the other, with ``buffer`` rows of earlier ones kept.
     out : path
         Run folder for checkpoint and log. Without one, nothing is kept.
     resume : path

@@ -172,15 +172,15 @@ _PARAMETERS = """
     batch : int
         Rows of a step, at most the number of rows.
     optimizer : str
-        ``"adamw"`` or ``"sgd"``.
+        ``"adamw"``, ``"sgd"``, ``"lars"`` or ``"lamb"``.
     lr : float or None
-        Peak learning rate; None for 0.004 with adamw and 0.1 with sgd.
+        Peak learning rate; None for 0.004 with adamw, 0.1 with sgd, 4 with lars and 0.02 with lamb.
     schedule : str
         ``"constant"``, ``"cosine"``, ``"one-cycle"``.
     momentum : float
         Momentum of SGD, or beta1 of AdamW.
     weight_decay : float or None
-        Decoupled weight decay; None for 0.01 with adamw and 0.0005 with sgd.
+        Decoupled weight decay; None for 0.01 with adamw and lamb, 0.0005 with sgd and lars.
     validation : float or None
         Share of the rows that is set aside, for ``patience``.
     patience : int or None

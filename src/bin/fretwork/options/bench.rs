@@ -15,7 +15,7 @@ pub(crate) struct BenchOptions {
     /// Adapter to use: an index in the list of `doctor --adapters`, or a name or part of one.
     #[arg(long, help_heading = "Device", value_name = "INDEX|NAME")]
     pub(crate) adapter: Option<String>,
-    /// Type of the operands of products, steps and updates; experts are timed in f32.
+    /// Type of the operands of products, steps and updates; experts and random bases are timed in f32.
     #[arg(long, value_name = "TYPE", value_enum, default_value = "f32")]
     pub(crate) dtype: Float,
     /// Rows of the layer whose products are timed, a multiple of 16; by default a number that suits the device.
@@ -48,6 +48,8 @@ pub(crate) enum BenchSubject {
     Step,
     /// Topology updates, and the steps between them.
     Update,
+    /// Random bases, whose directions are generated where they are used, compared with their arithmetic.
+    Basis,
     /// Mixture of experts compared with dense layers.
     Moe,
     /// All subjects.

@@ -13,6 +13,7 @@ mod report;
 mod sample;
 mod start;
 mod sweep;
+mod tasks;
 mod together;
 mod topologies;
 mod train;

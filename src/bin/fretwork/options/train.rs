@@ -13,6 +13,7 @@ use super::experts::Moe;
 use super::network::{Lm, Model, Network, Storage};
 use super::networks::Networks;
 use super::start::Start;
+use super::tasks::TaskOptions;
 use super::together::SeveralNetworks;
 use super::topologies::Topologies;
 
@@ -36,6 +37,8 @@ pub(crate) struct Train {
     pub(crate) start: Start,
     #[command(flatten)]
     pub(crate) several: SeveralNetworks,
+    #[command(flatten)]
+    pub(crate) continual: TaskOptions,
     #[command(flatten)]
     pub(crate) run: Run,
     /// Networks in the place of one, in a sweep.
@@ -83,19 +86,32 @@ pub(crate) struct Steps {
     /// End the run after so many epochs in which the validation loss did not fall; needs --validation.
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<u64>,
-    /// sgd (with Nesterov momentum) | adamw
-    #[arg(long, value_name = "NAME", default_value = "adamw")]
-    pub(crate) optimizer: OptimizerKind,
-    /// Peak learning rate; by default 0.004 for adamw, 0.1 for sgd.
+    /// sgd (with Nesterov momentum) | adamw | lars | lamb; by default adamw, and sgd with --basis.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<OptimizerKind>,
+    /// Train the coordinates of a random base of so many directions by plain SGD; directions are generated and never stored.
+    #[arg(long, value_name = "DIRECTIONS")]
+    pub(crate) basis: Option<usize>,
+    /// Draw other directions in every step, instead of one base for the whole run.
+    #[arg(long)]
+    pub(crate) redraw: bool,
+    /// Give each parameter a base of its own, of as many directions.
+    #[arg(long)]
+    pub(crate) per_layer: bool,
+    /// Peak learning rate; by default 0.004 for adamw, 0.1 for sgd, 4 for lars, 0.02 for lamb, and 20 with --basis.
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub(crate) lr: Option<f64>,
-    /// constant | cosine | one-cycle
-    #[arg(long, value_name = "NAME", default_value = "one-cycle")]
-    pub(crate) schedule: Schedule,
-    /// Momentum of SGD, or beta1 of AdamW.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.9, allow_negative_numbers = true)]
-    pub(crate) momentum: f32,
-    /// Decoupled weight decay; by default 0.01 for adamw, 0.0005 for sgd.
+    /// constant | cosine | one-cycle; by default one-cycle, or cosine with --warmup.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) schedule: Option<Schedule>,
+    /// First steps, over which the learning rate rises linearly from 1/STEPS of the peak to the peak; the schedule, constant or cosine,
+    /// begins after them.
+    #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) warmup: Option<u64>,
+    /// Momentum of SGD and LARS, or beta1 of AdamW and LAMB; by default 0.9.
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) momentum: Option<f32>,
+    /// Weight decay, decoupled but for lars and lamb; by default 0.01 for adamw and lamb, 0.0005 for sgd and lars.
     #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub(crate) weight_decay: Option<f32>,
 }
