@@ -1,5 +1,6 @@
 """Forward and backward pass of one layer in a loop of PyTorch, in interleaved rounds: fretwork's SparseLinear, the same plans without
-staging, PyTorch's dense layer and, where it has one, its BSR product.
+staging, PyTorch's dense layer and, where it has one, its BSR product. Times are medians of the rounds, and shares medians of the ratios
+within a round.
 
     python bench/layer.py [SIDE] [DENSITY] [BATCH]
 """
@@ -14,7 +15,7 @@ from torch import nn
 import fretwork as fw
 
 side, density, batch = (cast(text) for cast, text in zip((int, float, int), [*sys.argv[1:], "1024", "0.1", "256"][:3]))
-ROUNDS = 21
+ROUNDS = 51
 
 torch.manual_seed(0)
 sparse = fw.torch.SparseLinear(side, side, block=16, density=density)
@@ -62,7 +63,8 @@ for _ in range(ROUNDS):
     for name, run in rows.items():
         times[name].append(seconds(run))
     times["fretwork, no staging"].append(sparse._engine._network.seconds(batch, True, 1))
-own = statistics.median(times["fretwork, no staging"])
+own = times["fretwork, no staging"]
 print(f"{side} x {side}, density {density}, batch {batch}; {fw.adapters()[0]['name']}; PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
 for name, of in times.items():
-    print(f"{name:<22} {1e3 * statistics.median(of):8.2f} ms   {own / statistics.median(of):.2f} of the speed without staging")
+    share = statistics.median(bare / each for bare, each in zip(own, of))
+    print(f"{name:<22} {1e3 * statistics.median(of):8.2f} ms   {share:.2f} of the speed without staging")

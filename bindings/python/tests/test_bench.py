@@ -94,6 +94,7 @@ try:
     clf.fit(x, y)
 except KeyboardInterrupt:
     print("interrupted", not hasattr(clf, "classes_") or not hasattr(clf, "n_iter_"))
-print(clf.fit(x, y).score(x, y) >= 0)
+# The device still works. A small network has few kernels to compile.
+print(clf.set_params(hidden=(16,), method="static").fit(x, y).score(x, y) >= 0)
 """
     assert interrupted(code, 1.0) == "interrupted True\nTrue\n"

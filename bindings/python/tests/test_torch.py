@@ -194,6 +194,40 @@ def test_conversions():
     assert without.bias is None and without.to_linear().bias is None
 
 
+@pytest.mark.skipif(not hasattr(torch, "compile"), reason="torch.compile needs PyTorch 2")
+def test_compiled_models_break_their_graph_at_a_layer_and_say_so_once():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(32, 64), SparseLinear(64, 64, block=16, density=0.5)
+            self.third, self.last = Sequential(nn.Linear(64, 32), nn.ReLU(), MoE(32, experts=4, aux=0.1)), nn.Linear(32, 10)
+
+        def forward(self, x):
+            return self.last(self.third(self.second(self.first(x).relu()).relu()).tanh())
+
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.manual_seed(4)
+    model, x = Model(), torch.randn(8, 32)
+    compiled = torch.compile(model, backend=backend)
+    grads = []
+    with pytest.warns(UserWarning, match="run outside of the compiled graphs") as caught:
+        for net in (compiled, compiled, model):
+            model.zero_grad()
+            y = net(x)
+            (y.square().sum() + model.third[2].balance_loss).backward()
+            grads.append([parameter.grad.clone() for parameter in model.parameters()])
+            assert torch.allclose(y, model(x), atol=1e-5)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for of in grads for a, b in zip(of, grads[-1]))
+    # One graph before each layer of ours, and one behind the last.
+    assert len(graphs) == 3
+    assert sum("run outside of the compiled graphs" in str(warning.message) for warning in caught) == 1
+
+
 def networks():
     torch.manual_seed(3)
     parts = lambda: [  # noqa: E731

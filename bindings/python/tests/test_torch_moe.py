@@ -70,7 +70,8 @@ def test_balance_losses_are_those_of_the_formula(density, experts, top_k, weight
     moe.router.data.mul_(10)
     x = torch.randn(40, 32, requires_grad=True)
     y = moe(x)
-    dy = torch.randn_like(y)
+    # A small gradient of the output, beside which that of the losses is far above rounding.
+    dy = 0.01 * torch.randn_like(y)
     ((y * dy).sum() + weight * moe.balance_loss).backward()
 
     formula, x64 = Formula(moe), x.detach().double().requires_grad_()
@@ -125,16 +126,36 @@ def test_mixtures_within_a_network_of_ours_each_have_their_losses():
         assert torch.allclose(first.balance_loss, second.balance_loss, rtol=1e-4)
     for (name, a), (_, b) in zip(ours.named_parameters(), theirs.named_parameters()):
         assert near(a.grad, b.grad.double(), 1e-3), name
-    # An update scores the gradient of the whole loss.
+
+
+def test_an_update_scores_the_gradient_of_the_losses_of_balance_too():
+    torch.manual_seed(2)
+    first = SparseLinear(256, 32, block=16, density=0.5)
+    ours = Sequential(first, MoE(32, experts=4, hidden=32, density=0.5, **BALANCED))
+    theirs = nn.Sequential(*copy.deepcopy(list(ours)))
+    x = torch.randn(24, 256)
+    tiles = lambda of: of.reshape(2, 16, 16, 16).abs().sum((1, 3)).flatten()  # noqa: E731
+    stored = tiles(first.mask().float()) > 0
+
+    def updated(weight):
+        """Stored blocks after RigL's update by the gradient of this loss: the four smallest go, those of the four largest gradients come."""
+        out = theirs[0](x)
+        out.retain_grad()
+        (1e-5 * theirs[1](out).square().sum() + weight * theirs[1].balance_loss).backward()
+        kept = stored.clone()
+        kept[tiles(first.to_dense().detach()).masked_fill(~stored, torch.inf).topk(4, largest=False).indices] = False
+        grown = tiles(out.grad.T @ x).masked_fill(kept, -torch.inf).topk(4).indices
+        return kept.index_fill(0, grown, True)
+
+    wanted = updated(1.0)
+    assert not torch.equal(wanted, updated(0.0))
     optimizer = torch.optim.SGD(ours.parameters(), lr=0.1)
     sparse = fw.torch.Sparsifier(ours, "rigl", optimizer, 100, 1, 0.3, 0.75, 0, [], [])
-    exchanged = 0
-    for _ in range(4):
-        optimizer.zero_grad()
-        (ours(x).square().sum() + 2 * ours[1].balance_loss).backward()
-        sparse.step()
-        exchanged += sparse.exchanged
-    assert exchanged > 0
+    # The first step moves no block, and the weights are left alone.
+    for steps in (True, False):
+        (1e-5 * ours(x).square().sum() + ours[1].balance_loss).backward()
+        assert sparse.step() == steps
+    assert torch.equal(tiles(first.mask().float()) > 0, wanted) and sparse.exchanged == int((wanted & ~stored).sum())
 
 
 def test_a_training_balances_experts():

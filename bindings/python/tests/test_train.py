@@ -30,8 +30,7 @@ def test_a_run_learns_and_tells_of_it(run):
 def test_a_run_has_the_bits_of_the_program(run, table, tmp_path):
     program = os.environ.get("FRETWORK_PROGRAM")
     if program is None:
-        print("SKIPPED: FRETWORK_PROGRAM names no program to compare with")
-        return
+        pytest.skip("FRETWORK_PROGRAM names no program to compare with")
     words = ["--data", f"csv:{table}", "--hidden", "64", "--sparsity", "0.5", "--epochs", "20", "--out", tmp_path / "b"]
     subprocess.run([program, "train", *words], check=True, capture_output=True)
     assert (tmp_path / "b/checkpoint.safetensors").read_bytes() == (Path(run.folder) / "checkpoint.safetensors").read_bytes()
@@ -105,9 +104,9 @@ def test_refusals_have_the_texts_of_the_program(table, tmp_path):
 
 
 def test_parts_learn_by_themselves_and_networks_together(tmp_path):
-    small = {"hidden": [32, 32], "sparsity": 0.5, "steps": 30, "progress": False}
+    small = {"hidden": [32, 32], "sparsity": 0.5, "steps": 100, "progress": False}
     run = fw.train("digits", local="greedy", out=tmp_path / "local", **small)
-    assert fw.load(run.folder).settings["model"]["local"] == "greedy" and run.test_accuracy > 0.3
+    assert fw.load(run.folder).settings["model"]["local"] == "greedy" and run.test_accuracy > 0.5
     with pytest.raises(fw.errors.ConfigError, match="chunked:3 has more parts than the network has hidden layers, 2"):
         fw.train("digits", local="chunked:3", **small)
     several = fw.train("digits", ensemble=2, rows_seed=4, **small)

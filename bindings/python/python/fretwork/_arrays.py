@@ -4,7 +4,10 @@ import operator
 
 import numpy as np
 
+from ._versions import need
 from .errors import ArgumentError
+
+need("numpy", "NumPy", "1.23")
 
 __all__ = ["as_array", "whole"]
 

@@ -12,6 +12,7 @@ from ._progress import watcher
 from ._train import arguments
 from ._versions import need
 
+need("numpy", "NumPy", "1.23")
 need("sklearn", "scikit-learn", "1.6")
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin  # noqa: E402

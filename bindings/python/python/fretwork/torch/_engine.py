@@ -1,6 +1,8 @@
 """Layers on the device, and the autograd function that runs them."""
 
+import functools
 import json
+import warnings
 
 import numpy as np
 import torch
@@ -13,6 +15,22 @@ __all__ = ["BALANCE", "Balance", "Engine"]
 
 #: Coefficients of the losses of balance of a mixture of experts.
 BALANCE = ("aux", "importance", "z_loss")
+
+#: None before PyTorch 2.
+_compiler = getattr(torch, "compiler", None)
+
+
+def _uncompiled(function):
+    """Function that ``torch.compile`` leaves out of its graphs with all that it calls: one graph break for a call."""
+    if not hasattr(_compiler, "disable"):
+        return function
+    return _compiler.disable(function)
+
+
+@functools.cache
+def _warn_of_graph_breaks():
+    """Warns once in a process; Python's own filter forgets what it has shown when filters change."""
+    warnings.warn("torch.compile: layers of fretwork run outside of the compiled graphs, with a graph break for each", stacklevel=1)
 
 
 class Engine:
@@ -46,6 +64,12 @@ class Engine:
         any has a coefficient, in training. ``values``: a tensor for each parameter; ``indices``: pairs of index buffers, one for each sparse
         parameter.
         """
+        return self._call(x, values, indices, training, hasattr(_compiler, "is_compiling") and _compiler.is_compiling())
+
+    @_uncompiled
+    def _call(self, x, values, indices, training, compiling):
+        if compiling:
+            _warn_of_graph_breaks()
         if x.dtype != torch.float32 or x.device.type != "cpu":
             raise ArgumentError(f"input: should be of float32 on the CPU, but is of {x.dtype} on {x.device}")
         for (name, _, _), value in zip(self.parameters, values):
